@@ -1,0 +1,1 @@
+"""Decorrelating circuits you can simulate, learn with, and map to hardware."""
