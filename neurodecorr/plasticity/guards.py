@@ -1,0 +1,90 @@
+"""Looks at a learner between chunks: finite, stable, in step with its twin, and not amplifying silence."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr.errors import DegenerateInputWarning, DivergenceError, StabilityError
+from neurodecorr.plasticity.plan import Plan
+from neurodecorr.plasticity.state import State
+
+__all__ = ["inspect"]
+
+Floats = npt.NDArray[np.floating[Any]]
+# Largest singular value of M by default: the square root of rounding, with room.
+STRONGEST = {"float32": 3e3, "float64": 1e7}
+
+
+def inspect(state: State, plan: Plan) -> State:
+    """Look at the state between chunks: finite, stable, in step with its twin, and not amplifying silence."""
+    if not (np.isfinite(state.M).all() and np.isfinite(state.R).all()):
+        raise DivergenceError(f"weights left the finite numbers before sample {state.samples}; lower the rate.")
+    state = _hold_back(state, plan)
+    if plan.recurrent:
+        state = _resynchronise(state, plan)
+        if plan.rule != "congruent":
+            _require_stable(state)
+    return state
+
+
+def _hold_back(state: State, plan: Plan) -> State:
+    """Bound the singular values of M: a direction amplified beyond `strongest` carries rounding noise, not signal."""
+    single = state.M.dtype == np.float32
+    bound = plan.strongest or (3e3 if single else 1e7)
+    if np.linalg.norm(state.M) <= bound:
+        return state
+    left, values, right = np.linalg.svd(state.M.astype(float))
+    weak = int((values > bound).sum())
+    if weak == 0:
+        return state
+    units = np.argsort(-np.abs(right[0]))[:3]
+    warnings.warn(
+        f"{weak} direction(s) of the input carry no independent signal (collinear or identical units; strongest in "
+        f"units {', '.join(map(str, sorted(units)))}); their gain is held at {bound:g}. Remove those units, or go on.",
+        DegenerateInputWarning,
+        stacklevel=4,
+    )
+    M, R = _rebuilt(left, np.minimum(values, bound), right, plan)
+    dtype = state.M.dtype
+    R = R.astype(dtype) if plan.recurrent else state.R
+    return replace(state, M=M.astype(dtype), R=R, resynchronised=state.resynchronised + 1)
+
+
+def _rebuilt(left: Floats, values: Floats, right: Floats, plan: Plan) -> tuple[Floats, Floats]:
+    M, R = (left * values) @ right, (right.T / values) @ left.T
+    if plan.rule == "congruent":
+        M, R = (M + M.T) / 2, (R + R.T) / 2
+    return M, R
+
+
+def _resynchronise(state: State, plan: Plan) -> State:
+    """Compute M = R⁻¹ anew once ‖RM − I‖/√n exceeds 16 √eps: beyond that one refinement no longer cures it."""
+    if state.twin_error() <= 16 * math.sqrt(np.finfo(state.M.dtype).eps):
+        return state
+    M = np.linalg.inv(state.R.astype(float))
+    if plan.rule == "congruent":
+        M = (M + M.T) / 2
+    return replace(state, M=M.astype(state.M.dtype), resynchronised=state.resynchronised + 1)
+
+
+def _require_stable(state: State) -> None:
+    R = state.R.astype(float)
+    if (
+        np.linalg.eigvalsh((R + R.T) / 2)[0] > 0
+    ):  # the numerical range lies to the right: stable, at a tenth of the cost
+        return
+    values, vectors = np.linalg.eig(R)
+    worst = int(values.real.argmin())
+    if values[worst].real > 0:
+        return
+    unit = int(np.abs(vectors[:, worst]).argmax())
+    raise StabilityError(
+        f"the circuit must have min Re λ(R) > 0 to settle; after sample {state.samples} it is {values[worst].real:.3g} "
+        f"(mode strongest in unit {unit}). Use rule='congruent', a lower rate or limit, or the feedforward form."
+    )

@@ -1,0 +1,93 @@
+"""How to learn: form, rule, rate, and what keeps the output's power."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from neurodecorr._checks import choice, count, positive
+from neurodecorr.errors import ConfigError
+from neurodecorr.plasticity import codes
+from neurodecorr.plasticity.schedules import Schedule, schedule_named
+
+__all__ = ["FEEDFORWARD_RULES", "GAINS", "MEANS", "RECURRENT_RULES", "Plan"]
+
+RECURRENT_RULES = {"explicit": codes.EXPLICIT, "local": codes.LOCAL, "congruent": codes.CONGRUENT}
+FEEDFORWARD_RULES = {"explicit": codes.EXPLICIT, "implicit": codes.LOCAL, "congruent": codes.CONGRUENT}
+GAINS = {"node": codes.NODE_GAIN, "layer": codes.LAYER_GAIN, "none": codes.NO_GAIN}
+MEANS = ("running", "batch", "none")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to learn: form, rule, rate and what keeps the output's power.
+
+    Parameters
+    ----------
+    form : {"recurrent", "feedforward"}
+        Learn R from its own settled states, or M.
+    rule : str
+        "explicit", "local" (recurrent) or "implicit" (feedforward; its exact twin), "congruent".
+    rate : float
+        Learning rate η > 0; in units of one over the mean input power if `normalise`, else of 1/x².
+    schedule : {"decay", "constant"} or Decay
+        How the rate falls.
+    gain : {"node", "layer", "none"}
+        Whose power is kept: each unit's, the layer's, or nobody's.
+    mean : {"running", "batch", "none"}
+        What is subtracted from the input.
+    batch : int
+        Samples per update; 1 selects the compiled single-sample rule with the homeostatic gain g = 1 + ηp.
+    limit : float or None
+        Largest η·tr⟨x̄x̄ᵀ⟩ of a step; larger steps are shortened and counted.
+    normalise : bool
+        Measure the rate relative to the mean input power.
+    strongest : float or None
+        Largest singular value of M; beyond it a direction carries no signal (None: 1e7 in float64, 3e3 in float32).
+    """
+
+    form: str = "recurrent"
+    rule: str = "local"
+    rate: float = 1e-3
+    schedule: str | Schedule = "decay"
+    gain: str = "node"
+    mean: str = "running"
+    batch: int = 1
+    limit: float | None = 0.1
+    normalise: bool = True
+    strongest: float | None = None
+
+    def __post_init__(self) -> None:
+        choice(self.form, "form", ("recurrent", "feedforward"))
+        choice(self.rule, "rule", self.rules)
+        positive(self.rate, "rate")
+        schedule_named(self.schedule)
+        choice(self.gain, "gain", GAINS)
+        choice(self.mean, "mean", MEANS)
+        count(self.batch, "batch")
+        for name in ("limit", "strongest"):
+            if getattr(self, name) is not None:
+                positive(getattr(self, name), name)
+        if self.mean == "batch" and self.batch == 1:
+            raise ConfigError("mean='batch' needs batch > 1, since one sample minus its own mean is zero; got batch=1.")
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether R is learnt (and M follows as its twin)."""
+        return self.form == "recurrent"
+
+    @property
+    def rules(self) -> dict[str, int]:
+        """The rules of this form."""
+        return RECURRENT_RULES if self.recurrent else FEEDFORWARD_RULES
+
+    @property
+    def timing(self) -> Schedule:
+        """The schedule of the rate."""
+        return schedule_named(self.schedule)
+
+    def visits(self, features: int) -> int:
+        """Return how many samples the rate needs to do its work: thrice its holding time, or 20/η if it is constant."""
+        rate = self.rate if self.limit is None else min(self.rate, self.limit / features)
+        hold = self.timing.hold
+        return math.ceil((3 * hold if math.isfinite(hold) else 20.0) / rate * self.batch)

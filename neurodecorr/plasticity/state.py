@@ -1,0 +1,90 @@
+"""What was learnt so far: the two forms, the running statistics of the input, and what happened on the way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr.plasticity import codes
+from neurodecorr.plasticity.plan import Plan
+
+__all__ = ["State", "start"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class State:
+    """What was learnt so far. Powers, means and activities are in units of `scale`.
+
+    Parameters
+    ----------
+    M, R : (n, n) arrays
+        The two forms; R is empty while only M is learnt.
+    mean, power, gain : (n,) arrays
+        Running mean and power of the inputs, gain of the last step.
+    counters : (5,) array
+        See `codes`.
+    scale : float
+        A power of two near the input's size, so that no square over- or underflows.
+    resynchronised : int
+        How often M was computed anew from R, or a silent direction was held back.
+    """
+
+    M: Floats
+    R: Floats
+    mean: Floats
+    power: Floats
+    gain: Floats
+    counters: Floats
+    scale: float
+    resynchronised: int = 0
+
+    @property
+    def matrix(self) -> Floats:
+        """Feedforward form M."""
+        return self.M
+
+    @property
+    def lateral(self) -> Floats:
+        """Recurrent form R, inverse of M."""
+        return self.R if self.R.size else np.linalg.inv(self.M)
+
+    @property
+    def samples(self) -> int:
+        """Samples (or batches) learnt from."""
+        return int(self.counters[codes.SAMPLES])
+
+    @property
+    def limited(self) -> int:
+        """Steps that the limiter shortened."""
+        return int(self.counters[codes.LIMITED])
+
+    @property
+    def settling_error(self) -> float:
+        """Worst relative settling error ‖M r‖/‖x̄‖ met while learning R."""
+        return float(self.counters[codes.WORST_ERROR])
+
+    def twin_error(self) -> float:
+        """Return ‖RM − I‖/√n (Frobenius norm)."""
+        n = len(self.M)
+        return float(np.linalg.norm(self.lateral.astype(float) @ self.M.astype(float) - np.eye(n)) / math.sqrt(n))
+
+    def copy(self) -> State:
+        """Return a state that shares no memory with this one."""
+        names = ("M", "R", "mean", "power", "gain", "counters")
+        return replace(self, **{name: getattr(self, name).copy() for name in names})
+
+
+def start(X: Floats, plan: Plan) -> State:
+    """Return the state before learning, M = R = I, with the scale read off the first inputs X (samples, n)."""
+    n, dtype = X.shape[1], X.dtype
+    size = float(np.abs(X).max())
+    scale = 2.0 ** round(math.log2(size)) if size > 0 else 1.0
+    identity, zeros = np.eye(n, dtype=dtype), np.zeros(n, dtype)
+    R = identity.copy() if plan.recurrent else np.empty((0, 0), dtype)
+    return State(identity, R, zeros, zeros.copy(), np.ones(n, dtype), np.zeros(codes.COUNTERS), scale)
