@@ -54,8 +54,8 @@ def finite(array: Floats, name: str) -> Floats:
     where = ", ".join(f"{word} {index}" for word, index in zip(words, place, strict=True))
     count = int(array.size - good.sum())
     raise InputError(
-        f"{name} must be finite; found {array[place]} at {where or 'its only entry'} ({count} such in all). "
-        "Remove or impute these entries."
+        f"{name} must be finite, without NaN or inf; found {array[place]} at {where or 'its only entry'} "
+        f"({count} such in all). Remove or impute these entries."
     )
 
 

@@ -1,0 +1,96 @@
+"""Numbers that say how decorrelated a population is, read off its activity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr import plasticity
+from neurodecorr._checks import samples, square
+from neurodecorr.errors import InputError
+
+__all__ = ["covariance", "power_kept", "relative_off_diagonal", "rms_correlation", "twin_error"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def covariance(X: Any) -> Floats:
+    """Return the covariance of the columns of X, in float64.
+
+    Parameters
+    ----------
+    X : (samples, n) array_like
+        Activity.
+
+    Returns
+    -------
+    (n, n) array
+        ⟨(x − ⟨x⟩)(x − ⟨x⟩)ᵀ⟩, in squared units of x.
+    """
+    centred = samples(X, "X").astype(np.float64)
+    centred = centred - centred.mean(axis=0)
+    return np.asarray(centred.T @ centred / len(centred))
+
+
+def rms_correlation(X: Any) -> float:
+    """Return the root mean square of the correlation coefficients between different units.
+
+    Units without power are left out. A sample of N independent rows adds about 1/√N of its own.
+
+    Parameters
+    ----------
+    X : (samples, n) array_like
+        Activity.
+
+    Returns
+    -------
+    float
+        Between 0 (decorrelated) and 1.
+
+    Examples
+    --------
+    >>> rms_correlation([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
+    0.0
+    """
+    return plasticity.rms_correlation(covariance(X))
+
+
+def relative_off_diagonal(X: Any) -> float:
+    """Return ‖offdiag C‖/‖diag C‖ (Frobenius norms) of the covariance C of the columns of X.
+
+    Parameters
+    ----------
+    X : (samples, n) array_like
+        Activity.
+    """
+    return plasticity.relative_off_diagonal(covariance(X))
+
+
+def power_kept(X: Any, Xbar: Any) -> float:
+    """Return tr cov(x̄)/tr cov(x): 1 if decorrelation left the layer's power as it was.
+
+    Parameters
+    ----------
+    X, Xbar : (samples, n) array_like
+        Activity before and after.
+    """
+    before, after = np.trace(covariance(X)), np.trace(covariance(Xbar))
+    if before <= 0:
+        raise InputError("X must vary over samples for its power to be kept; its variance is zero in every unit.")
+    return float(after / before)
+
+
+def twin_error(R: Any, M: Any) -> float:
+    """Return ‖RM − I‖/√n (Frobenius norm): how far R and M are from being each other's inverse.
+
+    Parameters
+    ----------
+    R, M : (n, n) array_like
+        The two forms.
+    """
+    R, M = square(R, "R").astype(np.float64), square(M, "M").astype(np.float64)
+    if R.shape != M.shape:
+        raise InputError(f"R and M must have the same shape; got {R.shape} and {M.shape}.")
+    return float(np.linalg.norm(R @ M - np.eye(len(R))) / np.sqrt(len(R)))

@@ -1,0 +1,202 @@
+"""One form of the decorrelator on the bench: learn, settle, certify, perturb."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr import measures, plasticity
+from neurodecorr._threads import one_thread
+from neurodecorr.circuit import Circuit, integrate, settle, stability
+from neurodecorr.errors import DivergenceError, StabilityError
+from neurodecorr.plasticity import Plan, State
+from neurodecorr.recording import log_spaced_times
+from neurodecorr.workbench.comparison import Entry
+
+__all__ = ["Bench", "run_trial"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+# Points at which learning is looked at; held-out samples that are settled, perturbed, and drawn as paths.
+LOOKS, SETTLED, PATHS, PATH_POINTS = 40, 256, 5, 200
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every form is given: the stream, the held-out samples, the reference and the mismatch."""
+
+    stream: Floats
+    held_out: Floats
+    covariance: Floats
+    reference: Floats
+    mean: Floats
+    tol: float
+    levels: Floats
+    draws: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Course:
+    """How learning went: the last state and what was seen on the way."""
+
+    M: Floats
+    R: Floats
+    mean: Floats
+    looks: Floats  # (k, 4): step, margin, correlation, power
+    failure: str
+    limited: int
+    learnt: int
+    seconds: float
+
+
+def run_trial(name: str, form: str, rule: str, plan: Plan | None, bench: Bench) -> Entry:
+    """Learn one form on the stream and measure it on the held-out samples.
+
+    Parameters
+    ----------
+    name, form, rule : str
+        What is tried; `form` is "offline", "feedforward" or "recurrent".
+    plan : Plan or None
+        How to learn; None for the closed form.
+    bench : Bench
+        Common inputs.
+    """
+    with one_thread(len(bench.covariance)):
+        course = _offline(bench) if plan is None else _learnt(plan, bench)
+        M, R = course.M, course.R
+        output = M @ bench.covariance @ M.T
+        return Entry(
+            name=name,
+            form=form,
+            rule=rule,
+            failure=course.failure,
+            learnt=course.learnt,
+            limited=course.limited,
+            seconds=course.seconds,
+            correlation=plasticity.rms_correlation(output),
+            relative=plasticity.relative_off_diagonal(output),
+            power=float(np.trace(output) / np.trace(bench.covariance)),
+            twin_error=measures.twin_error(R, M),
+            distance=float(np.linalg.norm(M - bench.reference) / np.linalg.norm(bench.reference)),
+            matrix=M,
+            lateral=R,
+            covariance=output,
+            eigenvalues=np.linalg.eigvals(R).astype(complex),
+            steps=course.looks[:, 0].astype(np.int64),
+            margins=course.looks[:, 1],
+            correlations=course.looks[:, 2],
+            powers=course.looks[:, 3],
+            mismatch_error=_mismatch(M, R, form == "recurrent", course.mean, bench),
+            **(_settling(R, course.mean, bench) if form == "recurrent" else _instant(R)),
+        )
+
+
+def _offline(bench: Bench) -> Course:
+    M = bench.reference
+    return Course(M, np.linalg.inv(M), bench.mean, np.empty((0, 4)), "", 0, len(bench.stream), 0.0)
+
+
+def _learnt(plan: Plan, bench: Bench) -> Course:
+    stream = bench.stream
+    total = max(len(stream), plan.visits(stream.shape[1]))
+    times = log_spaced_times(total, LOOKS)
+    state, failure, seconds = plasticity.start(stream, plan), "", 0.0
+    looks = [_look(state, 0, bench)]
+    for begin, end in itertools.pairwise(times):
+        rows = np.arange(begin, end) % len(stream)
+        started = time.perf_counter()
+        try:
+            state = plasticity.learn(state, stream[rows], plan)
+        except (StabilityError, DivergenceError) as error:
+            failure = str(error)
+            break
+        seconds += time.perf_counter() - started
+        looks.append(_look(state, end, bench))
+    mean = state.mean * state.scale
+    return Course(state.M, state.lateral, mean, np.array(looks), failure, state.limited, int(looks[-1][0]), seconds)
+
+
+def _look(state: State, step: int, bench: Bench) -> tuple[float, float, float, float]:
+    output = state.M @ bench.covariance @ state.M.T
+    margin = float(np.linalg.eigvals(state.lateral).real.min())
+    power = float(np.trace(output) / np.trace(bench.covariance))
+    return float(step), margin, plasticity.rms_correlation(output), power
+
+
+def _settling(R: Floats, mean: Floats, bench: Bench) -> dict[str, Any]:
+    """Settle held-out samples: how far from the fixed point at worst, how long, how many products."""
+    circuit = Circuit(R)
+    drive = bench.held_out[:SETTLED] - mean
+    timed = settle(circuit, drive, bench.tol, relative=True, method="exponential")
+    stepped = settle(circuit, drive, bench.tol, relative=True, method="chebyshev")
+    sizes = np.linalg.norm(timed.xbar, axis=1)
+    facts = stability(circuit)
+    products = float(np.median(stepped.products))
+    t = np.linspace(0, float(np.max(timed.time)), PATH_POINTS)
+    path = integrate(circuit, drive[:PATHS], float(t[-1]), method="exponential", times=t).xbar
+    rest, size = timed.xbar[:PATHS], sizes[:PATHS]
+    residual = drive[:PATHS] - path @ R.T
+    sigma = facts.condition and 1 / np.linalg.norm(np.linalg.inv(R), 2)
+    return {
+        "settling_error": float(np.max(timed.bound / sizes)),
+        "settling_time": float(np.median(timed.time)),
+        "settling_time_worst": float(np.max(timed.time)),
+        "products": products,
+        "margin": facts.margin,
+        "condition": facts.condition,
+        "synapses": R.size,
+        "operations": products * R.size,
+        "path_time": t,
+        "path_error": (np.linalg.norm(path - rest, axis=2) / size).T,
+        "path_bound": (np.linalg.norm(residual, axis=2) / sigma / size).T,
+    }
+
+
+def _instant(R: Floats) -> dict[str, Any]:
+    """Return the same fields for a form that is one matrix product."""
+    return {
+        "settling_error": 0.0,
+        "settling_time": 0.0,
+        "settling_time_worst": 0.0,
+        "products": 1.0,
+        "margin": float(np.linalg.eigvals(R).real.min()),
+        "condition": float(np.linalg.cond(R)),
+        "synapses": R.size,
+        "operations": float(R.size),
+        "path_time": np.empty(0),
+        "path_error": np.empty((0, 0)),
+        "path_bound": np.empty((0, 0)),
+    }
+
+
+def _mismatch(M: Floats, R: Floats, recurrent: bool, mean: Floats, bench: Bench) -> Floats:
+    """Return the rms relative output error of copies whose synapses are off by W_ij ← W_ij (1 + σ ξ_ij).
+
+    The draws ξ are the same for every form. A circuit that lost stability has no output: its error is infinite.
+    """
+    drive = bench.held_out[:SETTLED] - mean
+    ideal = drive @ M.T
+    errors = np.empty((len(bench.levels), bench.draws))
+    for i, level in enumerate(bench.levels):
+        for k in range(bench.draws):
+            rng = np.random.default_rng(np.random.SeedSequence(bench.seed, spawn_key=(i, k)))
+            factor = 1 + level * rng.standard_normal(M.shape)
+            errors[i, k] = _output_error(R * factor if recurrent else M * factor, recurrent, drive, ideal)
+    return errors
+
+
+def _output_error(weights: Floats, recurrent: bool, drive: Floats, ideal: Floats) -> float:
+    if not recurrent:
+        output = drive @ weights.T
+    elif np.linalg.eigvals(weights).real.min() <= 0:
+        return math.inf
+    else:
+        output = np.linalg.solve(weights, drive.T).T
+    return float(np.linalg.norm(output - ideal) / np.linalg.norm(ideal))
