@@ -50,7 +50,7 @@ def finite(array: Floats, name: str) -> Floats:
     if good.all():
         return array
     place = tuple(int(i) for i in np.argwhere(~good)[0])
-    words = ("row", "column") if array.ndim == 2 else tuple(f"axis {k}" for k in range(array.ndim))
+    words = {1: ("index",), 2: ("row", "column")}.get(array.ndim, tuple(f"axis {k} index" for k in range(array.ndim)))
     where = ", ".join(f"{word} {index}" for word, index in zip(words, place, strict=True))
     count = int(array.size - good.sum())
     raise InputError(

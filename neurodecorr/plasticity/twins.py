@@ -25,6 +25,7 @@ __all__ = [
     "congruent_recurrent",
     "explicit_feedforward",
     "explicit_recurrent",
+    "homeostatic_gain",
     "implicit_feedforward",
     "local_recurrent",
     "power_gain",
@@ -119,6 +120,34 @@ def power_gain(X: Array, Xbar: Array, gain: str, bound: float = 2.0) -> Array:
     one = xp.ones_like(before)
     ratio = xp.sqrt(xp.where(silent, one, before) / xp.where(silent, one, after))
     return xp.clip(ratio, 1 / bound, bound)
+
+
+def homeostatic_gain(power: Array, rate: float, gain: str) -> Array:
+    """Return the gain g = 1 + η p of the input's own running power p, under which the rules rest at C = diag(p).
+
+    The congruent rule needs it in batches, too: its gain acts on rows and columns at once, so the ratio of powers
+    (`power_gain`) over-corrects units that drive each other and falls into a cycle of two steps.
+
+    Parameters
+    ----------
+    power : (n,) array
+        Running power of each unit's input.
+    rate : float
+        η.
+    gain : {"node", "layer", "none"}
+        Own power, mean power of the layer, or g = 1.
+
+    Returns
+    -------
+    (n,) array
+        g.
+    """
+    xp = array_namespace(power)
+    if gain == "none":
+        return xp.ones_like(power)
+    if gain == "layer":
+        power = xp.full_like(power, float(xp.mean(power)))
+    return 1 + rate * power
 
 
 def _congruence(S: Array, B: Array, weights: Array) -> Array:

@@ -1,0 +1,143 @@
+"""The house as docs/architecture.md describes it: imports point downwards, one importer for each heavy library."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import neurodecorr
+
+PACKAGE = Path(neurodecorr.__file__).parent
+# Rooms from the ground up; a module may import its own room and any room on a line above its own.
+FLOORS = (
+    ("errors",),
+    ("_checks", "_compile", "_threads"),
+    ("data", "recording"),
+    ("circuit", "plasticity"),
+    ("estimators",),
+    ("measures",),
+    ("workbench",),
+    ("plots",),
+    ("report",),
+    ("cli",),
+    ("__main__",),
+)
+LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+# Each heavy library has one door.
+DOORS = {
+    "numba": {"_compile"},
+    "matplotlib": {"plots"},
+    "h5py": {"recording"},
+    "brian2": {"spiking"},
+    "nir": {"hardware"},
+    "torch": set(),
+    "click": {"cli"},
+    "threadpoolctl": {"_threads", "recording", "cli"},
+}
+
+
+def modules():
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """Yield the full dotted name of everything that `path` imports, at any depth of the file."""
+    package = ["neurodecorr", *path.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{name}.{alias.name}" for alias in node.names)
+
+
+def rooms_imported(path):
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "neurodecorr" and len(parts) > 1:
+            yield parts[1]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path):
+    here = room_of(path)
+    for room in rooms_imported(path):
+        if room in (here, "__version__"):
+            continue
+        assert room in LEVEL, f"{path.name} imports neurodecorr.{room}, which has no floor"
+        assert LEVEL[room] < LEVEL[here], f"{here} (floor {LEVEL[here]}) imports {room} (floor {LEVEL[room]})"
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_each_heavy_library_has_one_door(library):
+    importers = {room_of(path) for path in modules() for name in imports(path) if name.split(".")[0] == library}
+    assert importers <= DOORS[library]
+
+
+def test_no_cycles_between_the_modules_of_a_room():
+    graph = {}
+    for path in modules():
+        name = "neurodecorr." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        graph[name.removesuffix(".__init__")] = set(imports(path))
+    edges = {
+        name: {other for target in targets for other in graph if other != name and _within(target, other, graph)}
+        for name, targets in graph.items()
+    }
+    seen, stack = set(), []
+
+    def visit(name):
+        assert name not in stack, " → ".join([*stack[stack.index(name) :], name])
+        if name in seen:
+            return
+        stack.append(name)
+        for other in sorted(edges[name]):
+            visit(other)
+        stack.pop()
+        seen.add(name)
+
+    for name in graph:
+        visit(name)
+
+
+def _within(target, module, graph):
+    """Whether importing the dotted name `target` means importing `module` itself (not only its package)."""
+    return target == module or (target.rpartition(".")[0] == module and target not in graph)
+
+
+def test_import_neurodecorr_loads_no_heavy_library():
+    code = (
+        "import sys, neurodecorr; "
+        "print([m for m in ('numba', 'matplotlib', 'sklearn', 'scipy', 'torch', 'brian2', 'h5py') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_resolves():
+    for name in neurodecorr.__all__:
+        assert getattr(neurodecorr, name) is not None
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(AttributeError, match="Circiut"):
+        _ = neurodecorr.Circiut
+
+
+def test_models_and_simulations_are_no_packages():
+    root = PACKAGE.parent
+    if not (root / "simulations").is_dir():
+        pytest.skip("the package is installed without its repository")
+    assert not list((root / "simulations").rglob("__init__.py"))
+    assert not list((root / "models").rglob("__init__.py"))
+
+
+def test_no_file_outgrows_its_noun():
+    lengths = {str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
+    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}

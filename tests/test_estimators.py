@@ -1,0 +1,216 @@
+"""The two forms as scikit-learn transformers."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import neurodecorr as nd
+from neurodecorr.errors import ConfigError, DegenerateInputWarning, DivergenceError, InputError
+
+GAINS = ("node", "layer", "none")
+ESTIMATORS = [
+    form(rule=rule, gain=gain)
+    for form, rules in (
+        (nd.RecurrentDecorrelator, ("local", "explicit", "congruent")),
+        (nd.FeedforwardDecorrelator, ("implicit", "explicit", "congruent")),
+    )
+    for rule in rules
+    for gain in GAINS
+]
+BATCHED = [
+    form(batch=4, mean=mean)
+    for form in (nd.RecurrentDecorrelator, nd.FeedforwardDecorrelator)
+    for mean in ("batch", "none")
+]
+
+
+@pytest.fixture(autouse=True)
+def _array_api(monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+
+
+@parametrize_with_checks([*ESTIMATORS, *BATCHED])
+@pytest.mark.filterwarnings("ignore::neurodecorr.errors.DegenerateInputWarning")
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def X():
+    return nd.data.correlated_gaussian(features=12, samples=20_000, condition=100, seed=3).inputs + 5.0
+
+
+def test_the_two_forms_give_the_same_output_to_rounding(X):
+    recurrent = nd.RecurrentDecorrelator().fit(X)
+    feedforward = nd.FeedforwardDecorrelator().fit(X)
+    # Settled to a certified relative 1e-6 at worst; the direct method reaches rounding times the condition of R.
+    np.testing.assert_allclose(recurrent.transform(X), feedforward.transform(X), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(recurrent.matrix_, feedforward.matrix_, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("rule", ["local", "explicit", "congruent"])
+def test_default_learning_decorrelates_and_keeps_power(X, rule):
+    Xbar = nd.RecurrentDecorrelator(rule=rule).fit(X).transform(X)
+    assert nd.measures.rms_correlation(X) > 0.2
+    assert nd.measures.rms_correlation(Xbar) < 0.02
+    assert 0.9 < nd.measures.power_kept(X, Xbar) < 1.1
+
+
+def test_layer_gain_whitens_up_to_one_scale(X):
+    C = nd.measures.covariance(nd.RecurrentDecorrelator(gain="layer").fit(X).transform(X))
+    level = np.trace(nd.measures.covariance(X)) / len(C)
+    assert np.abs(C / level - np.eye(len(C))).max() < 0.1
+
+
+def test_the_congruent_rule_comes_to_rest_at_the_closed_form(X):
+    M = nd.RecurrentDecorrelator(rule="congruent").fit(X).matrix_
+    reference = nd.decorrelating_matrix(nd.measures.covariance(X))
+    assert np.linalg.norm(M - reference) / np.linalg.norm(reference) < 0.03
+
+
+@pytest.mark.parametrize("form", [nd.RecurrentDecorrelator, nd.FeedforwardDecorrelator])
+def test_inverse_transform_returns_the_input(X, form):
+    model = form().fit(X)
+    np.testing.assert_allclose(model.inverse_transform(model.transform(X)), X, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("form", [nd.RecurrentDecorrelator, nd.FeedforwardDecorrelator])
+def test_float32_stays_float32(X, form):
+    model = form().fit(X.astype(np.float32))
+    assert {model.lateral_.dtype, model.matrix_.dtype, model.mean_.dtype} == {np.dtype(np.float32)}
+    assert model.transform(X[:5].astype(np.float32)).dtype == np.float32
+    assert model.inverse_transform(X[:5].astype(np.float32)).dtype == np.float32
+
+
+def test_learning_in_pieces_is_learning_at_once(X):
+    whole = nd.RecurrentDecorrelator(epochs=1).fit(X)
+    pieces = nd.RecurrentDecorrelator()
+    for part in np.split(X, 8):
+        pieces.partial_fit(part)
+    assert whole.n_samples_seen_ == pieces.n_samples_seen_ == len(X)
+    np.testing.assert_allclose(pieces.matrix_, whole.matrix_, rtol=0, atol=1e-12)
+
+
+def test_inference_uses_the_running_mean(X):
+    model = nd.FeedforwardDecorrelator(batch=20, mean="batch").fit(X)
+    np.testing.assert_allclose(model.mean_, X.mean(axis=0), atol=0.1)
+    np.testing.assert_allclose(model.transform(model.mean_[None]), 0, atol=1e-12)
+
+
+def test_small_data_are_passed_over_until_the_rate_has_done_its_work():
+    X = nd.data.digits().inputs
+    model = nd.RecurrentDecorrelator().fit(X)
+    assert model.n_samples_seen_ == len(X) * -(-19_500 // len(X))
+    assert nd.measures.rms_correlation(model.transform(X)) < 0.3 * nd.measures.rms_correlation(X)
+
+
+def test_pickle_and_clone_and_pipeline(X):
+    model = make_pipeline(StandardScaler(), nd.RecurrentDecorrelator(epochs=1)).fit(X[:500])
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy.transform(X[:5]), model.transform(X[:5]))
+    assert not hasattr(clone(model)[-1], "_state")
+
+
+@pytest.mark.parametrize(
+    ("X_bad", "message"),
+    [
+        ([[1.0, np.nan], [0.0, 1.0]], "row 0, column 1"),
+        ([[1.0, 0.0], [np.inf, 1.0]], "row 1, column 0"),
+        (np.ones(3), "2D array"),
+        (np.ones((2, 2, 2)), "dim 3"),
+        (np.empty((0, 2)), r"0 sample\(s\)"),
+        (np.ones((3, 2)) * 1j, "[Cc]omplex"),
+        (np.array([["a", "b"], ["c", "d"]], dtype=object), "could not convert|must be"),
+    ],
+)
+def test_bad_input_is_named_and_leaves_the_model_as_it_was(X, X_bad, message):
+    model = nd.RecurrentDecorrelator(epochs=1).fit(X[:200])
+    before = model.matrix_.copy()
+    with pytest.raises(InputError, match=message):
+        model.partial_fit(X_bad)
+    np.testing.assert_array_equal(model.matrix_, before)
+
+
+def test_wrong_width_names_both_widths(X):
+    model = nd.RecurrentDecorrelator(epochs=1).fit(X[:200])
+    with pytest.raises(InputError, match=r"5 features.*12 features"):
+        model.transform(np.ones((2, 5)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rate": 0}, "rate must be > 0; got 0"),
+        ({"rate": -1.0}, "rate must be > 0"),
+        ({"rate": float("nan")}, "finite"),
+        ({"rate": "fast"}, "rate must be a number; got 'fast'"),
+        ({"rule": "lokal"}, "Did you mean 'local'"),
+        ({"gain": "nodes"}, "Did you mean 'node'"),
+        ({"schedule": "constnat"}, "Did you mean 'constant'"),
+        ({"settling": "chebychev"}, "Did you mean 'chebyshev'"),
+        ({"tau": 0}, "tau must be > 0"),
+        ({"batch": 0}, "batch must be a whole number"),
+        ({"epochs": 0}, "epochs must be a whole number"),
+        ({"mean": "batch"}, "needs batch > 1"),
+        ({"limit": -1}, "limit must be > 0"),
+    ],
+)
+def test_bad_options_are_named(X, options, message):
+    with pytest.raises(ConfigError, match=message):
+        nd.RecurrentDecorrelator(**options).fit(X[:10])
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(TypeError, match="learning_rate"):
+        nd.RecurrentDecorrelator(learning_rate=0.1)
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 10.0])
+@pytest.mark.parametrize("rule", ["local", "explicit", "congruent"])
+def test_huge_rates_are_limited_and_counted(X, rate, rule):
+    model = nd.RecurrentDecorrelator(rate=rate, rule=rule, schedule="constant", epochs=1).fit(X)
+    assert model.n_limited_ > 0.99 * len(X)
+    assert np.isfinite(model.transform(X)).all()
+
+
+def test_without_the_limiter_the_explicit_rule_names_the_sample(X):
+    model = nd.RecurrentDecorrelator(rate=10, rule="explicit", limit=None)
+    with pytest.raises(DivergenceError, match="at sample"):
+        model.fit(X)
+    assert not hasattr(model, "_state")
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6, 1e30])
+def test_the_result_does_not_depend_on_the_unit_of_the_input(X, scale):
+    single = X.astype(np.float32)
+    unit = nd.RecurrentDecorrelator(epochs=1).fit(single)
+    scaled = nd.RecurrentDecorrelator(epochs=1).fit(single * np.float32(scale))
+    # float32 keeps 7 digits; 20 000 updates and κ(R) ≈ 10 leave at least 2.
+    np.testing.assert_allclose(scaled.matrix_, unit.matrix_, rtol=0, atol=2e-2)
+    np.testing.assert_allclose(scaled.mean_ / np.float32(scale), unit.mean_, rtol=1e-3)
+
+
+def test_feature_scales_far_apart_are_reported(X):
+    with pytest.warns(DegenerateInputWarning, match="Standardise"):
+        nd.RecurrentDecorrelator(epochs=1).fit(X[:1000] * np.where(np.arange(12) == 3, 1e-6, 1.0))
+
+
+def test_identical_units_are_held_back_and_reported(X):
+    doubled = np.c_[X, X[:, :1]]
+    model = nd.RecurrentDecorrelator(rate=1e-2, schedule="constant", epochs=1)
+    with pytest.warns(DegenerateInputWarning, match="no independent signal"):
+        model.fit(doubled)
+    assert np.isfinite(model.transform(doubled)).all()
+    assert np.linalg.norm(model.matrix_, 2) <= 1e8
+
+
+def test_a_silent_unit_stays_silent_and_does_no_harm(X):
+    quiet = np.c_[X, np.full(len(X), 7.0)]
+    Xbar = nd.RecurrentDecorrelator().fit(quiet).transform(quiet)
+    assert np.abs(Xbar[:, -1]).max() < 1e-6
+    assert nd.measures.rms_correlation(Xbar) < 0.02
