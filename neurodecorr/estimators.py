@@ -127,7 +127,7 @@ class _Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     @property
     def n_limited_(self) -> int:
-        """Steps shortened so that η·tr⟨x̄x̄ᵀ⟩ stayed within the limit."""
+        """Steps shortened so that η·tr⟨x̄x̄ᵀ⟩/batch stayed within the limit."""
         return self._learnt().limited
 
     def _learnt(self) -> State:
@@ -187,7 +187,7 @@ class RecurrentDecorrelator(_Decorrelator):
     batch : int, default 1
         Samples per update.
     limit : float or None, default 0.1
-        Largest η·tr⟨x̄x̄ᵀ⟩ of a step; shortened steps are counted in `n_limited_`.
+        Largest η·tr⟨x̄x̄ᵀ⟩/batch of a step; shortened steps are counted in `n_limited_`.
     normalise : bool, default True
         Measure the rate relative to the mean input power.
     epochs : int or None

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from neurodecorr.errors import DivergenceError
 from neurodecorr.plasticity import codes, twins
+from neurodecorr.plasticity.codes import OUTLIER
 from neurodecorr.plasticity.plan import Plan
 from neurodecorr.plasticity.schedules import rate_at
 from neurodecorr.plasticity.state import State
@@ -17,8 +18,6 @@ from neurodecorr.plasticity.state import State
 __all__ = ["learn_batches"]
 
 Floats = npt.NDArray[np.floating[Any]]
-
-LOWER = "Lower the rate or set a limit."
 
 _BATCH_STEPS = {
     ("recurrent", "explicit"): (twins.explicit_recurrent, twins.explicit_feedforward),
@@ -79,21 +78,33 @@ def _centred(state: State, X: Floats, plan: Plan) -> Floats:
 
 
 def _limited_rate(state: State, Xbar: Floats, plan: Plan) -> float:
+    """Return η for this batch. Its noise grows as η tr(C)/b, which the limit bounds."""
     counters = state.counters
     unit = float(state.power.mean()) if plan.normalise else state.scale**-2
     eta = rate_at(plan.timing, plan.rate, counters[codes.CLOCK]) / unit if unit > 0 else 0.0
-    trace = float((Xbar * Xbar).sum()) / len(Xbar)
-    if not math.isfinite(trace):
+    square = float((Xbar * Xbar).sum())  # b tr(C)
+    if not math.isfinite(square):
         raise DivergenceError(
-            f"activity left the finite numbers at batch {state.samples} (rate {plan.rate:g}). {LOWER}"
+            f"activity left the finite numbers at batch {state.samples} (rate {plan.rate:g}). "
+            "Lower the rate or set a limit."
         )
-    if plan.limit is not None and eta * trace > plan.limit:
-        eta = plan.limit / trace
+    largest = float(np.linalg.norm(Xbar, 2)) ** 2 / len(Xbar) if plan.rule == "explicit" else 0.0
+    strongest = _strongest_rate(plan, square, largest, len(Xbar))
+    if eta > strongest:
+        eta = strongest
         counters[codes.LIMITED] += 1
-    if plan.rule == "explicit" and eta * trace >= 1 and eta * np.linalg.norm(Xbar, 2) ** 2 >= len(Xbar):
+    if eta * largest >= 1:
         raise DivergenceError(
             f"the explicit rule needs η λ_max(C) < 1, which failed at batch {state.samples} (rate {plan.rate:g}). "
             "Set limit=0.1, lower the rate, or use the local (implicit) rule."
         )
     counters[codes.CLOCK] += eta * unit
     return eta
+
+
+def _strongest_rate(plan: Plan, square: float, largest: float, b: int) -> float:
+    """Return the rate at which η tr(C)/b meets the limit, or η λ_max(C) the outlier bound of the explicit rule."""
+    if plan.limit is None or square == 0:
+        return math.inf
+    bound = plan.limit * b * b / square
+    return min(bound, OUTLIER * plan.limit / largest) if largest > 0 else bound

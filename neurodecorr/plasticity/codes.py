@@ -6,3 +6,6 @@ NO_GAIN, NODE_GAIN, LAYER_GAIN = 0, 1, 2
 # Counters: samples (or batches) seen, sum of the rates used, running x̄ᵀx̄, steps limited, worst relative settling error.
 SAMPLES, CLOCK, TRACE, LIMITED, WORST_ERROR = 0, 1, 2, 3, 4
 COUNTERS = 5
+
+# One sample may pull at most this many times harder than the limit on the mean allows: with a limit ≤ 0.1, η‖x̄‖² ≤ ½.
+OUTLIER = 5.0

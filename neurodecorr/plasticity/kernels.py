@@ -25,13 +25,12 @@ from neurodecorr.plasticity.codes import (
     LIMITED,
     NO_GAIN,
     NODE_GAIN,
+    OUTLIER,
     SAMPLES,
     TRACE,
     WORST_ERROR,
 )
 
-# One sample may pull at most this many times harder than the limit on the mean allows: with a limit ≤ 0.1, η‖x̄‖² ≤ ½.
-OUTLIER = 5.0
 TRACE_MEMORY = 0.01
 HUGE = 1e300
 

@@ -63,7 +63,7 @@ def learn(state: State, X: Floats, plan: Plan) -> State:
 
 def _chunk(plan: Plan, X: Floats) -> int:
     """Return the samples between inspections: the gain of the strongest unit grows by η p_j a step."""
-    rate = plan.rate if plan.limit is None else min(plan.rate, plan.limit)
+    rate = plan.rate if plan.limit is None else min(plan.rate, plan.limit * plan.batch)
     spread = X.var(axis=0)
     ratio = float(spread.max() / spread.mean()) if spread.any() else 1.0
     return max(1, min(LONGEST_CHUNK, int(CHUNK_GROWTH / (rate * ratio)))) * plan.batch

@@ -39,7 +39,7 @@ class Plan:
     batch : int
         Samples per update; 1 selects the compiled single-sample rule with the homeostatic gain g = 1 + ηp.
     limit : float or None
-        Largest η·tr⟨x̄x̄ᵀ⟩ of a step; larger steps are shortened and counted.
+        Largest η·tr⟨x̄x̄ᵀ⟩/b of a step, b = batch; larger steps are shortened and counted.
     normalise : bool
         Measure the rate relative to the mean input power.
     strongest : float or None
@@ -88,6 +88,6 @@ class Plan:
 
     def visits(self, features: int) -> int:
         """Return how many samples the rate needs to do its work: thrice its holding time, or 20/η if it is constant."""
-        rate = self.rate if self.limit is None else min(self.rate, self.limit / features)
+        rate = self.rate if self.limit is None else min(self.rate, self.limit * self.batch / features)
         hold = self.timing.hold
         return math.ceil((3 * hold if math.isfinite(hold) else 20.0) / rate * self.batch)
