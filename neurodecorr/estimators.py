@@ -21,6 +21,7 @@ __all__ = ["FeedforwardDecorrelator", "RecurrentDecorrelator"]
 Floats = npt.NDArray[np.floating[Any]]
 # Features whose powers differ more than this learn at rates that differ as much.
 POWER_RANGE = 1e8
+BLOCK = 1000
 
 
 class _Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -77,9 +78,13 @@ class _Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         plan = self.plan()
         X = self._inputs(X, reset=True)
-        state = start(X, plan)
-        for _ in range(self._passes(X, plan)):
-            state = learn(state, X, plan)
+        state, passes = start(X, plan), self._passes(X, plan)
+        together = min(passes, -(-BLOCK // len(X)))  # passes over few samples are joined: every call has its price
+        block = np.tile(X, (together, 1)) if together > 1 else X
+        for _ in range(passes // together):
+            state = learn(state, block, plan)
+        if passes % together:
+            state = learn(state, block[: passes % together * len(X)], plan)
         return self._keep(state)
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -141,9 +146,11 @@ class _Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _inputs(self, X: Any, reset: bool) -> Floats:
         """Return X as a finite floating array; float32 stays float32."""
+        if hasattr(X, "toarray") and hasattr(X, "nnz"):
+            raise InputError(f"X must be a dense array; got a sparse {type(X).__name__}. Use X.toarray().")
         try:
             X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], order="C", ensure_all_finite=False)
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise InputError(str(error)) from None
         return finite(X, "X")
 

@@ -64,8 +64,8 @@ def _rebuilt(left: Floats, values: Floats, right: Floats, plan: Plan) -> tuple[F
 
 
 def _resynchronise(state: State, plan: Plan) -> State:
-    """Compute M = R⁻¹ anew once ‖RM − I‖/√n exceeds 16 √eps: beyond that one refinement no longer cures it."""
-    if state.twin_error() <= 16 * math.sqrt(np.finfo(state.M.dtype).eps):
+    """Compute M = R⁻¹ anew once ‖RM − I‖/√n exceeds 8 √eps: beyond that one refinement no longer cures it."""
+    if state.twin_error() <= 8 * math.sqrt(np.finfo(state.M.dtype).eps):
         return state
     M = np.linalg.inv(state.R.astype(float))
     if plan.rule == "congruent":
@@ -75,9 +75,7 @@ def _resynchronise(state: State, plan: Plan) -> State:
 
 def _require_stable(state: State) -> None:
     R = state.R.astype(float)
-    if (
-        np.linalg.eigvalsh((R + R.T) / 2)[0] > 0
-    ):  # the numerical range lies to the right: stable, at a tenth of the cost
+    if np.linalg.eigvalsh((R + R.T) / 2)[0] > 0:  # the numerical range lies to the right: sufficient, and cheap
         return
     values, vectors = np.linalg.eig(R)
     worst = int(values.real.argmin())
