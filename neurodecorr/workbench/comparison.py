@@ -40,6 +40,7 @@ class Entry:
     settling_error: float  # worst certified relative distance to the fixed point
     settling_time: float  # median over samples, τ
     settling_time_worst: float
+    predicted_time: float  # median over samples, τ, predicted from the modes of R
     products: float  # median matrix–vector products a sample
     margin: float  # min Re λ(R)
     condition: float  # σ_max/σ_min of R

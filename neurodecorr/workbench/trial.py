@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ import numpy.typing as npt
 
 from neurodecorr import measures, plasticity
 from neurodecorr._threads import one_thread
-from neurodecorr.circuit import Circuit, integrate, settle, stability
+from neurodecorr.circuit import Circuit, certificate, integrate, predicted_settling_time, settle, stability
 from neurodecorr.errors import DivergenceError, StabilityError
 from neurodecorr.plasticity import Plan, State
-from neurodecorr.recording import log_spaced_times
+from neurodecorr.recording import LogSpaced, spans
 from neurodecorr.workbench.comparison import Entry
 
 __all__ = ["Bench", "run_trial"]
@@ -106,10 +105,9 @@ def _offline(bench: Bench) -> Course:
 def _learnt(plan: Plan, bench: Bench) -> Course:
     stream = bench.stream
     total = max(len(stream), plan.visits(stream.shape[1]))
-    times = log_spaced_times(total, LOOKS)
     state, failure, seconds = plasticity.start(stream, plan), "", 0.0
     looks = [_look(state, 0, bench)]
-    for begin, end in itertools.pairwise(times):
+    for begin, end in spans(LogSpaced(LOOKS, total), total):
         rows = np.arange(begin, end) % len(stream)
         started = time.perf_counter()
         try:
@@ -135,27 +133,35 @@ def _settling(R: Floats, mean: Floats, bench: Bench) -> dict[str, Any]:
     circuit = Circuit(R)
     drive = bench.held_out[:SETTLED] - mean
     timed = settle(circuit, drive, bench.tol, relative=True, method="exponential")
-    stepped = settle(circuit, drive, bench.tol, relative=True, method="chebyshev")
+    products = settle(circuit, drive, bench.tol, relative=True, method="chebyshev").products
     sizes = np.linalg.norm(timed.xbar, axis=1)
     facts = stability(circuit)
-    products = float(np.median(stepped.products))
-    t = np.linspace(0, float(np.max(timed.time)), PATH_POINTS)
-    path = integrate(circuit, drive[:PATHS], float(t[-1]), method="exponential", times=t).xbar
-    rest, size = timed.xbar[:PATHS], sizes[:PATHS]
-    residual = drive[:PATHS] - path @ R.T
-    sigma = facts.condition and 1 / np.linalg.norm(np.linalg.inv(R), 2)
     return {
         "settling_error": float(np.max(timed.bound / sizes)),
         "settling_time": float(np.median(timed.time)),
         "settling_time_worst": float(np.max(timed.time)),
-        "products": products,
+        "predicted_time": float(np.median(predicted_settling_time(circuit, drive / sizes[:, None], bench.tol))),
+        "products": float(np.median(products)),
         "margin": facts.margin,
         "condition": facts.condition,
         "synapses": R.size,
-        "operations": products * R.size,
+        "operations": float(np.median(products)) * R.size,
+        **_paths(circuit, drive[:PATHS], timed.xbar[:PATHS], float(np.max(timed.time))),
+    }
+
+
+def _paths(circuit: Circuit, drive: Floats, rest: Floats, end: float) -> dict[str, Floats]:
+    """Follow a few samples to their fixed point: true relative distance beside its certified bound."""
+    t = np.linspace(0, end, PATH_POINTS)
+    path = np.swapaxes(integrate(circuit, drive, end, method="exponential", times=t).xbar, 0, 1)
+    size = np.linalg.norm(rest, axis=1)[:, None]
+    bound = [
+        certificate(circuit, np.broadcast_to(x, xbar.shape), xbar).bound for x, xbar in zip(drive, path, strict=True)
+    ]
+    return {
         "path_time": t,
-        "path_error": (np.linalg.norm(path - rest, axis=2) / size).T,
-        "path_bound": (np.linalg.norm(residual, axis=2) / sigma / size).T,
+        "path_error": np.linalg.norm(path - rest[:, None], axis=2) / size,
+        "path_bound": np.array(bound) / size,
     }
 
 
@@ -165,6 +171,7 @@ def _instant(R: Floats) -> dict[str, Any]:
         "settling_error": 0.0,
         "settling_time": 0.0,
         "settling_time_worst": 0.0,
+        "predicted_time": 0.0,
         "products": 1.0,
         "margin": float(np.linalg.eigvals(R).real.min()),
         "condition": float(np.linalg.cond(R)),

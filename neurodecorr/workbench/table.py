@@ -1,0 +1,209 @@
+"""The comparison as a table: three blocks of numbers, each column explained in one line."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurodecorr.workbench.comparison import Comparison, Entry
+
+__all__ = ["Block", "Column", "blocks", "failures", "headline", "spelt", "table_text"]
+
+WIDTH = 100  # columns of the terminal
+LEVELS = 4  # levels of mismatch side by side
+NONE = "–"
+FAILED = " †"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers: its head, and one line that says what it is."""
+
+    head: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table of its own: a title, columns, and one row per form, its name and its cells."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def table_text(comparison: Comparison) -> str:
+    """Return the comparison as plain text, at most 100 columns wide.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+
+    Returns
+    -------
+    str
+        A headline, three blocks with their explanations, and the messages of forms that stopped early.
+    """
+    parts = [textwrap.fill(headline(comparison), WIDTH)]
+    parts += ["\n".join(_lines(block)) for block in blocks(comparison)]
+    parts += [textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in failures(comparison)]
+    return "\n\n".join(parts) + "\n"
+
+
+def headline(comparison: Comparison) -> str:
+    """Return one sentence on what was compared and how correlated it was."""
+    # The name may be that of a user's file; what a terminal would obey is not shown.
+    name = "".join(character if character.isprintable() else "�" for character in comparison.dataset)
+    return (
+        f"{name}: {comparison.features} units, {comparison.config['samples']:,} samples to learn from, "
+        f"{comparison.held_out:,} held out. Before: rms correlation {spelt(comparison.correlation)}, "
+        f"‖off‖/‖diag‖ {spelt(comparison.relative)}."
+    )
+
+
+def failures(comparison: Comparison) -> tuple[str, ...]:
+    """Return one note per form that stopped before the end of the stream."""
+    return tuple(
+        f"† {entry.name} stopped early; its numbers are those at sample {entry.learnt:,}. Why: {entry.failure}"
+        for entry in comparison.entries
+        if entry.failure
+    )
+
+
+def blocks(comparison: Comparison) -> tuple[Block, ...]:
+    """Return how well each form does, what it takes, and what mismatch does to it.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+
+    Returns
+    -------
+    tuple of Block
+        Cells are texts of sensible precision; "unstable" where a circuit does not settle, "–" where a form has no such
+        number.
+    """
+    levels = range(len(comparison.mismatch_levels))
+    return (
+        _block("How well it decorrelates, on held-out samples", QUALITY, comparison),
+        _block("How fast, how stable, at what cost", COST, comparison),
+        *(_mismatch_block(comparison, levels[first : first + LEVELS]) for first in levels[::LEVELS]),
+    )
+
+
+def spelt(value: float, digits: int = 3) -> str:
+    """Return a number with this many significant digits; "unstable" for ∞, "–" for NaN.
+
+    Examples
+    --------
+    >>> spelt(0.01899), spelt(138.28), spelt(8.2e-14, 2), spelt(math.inf)
+    ('0.0190', '138', '8.2e-14', 'unstable')
+    """
+    if math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "unstable"
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.{digits - 1}e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+    return f"{value:#.{digits}g}".rstrip(".") if abs(value) < 10**digits else f"{value:,.0f}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if math.isfinite(value) else "unstable"
+
+
+def _settled(read: Callable[[Entry], str]) -> Callable[[Entry], str]:
+    """Show a number of circuits only: a matrix answers at once."""
+    return lambda entry: read(entry) if entry.settles else NONE
+
+
+def _lowest(entry: Entry) -> str:
+    return spelt(float(entry.margins.min())) if len(entry.margins) else NONE
+
+
+QUALITY = (
+    (Column("rms corr.", "root mean square correlation coefficient between units"), lambda e: spelt(e.correlation)),
+    (Column("‖off‖/‖diag‖", "covariance: size off the diagonal over size on it"), lambda e: spelt(e.relative)),
+    (Column("power", "variance of the output over that of the input"), lambda e: f"{e.power:.3f}"),
+    (
+        Column("to M*", "‖M − M*‖/‖M*‖, distance to the closed form"),
+        lambda e: NONE if e.form == "offline" else spelt(e.distance),
+    ),
+    (Column("‖RM−I‖/√n", "how far R and M are from being each other's inverse"), lambda e: spelt(e.twin_error, 2)),
+)
+COST = (
+    (
+        Column("error", "worst certified distance to the fixed point, relative to the output"),
+        _settled(lambda e: spelt(e.settling_error)),
+    ),
+    (Column("median τ", "settling time, median over samples, in τ"), _settled(lambda e: spelt(e.settling_time))),
+    (Column("worst τ", "settling time, slowest sample, in τ"), _settled(lambda e: spelt(e.settling_time_worst))),
+    (Column("products", "matrix–vector products per sample (Chebyshev-scheduled)"), lambda e: _count(e.products)),
+    (Column("mult-adds", "multiply-adds per sample"), lambda e: _count(e.operations)),
+    (Column("synapses", "weights to store"), lambda e: _count(e.synapses)),
+    (Column("margin", "min Re λ(R) at the end, in 1/τ; of R = M⁻¹ for a matrix"), lambda e: spelt(e.margin)),
+    (Column("lowest", "smallest min Re λ(R) met while learning, in 1/τ"), _lowest),
+    (
+        Column("limited", "learning steps shortened by the limiter"),
+        lambda e: NONE if e.form == "offline" else _count(e.limited),
+    ),
+)
+
+
+def _block(title: str, columns: tuple[tuple[Column, Callable[[Entry], str]], ...], comparison: Comparison) -> Block:
+    rows = tuple((_name(entry), tuple(read(entry) for _, read in columns)) for entry in comparison.entries)
+    return Block(title, tuple(column for column, _ in columns), rows)
+
+
+def _mismatch_block(comparison: Comparison, chosen: range) -> Block:
+    """Return the median error and the share of stable draws, for some of the levels."""
+    draws = comparison.entries[0].mismatch_error.shape[1]
+    columns = []
+    for level in comparison.mismatch_levels[chosen.start : chosen.stop]:
+        off = f"{100 * level:g} %"
+        columns.append(
+            Column(off, f"relative output error, median of {draws} draws, with every weight off by σ = {off}")
+        )
+        columns.append(Column("settle", f"circuits out of {draws} that settle with it"))
+    rows = tuple((_name(entry), tuple(_mismatch_cells(entry, chosen))) for entry in comparison.entries)
+    return Block("What synaptic mismatch does to the output", tuple(columns), rows)
+
+
+def _mismatch_cells(entry: Entry, chosen: range) -> Iterator[str]:
+    for index in chosen:
+        errors = entry.mismatch_error[index]
+        yield spelt(float(np.median(errors)))
+        yield f"{np.isfinite(errors).sum()}/{len(errors)}" if entry.settles else NONE
+
+
+def _name(entry: Entry) -> str:
+    return entry.name + FAILED if entry.failure else entry.name
+
+
+def _lines(block: Block) -> Iterator[str]:
+    """Lay a block out: title, heads, rows aligned to the right, explanations."""
+    heads = [column.head for column in block.columns]
+    table = [("form", *heads), *((name, *cells) for name, cells in block.rows)]
+    widths = [max(_width(row[k]) for row in table) for k in range(len(heads) + 1)]
+    yield block.title
+    for index, (name, *cells) in enumerate(table):
+        padded = [" " * (width - _width(cell)) + cell for cell, width in zip(cells, widths[1:], strict=True)]
+        yield "  ".join([name + " " * (widths[0] - _width(name)), *padded]).rstrip()
+        if index == 0:
+            yield "─" * (sum(widths) + 2 * len(heads))
+    meanings = dict.fromkeys((column.head, column.meaning) for column in block.columns)
+    margin = max(_width(head) for head, _ in meanings)
+    for head, meaning in meanings:
+        yield f"  {head}{' ' * (margin - _width(head))}  {meaning}"
+
+
+def _width(text: str) -> int:
+    """Return the columns a text takes: combining marks take none."""
+    return sum(not unicodedata.combining(character) for character in text)
