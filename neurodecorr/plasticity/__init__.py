@@ -1,22 +1,51 @@
 """What a synapse may do: decorrelation rules for R and for M, their gains and guards."""
 
+from neurodecorr.plasticity.audited import audit_all
 from neurodecorr.plasticity.closed_form import decorrelating_matrix, whitening_matrix
+from neurodecorr.plasticity.correlation import power, relative_off_diagonal, rms_correlation
+from neurodecorr.plasticity.course import Course, Distance, Twins, distances, follow, format_distances
 from neurodecorr.plasticity.learning import learn
+from neurodecorr.plasticity.locality import Audit, Signal, SynapticRule, audit, format_audit
 from neurodecorr.plasticity.plan import FEEDFORWARD_RULES, GAINS, MEANS, RECURRENT_RULES, Plan
+from neurodecorr.plasticity.rivals import Foldiak, Oja, Rule, SimilarityMatching, Vogels
 from neurodecorr.plasticity.schedules import Constant, Decay
 from neurodecorr.plasticity.state import State, start
+from neurodecorr.plasticity.whitening import Easi, OffDiagonal, Whitening
 
 __all__ = [
     "FEEDFORWARD_RULES",
     "GAINS",
     "MEANS",
     "RECURRENT_RULES",
+    "Audit",
     "Constant",
+    "Course",
     "Decay",
+    "Distance",
+    "Easi",
+    "Foldiak",
+    "OffDiagonal",
+    "Oja",
     "Plan",
+    "Rule",
+    "Signal",
+    "SimilarityMatching",
     "State",
+    "SynapticRule",
+    "Twins",
+    "Vogels",
+    "Whitening",
+    "audit",
+    "audit_all",
     "decorrelating_matrix",
+    "distances",
+    "follow",
+    "format_audit",
+    "format_distances",
     "learn",
+    "power",
+    "relative_off_diagonal",
+    "rms_correlation",
     "start",
     "whitening_matrix",
 ]

@@ -104,4 +104,5 @@ def _covariance(value: Any) -> Floats:
 def _roots(sigma: Floats, ridge: float) -> tuple[Floats, Floats]:
     values, vectors = np.linalg.eigh(sigma)
     values = np.maximum(values, ridge * np.trace(sigma) / len(sigma))
-    return (vectors * np.sqrt(values)) @ vectors.T, (vectors / np.sqrt(values)) @ vectors.T
+    root, inverse_root = (vectors * np.sqrt(values)) @ vectors.T, (vectors / np.sqrt(values)) @ vectors.T
+    return (root + root.T) / 2, (inverse_root + inverse_root.T) / 2

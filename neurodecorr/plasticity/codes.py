@@ -9,3 +9,7 @@ COUNTERS = 5
 
 # One sample may pull at most this many times harder than the limit on the mean allows: with a limit ≤ 0.1, η‖x̄‖² ≤ ½.
 OUTLIER = 5.0
+
+# The running mean and power forget at the rate of learning, but at most this fast (P0 uses 0.1): a mean that follows
+# each sample would leave nothing of it to learn from.
+FASTEST_MEMORY = 0.1

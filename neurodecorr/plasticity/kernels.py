@@ -22,6 +22,7 @@ from neurodecorr.plasticity.codes import (
     CLOCK,
     CONGRUENT,
     EXPLICIT,
+    FASTEST_MEMORY,
     LIMITED,
     NO_GAIN,
     NODE_GAIN,
@@ -75,15 +76,18 @@ def feedforward_step(M: Array, back: Array, xbar: Array, step: float, gain: Arra
 
 
 @jit()
-def symmetric_step(S: Array, u: Array, v: Array, first: float, second: float, factor: Array) -> None:
-    """S_ij ← f_i (S_ij + a (u_i v_j + v_i u_j) + b v_i v_j) f_j, computed once and mirrored: symmetric to the bit.
+def symmetric_step(S: Array, u: Array, v: Array, first: float, second: float, root: Array, grow: bool) -> None:
+    """S_ij ← (S_ij + a (u_i v_j + v_i u_j) + b v_i v_j) · or / (r_i r_j), computed once and mirrored.
 
-    A rounding asymmetry of 1e-16 would be amplified by the gain at every later sample.
+    Symmetric to the bit: a rounding asymmetry of 1e-16 would be amplified by the gain at every later sample.
+    M is multiplied and R divided by the same number. Factors rounded apart, √g and 1/√g, are not each other's inverse:
+    under a constant gain their product is off by the same 1e-16 at every sample, and the twins drift apart.
     """
     for i in range(S.shape[0]):
         for j in range(i + 1):
             mixed = first * (u[i] * v[j] + v[i] * u[j]) + second * (v[i] * v[j])
-            value = (S[i, j] + mixed) * (factor[i] * factor[j])
+            factor = root[i] * root[j]
+            value = (S[i, j] + mixed) * factor if grow else (S[i, j] + mixed) / factor
             S[i, j] = value
             S[j, i] = value
 
@@ -91,13 +95,13 @@ def symmetric_step(S: Array, u: Array, v: Array, first: float, second: float, fa
 @jit()
 def recurrent_sym(R: Array, drive: Array, xbar: Array, beta: float, overlap: float, gain: Array) -> None:
     """R ← D (R + β(x x̄ᵀ + x̄ xᵀ) + β² (x̄ᵀx) x̄x̄ᵀ) D, with x = R x̄ and D = diag(g^-½)."""
-    symmetric_step(R, drive, xbar, beta, beta * beta * overlap, 1.0 / np.sqrt(gain))
+    symmetric_step(R, drive, xbar, beta, beta * beta * overlap, np.sqrt(gain), False)
 
 
 @jit()
 def feedforward_sym(M: Array, back: Array, xbar: Array, beta: float, overlap: float, gain: Array) -> None:
     """M ← D⁻¹ (M − γ(m x̄ᵀ + x̄ mᵀ) + γ² (x̄ᵀm) x̄x̄ᵀ) D⁻¹, with m = M x̄, γ = β/(1 + β x̄ᵀx̄)."""
-    symmetric_step(M, back, xbar, -beta, beta * beta * overlap, np.sqrt(gain))
+    symmetric_step(M, back, xbar, -beta, beta * beta * overlap, np.sqrt(gain), True)
 
 
 @jit()
@@ -184,7 +188,7 @@ def learn_stream(
     for k in range(X.shape[0]):
         time = counters[SAMPLES]
         eta = scheduled(schedule[0], counters[CLOCK], schedule[1], schedule[2])
-        memory = max(1.0 / (time + 1.0), min(eta, 1.0))
+        memory = max(1.0 / (time + 1.0), min(eta, FASTEST_MEMORY))
         for j in range(n):
             if centred:
                 mean[j] += memory * (X[k, j] - mean[j])
@@ -208,7 +212,8 @@ def learn_stream(
         if eta > strongest:
             eta = strongest
             counters[LIMITED] += 1
-        if rule == EXPLICIT and eta * max(size, power.max()) >= 1.0:
+        pull = size if gain_mode == NO_GAIN else max(size, power.max())
+        if rule == EXPLICIT and eta * pull >= 1.0:
             return k
         homeostatic(gain, power, eta, gain_mode, rule == EXPLICIT)
 

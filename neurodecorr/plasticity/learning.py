@@ -49,8 +49,9 @@ def learn(state: State, X: Floats, plan: Plan) -> State:
         If the learnt circuit loses stability, min Re λ(R) ≤ 0; the sample and the mode are named.
     """
     state = state.copy()
-    scaled = np.ascontiguousarray(X / X.dtype.type(state.scale))
-    if not np.isfinite(scaled).all():
+    with np.errstate(over="ignore"):
+        scaled = np.ascontiguousarray(X / X.dtype.type(state.scale))
+    if not np.abs(scaled).max() < np.finfo(X.dtype).max ** 0.5 / X.shape[1]:  # so that xᵀx is finite, too
         raise InputError("X must stay within the range of its type at the scale of the first inputs seen; use float64.")
     chunk = _chunk(plan, scaled)
     step = _learn_samples if plan.batch == 1 else learn_batches

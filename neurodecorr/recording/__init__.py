@@ -1,1 +1,30 @@
-"""."""
+"""Recording: traces streamed to disk, results with their provenance, safe readers and atomic writers."""
+
+from neurodecorr.recording.atomic import atomic_path, write_atomically, write_bytes, write_json, write_text
+from neurodecorr.recording.provenance import provenance, run_id
+from neurodecorr.recording.recorder import Recorder
+from neurodecorr.recording.result import Result, load_result
+from neurodecorr.recording.schedule import EverySamples, LogSpaced, Schedule, spans
+from neurodecorr.recording.traces import Trace, Traces, read_traces
+from neurodecorr.recording.variable import Variable
+
+__all__ = [
+    "EverySamples",
+    "LogSpaced",
+    "Recorder",
+    "Result",
+    "Schedule",
+    "Trace",
+    "Traces",
+    "Variable",
+    "atomic_path",
+    "load_result",
+    "provenance",
+    "read_traces",
+    "run_id",
+    "spans",
+    "write_atomically",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]

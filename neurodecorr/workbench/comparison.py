@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,15 +138,16 @@ class Comparison:
         meta = dict(result.meta)
         if meta.pop("kind", None) != KIND:
             raise CheckpointError("this result is not a comparison; it was written by another command.")
-        names = [field.name for field in dataclasses.fields(Entry)]
-        entries = tuple(
-            Entry(**{n: values[n] if n in values else result.arrays[_key(values["name"], n)] for n in names})
-            for values in meta.pop("entries")
-        )
-        shape = meta.pop("shape")
-        levels, covariance = result.arrays["mismatch_levels"], result.arrays["covariance"]
-        shape = None if shape is None else tuple(shape)
-        return cls(shape=shape, covariance=covariance, mismatch_levels=levels, entries=entries, **meta)
+        try:
+            entries = tuple(_entry(values, result.arrays) for values in meta.pop("entries"))
+            shape = meta.pop("shape")
+            levels, covariance = result.arrays["mismatch_levels"], result.arrays["covariance"]
+            shape = None if shape is None else tuple(shape)
+            return cls(shape=shape, covariance=covariance, mismatch_levels=levels, entries=entries, **meta)
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"this comparison does not have the fields of this version ({error}). Run it again."
+            ) from error
 
     @classmethod
     def load(cls, path: str | Path) -> Comparison:
@@ -154,6 +156,13 @@ class Comparison:
 
 
 KIND = "comparison"
+
+
+def _entry(values: dict[str, Any], arrays: Mapping[str, Any]) -> Entry:
+    """Return an entry from its plain values and its arrays."""
+    names = [field.name for field in dataclasses.fields(Entry)]
+    found: dict[str, Any] = {n: values[n] if n in values else arrays[_key(values["name"], n)] for n in names}
+    return Entry(**found)
 
 
 def _key(entry: str, field: str) -> str:

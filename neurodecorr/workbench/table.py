@@ -36,6 +36,11 @@ class Block:
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, tuple[str, ...]], ...]
 
+    @property
+    def legend(self) -> tuple[Column, ...]:
+        """Every column once; what several have in common comes last."""
+        return tuple(dict.fromkeys(reversed(self.columns)))[::-1]
+
 
 def table_text(comparison: Comparison) -> str:
     """Return the comparison as plain text, at most 100 columns wide.
@@ -116,7 +121,7 @@ def spelt(value: float, digits: int = 3) -> str:
 
 
 def _count(value: float) -> str:
-    return f"{value:,.0f}" if math.isfinite(value) else "unstable"
+    return f"{value:,.0f}" if abs(value) < 1e7 else spelt(value)
 
 
 def _settled(read: Callable[[Entry], str]) -> Callable[[Entry], str]:
@@ -137,6 +142,10 @@ QUALITY = (
         lambda e: NONE if e.form == "offline" else spelt(e.distance),
     ),
     (Column("‖RM−I‖/√n", "how far R and M are from being each other's inverse"), lambda e: spelt(e.twin_error, 2)),
+    (
+        Column("limited", "learning steps shortened by the limiter"),
+        lambda e: NONE if e.form == "offline" else _count(e.limited),
+    ),
 )
 COST = (
     (
@@ -144,16 +153,13 @@ COST = (
         _settled(lambda e: spelt(e.settling_error)),
     ),
     (Column("median τ", "settling time, median over samples, in τ"), _settled(lambda e: spelt(e.settling_time))),
+    (Column("predicted", "the median, predicted from the modes of R"), _settled(lambda e: spelt(e.predicted_time))),
     (Column("worst τ", "settling time, slowest sample, in τ"), _settled(lambda e: spelt(e.settling_time_worst))),
     (Column("products", "matrix–vector products per sample (Chebyshev-scheduled)"), lambda e: _count(e.products)),
     (Column("mult-adds", "multiply-adds per sample"), lambda e: _count(e.operations)),
     (Column("synapses", "weights to store"), lambda e: _count(e.synapses)),
     (Column("margin", "min Re λ(R) at the end, in 1/τ; of R = M⁻¹ for a matrix"), lambda e: spelt(e.margin)),
     (Column("lowest", "smallest min Re λ(R) met while learning, in 1/τ"), _lowest),
-    (
-        Column("limited", "learning steps shortened by the limiter"),
-        lambda e: NONE if e.form == "offline" else _count(e.limited),
-    ),
 )
 
 
@@ -192,16 +198,16 @@ def _lines(block: Block) -> Iterator[str]:
     heads = [column.head for column in block.columns]
     table = [("form", *heads), *((name, *cells) for name, cells in block.rows)]
     widths = [max(_width(row[k]) for row in table) for k in range(len(heads) + 1)]
+    gap = "  " if sum(widths) + 2 * len(heads) <= WIDTH else " "
     yield block.title
     for index, (name, *cells) in enumerate(table):
         padded = [" " * (width - _width(cell)) + cell for cell, width in zip(cells, widths[1:], strict=True)]
-        yield "  ".join([name + " " * (widths[0] - _width(name)), *padded]).rstrip()
+        yield gap.join([name + " " * (widths[0] - _width(name)), *padded]).rstrip()
         if index == 0:
-            yield "─" * (sum(widths) + 2 * len(heads))
-    meanings = dict.fromkeys((column.head, column.meaning) for column in block.columns)
-    margin = max(_width(head) for head, _ in meanings)
-    for head, meaning in meanings:
-        yield f"  {head}{' ' * (margin - _width(head))}  {meaning}"
+            yield "─" * (sum(widths) + len(gap) * len(heads))
+    margin = max(_width(column.head) for column in block.legend)
+    for column in block.legend:
+        yield f"  {column.head}{' ' * (margin - _width(column.head))}  {column.meaning}"
 
 
 def _width(text: str) -> int:

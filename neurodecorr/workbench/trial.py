@@ -146,13 +146,14 @@ def _settling(R: Floats, mean: Floats, bench: Bench) -> dict[str, Any]:
         "condition": facts.condition,
         "synapses": R.size,
         "operations": float(np.median(products)) * R.size,
-        **_paths(circuit, drive[:PATHS], timed.xbar[:PATHS], float(np.max(timed.time))),
+        **_paths(circuit, drive[:PATHS], float(np.max(timed.time))),
     }
 
 
-def _paths(circuit: Circuit, drive: Floats, rest: Floats, end: float) -> dict[str, Floats]:
+def _paths(circuit: Circuit, drive: Floats, end: float) -> dict[str, Floats]:
     """Follow a few samples to their fixed point: true relative distance beside its certified bound."""
     t = np.linspace(0, end, PATH_POINTS)
+    rest = settle(circuit, drive, method="direct").xbar
     path = np.swapaxes(integrate(circuit, drive, end, method="exponential", times=t).xbar, 0, 1)
     size = np.linalg.norm(rest, axis=1)[:, None]
     bound = [

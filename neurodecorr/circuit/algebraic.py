@@ -1,0 +1,61 @@
+"""Rest states without dynamics: one factorisation, or the feedforward twin. Certified like all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr.circuit.certificate import certified, residual, rounding_level
+from neurodecorr.circuit.kernels import MET, MISMATCH
+from neurodecorr.circuit.problem import Problem, Run, norms
+
+__all__ = ["settle_by_twin", "settle_directly"]
+
+Floats = npt.NDArray[np.floating[Any]]
+Ints = npt.NDArray[np.integer[Any]]
+
+
+def settle_directly(problem: Problem) -> Run:
+    """Solve A z = u by factorisation, with one step of refinement from a residual of extended precision."""
+    circuit = problem.circuit
+    Z = circuit.factors.solve(problem.U.astype(np.float64))
+    Z = Z + circuit.factors.solve(residual(circuit.matrix, problem.U, Z)[0])
+    met = np.full(len(Z), MET)
+    return _still(Z.astype(problem.dtype), np.zeros_like(met), met)
+
+
+def settle_by_twin(problem: Problem, M: Floats) -> Run:
+    """Take x̄ = M x, and where that is not near enough x̄ ← x̄ + M (x − R x̄), once.
+
+    The correction squares the mismatch: x̄ − x̄* shrinks by I − MR. What is still too far shows that M is no twin of R.
+    """
+    circuit = problem.circuit
+    X, M = problem.U[:, -circuit.size :], M.astype(problem.dtype)
+    xbar = X @ M.T
+    rows = np.flatnonzero(~_near(problem, circuit.state(xbar)))
+    gap = residual(circuit.R, X[rows], xbar[rows])[0]
+    xbar[rows] += (gap.astype(problem.dtype)) @ M.T
+    products = np.ones(len(X), np.int64)
+    products[rows] += 2
+    code = np.where(_explained(problem, circuit.state(xbar)), MET, MISMATCH)
+    return _still(circuit.state(xbar), products, code)
+
+
+def _near(problem: Problem, Z: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which states are certified."""
+    low = problem.circuit.spectrum.sigma_low
+    return problem.certifies(Z, certified(problem.circuit.matrix, problem.U, Z, low).bound)
+
+
+def _explained(problem: Problem, Z: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which states are certified, or as near as rounding lets them be."""
+    goal = problem.goal(0.5)
+    size = norms(residual(problem.circuit.matrix, problem.U, Z)[0])
+    noise = rounding_level(norms(Z), norms(problem.U), goal)
+    return np.asarray((size <= noise) | _near(problem, Z))
+
+
+def _still(Z: Floats, products: Ints, code: Ints) -> Run:
+    return Run(Z, np.zeros_like(products), products, np.full(len(Z), np.nan), code)

@@ -1,0 +1,168 @@
+"""The certificate: a bound on the distance to the rest state that holds in floating point.
+
+::
+
+    ‖z − z*‖ = ‖A⁻¹(u − A z)‖ ≤ ‖u − A z‖ / σ_min(A)
+
+Two roundings could break it: that of the residual, which cancels, and that of σ_min. Both are bounded here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import sample_or_samples
+from neurodecorr.circuit.model import LinearCircuit, require_circuit
+from neurodecorr.errors import InputError
+
+__all__ = ["Certificate", "Goal", "certificate", "certified", "reached", "residual", "rounding_level", "target"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+EPS = float(np.finfo(np.float64).eps)
+TINY = float(np.finfo(np.float64).tiny)
+# The test while running leaves the final certificate room for its own rounding, which is ≪ 1e-9 of the residual.
+ROOM = 1 - 1e-9
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Residual and certified error of settled samples.
+
+    Parameters
+    ----------
+    residual : (samples,) array
+        ‖x − R x̄‖, in the unit of the input.
+    bound : (samples,) array
+        Certified upper bound of ‖x̄ − x̄*‖, in the unit of the activity.
+    """
+
+    residual: Any
+    bound: Any
+
+
+def certificate(circuit: LinearCircuit, X: npt.ArrayLike, xbar: npt.ArrayLike) -> Certificate:
+    """Certify how far read-outs are from where the circuit settles, whoever computed them.
+
+    ::
+
+        ‖x̄ − x̄*‖ ≤ ‖x − R x̄‖ / σ_min(R)
+
+    Parameters
+    ----------
+    circuit : Circuit or TwoPopulationCircuit
+        The circuit.
+    X : (samples, n) or (n,) array
+        Inputs.
+    xbar : (samples, n) or (n,) array
+        Read-outs to judge.
+
+    Returns
+    -------
+    Certificate
+        Residual and bound per sample; numbers for one sample.
+
+    Examples
+    --------
+    >>> from neurodecorr.circuit import Circuit, certificate
+    >>> float(round(certificate(Circuit([[2.0]]), [4.0], [1.5]).bound, 6))
+    0.5
+    """
+    circuit = require_circuit(circuit)
+    drives, single = sample_or_samples(X, "X", circuit.size)
+    readouts, _ = sample_or_samples(xbar, "xbar", circuit.size)
+    if len(drives) != len(readouts):
+        raise InputError(f"xbar must have one row per row of X; got {len(readouts)} for {len(drives)}.")
+    found = certified(circuit.R, drives, readouts, circuit.weights_spectrum.sigma_low)
+    return Certificate(found.residual[0], found.bound[0]) if single else found
+
+
+def certified(A: Floats, U: Floats, Z: Floats, sigma_low: float) -> Certificate:
+    """Return residual and bound per row, with the rounding of the residual, of σ_min and of the norms included."""
+    gap, rounding = residual(A, U, Z)
+    norm = np.linalg.norm(gap, axis=1)
+    if sigma_low <= 0:
+        return Certificate(norm, np.full(len(U), math.inf))
+    return Certificate(norm, (norm + rounding) / sigma_low * (1 + (Z.shape[1] + 10) * EPS))
+
+
+def residual(A: Floats, U: Floats, Z: Floats) -> tuple[Floats, Floats]:
+    """Return u − A z per row as if in one and a half times float64, and a bound on the rounding left in it.
+
+    A and z are split into heads of so few bits that head times head is exact in float64, in any order of summation
+    (Ozaki et al. 2012, Numer. Algorithms 59, 95)::
+
+        u − A z = ((u − A_h z_h) − A_h z_t) − A_t z
+
+    What cancels is exact; what rounds is smaller by 2⁻²⁰.
+    """
+    A, U, Z = (array.astype(np.float64) for array in (A, U, Z))
+    size = A.shape[1]
+    bits = (53 - math.ceil(math.log2(size))) // 2
+    A_head, Z_head = _head(A, bits), _head(Z, bits)
+    A_tail, Z_tail = A - A_head, Z - Z_head
+    gap = ((U - Z_head @ A_head.T) - Z_tail @ A_head.T) - Z @ A_tail.T
+    tails = np.linalg.norm(A_head) * np.linalg.norm(Z_tail, axis=1) + np.linalg.norm(A_tail) * np.linalg.norm(Z, axis=1)
+    # γ_N per product of a tail, one rounding per subtraction; ε is twice the unit roundoff, which covers the rest.
+    return gap, EPS * (3 * np.linalg.norm(gap, axis=1) + (size + 8) * tails)
+
+
+def _head(matrix: Floats, bits: int) -> Floats:
+    """Return the leading `bits` bits of each row, on the grid of the row's largest entry."""
+    exponent = np.frexp(np.abs(matrix).max(axis=1, keepdims=True))[1]
+    grid = np.maximum(np.ldexp(1.0, exponent - bits), TINY)
+    return np.asarray(np.rint(matrix / grid) * grid)
+
+
+class Goal(NamedTuple):
+    """What a running method tests: when is a residual small enough, and when is it as small as rounding lets it be.
+
+    Parameters
+    ----------
+    absolute, relative : float
+        The residual to reach is `absolute` + `relative` ‖x̄‖; a negative `absolute` is never reached.
+    noise, noise_drive : float
+        Rounding of a plain residual: `noise` ‖z‖ + `noise_drive` ‖u‖.
+    readout : int
+        Number n of read-outs at the head of the state.
+    patience : float
+        Steps in which a residual below its rounding must still halve; otherwise it has stalled.
+    """
+
+    absolute: float
+    relative: float
+    noise: float
+    noise_drive: float
+    readout: int
+    patience: float
+
+
+def target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeLike, patience: float) -> Goal:
+    """Return the goal ‖z − z*‖ ≤ tol, or ≤ tol ‖x̄*‖, for a method that runs in this precision.
+
+    Relative: bound ≤ tol (‖x̄‖ − bound) ≤ tol ‖x̄*‖, so bound ≤ tol/(1 + tol) ‖x̄‖.
+    """
+    low = circuit.spectrum.sigma_low
+    gamma = (circuit.state_size + 2) * float(np.finfo(dtype).eps)
+    noise = gamma * float(np.linalg.norm(circuit.matrix.astype(np.float64)))
+    share = low * tol / (1 + tol) if relative else 0.0
+    return Goal(0.0 if relative else low * tol, share, noise, gamma, circuit.size, patience)
+
+
+def rounding_level(state: Any, drive: Any, goal: Goal) -> Any:
+    """Return the bound on the rounding of a plain residual, from the norms of state and drive."""
+    return goal.noise * state + goal.noise_drive * drive
+
+
+def reached(gap: Any, noise: Any, readout: Any, goal: Goal) -> Any:
+    """Tell whether a plain residual of norm `gap` meets the goal.
+
+    Its rounding is added, but at most the residual once more: beyond that the plain residual proves nothing either way
+    and the final certificate, which is sharper, decides.
+    """
+    return gap + np.minimum(gap, noise) <= (goal.absolute + goal.relative * readout) * ROOM

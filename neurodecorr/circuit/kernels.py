@@ -1,0 +1,285 @@
+"""Compiled integration of  dz/ds = κ ∘ (u − A z)  by explicit Runge–Kutta steps, one row per sample.
+
+Slopes are computed from the residual, k_1 = κ ∘ (u − A z), k_i = k_1 − h κ ∘ A Σ_j a_ij k_j, which is the same method
+for a constant drive and leaves the rest state exactly where it is. Rows share nothing; where they are many they run in
+parallel. Few and short ones are done before threads are awake.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._compile import jit, prange
+from neurodecorr.circuit.certificate import Goal, reached, rounding_level
+
+__all__ = [
+    "DIVERGED",
+    "MET",
+    "MISMATCH",
+    "RUNNING",
+    "STALLED",
+    "adapt",
+    "adapt_on_threads",
+    "march",
+    "march_on_threads",
+]
+
+Array = npt.NDArray[Any]
+
+RUNNING, MET, STALLED, DIVERGED, MISMATCH = 0, 1, 2, 3, 4
+
+# PI control after Hairer and Wanner, Solving ODEs II, §IV.2: h ← h · safety · error^(−a) · last_error^b.
+SAFETY = 0.9
+A_POWER = 0.17
+B_POWER = 0.04
+LARGEST_GROWTH = 5.0
+LARGEST_CUT = 0.1
+LEAST_ERROR = 1e-4
+# Below this share of the largest step the error estimate is rounding: such a step is taken as it is.
+LEAST_STEP = 1e-10
+
+
+class Flow(NamedTuple):
+    """Matrix A and rates κ of the dynamics."""
+
+    A: Array
+    rates: Array
+
+
+class Scheme(NamedTuple):
+    """Coefficients of a tableau."""
+
+    a: Array
+    b: Array
+    error: Array
+
+
+class Control(NamedTuple):
+    """Tolerances of the error, first and largest step, and the number of steps allowed."""
+
+    rtol: float
+    atol: float
+    first: float
+    largest: float
+    most: int
+
+
+_reached = jit()(reached)
+_rounding_level = jit()(rounding_level)
+
+
+@jit()
+def norm(v: Array) -> float:
+    """Return ‖v‖, summed in float64."""
+    total = 0.0
+    for i in range(v.size):
+        total += np.float64(v[i]) ** 2
+    return float(np.sqrt(total))
+
+
+@jit()
+def copy(source: Array, out: Array) -> None:
+    """Write `source` into `out`."""
+    for p in range(source.size):
+        out[p] = source[p]
+
+
+@jit()
+def save(z: Array, code: int, frame: Array) -> None:
+    """Write a state into a frame; where its norm has overflowed there is none."""
+    for p in range(z.size):
+        frame[p] = np.nan if code == DIVERGED else z[p]
+
+
+@jit()
+def leftover(A: Array, u: Array, z: Array, gap: Array) -> None:
+    """Write u − A z into `gap`."""
+    for i in range(z.size):
+        total = u[i]
+        for j in range(z.size):
+            total -= A[i, j] * z[j]
+        gap[i] = total
+
+
+@jit()
+def judge(gap: Array, u: Array, z: Array, goal: Goal, memory: Array) -> int:
+    """Return the code of a state; `memory` holds the least residual so far and the steps since it last halved."""
+    size = norm(gap)
+    if not np.isfinite(size):
+        return DIVERGED
+    noise = _rounding_level(norm(z), norm(u), goal)
+    if _reached(size, noise, norm(z[: goal.readout]), goal):
+        return MET
+    memory[1] += 1.0
+    if size <= 0.5 * memory[0]:
+        memory[0] = size
+        memory[1] = 0.0
+    return STALLED if size <= noise and memory[1] > goal.patience else RUNNING
+
+
+@jit()
+def combine(weights: Array, h: float, K: Array, count: int, out: Array) -> None:
+    """Write h Σ_j weights_j k_j over the first `count` slopes into `out`."""
+    for p in range(out.size):
+        total = 0.0
+        for j in range(count):
+            total += weights[j] * K[j, p]
+        out[p] = h * total
+
+
+@jit()
+def slopes(flow: Flow, a: Array, h: float, gap: Array, K: Array, work: Array) -> None:
+    """Write the slopes k_1 … k_s at a state with residual `gap` into the rows of `K`."""
+    for p in range(gap.size):
+        K[0, p] = flow.rates[p] * gap[p]
+    for i in range(1, a.shape[0]):
+        combine(a[i], h, K, i, work)
+        for p in range(gap.size):
+            total = flow.A[p, 0] * work[0]
+            for q in range(1, gap.size):
+                total += flow.A[p, q] * work[q]
+            K[i, p] = K[0, p] - flow.rates[p] * total
+
+
+@jit()
+def march_row(
+    flow: Flow, u: Array, z: Array, scheme: Scheme, h: Array, counts: Array, goal: Goal, frames: Array
+) -> tuple[int, int]:
+    """March one row through its frames; return the steps taken and the code."""
+    gap, work = np.empty_like(z), np.empty_like(z)
+    K = np.empty((scheme.b.size, z.size), z.dtype)
+    memory = np.zeros(2)
+    memory[0] = np.inf
+    leftover(flow.A, u, z, gap)
+    code = judge(gap, u, z, goal, memory)
+    steps = 0
+    for frame in range(counts.size):
+        for _ in range(counts[frame]):
+            if code != RUNNING:
+                break
+            slopes(flow, scheme.a, h[frame], gap, K, work)
+            combine(scheme.b, h[frame], K, scheme.b.size, work)
+            for p in range(z.size):
+                z[p] += work[p]
+            steps += 1
+            leftover(flow.A, u, z, gap)
+            code = judge(gap, u, z, goal, memory)
+        save(z, code, frames[frame])
+    return steps, code
+
+
+@jit()
+def estimate(error: Array, h: float, K: Array, z: Array, work: Array, rtol: float, atol: float) -> float:
+    """Return the root mean square of the error estimate over its tolerance; z + `work` is the new state."""
+    total = 0.0
+    for p in range(z.size):
+        part = 0.0
+        for j in range(error.size):
+            part += error[j] * K[j, p]
+        scale = atol + rtol * max(abs(z[p]), abs(z[p] + work[p]))
+        total += (h * part / scale) ** 2
+    return float(np.sqrt(total / z.size))
+
+
+@jit()
+def factor(error: float, last: float) -> float:
+    """Return the factor of the next step, by proportional–integral control."""
+    change: float = SAFETY * last**B_POWER / max(error, 1e-10) ** A_POWER
+    return min(LARGEST_GROWTH, max(LARGEST_CUT, change))
+
+
+@jit()
+def attempt(
+    flow: Flow, u: Array, z: Array, gap: Array, scheme: Scheme, step: float, control: Control, K: Array, new: Array
+) -> float:
+    """Try one step: write state and residual into the rows of `new`; return the error over its tolerance."""
+    work = new[2]
+    slopes(flow, scheme.a, step, gap, K, work)
+    combine(scheme.b, step, K, scheme.b.size, work)
+    for p in range(z.size):
+        new[0, p] = z[p] + work[p]
+    leftover(flow.A, u, new[0], new[1])
+    for p in range(z.size):
+        K[scheme.b.size, p] = flow.rates[p] * new[1, p]
+    return estimate(scheme.error, step, K, z, work, control.rtol, control.atol)
+
+
+@jit()
+def adapt_row(
+    flow: Flow, u: Array, z: Array, scheme: Scheme, control: Control, times: Array, goal: Goal, frames: Array
+) -> tuple[int, int, int, float]:
+    """Integrate one row with its own steps; return the steps taken and rejected, the code and the time."""
+    gap, new, K = np.empty_like(z), np.empty((3, z.size), z.dtype), np.empty((scheme.error.size, z.size), z.dtype)
+    memory = np.zeros(2)
+    memory[0] = np.inf
+    leftover(flow.A, u, z, gap)
+    code = judge(gap, u, z, goal, memory)
+    t, h, last, taken, rejected = 0.0, control.first, LEAST_ERROR, 0, 0
+    for frame in range(times.size):
+        while code == RUNNING and t < times[frame] and taken < control.most:
+            ends = t + h * (1 + 1e-12) >= times[frame]
+            step = times[frame] - t if ends else h
+            error = attempt(flow, u, z, gap, scheme, step, control, K, new)
+            if not np.isfinite(norm(new[1])):
+                code = DIVERGED
+            elif error <= 1.0 or step <= LEAST_STEP * control.largest:
+                t = times[frame] if ends else t + step
+                copy(new[0], z)
+                copy(new[1], gap)
+                code = judge(gap, u, z, goal, memory)
+                taken += 1
+                grown = step * factor(error, last)
+                h = min(control.largest, max(h, grown) if ends else grown)
+                last = max(error, LEAST_ERROR)
+            else:
+                rejected += 1
+                h = step * (min(1.0, factor(error, 1.0)) if np.isfinite(error) else LARGEST_CUT)
+        save(z, code, frames[frame])
+    return taken, rejected, code, t
+
+
+@jit()
+def march(
+    flow: Flow, U: Array, Z: Array, scheme: Scheme, h: Array, counts: Array, goal: Goal, frames: Array, ends: Array
+) -> None:
+    """Take `counts[f]` steps of size `h[f]` up to each frame f, unless the goal is met before.
+
+    Z moves along; each row of `ends` receives the steps taken and the code.
+    """
+    for row in range(U.shape[0]):
+        ends[row, 0], ends[row, 1] = march_row(flow, U[row], Z[row], scheme, h, counts, goal, frames[:, row])
+
+
+@jit(parallel=True)
+def march_on_threads(
+    flow: Flow, U: Array, Z: Array, scheme: Scheme, h: Array, counts: Array, goal: Goal, frames: Array, ends: Array
+) -> None:
+    """Do as `march` does, rows in parallel."""
+    for row in prange(U.shape[0]):
+        ends[row, 0], ends[row, 1] = march_row(flow, U[row], Z[row], scheme, h, counts, goal, frames[:, row])
+
+
+@jit()
+def adapt(
+    flow: Flow, U: Array, Z: Array, scheme: Scheme, control: Control, s: Array, goal: Goal, frames: Array, ends: Array
+) -> None:
+    """Integrate each row to each time s with error control, unless the goal is met before.
+
+    Z moves along; each row of `ends` receives the steps taken and rejected, the code, and the time.
+    """
+    for row in range(U.shape[0]):
+        found = adapt_row(flow, U[row], Z[row], scheme, control, s, goal, frames[:, row])
+        ends[row, 0], ends[row, 1], ends[row, 2], ends[row, 3] = found
+
+
+@jit(parallel=True)
+def adapt_on_threads(
+    flow: Flow, U: Array, Z: Array, scheme: Scheme, control: Control, s: Array, goal: Goal, frames: Array, ends: Array
+) -> None:
+    """Do as `adapt` does, rows in parallel."""
+    for row in prange(U.shape[0]):
+        found = adapt_row(flow, U[row], Z[row], scheme, control, s, goal, frames[:, row])
+        ends[row, 0], ends[row, 1], ends[row, 2], ends[row, 3] = found

@@ -1,0 +1,291 @@
+"""Circuits: linear networks of leaky units that are described here and run elsewhere.
+
+Every circuit is one linear system in units of its time constant, s = t/τ::
+
+    dz/ds = κ ∘ (u − A z),        z* = A⁻¹u
+
+with state z, matrix A, drive u and relative rates κ > 0. The first n entries of the state are the read-out x̄.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import positive, square
+from neurodecorr.circuit.factors import Factors
+from neurodecorr.circuit.spectrum import Spectrum, two_population_spectrum
+from neurodecorr.errors import IllConditionedWarning, InputError
+
+__all__ = ["Circuit", "LinearCircuit", "TwoPopulationCircuit", "require_circuit"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+CONDITION_WARNING = 1e12
+CONDITION_LIMIT = 1e15
+
+
+class LinearCircuit(ABC):
+    """What integrators, `settle` and `stability` may know of a circuit.
+
+    ::
+
+        dz/ds = κ ∘ (u − A z),    s = t/τ,    x̄ = z[:n]
+    """
+
+    R: Floats
+    tau: float
+
+    @property
+    @abstractmethod
+    def matrix(self) -> Floats:
+        """Matrix A of the state, (N, N); its entries are those of R, unrounded."""
+
+    @property
+    @abstractmethod
+    def rates(self) -> Floats:
+        """Relative rate κ of each entry of the state, (N,): τ over its own time constant."""
+
+    @property
+    @abstractmethod
+    def spectrum(self) -> Spectrum:
+        """Spectral facts, computed once."""
+
+    @cached_property
+    def weights_spectrum(self) -> Spectrum:
+        """Spectral facts of R itself, computed once."""
+        return Spectrum.of(self.R.astype(np.float64))
+
+    @property
+    def size(self) -> int:
+        """Number of units in the read-out, n."""
+        return int(self.R.shape[0])
+
+    @property
+    def state_size(self) -> int:
+        """Number of entries of the state, N ≥ n."""
+        return int(self.matrix.shape[0])
+
+    @property
+    def flow(self) -> Floats:
+        """Matrix diag(κ) A of the dynamics, (N, N), float64; minus the Jacobian per τ."""
+        return self.spectrum.flow
+
+    @cached_property
+    def factors(self) -> Factors:
+        """Factorisation of A, computed once."""
+        return Factors(self.matrix.astype(np.float64), self.spectrum.definite)
+
+    def drive(self, X: Floats) -> Floats:
+        """Return the drive u of the whole state for inputs X, (samples, n) → (samples, N)."""
+        return _padded(X, self.state_size, at_end=True)
+
+    def state(self, xbar: Floats) -> Floats:
+        """Return the state with this read-out and all else at rest, (samples, n) → (samples, N)."""
+        return _padded(xbar, self.state_size, at_end=False)
+
+    def readout(self, Z: Floats) -> Floats:
+        """Return the read-out x̄ of states, (…, N) → (…, n)."""
+        return Z[..., : self.size]
+
+    def unit(self, index: int) -> str:
+        """Return the name of one entry of the state."""
+        return f"unit {index}" if index < self.size else f"error unit {index - self.size}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Circuit(LinearCircuit):
+    """Recurrent decorrelating circuit of n units.
+
+    ::
+
+        τ dx̄/dt = x − R x̄,        x̄* = R⁻¹ x
+
+    It settles from every start if and only if all eigenvalues of R have a positive real part.
+
+    Parameters
+    ----------
+    R : (n, n) array
+        Lateral weights, R[i, j] from unit j to unit i. Copied; float32 stays float32.
+    tau : float, default 1.0
+        Time constant τ > 0; its unit is the unit of every time and step that you pass or get.
+
+    Raises
+    ------
+    InputError
+        If R is not square, not finite, or singular (condition > 1e15).
+    ConfigError
+        If τ ≤ 0.
+
+    Warns
+    -----
+    IllConditionedWarning
+        If the condition of R exceeds 1e12.
+
+    Examples
+    --------
+    >>> from neurodecorr.circuit import Circuit, settle
+    >>> circuit = Circuit([[2.0, 1.0], [1.0, 2.0]])
+    >>> circuit
+    Circuit(n=2, tau=1.0)
+    >>> settle(circuit, [3.0, 3.0]).xbar.round(6)
+    array([1., 1.])
+
+    References
+    ----------
+    "Correlations are ruining your gradient descent", §3.2 and Appendix D.
+    """
+
+    R: Floats
+    tau: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "R", _weights(self.R))
+        object.__setattr__(self, "tau", positive(self.tau, "tau"))
+        _require_regular(self.weights_spectrum)
+
+    @property
+    def matrix(self) -> Floats:
+        """Matrix A = R."""
+        return self.R
+
+    @cached_property
+    def rates(self) -> Floats:
+        """Relative rates κ = 1."""
+        return np.ones(self.size, self.R.dtype)
+
+    @property
+    def spectrum(self) -> Spectrum:
+        """Spectral facts of the dynamics, which are those of R."""
+        return self.weights_spectrum
+
+    def adjoint(self) -> Circuit:
+        """Return the circuit with Rᵀ, which carries errors backwards: it settles at R⁻ᵀe = Mᵀe."""
+        return Circuit(self.R.T, self.tau)
+
+    def two_population(self, tau_error: float | None = None) -> TwoPopulationCircuit:
+        """Return the circuit with error units that settles at the same x̄* for every invertible R."""
+        return TwoPopulationCircuit(self.R, self.tau, tau_error)
+
+    def __repr__(self) -> str:
+        return f"Circuit(n={self.size}, tau={self.tau})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TwoPopulationCircuit(LinearCircuit):
+    """Circuit of n units and n error units, stable for every invertible R.
+
+    ::
+
+        τ_e ė = (x − R x̄) − e,    τ dx̄/dt = Rᵀe,        x̄* = R⁻¹x,  e* = 0
+
+    With state z = (x̄, e): A = [[0, −Rᵀ], [R, I]], u = (0, x), κ = (1, τ/τ_e). Each singular value σ of R makes
+    two modes, λ² − (τ/τ_e)(λ − σ²) = 0, both with Re λ > 0. The price: reciprocal synapses R and Rᵀ, and a slowest
+    mode that goes with σ_min².
+
+    Parameters
+    ----------
+    R : (n, n) array
+        Weights from the units to the error units; used transposed on the way back.
+    tau : float, default 1.0
+        Time constant τ > 0 of the units.
+    tau_error : float, optional
+        Time constant τ_e > 0 of the error units, in the unit of `tau`; equal to `tau` by default.
+
+    Raises
+    ------
+    InputError
+        If R is not square, not finite, or singular (condition > 1e15).
+    ConfigError
+        If a time constant is ≤ 0.
+
+    Examples
+    --------
+    >>> from neurodecorr.circuit import TwoPopulationCircuit, settle
+    >>> settle(TwoPopulationCircuit([[-2.0]]), [4.0], tol=1e-9).xbar.round(6)
+    array([-2.])
+    """
+
+    R: Floats
+    tau: float = 1.0
+    tau_error: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "R", _weights(self.R))
+        object.__setattr__(self, "tau", positive(self.tau, "tau"))
+        tau_error = self.tau if self.tau_error is None else positive(self.tau_error, "tau_error")
+        object.__setattr__(self, "tau_error", tau_error)
+        _require_regular(self.weights_spectrum)
+
+    @property
+    def rate(self) -> float:
+        """Rate τ/τ_e of the error units."""
+        assert self.tau_error is not None
+        return self.tau / self.tau_error
+
+    @cached_property
+    def matrix(self) -> Floats:
+        """Matrix A = [[0, −Rᵀ], [R, I]]."""
+        n = self.size
+        A = np.zeros((2 * n, 2 * n), self.R.dtype)
+        A[:n, n:] = -self.R.T
+        A[n:, :n] = self.R
+        A[n:, n:] = np.eye(n)
+        A.setflags(write=False)
+        return A
+
+    @cached_property
+    def rates(self) -> Floats:
+        """Relative rates κ = (1, τ/τ_e)."""
+        return np.repeat([1.0, self.rate], self.size).astype(self.R.dtype)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Spectral facts of the pair of populations, from the singular values of R, computed once."""
+        return two_population_spectrum(self.weights_spectrum, self.matrix.astype(np.float64), self.rate)
+
+    def __repr__(self) -> str:
+        return f"TwoPopulationCircuit(n={self.size}, tau={self.tau}, tau_error={self.tau_error})"
+
+
+def require_circuit(circuit: Any) -> LinearCircuit:
+    """Return `circuit` if it is one; a bare matrix gets the advice to wrap it."""
+    if isinstance(circuit, LinearCircuit):
+        return circuit
+    raise InputError(f"circuit must be a circuit; got {type(circuit).__name__}. Use Circuit(R, tau).")
+
+
+def _weights(R: Any) -> Floats:
+    own = np.array(square(R, "R"), order="C", copy=True)
+    own.setflags(write=False)
+    return own
+
+
+def _require_regular(spectrum: Spectrum) -> None:
+    condition = spectrum.condition
+    facts = (
+        f"its singular values run from {spectrum.sigma_min:.3g} to {spectrum.sigma_max:.3g}: condition {condition:.3g}"
+    )
+    if not condition <= CONDITION_LIMIT:
+        raise InputError(
+            f"R must be invertible, with a condition ≤ {CONDITION_LIMIT:.0e}; {facts}. "
+            "Remove collinear units, or regularise R before building the circuit."
+        )
+    if condition > CONDITION_WARNING:
+        message = f"R should have a condition ≤ {CONDITION_WARNING:.0e}; {facts}. Certified bounds grow with it."
+        warnings.warn(message, IllConditionedWarning, stacklevel=4)
+
+
+def _padded(X: Floats, state_size: int, at_end: bool) -> Floats:
+    samples, n = X.shape
+    if n == state_size:
+        return X
+    Z = np.zeros((samples, state_size), X.dtype)
+    Z[:, state_size - n if at_end else 0 :][:, :n] = X
+    return Z

@@ -1,0 +1,179 @@
+"""One settling problem, and what a method makes of it: the words that all methods share."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import sample_or_samples
+from neurodecorr.circuit.certificate import Goal, reached, rounding_level, target
+from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED
+from neurodecorr.circuit.model import LinearCircuit
+from neurodecorr.errors import InputError
+
+__all__ = ["Problem", "Run", "Watch", "drive", "norms", "start"]
+
+Floats = npt.NDArray[np.floating[Any]]
+Ints = npt.NDArray[np.integer[Any]]
+
+LARGEST_COUNT = 2**62
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """These drives, from these states.
+
+    Parameters
+    ----------
+    circuit : LinearCircuit
+        The circuit.
+    U, Z : (samples, N) array
+        Drives and starting states, in the precision of the run.
+    tol : float
+        Largest distance to rest; a share of ‖x̄*‖ if `relative`.
+    relative : bool
+        Whether `tol` is relative.
+    dt : float or None
+        Step in units of τ; None lets the method choose.
+    t_max : float
+        Longest time in units of τ.
+    max_steps : int
+        Largest number of steps.
+    """
+
+    circuit: LinearCircuit
+    U: Floats
+    Z: Floats
+    tol: float = 1e-6
+    relative: bool = False
+    dt: float | None = None
+    t_max: float = math.inf
+    max_steps: int = LARGEST_COUNT
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Precision of the run."""
+        return self.U.dtype
+
+    @cached_property
+    def A(self) -> Floats:
+        """Matrix of the circuit in the precision of the run, read-only."""
+        return read_only(np.ascontiguousarray(self.circuit.matrix, self.dtype))
+
+    @cached_property
+    def rates(self) -> Floats:
+        """Relative rates in the precision of the run."""
+        return self.circuit.rates.astype(self.dtype)
+
+    @property
+    def first_product(self) -> int:
+        """Products for the residual of the start: none from zero, where it is the drive."""
+        return int(self.Z.any())
+
+    def goal(self, shrinkage: float) -> Goal:
+        """Return the goal of a method that shrinks the slowest mode by this factor per step, < 1."""
+        patience = 4 * math.log(2) / -math.log(min(max(shrinkage, 1e-3), 1 - 1e-15)) + 16
+        return target(self.circuit, self.tol, self.relative, self.dtype, patience)
+
+    def certifies(self, Z: Floats, bound: Floats) -> npt.NDArray[np.bool_]:
+        """Tell which of these states are near enough to rest, given the certified bound of each."""
+        if not self.relative:
+            return np.asarray(bound <= self.tol)
+        xbar = np.linalg.norm(self.circuit.readout(Z).astype(np.float64), axis=1)
+        return np.asarray(bound <= self.tol * (xbar - bound))
+
+    def count_of(self, dt: float) -> int:
+        """Return how many steps of `dt` the limits on time and steps allow."""
+        by_time = self.t_max / dt * (1 + 1e-12)
+        return min(self.max_steps, int(by_time) if by_time < LARGEST_COUNT else LARGEST_COUNT)
+
+    def only(self, rows: npt.NDArray[Any]) -> Problem:
+        """Return the problem of some rows."""
+        return replace(self, U=read_only(self.U[rows]), Z=self.Z[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a method made of a problem, per sample.
+
+    Parameters
+    ----------
+    Z : (samples, N) array
+        States where the method stopped.
+    steps, products : (samples,) array
+        Steps in time, and matrix–vector products.
+    time : (samples,) array
+        Simulated time in units of τ; NaN where nothing was simulated.
+    code : (samples,) array
+        Why it stopped: RUNNING (a limit), MET (the goal), STALLED (rounding), DIVERGED.
+    """
+
+    Z: Floats
+    steps: Ints
+    products: Ints
+    time: Floats
+    code: Ints
+
+    def patched(self, rows: npt.NDArray[Any], other: Run) -> Run:
+        """Return this run with some rows settled by another, whose products come on top."""
+        new = copy.deepcopy(self)
+        new.Z[rows], new.steps[rows], new.time[rows], new.code[rows] = other.Z, other.steps, other.time, other.code
+        new.products[rows] += other.products
+        return new
+
+
+class Watch:
+    """Judge batches of states as `kernels.judge` does single ones: the same goal, the same memory."""
+
+    def __init__(self, problem: Problem, goal: Goal) -> None:
+        self.goal = goal
+        self.drive = norms(problem.U)
+        self.best = np.full(len(self.drive), np.inf)
+        self.since = np.zeros(len(self.drive))
+
+    def __call__(self, rows: npt.NDArray[Any], gap: Floats, z: Floats) -> Ints:
+        """Return the code of each of `rows`, given its residual and its state."""
+        size = norms(gap)
+        noise = rounding_level(norms(z), self.drive[rows], self.goal)
+        halved = size <= 0.5 * self.best[rows]
+        self.best[rows] = np.where(halved, size, self.best[rows])
+        self.since[rows] = np.where(halved, 0, self.since[rows] + 1)
+        code = np.full(len(rows), RUNNING)
+        code[(size <= noise) & (self.since[rows] > self.goal.patience)] = STALLED
+        code[reached(size, noise, norms(z[:, : self.goal.readout]), self.goal)] = MET
+        code[~np.isfinite(size)] = DIVERGED
+        return code
+
+
+def read_only(array: Floats) -> Floats:
+    """Return a view that cannot be written: kernels then meet one type of array, and compile once."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+def drive(circuit: LinearCircuit, X: Floats, dtype: npt.DTypeLike) -> Floats:
+    """Return the drives of the whole state, (samples, N), in the precision of the run."""
+    return read_only(np.ascontiguousarray(circuit.drive(X), dtype))
+
+
+def start(circuit: LinearCircuit, initial: npt.ArrayLike | None, samples: int, dtype: npt.DTypeLike) -> Floats:
+    """Return the starting activity of each sample, (samples, n)."""
+    if initial is None:
+        return np.zeros((samples, circuit.size), dtype)
+    given, _ = sample_or_samples(initial, "initial", circuit.size)
+    if len(given) not in (1, samples):
+        raise InputError(f"initial must have one row, or one per sample ({samples}); got {len(given)}.")
+    return np.array(np.broadcast_to(given, (samples, circuit.size)), dtype)
+
+
+def norms(rows: Floats) -> Floats:
+    """Return the norm of each row, summed in float64."""
+    wide = rows.astype(np.float64, copy=False)
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", wide, wide)))

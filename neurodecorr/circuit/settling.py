@@ -1,0 +1,247 @@
+"""`settle`: run a circuit until a certificate says it is at rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import choice, count, positive, sample_or_samples, square
+from neurodecorr._threads import one_thread
+from neurodecorr.circuit.algebraic import settle_by_twin, settle_directly
+from neurodecorr.circuit.batched import settle_by_chebyshev, settle_implicitly
+from neurodecorr.circuit.certificate import certified
+from neurodecorr.circuit.explicit import settle_adaptively, settle_explicitly
+from neurodecorr.circuit.kernels import DIVERGED, MISMATCH, RUNNING
+from neurodecorr.circuit.model import LinearCircuit, require_circuit
+from neurodecorr.circuit.problem import Problem, Run, drive, start
+from neurodecorr.circuit.search import settle_exactly
+from neurodecorr.circuit.steps import require_stable
+from neurodecorr.errors import ConfigError, DivergenceError, InputError
+
+__all__ = ["Settled", "settle"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+# The methods that integrate the dynamics, by name.
+SIMULATIONS: dict[str, Callable[[Problem, str], Run]] = {
+    "euler": settle_explicitly,
+    "rk4": settle_explicitly,
+    "rk45": settle_adaptively,
+    "implicit": settle_implicitly,
+    "exponential": settle_exactly,
+    "chebyshev": settle_by_chebyshev,
+}
+METHODS = ("auto", *SIMULATIONS, "direct", "twin")
+STEPPED = ("euler", "rk4", "rk45", "implicit", "exponential")
+MAX_STEPS = 1_000_000
+# Where |Im λ| ≤ this share of Re λ, Chebyshev schedules lose little to the real case.
+NEARLY_REAL = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """Where a circuit settled, and the proof, per sample; numbers instead of (samples,) arrays for one sample.
+
+    Parameters
+    ----------
+    xbar : (samples, n) array
+        Settled activity.
+    residual : (samples,) array
+        ‖u − A z‖ at the end; ‖x − R x̄‖ for a `Circuit`.
+    bound : (samples,) array
+        Certified upper bound of ‖x̄ − x̄*‖, whatever the outcome.
+    steps : (samples,) array
+        Steps in time: Euler, Runge–Kutta or implicit steps, or exact steps of dt. 0 where nothing was simulated.
+    products : (samples,) array
+        Matrix–vector products spent on a sample, those of rejected steps and abandoned methods included.
+    time : (samples,) array
+        Simulated time in units of τ; NaN where nothing was simulated.
+    outcome : (samples,) array of str
+        ``"settled"``: the bound meets the tolerance. ``"precision"``: rounding keeps it from that. ``"time"``,
+        ``"steps"``: a limit came first. ``"mismatch"``: the given matrix is no twin of R.
+    method : str
+        Method that was used; tells what "auto" chose.
+    """
+
+    xbar: Any
+    residual: Any
+    bound: Any
+    steps: Any
+    products: Any
+    time: Any
+    outcome: Any
+    method: str
+
+    def sample(self, index: int) -> Settled:
+        """Return what became of one sample."""
+        names = ("xbar", "residual", "bound", "steps", "products", "time", "outcome")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
+
+    @property
+    def settled(self) -> Any:
+        """Whether the bound meets the tolerance, per sample."""
+        return self.outcome == "settled"
+
+
+def settle(
+    circuit: LinearCircuit,
+    X: npt.ArrayLike,
+    tol: float = 1e-6,
+    *,
+    relative: bool = False,
+    method: str = "auto",
+    dt: float | None = None,
+    initial: npt.ArrayLike | None = None,
+    t_max: float | None = None,
+    max_steps: int | None = None,
+    matrix: npt.ArrayLike | None = None,
+) -> Settled:
+    """Run a circuit on each input until its distance to rest is certified.
+
+    ::
+
+        ‖z − z*‖ ≤ ‖u − A z‖/σ_min(A) ≤ tol
+
+    The rounding of residual and σ_min is part of the bound, so the true error never exceeds it. Each sample stops by
+    itself.
+
+    Parameters
+    ----------
+    circuit : Circuit or TwoPopulationCircuit
+        The circuit, which must be stable.
+    X : (samples, n) or (n,) array
+        Inputs, constant in time.
+    tol : float, default 1e-6
+        Largest ‖x̄ − x̄*‖, in the unit of x̄.
+    relative : bool, default False
+        Whether `tol` is a share of ‖x̄*‖.
+    method : str, default "auto"
+        ``"euler"``, ``"rk4"``: fixed steps. ``"rk45"``: Dormand–Prince, each sample with its own steps unless `dt` is
+        given. ``"implicit"``: Radau IIA, order 3. ``"exponential"``: exact, the time found to one dt.
+        ``"chebyshev"``: Euler with Chebyshev-scheduled steps, fewest products; samples that a non-normal circuit
+        carries away settle by "exponential" instead. ``"direct"``: factorisation. ``"twin"``: x̄ = M x with
+        M = `matrix`. ``"auto"``: Chebyshev if the eigenvalues are nearly real and ‖z − z*‖ cannot grow, otherwise
+        exponential.
+    dt : float, optional
+        Step, in the unit of τ. By default the one that settles fastest (Euler, RK4), a quarter (implicit) or 1/64
+        (exponential) of the slowest time constant.
+    initial : (samples, n) or (n,) array, optional
+        Activity at the start; zero by default.
+    t_max : float, optional
+        Longest time to simulate, in the unit of τ; unlimited by default.
+    max_steps : int, optional
+        Largest number of steps; 1 000 000 by default.
+    matrix : (n, n) array, optional
+        Feedforward twin M of R, for method "twin" only.
+
+    Returns
+    -------
+    Settled
+        Activity, residual, bound, steps, products, time and outcome of each sample.
+
+    Raises
+    ------
+    StabilityError
+        If the circuit does not settle, or `dt` is beyond the limit of an explicit method; the mode is named.
+    InputError, ConfigError
+        If an input or an option cannot be used.
+    DivergenceError
+        If a sample leaves the range of its floating-point type.
+
+    Examples
+    --------
+    >>> from neurodecorr.circuit import Circuit, settle
+    >>> rest = settle(Circuit([[2.0, 0.0], [0.0, 4.0]]), [[2.0, 4.0], [0.0, 8.0]], tol=1e-9)
+    >>> rest.xbar.round(6)
+    array([[1., 1.],
+           [0., 2.]])
+    >>> bool(rest.settled.all()), bool((rest.bound <= 1e-9).all())
+    (True, True)
+    """
+    circuit = require_circuit(circuit)
+    method = choice(method, "method", METHODS)
+    drives, single = sample_or_samples(X, "X", circuit.size)
+    _require_options(method, dt, initial, t_max, max_steps, matrix)
+    dtype = np.result_type(circuit.R, drives)
+    problem = Problem(
+        circuit,
+        drive(circuit, drives, dtype),
+        circuit.state(start(circuit, initial, len(drives), dtype)),
+        positive(tol, "tol", "unit of the activity"),
+        relative,
+        None if dt is None else positive(dt, "dt", "unit of tau") / circuit.tau,
+        math.inf if t_max is None else positive(t_max, "t_max", "unit of tau") / circuit.tau,
+        MAX_STEPS if max_steps is None else count(max_steps, "max_steps"),
+    )
+    with one_thread(circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
+        require_stable(circuit)
+        method = _chosen(circuit, method)
+        run = _run(problem, method, matrix)
+        return _settled(problem, run, method, single)
+
+
+def _require_options(method: str, dt: Any, initial: Any, t_max: Any, max_steps: Any, matrix: Any) -> None:
+    """Raise if an option is given that the method would ignore, or one is missing."""
+    if (matrix is None) == (method == "twin"):
+        raise ConfigError(f"matrix must be given for method 'twin', and only there; got method {method!r}.")
+    if dt is not None and method not in STEPPED:
+        raise ConfigError(f"dt has no meaning for method {method!r}; use one of {', '.join(STEPPED)}, or leave dt out.")
+    if method in ("direct", "twin"):
+        for name, value in {"initial": initial, "t_max": t_max, "max_steps": max_steps}.items():
+            if value is not None:
+                raise ConfigError(
+                    f"{name} has no meaning for method {method!r}, which simulates nothing; leave it out."
+                )
+
+
+def _chosen(circuit: LinearCircuit, method: str) -> str:
+    if method != "auto":
+        return method
+    eigenvalues = circuit.spectrum.eigenvalues
+    nearly_real = bool((np.abs(eigenvalues.imag) <= NEARLY_REAL * eigenvalues.real).all())
+    calm = circuit.spectrum.symmetric or circuit.spectrum.numerical_margin > 0
+    return "chebyshev" if nearly_real and calm else "exponential"
+
+
+def _run(problem: Problem, method: str, matrix: npt.ArrayLike | None) -> Run:
+    if method == "direct":
+        return settle_directly(problem)
+    if method == "twin":
+        M = square(matrix, "matrix")
+        if M.shape != problem.circuit.R.shape:
+            raise InputError(f"matrix must have the shape of R, {problem.circuit.R.shape}; got {M.shape}.")
+        return settle_by_twin(problem, M)
+    fixed = method == "rk45" and problem.dt is not None
+    return settle_explicitly(problem, method) if fixed else SIMULATIONS[method](problem, method)
+
+
+def _settled(problem: Problem, run: Run, method: str, single: bool) -> Settled:
+    """Certify the states of a run and name what came of each."""
+    lost = np.flatnonzero(~np.isfinite(run.Z).all(axis=1) | (run.code == DIVERGED))
+    if lost.size:
+        raise DivergenceError(
+            f"the activity must stay within {run.Z.dtype}; sample {lost[0]} left it ({lost.size} such in all). "
+            "Scale the inputs, or use float64."
+        )
+    proof = certified(problem.circuit.matrix, problem.U, run.Z, problem.circuit.spectrum.sigma_low)
+    outcome = np.full(len(run.Z), "precision", "<U9")
+    by_time = run.steps < problem.max_steps
+    outcome[run.code == RUNNING] = np.where(by_time, "time", "steps")[run.code == RUNNING]
+    outcome[run.code == MISMATCH] = "mismatch"
+    outcome[problem.certifies(run.Z, proof.bound)] = "settled"
+    found = Settled(
+        xbar=problem.circuit.readout(run.Z),
+        residual=proof.residual,
+        bound=proof.bound,
+        steps=run.steps,
+        products=run.products,
+        time=run.time,
+        outcome=outcome,
+        method=method,
+    )
+    return found.sample(0) if single else found

@@ -1,0 +1,249 @@
+"""`stability`: whether a circuit settles, how fast, and which modes decide it."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+import scipy.sparse.linalg
+
+from neurodecorr._checks import choice, positive, sample_or_samples
+from neurodecorr.circuit.model import LinearCircuit, require_circuit
+from neurodecorr.circuit.steps import require_stable, step_limits
+from neurodecorr.circuit.tableaux import EULER
+from neurodecorr.errors import InputError
+
+__all__ = ["Stability", "predicted_settling_time", "stability"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+METHODS = ("auto", "dense", "arnoldi", "numerical_range", "gershgorin")
+LARGEST_DENSE = 2000
+# Arnoldi needs room for a Krylov space smaller than the matrix.
+SMALLEST_ARNOLDI = 20
+KRYLOV = 60
+WORST_MODES = 1e10
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Whether and how fast a circuit settles.
+
+    Parameters
+    ----------
+    margin : float
+        min Re λ, per τ; positive for a stable circuit.
+    slowest, fastest : complex
+        Eigenvalues of smallest real part and of largest modulus, per τ; NaN where a shortcut did not find them.
+    radius : float
+        Largest |λ|, per τ.
+    condition : float
+        Condition σ_max/σ_min of the matrix A.
+    stable : bool or None
+        Whether the circuit settles from every start; None if the shortcut cannot tell.
+    kind : str
+        What the numbers are: ``"exact"`` to rounding, ``"estimate"`` (Arnoldi), or ``"bound"``: the margin is a lower
+        bound, the radius an upper one.
+    euler_limit : float
+        Largest stable Euler step, in the unit of τ; of the same kind, 0 if no step is stable.
+    tau : float
+        Time constant τ.
+    """
+
+    margin: float
+    slowest: complex
+    fastest: complex
+    radius: float
+    condition: float
+    stable: bool | None
+    kind: str
+    euler_limit: float
+    tau: float
+
+    @property
+    def slowest_time(self) -> float:
+        """Slowest time constant τ/min Re λ, in the unit of τ; infinite for an unstable circuit."""
+        return self.tau / self.margin if self.margin > 0 else math.inf
+
+    @property
+    def fastest_time(self) -> float:
+        """Fastest time constant τ/max |λ|, in the unit of τ."""
+        return self.tau / self.radius
+
+    def settling_time(self, tol: float, distance: float = 1.0) -> float:
+        """Return the time, in units of τ, in which the slowest mode shrinks a distance to a tolerance.
+
+        ::
+
+            s = ln(distance/tol) / min Re λ
+
+        Parameters
+        ----------
+        tol, distance : float
+            Distances to rest at the end and at the start, in one unit.
+
+        Returns
+        -------
+        float
+            Time in units of τ; infinite for an unstable circuit.
+
+        Examples
+        --------
+        >>> from neurodecorr.circuit import Circuit, stability
+        >>> round(stability(Circuit([[0.5]])).settling_time(tol=1e-3), 3)
+        13.816
+        """
+        ratio = positive(distance, "distance") / positive(tol, "tol")
+        return max(0.0, math.log(ratio)) / self.margin if self.margin > 0 else math.inf
+
+
+def stability(circuit: LinearCircuit, method: str = "auto") -> Stability:
+    """Find the stability margin of a circuit and the modes that set its pace.
+
+    ::
+
+        margin = min Re λ(F),    F = diag(κ) A  (= R for a `Circuit`)
+
+    Parameters
+    ----------
+    circuit : Circuit or TwoPopulationCircuit
+        The circuit.
+    method : str, default "auto"
+        ``"dense"``: all eigenvalues. ``"arnoldi"``: the extreme ones by Krylov iteration, for large n; all of them
+        where it does not converge, as `kind` then says.
+        ``"numerical_range"``: margin ≥ λ_min((F + Fᵀ)/2); positive, it also proves that ‖z − z*‖ never grows.
+        ``"gershgorin"``: margin ≥ min_i (F_ii − Σ_{j≠i} |F_ij|), rows or columns. ``"auto"``: dense up to 2000 units,
+        Arnoldi beyond.
+
+    Returns
+    -------
+    Stability
+        Margin, modes, condition, limit of the Euler step.
+
+    Examples
+    --------
+    >>> from neurodecorr.circuit import Circuit, stability
+    >>> found = stability(Circuit([[2.0, 1.0], [1.0, 2.0]], tau=5.0))
+    >>> round(found.margin, 9), round(found.fastest.real, 9), found.stable
+    (1.0, 3.0, True)
+    >>> round(found.slowest_time, 9), round(found.euler_limit, 9)
+    (5.0, 3.333333333)
+
+    References
+    ----------
+    Gershgorin 1931; Trefethen and Embree, Spectra and Pseudospectra, §17 (numerical range).
+    """
+    circuit = require_circuit(circuit)
+    method = choice(method, "method", METHODS)
+    if method == "auto":
+        method = "dense" if circuit.size <= LARGEST_DENSE else "arnoldi"
+    if method == "arnoldi" and circuit.state_size >= SMALLEST_ARNOLDI:
+        with suppress(scipy.sparse.linalg.ArpackNoConvergence):
+            return _from_eigenvalues(circuit, _extreme_eigenvalues(circuit.flow), "estimate")
+    if method in ("dense", "arnoldi"):
+        return _from_eigenvalues(circuit, circuit.spectrum.eigenvalues, "exact")
+    if method == "numerical_range":
+        return _from_bounds(circuit, circuit.spectrum.numerical_margin, float(scipy.linalg.norm(circuit.flow, 2)))
+    return _from_bounds(circuit, *_discs(circuit.flow))
+
+
+def predicted_settling_time(circuit: LinearCircuit, X: npt.ArrayLike, tol: float = 1e-6) -> Any:
+    """Predict from the modes when each input's certified distance from rest has shrunk to a tolerance.
+
+    ::
+
+        ‖A V e^(−Λs) V⁻¹ z*‖ / σ_min(A) = tol,    F = V Λ V⁻¹
+
+    Independent of every integrator: compare with `Settled.time`. A normal circuit has one solution; of several, one is
+    returned.
+
+    Parameters
+    ----------
+    circuit : Circuit or TwoPopulationCircuit
+        Stable circuit with independent modes, at rest at zero before the input comes.
+    X : (samples, n) or (n,) array
+        Inputs.
+    tol : float, default 1e-6
+        Largest ‖x̄ − x̄*‖.
+
+    Returns
+    -------
+    float or (samples,) array
+        Time in units of τ.
+
+    Raises
+    ------
+    StabilityError
+        If the circuit is unstable.
+    InputError
+        If the modes are too nearly dependent to tell them apart (condition of V > 1e10).
+
+    Examples
+    --------
+    >>> from neurodecorr.circuit import Circuit, predicted_settling_time
+    >>> float(predicted_settling_time(Circuit([[2.0]]), [2.0], tol=1e-3).round(4))  # ln(1000)/2
+    3.4539
+    """
+    circuit = require_circuit(circuit)
+    drives, single = sample_or_samples(X, "X", circuit.size)
+    allowed = positive(tol, "tol") * circuit.spectrum.sigma_low
+    require_stable(circuit)
+    eigenvalues, V = scipy.linalg.eigh(circuit.flow) if circuit.spectrum.symmetric else scipy.linalg.eig(circuit.flow)
+    if np.linalg.cond(V) > WORST_MODES:
+        raise InputError(
+            "R must have independent modes to predict from them; use settle(method='exponential') instead."
+        )
+    weights = np.linalg.solve(V, circuit.factors.solve(circuit.drive(drives).astype(np.float64)).T)
+    modes = circuit.matrix @ V
+    time = _crossing(lambda s: np.linalg.norm(modes @ (weights * np.exp(-eigenvalues[:, None] * s)), axis=0), allowed)
+    return time[0] if single else time
+
+
+def _crossing(residual: Any, allowed: float) -> Floats:
+    """Return the least times at which decaying residuals, one per sample, have come down to `allowed`, by bisection."""
+    zero = np.zeros(1)
+    low = np.zeros(len(residual(zero)))
+    high = np.where(residual(zero) <= allowed, 0.0, 1.0)
+    while (late := residual(high) > allowed).any():
+        low[late], high[late] = high[late], 2 * high[late]
+    for _ in range(60):
+        middle = (low + high) / 2
+        late = residual(middle) > allowed
+        low, high = np.where(late, middle, low), np.where(late, high, middle)
+    return high
+
+
+def _from_eigenvalues(circuit: LinearCircuit, eigenvalues: npt.NDArray[Any], kind: str) -> Stability:
+    slowest = complex(eigenvalues[np.argmin(eigenvalues.real)])
+    fastest = complex(eigenvalues[np.argmax(np.abs(eigenvalues))])
+    limit = float(step_limits(EULER, eigenvalues).min()) * circuit.tau
+    facts = (slowest.real, slowest, fastest, abs(fastest), circuit.spectrum.condition)
+    return Stability(*facts, slowest.real > 0, kind, limit, circuit.tau)
+
+
+def _from_bounds(circuit: LinearCircuit, margin: float, radius: float) -> Stability:
+    """Every λ has Re λ ≥ margin and |λ| ≤ radius, so Euler's 2 Re λ/|λ|² ≥ 2 margin/radius²."""
+    unknown = complex(math.nan, math.nan)
+    stable = True if margin > 0 else None
+    limit = 2 * max(margin, 0.0) / radius**2 * circuit.tau
+    return Stability(margin, unknown, unknown, radius, circuit.spectrum.condition, stable, "bound", limit, circuit.tau)
+
+
+def _extreme_eigenvalues(F: Floats) -> npt.NDArray[Any]:
+    """Return the eigenvalues of least real part and of largest modulus, by Arnoldi from a fixed start."""
+    options = {"k": 2, "v0": np.random.default_rng(0).standard_normal(len(F)), "ncv": min(len(F) - 1, KRYLOV)}
+    ends = [scipy.sparse.linalg.eigs(F, which=end, return_eigenvectors=False, **options) for end in ("SR", "LM")]
+    return np.concatenate(ends)
+
+
+def _discs(F: Floats) -> tuple[float, float]:
+    """Return bounds on min Re λ and max |λ| from Gershgorin's discs, the better of those by rows and by columns."""
+    diagonal = np.diag(F)
+    around = [np.abs(F).sum(axis=axis) - np.abs(diagonal) for axis in (0, 1)]
+    margin = max(float((diagonal - radius).min()) for radius in around)
+    return margin, min(float((np.abs(diagonal) + radius).max()) for radius in around)

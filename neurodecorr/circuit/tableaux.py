@@ -1,0 +1,86 @@
+"""Explicit Runge–Kutta methods as data: coefficients, order, and the polynomial that decides stability."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DORMAND_PRINCE", "EULER", "RK4", "TABLEAUX", "Tableau"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Tableau:
+    """Butcher tableau of an explicit method.
+
+    ::
+
+        k_i = f(z + h Σ_j a_ij k_j),    z ← z + h Σ_i b_i k_i
+
+    Parameters
+    ----------
+    a : (s, s) array
+        Weights of earlier stages, strictly lower triangular.
+    b : (s,) array
+        Weights of the step.
+    order : int
+        Order of convergence.
+    error : (s + 1,) array, optional
+        Weights of the error estimate, where there is one; the last belongs to the slope at the new point.
+    """
+
+    a: Floats
+    b: Floats
+    order: int
+    error: Floats = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def stages(self) -> int:
+        """Number of slopes per step, which is its number of matrix–vector products."""
+        return len(self.b)
+
+    @cached_property
+    def polynomial(self) -> Floats:
+        """Coefficients p_k of the stability polynomial, (s + 1,), constant first.
+
+        ::
+
+            z_{k+1} − z* = P(−hF)(z_k − z*),    P(y) = 1 + Σ_k (bᵀa^(k−1)1) y^k
+        """
+        powers = [np.ones(self.stages)]
+        for _ in range(self.stages - 1):
+            powers.append(self.a @ powers[-1])
+        return np.array([1.0, *(float(self.b @ power) for power in powers)])
+
+
+EULER = Tableau(a=np.zeros((1, 1)), b=np.ones(1), order=1)
+
+RK4 = Tableau(
+    a=np.array([[0, 0, 0, 0], [1 / 2, 0, 0, 0], [0, 1 / 2, 0, 0], [0, 0, 1, 0]]),
+    b=np.array([1 / 6, 1 / 3, 1 / 3, 1 / 6]),
+    order=4,
+)
+
+# Dormand and Prince 1980, J. Comput. Appl. Math. 6, 19. The seventh stage is the slope at the new point.
+DORMAND_PRINCE = Tableau(
+    a=np.array(
+        [
+            [0, 0, 0, 0, 0, 0],
+            [1 / 5, 0, 0, 0, 0, 0],
+            [3 / 40, 9 / 40, 0, 0, 0, 0],
+            [44 / 45, -56 / 15, 32 / 9, 0, 0, 0],
+            [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729, 0, 0],
+            [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656, 0],
+        ]
+    ),
+    b=np.array([35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84]),
+    order=5,
+    error=np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40]),
+)
+
+TABLEAUX = {"euler": EULER, "rk4": RK4, "rk45": DORMAND_PRINCE}

@@ -1,0 +1,5 @@
+"""The command line. What is heavy is imported by the command that needs it, so that help and errors come at once."""
+
+from neurodecorr.cli.shell import main
+
+__all__ = ["main"]

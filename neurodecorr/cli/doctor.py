@@ -1,0 +1,49 @@
+"""`doctor`: what is installed, how many threads, and whether compiled kernels can be kept."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+__all__ = ["doctor"]
+
+# Extra of the package: the module that shows whether it is there.
+EXTRAS = {"brian2": "brian2", "nir": "nir", "torch": "torch", "dask": "distributed", "xarray": "xarray"}
+MARGIN = 14
+
+
+@click.command(short_help="Say what is installed, and where kernels are cached.")
+def doctor() -> None:
+    """Print versions, BLAS and threads, where compiled kernels are cached, and which extras are installed."""
+    from neurodecorr.recording import provenance
+
+    record = provenance({}, 0)
+    for head, words in _lines(record):
+        click.echo(f"{head:<{MARGIN}}{words}")
+
+
+def _lines(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from ((name, version or "not installed") for name, version in record["versions"].items())
+    for library in record["blas"]:
+        yield "BLAS", f"{library['name']} {library['version']} ({library['kernel']}), {library['threads']} thread(s)"
+    limits = ", ".join(f"{name}={value}" for name, value in record["thread_limits"].items())
+    yield "processors", f"{record['cpus']}{f'; {limits}' if limits else ''}"
+    yield "platform", f"{record['platform']['system']} {record['platform']['machine']}"
+    yield "kernel cache", _cache()
+    for extra, module in EXTRAS.items():
+        there = importlib.util.find_spec(module) is not None
+        yield f"[{extra}]", "installed" if there else f"not installed; pip install 'neurodecorr[{extra}]'"
+
+
+def _cache() -> str:
+    """Ask a compiled kernel where it is kept."""
+    from neurodecorr.plasticity import kernels
+
+    compiled: Any = kernels.learn_stream
+    place = compiled.stats.cache_path
+    if place is None:
+        return "none: no writable folder, so kernels compile anew in each process. Set NUMBA_CACHE_DIR."
+    return f"writable, {place}"

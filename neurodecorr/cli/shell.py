@@ -1,0 +1,41 @@
+"""The command `neurodecorr`: its subcommands, and what they have in common."""
+
+from __future__ import annotations
+
+import click
+
+from neurodecorr import __version__
+from neurodecorr.cli.comparing import compare, report
+from neurodecorr.cli.doctor import doctor
+from neurodecorr.cli.manners import DEBUG, Shell
+
+__all__ = ["main"]
+
+EPILOG = """\b
+Examples:
+  neurodecorr compare                          natural images, all rules, in well under a minute
+  neurodecorr compare --data photos/ --size 12 patches of your own images
+  neurodecorr report results/compare-natural   draw the figures and the report again
+  neurodecorr doctor                           what is installed, and whether kernels are cached
+"""
+
+
+@click.group(
+    cls=Shell,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
+)
+@click.version_option(__version__, prog_name="neurodecorr")
+@click.option("--debug", DEBUG, is_flag=True, hidden=True, envvar="NEURODECORR_DEBUG", help="Show tracebacks.")
+def main(**options: bool) -> None:
+    r"""Decorrelate by a feedforward matrix M or by a recurrent circuit R, and compare the two.
+
+    \b
+      x̄ = M x                    a matrix answers at once
+      τ dx̄/dt = x − R x̄          a circuit settles to R⁻¹x, and learns from local signals only
+    """
+
+
+main.add_command(compare)
+main.add_command(report)
+main.add_command(doctor)

@@ -1,0 +1,296 @@
+"""Hebbian and anti-Hebbian rules to compare with: Földiák, Oja, similarity matching, Vogels.
+
+Each rule is a small frozen dataclass with one interface, which `course.follow` and nothing else relies on:
+
+===================  ===========================================================================
+`start(n, scale)`    weights before learning, such that M = scale · I
+`step(weights, X)`   weights after one batch X (samples, n); one row is one sample
+`matrix(weights)`    effective feedforward form M, x̄ = M x
+`lateral(weights)`   the circuit that settles, or None where the rule has none of its own
+===================  ===========================================================================
+
+The plastic change itself is a function of the signals that it reads; the locality audit executes the same function.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import choice, number, positive
+from neurodecorr.plasticity.correlation import off_diagonal
+from neurodecorr.plasticity.plan import GAINS
+from neurodecorr.plasticity.twins import power_gain
+
+__all__ = ["Foldiak", "Oja", "Rule", "SimilarityMatching", "SimilarityWeights", "Vogels"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+class Rule(Protocol):
+    """What every rule in the comparison offers; weights are whatever `start` returns."""
+
+    @property
+    def name(self) -> str:
+        """How tables call the rule."""
+
+    def start(self, features: int, scale: float = 1.0) -> Any:
+        """Return the weights before learning, M = scale · I."""
+
+    def step(self, weights: Any, X: Floats) -> Any:
+        """Return the weights after the batch X (samples, n)."""
+
+    def matrix(self, weights: Any) -> Floats:
+        """Return the effective feedforward form M."""
+
+    def lateral(self, weights: Any) -> Floats | None:
+        """Return the matrix R of the circuit τ dx̄/dt = x − R x̄, or None."""
+
+
+@dataclass(frozen=True)
+class Foldiak:
+    """Anti-Hebbian lateral inhibition (Földiák 1990, linear form).
+
+    ::
+
+        x̄ = x + Q x̄,    ΔQ_ij = −η ⟨x̄_i x̄_j⟩  (i ≠ j),    that is R = I − Q,  ΔR = η offdiag⟨x̄x̄ᵀ⟩
+
+    Local, but its speed depends on the scale of the activity, and the power falls as it learns. With a gain, columns of
+    R are divided by √(⟨x²⟩/⟨x̄²⟩), as for the relative rules.
+
+    Parameters
+    ----------
+    rate : float
+        Learning rate η > 0, in units of 1/x².
+    gain : {"none", "node", "layer"}
+        Whose power is kept.
+
+    References
+    ----------
+    Földiák (1990), Biological Cybernetics 64, 165–170; P0, Figure 3.
+    """
+
+    rate: float = 1e-2
+    gain: str = "none"
+
+    def __post_init__(self) -> None:
+        positive(self.rate, "rate")
+        choice(self.gain, "gain", GAINS)
+
+    @property
+    def name(self) -> str:
+        """How tables call the rule."""
+        return "Földiák" if self.gain == "none" else f"Földiák, {self.gain} gain"
+
+    def start(self, features: int, scale: float = 1.0) -> Floats:
+        """Return R = I / scale."""
+        return np.eye(features) / scale
+
+    def step(self, weights: Floats, X: Floats) -> Floats:
+        """Return R after the batch X (samples, n)."""
+        Xbar = np.linalg.solve(weights, X.T).T
+        return anti_hebbian_step(weights, Xbar, power_gain(X, Xbar, self.gain, bound=np.inf), self.rate)
+
+    def matrix(self, weights: Floats) -> Floats:
+        """Return M = R⁻¹."""
+        return np.asarray(np.linalg.inv(weights))
+
+    def lateral(self, weights: Floats) -> Floats:
+        """Return R."""
+        return weights
+
+
+@dataclass(frozen=True)
+class Vogels:
+    """Inhibitory plasticity towards a target rate (Vogels et al. 2011, rate form).
+
+    ::
+
+        Δw_ij = η ⟨x_j (x̄_i − ρ₀)⟩,    i ≠ j
+
+    Inhibitory neurons relay x_j to unit i. If they are driven by the inputs, x̄ = x − w x and M = I − w: learning ends
+    when each output is uncorrelated with every other *input*, M = diag(Σ⁻¹)⁻¹ Σ⁻¹, which does not decorrelate the
+    outputs. If they are driven by the outputs, R = I + w, which for ρ₀ = 0 is Földiák's rule.
+
+    Parameters
+    ----------
+    rate : float
+        Learning rate η > 0, in units of 1/x².
+    target : float
+        Target activity ρ₀, in units of x; 0 for inputs without mean.
+    inhibition : {"feedforward", "recurrent"}
+        What drives the inhibitory neurons.
+
+    References
+    ----------
+    Vogels, Sprekeler, Zenke, Clopath, Gerstner (2011), Science 334, 1569–1573.
+    """
+
+    rate: float = 1e-2
+    target: float = 0.0
+    inhibition: str = "feedforward"
+
+    def __post_init__(self) -> None:
+        positive(self.rate, "rate")
+        number(self.target, "target")
+        choice(self.inhibition, "inhibition", ("feedforward", "recurrent"))
+
+    @property
+    def name(self) -> str:
+        """How tables call the rule."""
+        return f"Vogels, {self.inhibition}"
+
+    @property
+    def _recurrent(self) -> bool:
+        return self.inhibition == "recurrent"
+
+    def start(self, features: int, scale: float = 1.0) -> Floats:
+        """Return M = scale · I (feedforward inhibition) or R = I / scale (recurrent)."""
+        return np.eye(features) * (1 / scale if self._recurrent else scale)
+
+    def step(self, weights: Floats, X: Floats) -> Floats:
+        """Return M − Δw or R + Δw after the batch X (samples, n)."""
+        if self._recurrent:
+            Xbar = np.linalg.solve(weights, X.T).T
+            return weights + inhibitory_change(Xbar, Xbar, self.rate, self.target)
+        return weights - inhibitory_change(X, X @ weights.T, self.rate, self.target)
+
+    def matrix(self, weights: Floats) -> Floats:
+        """Return M."""
+        return np.asarray(np.linalg.inv(weights)) if self._recurrent else weights
+
+    def lateral(self, weights: Floats) -> Floats | None:
+        """Return R, if the inhibition is recurrent."""
+        return weights if self._recurrent else None
+
+
+@dataclass(frozen=True)
+class Oja:
+    """Principal subspace by Hebbian learning (Oja 1989).
+
+    ::
+
+        y = W x,    ΔW = η ⟨y xᵀ − y yᵀ W⟩
+
+    It rests where W Wᵀ = I: with as many outputs as inputs, at a rotation, which does not decorrelate.
+
+    Parameters
+    ----------
+    rate : float
+        Learning rate η > 0, in units of 1/x².
+
+    References
+    ----------
+    Oja (1989), International Journal of Neural Systems 1, 61–68.
+    """
+
+    rate: float = 1e-2
+
+    def __post_init__(self) -> None:
+        positive(self.rate, "rate")
+
+    @property
+    def name(self) -> str:
+        """How tables call the rule."""
+        return "Oja subspace"
+
+    def start(self, features: int, scale: float = 1.0) -> Floats:
+        """Return W = scale · I."""
+        return np.eye(features) * scale
+
+    def step(self, weights: Floats, X: Floats) -> Floats:
+        """Return W after the batch X (samples, n)."""
+        return subspace_step(weights, X, X @ weights.T, self.rate)
+
+    def matrix(self, weights: Floats) -> Floats:
+        """Return W."""
+        return weights
+
+    def lateral(self, weights: Floats) -> None:
+        """Return None: no circuit of its own."""
+
+
+class SimilarityWeights(NamedTuple):
+    """Feedforward W and lateral Q weights (n, n), and D (n,), each output's power summed over all samples."""
+
+    W: Floats
+    Q: Floats
+    D: Floats
+
+
+@dataclass(frozen=True)
+class SimilarityMatching:
+    """Hebbian and anti-Hebbian network derived from similarity matching (Pehlevan et al. 2015).
+
+    ::
+
+        y = W x − Q y,    D_i ← D_i + y_i²,
+        ΔW_ij = y_i (x_j − W_ij y_i)/D_i,    ΔQ_ij = y_i (y_j − Q_ij y_i)/D_i  (i ≠ j)
+
+    Both weights are running regressions on the own output, so a batch gives exactly what its samples would at frozen
+    activity. With as many outputs as inputs it rests at a rotation of the input, which does not decorrelate.
+
+    Parameters
+    ----------
+    history : float
+        Initial D: summed power, in units of x², that the start counts for.
+
+    References
+    ----------
+    Pehlevan, Hu, Chklovskii (2015), Neural Computation 27, 1461–1495.
+    """
+
+    history: float = 100.0
+
+    def __post_init__(self) -> None:
+        positive(self.history, "history")
+
+    @property
+    def name(self) -> str:
+        """How tables call the rule."""
+        return "similarity matching"
+
+    def start(self, features: int, scale: float = 1.0) -> SimilarityWeights:
+        """Return W = scale · I, Q = 0."""
+        return SimilarityWeights(
+            np.eye(features) * scale, np.zeros((features, features)), np.full(features, self.history)
+        )
+
+    def step(self, weights: SimilarityWeights, X: Floats) -> SimilarityWeights:
+        """Return the weights after the batch X (samples, n)."""
+        Y = X @ self.matrix(weights).T
+        D = weights.D + (Y * Y).sum(axis=0)
+        return SimilarityWeights(
+            regression_step(weights.W, X, Y, D), off_diagonal(regression_step(weights.Q, Y, Y, D)), D
+        )
+
+    def matrix(self, weights: SimilarityWeights) -> Floats:
+        """Return M = (I + Q)⁻¹ W."""
+        return np.asarray(np.linalg.solve(self.lateral(weights), weights.W))
+
+    def lateral(self, weights: SimilarityWeights) -> Floats:
+        """Return I + Q."""
+        return np.asarray(weights.Q + np.eye(len(weights.Q)))
+
+
+def anti_hebbian_step(R: Floats, Xbar: Floats, gain: Floats, rate: float) -> Floats:
+    """Return (R + η offdiag⟨x̄x̄ᵀ⟩) diag(1/g)."""
+    return np.asarray((R + rate * off_diagonal(Xbar.T @ Xbar / len(Xbar))) / gain)
+
+
+def inhibitory_change(relayed: Floats, Xbar: Floats, rate: float, target: float) -> Floats:
+    """Return Δw_ij = η⟨(x̄_i − ρ₀) x_j⟩ for i ≠ j, x_j being what the inhibitory neurons relay."""
+    return off_diagonal((rate / len(Xbar)) * ((Xbar - target).T @ relayed))
+
+
+def subspace_step(W: Floats, X: Floats, Y: Floats, rate: float) -> Floats:
+    """Return W + η⟨y xᵀ − y yᵀW⟩."""
+    return np.asarray(W + (rate / len(X)) * (Y.T @ X - Y.T @ (Y @ W)))
+
+
+def regression_step(W: Floats, inputs: Floats, Y: Floats, D: Floats) -> Floats:
+    """Return W_ij + Σ y_i (x_j − W_ij y_i)/D_i, the sum over samples; D already counts them."""
+    return np.asarray(W + (Y.T @ inputs - (Y * Y).sum(axis=0)[:, None] * W) / D[:, None])

@@ -1,0 +1,264 @@
+"""The .npz container: arrays of plain numbers and texts, written reproducibly, read without trusting a byte."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import stat
+import struct
+import tokenize
+import warnings
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import Array
+from neurodecorr.errors import CheckpointError, InputError
+
+__all__ = ["array_name", "plain_array", "read_npz", "write_npz"]
+
+KINDS = "biufcSU"
+# Deflate cannot shrink by more than 1032 : 1; a member that claims more is lying about its size.
+DEFLATE_RATIO = 1032
+DIRECTORY_BYTES = 4 * 2**20
+HEADER_BYTES = 10_000
+PIECE = 2**20
+EPOCH = (1980, 1, 1, 0, 0, 0)
+# What zipfile, numpy's header parser and zlib raise on damaged input, besides OSError.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    SyntaxError,
+    tokenize.TokenError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+    Warning,
+)
+
+
+def array_name(name: Any) -> str:
+    """Return `name` if it can name a member of the container.
+
+    Parameters
+    ----------
+    name : object
+        Any text without slashes, backslashes, colons and control characters that does not start with a dot.
+
+    Returns
+    -------
+    str
+        The same name.
+
+    Raises
+    ------
+    InputError
+        Otherwise.
+    """
+    if not isinstance(name, str) or not name or name[0] == "." or len(name.encode(errors="replace")) > 200:
+        raise InputError(f"the name of an array must be text of 1 to 200 bytes without a leading dot; got {name!r}.")
+    bad = [letter for letter in name if letter in "/\\:" or not letter.isprintable()]
+    if bad:
+        raise InputError(f"the name of an array must not contain {bad[0]!r}; got {name!r}.")
+    return name
+
+
+def plain_array(value: Any, name: str) -> Array:
+    """Return `value` as an array that can be stored without pickle.
+
+    Parameters
+    ----------
+    value : array_like
+        Booleans, integers, real or complex floats, or texts of fixed width; any shape, also () and empty.
+    name : str
+        Its name, for messages.
+
+    Returns
+    -------
+    array
+        The same values.
+
+    Raises
+    ------
+    InputError
+        If it holds anything else, or is not rectangular.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"array {name!r} must be rectangular: {error}") from None
+    if array.dtype.kind not in KINDS or array.dtype.itemsize == 0:
+        raise InputError(f"array {name!r} must hold numbers, booleans or texts; got data of type {array.dtype}.")
+    return array
+
+
+def write_npz(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
+    """Write `arrays` to an open binary file; equal content gives equal bytes.
+
+    Parameters
+    ----------
+    file : binary file
+        Where to write.
+    arrays : mapping of str to array
+        Names that `array_name` and arrays that `plain_array` accepts.
+    """
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as container:
+        for name, array in arrays.items():
+            # A fixed date, so that the bytes depend on nothing but the content.
+            with container.open(zipfile.ZipInfo(f"{name}.npy", EPOCH), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def read_npz(path: str | os.PathLike[str], max_bytes: int) -> dict[str, Array]:
+    """Return the arrays of the container at `path`.
+
+    Every size is checked before memory is taken for it: the directory, what each member declares against what the
+    file can hold and against `max_bytes`, each array's shape against its member. Nothing is ever unpickled.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    max_bytes : int
+        The most all members may hold together, decompressed.
+
+    Returns
+    -------
+    dict of str to array
+        The arrays, writable.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, not a container, truncated, damaged, or hostile.
+    """
+    place = os.fspath(path)
+    try:
+        with _Metered(place) as file, zipfile.ZipFile(file) as container:
+            file.largest = None
+            members = _checked_members(container.infolist(), file.size, max_bytes, place)
+            return {name: _read_member(container, info, place) for name, info in members.items()}
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"cannot read {place}: {error.strerror or error}.") from error
+    except DAMAGE as error:
+        raise CheckpointError(
+            f"{place} must be an undamaged .npz file; {type(error).__name__}: {error}. "
+            "It may be truncated, or no .npz file at all."
+        ) from None
+
+
+class _Metered(io.FileIO):
+    """A regular file whose single reads are bounded, so that a forged directory cannot claim memory."""
+
+    largest: int | None = DIRECTORY_BYTES
+
+    def __init__(self, path: str) -> None:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - before opening: a pipe would block
+            raise CheckpointError(f"cannot read {path}: it is not a regular file.")
+        super().__init__(path, "rb")
+        self.size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        wanted = max(self.size - self.tell(), 0) if size is None or size < 0 else size
+        if self.largest is not None and wanted > self.largest:
+            raise CheckpointError(
+                f"{self.name} must have a directory of at most {self.largest} bytes; it asks for {wanted}. "
+                "It is no .npz file written here."
+            )
+        return super().read(wanted) or b""
+
+
+def _checked_members(
+    infos: list[zipfile.ZipInfo], file_bytes: int, max_bytes: int, place: str
+) -> dict[str, zipfile.ZipInfo]:
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in infos:
+        name = _member_name(info.filename, place)
+        if name in members:
+            raise CheckpointError(f"{place} must name each member once; {name!r} comes twice.")
+        _check_sizes(info, file_bytes, place)
+        members[name] = info
+    total = sum(info.file_size for info in infos)
+    if total > max_bytes:
+        raise CheckpointError(
+            f"{place} must hold at most {max_bytes} bytes; it declares {total}. "
+            "If you trust it, pass a larger max_bytes."
+        )
+    return members
+
+
+def _member_name(filename: str, place: str) -> str:
+    stem = filename.removesuffix(".npy")
+    try:
+        # Without the suffix the stem is the whole name, and an empty name is refused.
+        return array_name(stem if stem != filename else "")
+    except InputError:
+        raise CheckpointError(f"{place} must hold plain names ending in .npy; got {filename!r}.") from None
+
+
+def _check_sizes(info: zipfile.ZipInfo, file_bytes: int, place: str) -> None:
+    """Compare what a member declares with what its bytes in this file can hold."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 0x1:
+        raise CheckpointError(f"{place}: member {info.filename!r} must be stored or deflated, and not encrypted.")
+    ratio = 1 if info.compress_type == zipfile.ZIP_STORED else DEFLATE_RATIO
+    if info.compress_size > file_bytes or info.file_size > ratio * info.compress_size:
+        raise CheckpointError(
+            f"{place}: member {info.filename!r} declares {info.file_size} bytes in {info.compress_size}, "
+            f"which a file of {file_bytes} bytes cannot hold. It is damaged or hostile."
+        )
+
+
+def _read_member(container: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> Array:
+    data = memoryview(bytearray(info.file_size))
+    filled = 0
+    with container.open(info) as member:
+        while filled < len(data):
+            piece = member.read(min(PIECE, len(data) - filled))
+            if not piece:
+                raise EOFError(f"member {info.filename!r} ends after {filled} of {len(data)} bytes")
+            data[filled : filled + len(piece)] = piece
+            filled += len(piece)
+    return _parse_array(data, f"{place}: member {info.filename!r}")
+
+
+def _parse_array(data: memoryview, place: str) -> Array:
+    """View an array in the bytes of a .npy member, after its header has been held against them."""
+    start = io.BytesIO(data[: HEADER_BYTES + 16])
+    version = np.lib.format.read_magic(start)
+    if version not in ((1, 0), (2, 0)):
+        raise CheckpointError(f"{place} must be in .npy format 1.0 or 2.0; got {version[0]}.{version[1]}.")
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    with warnings.catch_warnings():
+        # numpy repairs headers of Python 2 with a warning; nothing here ever wrote one.
+        warnings.simplefilter("error")
+        shape, fortran, dtype = header(start, max_header_size=HEADER_BYTES)
+    _check_header(shape, dtype, len(data) - start.tell(), place)
+    order: Any = "F" if fortran else "C"
+    array: npt.NDArray[Any] = np.ndarray(shape, dtype, data, start.tell(), order=order)
+    return array if array.flags.aligned else array.copy(order="K")
+
+
+def _check_header(shape: tuple[int, ...], dtype: np.dtype[Any], stored: int, place: str) -> None:
+    if dtype.hasobject or dtype.kind not in KINDS or dtype.itemsize == 0:
+        raise CheckpointError(
+            f"{place} must hold numbers, booleans or texts; its header says {dtype}. Never unpickled."
+        )
+    declared = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or declared != stored:
+        raise CheckpointError(
+            f"{place} must hold what its header says: shape {shape} of {dtype} is {declared} bytes; {stored} are there."
+        )

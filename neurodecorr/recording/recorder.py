@@ -1,0 +1,223 @@
+"""Streaming chosen variables to one HDF5 file, in bounded memory, so that a killed run leaves a readable file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy.typing as npt
+
+from neurodecorr._checks import choice, count, number
+from neurodecorr.errors import CheckpointError, ConfigError, InputError
+from neurodecorr.recording.column import Column
+from neurodecorr.recording.documents import canonical_json
+from neurodecorr.recording.layout import checked_metadata
+from neurodecorr.recording.stream import Stream
+from neurodecorr.recording.tracefile import create_tracefile
+from neurodecorr.recording.variable import Variable, distinct
+
+__all__ = ["Recorder"]
+
+BUFFER_BYTES = 8 * 2**20
+FLUSH_SECONDS = 5.0
+
+
+class Recorder:
+    """Stream variables to an HDF5 file while a run goes on.
+
+    The file stands under its final name from the start and is readable at any time, also while it grows and after the
+    process was killed: `read_traces` then gives every row up to the last flush. Rows wait in memory until their share
+    of `buffer_bytes` is full, `flush_seconds` have passed, or `flush` or `close` is called. An older file at `path` is
+    replaced once the new one has been created.
+
+    Every variable has its own step axis, so that R may be recorded every 10 000 samples and the margin every 100.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write, by custom `traces.h5`.
+    variables : iterable of Variable
+        What will be recorded. All are declared before the first row.
+    provenance : mapping, optional
+        Where the run came from, see `provenance`; stored as JSON.
+    metadata : mapping of str to str or number, optional
+        Attributes of the whole file, such as `{"tau_s": 0.02, "equation": "τ dx̄/dt = x − R x̄"}`.
+    compression : int, optional
+        gzip level 1 (fast) to 9 (small); without it, rows are stored as they are. Always with a checksum.
+    buffer_bytes : int, default 8 MiB
+        The most that waiting rows may take, all variables together. A row that exceeds its share is written at once.
+    flush_seconds : float, default 5
+        The longest time a row waits while recording goes on, in seconds, ≥ 0.
+
+    Raises
+    ------
+    ConfigError
+        If there is no variable, two share a name, or an option lies outside its range.
+    CheckpointError
+        If the file cannot be created; an older file is then unchanged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> margin = Variable("margin", unit="1/τ", description="min Re λ(R)")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Recorder(Path(folder) / "traces.h5", [margin]) as recorder:
+    ...         for step in (0, 100, 200):
+    ...             recorder.record(step, {"margin": 1.0 - step / 1000})
+    ...     trace = read_traces(folder)["margin"]
+    >>> trace.step.tolist(), trace.values.tolist()
+    ([0, 100, 200], [1.0, 0.9, 0.8])
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        variables: Iterable[Variable],
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, str | int | float] | None = None,
+        compression: int | None = None,
+        buffer_bytes: int = BUFFER_BYTES,
+        flush_seconds: float = FLUSH_SECONDS,
+    ) -> None:
+        declared = distinct(variables)
+        attributes = checked_metadata(metadata or {})
+        document = canonical_json(dict(provenance or {}), "provenance")
+        share = count(buffer_bytes, "buffer_bytes") // len(declared)
+        self.path = Path(path)
+        self._flush_seconds = _waiting_time(flush_seconds)
+        create_tracefile(self.path, declared, document, attributes, _level(compression))
+        self._closed = True  # until it is open
+        with self._told():
+            self._stream = Stream(self.path)
+            self._closed = False
+            self._columns = {variable.name: Column(self._stream, variable, share) for variable in declared}
+        self._flushed = time.monotonic()
+
+    def record(self, step: int, values: Mapping[str, npt.ArrayLike]) -> None:
+        """Record one row of some of the variables.
+
+        Parameters
+        ----------
+        step : int
+            How many samples had been seen, ≥ 0; larger than at each variable's last recording.
+        values : mapping of str to array_like
+            Values by name, each of its variable's shape; copied.
+
+        Raises
+        ------
+        ConfigError
+            If a name was not declared (the nearest one is suggested), or `step` is not a whole number ≥ 0.
+        InputError
+            If a shape or type does not fit, or a step does not increase. Nothing is recorded then.
+        CheckpointError
+            If the recorder is closed, or the file cannot be written (a full disk).
+        """
+        self._check_open()
+        at = count(step, "step", least=0)
+        if not isinstance(values, Mapping):
+            raise InputError(f"values must be a mapping from names to values; got {type(values).__name__}.")
+        rows = [(self._column(name), value) for name, value in values.items()]
+        checked = [(column, column.accept(at, value)) for column, value in rows]
+        with self._told():
+            for column, row in checked:
+                column.append(at, row)
+        if time.monotonic() - self._flushed >= self._flush_seconds:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write all waiting rows; from here on they survive the end of the process.
+
+        Raises
+        ------
+        CheckpointError
+            If the recorder is closed, or the file cannot be written (a full disk).
+        """
+        self._check_open()
+        with self._told():
+            for column in self._columns.values():
+                column.flush()
+        self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Write all waiting rows and close the file. Closing twice does nothing.
+
+        Raises
+        ------
+        CheckpointError
+            If the file cannot be written (a full disk); rows flushed before are safe.
+        """
+        if self._closed:
+            return
+        self.flush()
+        self._closed = True
+        with self._told():
+            self._stream.close()
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Memory held for waiting rows, in bytes; at most `buffer_bytes`."""
+        return sum(column.buffer_bytes for column in self._columns.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the declared variables, in their order."""
+        return tuple(self._columns)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except CheckpointError:
+            if error is None:
+                raise
+
+    def _column(self, name: str) -> Column:
+        return self._columns[choice(name, "a recorded name", self._columns)]
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise CheckpointError(f"cannot record to {self.path}: the recorder is closed. Make a new one.")
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn an error of HDF5 or the system into a CheckpointError, and stop recording."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            if not self._closed:
+                self._abandon()
+            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+            problem = CheckpointError(f"cannot write {self.path}: {reason}. Rows flushed before are safe.")
+            problem.errno = getattr(error, "errno", None)
+            raise problem from error
+
+    def _abandon(self) -> None:
+        self._closed = True
+        with contextlib.suppress(OSError, RuntimeError):
+            self._stream.close()
+
+
+def _waiting_time(seconds: Any) -> float:
+    value = number(seconds, "flush_seconds", "seconds")
+    if value < 0:
+        raise ConfigError(f"flush_seconds must be ≥ 0 (seconds); got {seconds!r}.")
+    return value
+
+
+def _level(compression: Any) -> int | None:
+    if compression is None:
+        return None
+    level = count(compression, "compression")
+    if level > 9:
+        raise ConfigError(f"compression must be a gzip level from 1 to 9, or None; got {compression!r}.")
+    return level

@@ -1,0 +1,104 @@
+"""Creating a trace file: every variable, its step axis and its further axes, and no row yet."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+
+from neurodecorr.recording.atomic import write_bytes
+from neurodecorr.recording.layout import AXIS, GROUP, PAGE, SCHEMA, SCHEMA_VERSION, STEP, STEP_ROWS, write_text
+from neurodecorr.recording.stream import MARGIN
+from neurodecorr.recording.variable import Variable
+
+__all__ = ["create_tracefile"]
+
+
+def create_tracefile(
+    path: str | os.PathLike[str],
+    variables: Sequence[Variable],
+    provenance: str,
+    metadata: Mapping[str, str | int | float],
+    compression: int | None,
+) -> None:
+    """Create a trace file without rows, atomically.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write.
+    variables : sequence of Variable
+        What it will hold.
+    provenance : str
+        JSON.
+    metadata : mapping
+        Attributes of the whole file.
+    compression : int, optional
+        gzip level.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be written; an older one is then unchanged.
+    """
+    # Made in memory, since HDF5 may crash the process when the disk is full. Paged, so that no small object of the file
+    # straddles a page, and each write of one is done or not done.
+    options: dict[str, Any] = {"libver": "latest", "fs_strategy": "page", "fs_page_size": PAGE}
+    with h5py.File(f"memory-{uuid.uuid4()}", "w", driver="core", backing_store=False, **options) as file:
+        write_text(file, "schema", SCHEMA)
+        file.attrs["schema_version"] = np.int64(SCHEMA_VERSION)
+        write_text(file, "provenance", provenance)
+        for name, value in metadata.items():
+            _write_attribute(file, name, value)
+        group = file.create_group(GROUP)
+        for variable in variables:
+            _create_variable(group, variable, compression)
+        file.flush()
+        image = file.id.get_file_image()
+    # The zeros show that there is room to open the file; HDF5 cuts them off.
+    write_bytes(path, image + bytes(MARGIN))
+
+
+def _create_variable(group: h5py.Group, variable: Variable, compression: int | None) -> None:
+    packed = {"compression": "gzip", "compression_opts": compression, "shuffle": True} if compression else {}
+    stored = np.dtype(np.int8) if variable.dtype == np.bool_ else variable.dtype
+    steps = group.create_dataset(
+        variable.name + STEP, (0,), np.int64, maxshape=(None,), chunks=(STEP_ROWS,), fletcher32=True, fillvalue=-1
+    )
+    steps.make_scale(variable.name + STEP)
+    write_text(steps, "units", "samples")
+    write_text(steps, "description", "samples seen before the row was recorded")
+    values = group.create_dataset(
+        variable.name,
+        (0, *variable.shape),
+        stored,
+        maxshape=(None, *variable.shape),
+        chunks=variable.chunk,
+        fletcher32=True,
+        **packed,
+    )
+    values.dims[0].attach_scale(steps)
+    for axis, length in enumerate(variable.shape):
+        values.dims[axis + 1].attach_scale(_create_axis(group, f"{variable.name}{AXIS}{axis}", length))
+    write_text(values, "units", variable.unit)
+    write_text(values, "description", variable.description)
+    if variable.dtype == np.bool_:
+        write_text(values, "dtype", "bool")
+
+
+def _create_axis(group: h5py.Group, name: str, length: int) -> h5py.Dataset:
+    """Make what netCDF-4 calls a dimension without a variable; the text is its convention, and takes no space."""
+    axis = group.create_dataset(name, (length,), ">f4")
+    axis.make_scale(f"This is a netCDF dimension but not a netCDF variable.{length:10d}")
+    return axis
+
+
+def _write_attribute(file: h5py.File, name: str, value: str | int | float) -> None:
+    if isinstance(value, str):
+        write_text(file, name, value)
+    else:
+        file.attrs[name] = value

@@ -1,0 +1,226 @@
+"""Reading back what a recorder wrote, from files that are not trusted."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import Array, choice, count
+from neurodecorr.errors import CheckpointError, ConfigError
+from neurodecorr.recording.documents import read_json
+from neurodecorr.recording.inspection import checked_bytes, closed_by_writer, opened, refuse_references
+from neurodecorr.recording.layout import (
+    GROUP,
+    RESERVED,
+    SCHEMA,
+    SCHEMA_VERSION,
+    STEP,
+    TRACES_FILE,
+    read_attribute,
+    read_text,
+)
+
+__all__ = ["Trace", "Traces", "read_traces"]
+
+MAX_BYTES = 4 * 2**30
+WAITS = (0.02, 0.1)
+# What h5py raises on damaged input.
+DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The recordings of one variable.
+
+    Parameters
+    ----------
+    step : (t,) array of int64
+        Samples seen before each recording, increasing.
+    values : (t, *shape) array
+        The recorded values, to the bit.
+    unit : str
+        Their unit; empty if they have none.
+    description : str
+        What they are.
+    """
+
+    step: npt.NDArray[np.int64]
+    values: Array
+    unit: str = ""
+    description: str = ""
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+
+@dataclass(frozen=True, eq=False)
+class Traces:
+    """All traces of a file, by name.
+
+    Parameters
+    ----------
+    traces : mapping of str to Trace
+        The traces.
+    provenance : dict
+        Where the run came from.
+    metadata : dict
+        The texts and numbers attached to the file.
+    complete : bool
+        Whether the recorder closed the file; False after a kill, or while it is still recording.
+    """
+
+    traces: Mapping[str, Trace]
+    provenance: dict[str, Any]
+    metadata: dict[str, str | int | float]
+    complete: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the variables, sorted."""
+        return tuple(sorted(self.traces))
+
+    def __getitem__(self, name: str) -> Trace:
+        return self.traces[choice(name, "a trace", self.names)]
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names, so that `dict(traces)` works."""
+        return self.names
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.traces
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.traces)
+
+
+def read_traces(
+    path: str | os.PathLike[str], names: Iterable[str] | None = None, *, max_bytes: int = MAX_BYTES
+) -> Traces:
+    """Read the traces of a file, also of one whose writer was killed or still records.
+
+    Nothing in the file is followed, and no size is believed before it is checked.
+
+    Parameters
+    ----------
+    path : path-like
+        A file written by `Recorder`, or a folder that holds `traces.h5`.
+    names : iterable of str, optional
+        Which variables; all of them by default.
+    max_bytes : int, default 4 GiB
+        The most these variables may take together.
+
+    Returns
+    -------
+    Traces
+        Every row up to the last flush.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, truncated, damaged, no trace file of this version, larger than `max_bytes`, or holds
+        links, values outside itself, or anything but numbers where numbers belong.
+    ConfigError
+        If a name is not in the file; the nearest one is suggested.
+    """
+    limit = count(max_bytes, "max_bytes")
+    file_path = Path(path) / TRACES_FILE if Path(path).is_dir() else Path(path)
+    wanted = None if names is None else list(names)
+    for wait in (*WAITS, None):
+        complete = closed_by_writer(file_path)
+        try:
+            return _read(file_path, complete, wanted, limit)
+        except CheckpointError:
+            # The writer may be at work: a page that is being written can be seen half old, half new.
+            if complete or wait is None:
+                raise
+            time.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _read(path: Path, complete: bool, wanted: list[str] | None, limit: int) -> Traces:
+    try:
+        with opened(path, complete) as file:
+            refuse_references(h5py.h5g.open(file.id, b"/"), str(path))
+            provenance = _checked_provenance(file, path)
+            group = _group(file, path)
+            chosen = _choose(group, wanted)
+            _check_total(group, chosen, path, limit)
+            traces = {name: _read_trace(group, name, complete, path) for name in chosen}
+            return Traces(traces, provenance, _metadata(file), complete)
+    except (CheckpointError, ConfigError):
+        raise
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path} must be an undamaged trace file; {type(error).__name__}: {reason}.") from error
+
+
+def _checked_provenance(file: h5py.File, path: Path) -> dict[str, Any]:
+    found = (read_attribute(file, "schema"), read_attribute(file, "schema_version"))
+    if found != (SCHEMA, SCHEMA_VERSION):
+        raise CheckpointError(
+            f"{path} must have schema {SCHEMA!r}, version {SCHEMA_VERSION}; got {found[0]!r}, version {found[1]!r}. "
+            "It is no trace file, or a newer neurodecorr wrote it."
+        )
+    return read_json(read_text(file, "provenance", path).encode(), f"{path}: provenance")
+
+
+def _metadata(file: h5py.File) -> dict[str, str | int | float]:
+    """Return the attributes that are texts or numbers; others belong to other tools."""
+    read = {name: read_attribute(file, name) for name in file.attrs if name not in RESERVED}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def _group(file: h5py.File, path: Path) -> h5py.Group:
+    group = file.get(GROUP)
+    if not isinstance(group, h5py.Group):
+        raise CheckpointError(f"{path} must hold the group {GROUP!r}. It is no trace file.")
+    return group
+
+
+def _choose(group: h5py.Group, wanted: list[str] | None) -> list[str]:
+    """Return the names of the variables: what has a step axis beside it."""
+    present = set(group)
+    known = sorted(name for name in present if name + STEP in present)
+    return known if wanted is None else [choice(name, "a trace", known) for name in wanted]
+
+
+def _check_total(group: h5py.Group, names: list[str], path: Path, limit: int) -> None:
+    file_bytes = path.stat().st_size
+    total = 0
+    for part in (part for name in names for part in (name, name + STEP)):
+        place = f"{path}: {part!r}"
+        if not isinstance(group[part], h5py.Dataset):
+            raise CheckpointError(f"{place} must be a dataset.")
+        total += checked_bytes(group[part].id, place, file_bytes)
+    if total > limit:
+        raise CheckpointError(
+            f"{path} must hold at most {limit} bytes of traces; it holds {total}. "
+            "Ask for fewer names, or pass a larger max_bytes."
+        )
+
+
+def _read_trace(group: h5py.Group, name: str, complete: bool, path: Path) -> Trace:
+    values, steps = group[name], group[name + STEP]
+    if steps.ndim != 1 or steps.dtype != np.int64:
+        raise CheckpointError(f"{path}: {name + STEP!r} must be a row of int64; got {steps.dtype} {steps.shape}.")
+    rows = min(len(values), len(steps))
+    if complete and len(values) != len(steps):
+        raise CheckpointError(f"{path}: {name!r} must have one row per step; got {len(values)} for {len(steps)}.")
+    step = steps[:rows]
+    if rows and (step[0] < 0 or np.any(np.diff(step) <= 0)):
+        raise CheckpointError(f"{path}: {name + STEP!r} must increase from 0 or more. It is damaged.")
+    kept: Array = values[:rows]
+    boolean = kept.dtype == np.int8 and read_attribute(values, "dtype") == "bool"
+    unit, description = (read_text(values, part, path) for part in ("units", "description"))
+    return Trace(step, kept != 0 if boolean else kept, unit, description)

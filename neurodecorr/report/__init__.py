@@ -1,0 +1,7 @@
+"""The report of a comparison: one self-contained page, and the folder of files it comes with."""
+
+from neurodecorr.report.findings import findings
+from neurodecorr.report.folder import publish, require_writable
+from neurodecorr.report.page import page
+
+__all__ = ["findings", "page", "publish", "require_writable"]

@@ -1,0 +1,239 @@
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+from neurodecorr.circuit import Circuit, integrate, settle
+from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
+
+SIMULATED = ("euler", "rk4", "rk45", "implicit", "exponential", "chebyshev", "auto")
+KINDS = ("symmetric", "rotating", "non_normal")
+
+
+@pytest.fixture
+def build(symmetric, rotating, non_normal):
+    return {
+        "symmetric": lambda rng, n: symmetric(rng, n, 30.0),
+        "rotating": lambda rng, n: rotating(rng, n, 0.8),
+        "non_normal": lambda rng, n: non_normal(rng, n, 1.0),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", [*SIMULATED, "direct"])
+def test_every_method_settles_where_the_direct_solution_is(rng, build, kind, method):
+    R = build[kind](rng, 8)
+    X = rng.standard_normal((12, 8))
+    found = settle(Circuit(R, tau=3.0), X, tol=1e-11, method=method)
+    assert found.settled.all()
+    assert np.abs(found.xbar - np.linalg.solve(R, X.T).T).max() <= 1e-10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_settled_state_is_where_an_independent_integrator_ends(rng, build, kind):
+    R, x = build[kind](rng, 8), rng.standard_normal(8)
+    peer = solve_ivp(lambda t, z: x - R @ z, (0, 120), np.zeros(8), "DOP853", rtol=1e-12, atol=1e-13).y[:, -1]
+    for method in SIMULATED:
+        assert np.abs(settle(Circuit(R), x, tol=1e-10, method=method).xbar - peer).max() <= 1e-8
+
+
+@pytest.mark.parametrize("method", [*SIMULATED, "direct"])
+def test_a_batch_is_its_samples_one_by_one(rng, rotating, method):
+    circuit = Circuit(rotating(rng, 6, 0.5))
+    X = rng.standard_normal((9, 6)) * np.geomspace(1e-3, 1e3, 9)[:, None]
+    batch = settle(circuit, X, tol=1e-8, method=method)
+    for k in range(9):
+        alone = settle(circuit, X[k], tol=1e-8, method=method)
+        assert alone.xbar.shape == (6,) and np.ndim(alone.bound) == np.ndim(alone.outcome) == 0
+        assert alone.settled and batch.settled[k]
+        # Rounding of differently shaped products may move a stop by one step at most; both are certified.
+        assert np.linalg.norm(alone.xbar - batch.xbar[k]) <= 2e-8
+        assert abs(alone.steps - batch.steps[k]) <= 1
+    if method != "direct":
+        assert (np.diff(batch.steps) > 0).sum() >= 6
+
+
+@pytest.mark.parametrize("method", [*SIMULATED, "direct"])
+def test_relative_tolerance_is_a_certified_share_of_the_rest_state(rng, symmetric, method):
+    R = symmetric(rng, 6, 30.0)
+    X = rng.standard_normal((9, 6)) * np.geomspace(1e-8, 1e8, 9)[:, None]
+    found = settle(Circuit(R), X, tol=1e-5, relative=True, method=method)
+    rest = np.linalg.solve(R, X.T).T
+    assert found.settled.all()
+    assert (found.bound <= 1e-5 * np.linalg.norm(rest, axis=1)).all()
+    # The reference rounds too: κ ε ‖x̄‖.
+    assert (np.linalg.norm(found.xbar - rest, axis=1) <= found.bound + 1e-14 * np.linalg.norm(rest, axis=1)).all()
+
+
+@pytest.mark.parametrize("method", [*SIMULATED, "direct"])
+def test_no_input_is_at_rest_at_once(method):
+    for relative in (False, True):
+        found = settle(Circuit([[2.0, 1.0], [0.0, 1.0]]), [0.0, 0.0], relative=relative, method=method)
+        assert found.settled and found.bound == 0 and found.steps == 0 and found.products == 0
+        assert np.array_equal(found.xbar, [0.0, 0.0])
+
+
+@pytest.mark.parametrize("method", SIMULATED)
+def test_a_start_at_rest_needs_one_look(method):
+    found = settle(Circuit([[2.0, 0.5], [0.25, 1.0]]), [1.0, -1.75], method=method, initial=[1.0, -2.0])
+    assert found.settled and found.steps == 0 and found.time == 0 and found.products == 1
+    assert np.array_equal(found.xbar, [1.0, -2.0])
+
+
+def test_exponential_time_is_the_first_step_that_is_certified(rng, symmetric):
+    R = symmetric(rng, 6, 30.0)
+    circuit, X, dt = Circuit(R, tau=2.0), rng.standard_normal((10, 6)), 0.05
+    found = settle(circuit, X, tol=1e-4, method="exponential", dt=dt)
+    assert np.allclose(found.time, found.steps * dt / circuit.tau, rtol=1e-14)
+    for k in range(10):
+        before, at = circuit.tau * found.time[k] - dt, circuit.tau * found.time[k]
+        path = integrate(circuit, X[k], 2 * at, "exponential", [before, at]).xbar
+        # σ_min = 1 by construction, so the bound is the residual.
+        bounds = np.linalg.norm(X[k] - path @ R.T, axis=1)
+        assert bounds[1] <= 1e-4 < bounds[0]
+        assert np.abs(path[1] - found.xbar[k]).max() <= 1e-12
+        assert found.products[k] <= 2 * (2 * np.log2(found.steps[k]) + 2)
+
+
+def test_small_euler_steps_take_the_exact_time(rng, symmetric):
+    circuit, X = Circuit(symmetric(rng, 6, 10.0), tau=5.0), rng.standard_normal((10, 6))
+    exact = settle(circuit, X, tol=1e-4, method="exponential", dt=0.005)
+    for method, dt, share in (
+        ("euler", 0.005, 2e-3),
+        ("rk4", 0.05, 5e-3),
+        ("rk45", 0.05, 5e-3),
+        ("implicit", 0.05, 5e-3),
+    ):
+        found = settle(circuit, X, tol=1e-4, method=method, dt=dt)
+        assert np.allclose(found.time, exact.time, rtol=share)
+        assert np.allclose(found.time, found.steps * dt / circuit.tau, rtol=1e-12)
+
+
+def test_default_euler_step_takes_the_steps_that_theory_predicts():
+    # Two modes, κ = 4, shrink by (κ − 1)/(κ + 1) = 0.6 per step; the bound starts at √(1 + 16)/1.
+    found = settle(Circuit(np.diag([1.0, 4.0])), [1.0, 4.0], tol=1e-6, method="euler")
+    assert abs(found.steps - np.log(1e-6 / np.sqrt(17)) / np.log(0.6)) <= 1
+
+
+def test_adaptive_steps_stay_below_the_limit_and_reach_it(rng, symmetric):
+    found = settle(Circuit(symmetric(rng, 6, 100.0)), rng.standard_normal(6), tol=1e-6, method="rk45")
+    mean_step = found.time / found.steps
+    assert 0.4 * 3.3066 / 100 <= mean_step <= 0.91 * 3.3066 / 100
+
+
+@pytest.mark.parametrize("method", [m for m in SIMULATED if m != "auto"])
+def test_limits_on_time_and_steps_are_kept_and_named(rng, symmetric, method):
+    R = symmetric(rng, 6, 100.0)
+    circuit, X = Circuit(R, tau=2.0), rng.standard_normal((4, 6))
+    free = settle(circuit, X, tol=1e-8, method=method)
+    late = settle(circuit, X, tol=1e-8, method=method, t_max=circuit.tau * free.time.min() / 3)
+    assert (late.outcome == "time").all()
+    assert (late.time <= free.time.min() / 3 * (1 + 1e-9)).all() and (late.time > free.time.min() / 9).all()
+    few = settle(circuit, X, tol=1e-8, method=method, max_steps=5)
+    assert (few.outcome == "steps").all() and (few.steps == 5).all()
+    for found in (late, few):
+        # Not settled, but the bound is as good as any: the true error lies below it.
+        assert (found.bound > 1e-8).all()
+        assert (np.linalg.norm(found.xbar - np.linalg.solve(R, X.T).T, axis=1) <= found.bound * (1 + 1e-12)).all()
+        assert not found.settled.any()
+
+
+@pytest.mark.parametrize("method", [*SIMULATED, "direct"])
+def test_single_precision_says_where_it_ends(rng, symmetric, method):
+    R = symmetric(rng, 8, 30.0)
+    X = rng.standard_normal((5, 8))
+    circuit = Circuit(R.astype(np.float32))
+    coarse = settle(circuit, X.astype(np.float32), tol=1e-3, method=method)
+    fine = settle(circuit, X.astype(np.float32), tol=1e-12, method=method)
+    assert coarse.xbar.dtype == fine.xbar.dtype == np.float32
+    assert coarse.settled.all()
+    assert (fine.outcome == "precision").all()
+    # Rounding of float32 through κ: 30 · 6e-8 · ‖x̄‖ · √n; not a claim of 1e-12, and not far from the truth either.
+    assert (fine.bound > 1e-9).all() and (fine.bound < 1e-4).all()
+
+
+def test_single_precision_input_to_double_weights_settles_in_double(rng, symmetric):
+    found = settle(Circuit(symmetric(rng, 4, 5.0)), rng.standard_normal(4).astype(np.float32), tol=1e-12)
+    assert found.xbar.dtype == np.float64 and found.settled
+
+
+def test_auto_takes_chebyshev_where_it_is_safe_and_exact_steps_elsewhere(rng, symmetric, rotating, non_normal):
+    x = rng.standard_normal(8)
+    assert settle(Circuit(symmetric(rng, 8, 30.0)), x).method == "chebyshev"
+    assert settle(Circuit(rotating(rng, 8, 1.2)), x).method == "exponential"
+    assert settle(Circuit(non_normal(rng, 8, 5.0)), x).method == "exponential"
+
+
+def test_twin_is_accepted_corrected_or_refused(rng, symmetric):
+    R = symmetric(rng, 6, 10.0)
+    circuit, X, M = Circuit(R), rng.standard_normal((5, 6)), np.linalg.inv(R)
+    exact = settle(circuit, X, 1e-9, method="twin", matrix=M)
+    assert exact.settled.all() and (exact.products == 1).all() and (exact.steps == 0).all()
+    assert np.isnan(exact.time).all()
+    # A mismatch of 1e-6 leaves 1e-6 ‖x̄‖, and after the one correction 1e-12 ‖x̄‖.
+    near = settle(circuit, X, 1e-9, method="twin", matrix=M * (1 + 1e-6))
+    assert near.settled.all() and (near.products == 3).all()
+    far = settle(circuit, X, 1e-9, method="twin", matrix=M * 1.01)
+    assert (far.outcome == "mismatch").all()
+    assert (np.linalg.norm(far.xbar - X @ M.T, axis=1) <= far.bound).all()
+    fine = settle(circuit, X, 1e-19, method="twin", matrix=M)
+    assert (fine.outcome == "precision").all()
+
+
+def test_twin_serves_the_two_population_circuit(rng):
+    R = rng.standard_normal((5, 5))
+    x = rng.standard_normal(5)
+    found = settle(Circuit(R).two_population(), x, 1e-9, method="twin", matrix=np.linalg.inv(R))
+    assert found.settled
+    assert np.linalg.norm(R @ found.xbar - x) <= 1e-9
+
+
+@pytest.mark.parametrize("method", [*SIMULATED, "direct", "twin"])
+def test_unstable_circuits_raise_before_anything_is_computed(method):
+    options = {"matrix": np.eye(2)} if method == "twin" else {}
+    with pytest.raises(StabilityError, match=r"got -1 \(1 such of 2 modes\).*λ = -1 per τ, carried most by unit 1"):
+        settle(Circuit(np.diag([1.0, -1.0])), [1.0, 1.0], method=method, **options)
+
+
+def test_overflow_is_named_not_returned():
+    circuit = Circuit(np.diag([0.1, 1.0]).astype(np.float32))
+    for method in ("auto", "euler", "rk45", "exponential", "implicit", "direct"):
+        with pytest.raises(DivergenceError, match="within float32; sample 1 left it"):
+            settle(circuit, np.array([[1.0, 1.0], [3e38, 1.0]], np.float32), relative=True, tol=1e-2, method=method)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6, 1e30])
+def test_scales_far_from_one_settle_in_single_precision(rng, symmetric, scale):
+    R = symmetric(rng, 4, 10.0).astype(np.float32)
+    X = (scale * rng.standard_normal((3, 4))).astype(np.float32)
+    for method in ("auto", "euler", "rk45", "exponential", "direct"):
+        assert settle(Circuit(R), X, tol=1e-3, relative=True, method=method).settled.all()
+
+
+@pytest.mark.parametrize(
+    ("X", "options", "error", "words"),
+    [
+        ([[1.0, np.nan]], {}, InputError, "found nan at row 0, column 1"),
+        ([[1.0, 2.0], [np.inf, 0.0]], {}, InputError, "found inf at row 1, column 0"),
+        ([1.0, 2.0, 3.0], {}, InputError, "2 features, one per unit; got 3"),
+        (np.zeros((2, 2, 2)), {}, InputError, r"shape \(2, 2, 2\)"),
+        (np.zeros((0, 2)), {}, InputError, "at least one sample"),
+        ([1j, 1.0], {}, InputError, "complex"),
+        ([1.0, 1.0], {"tol": 0.0}, ConfigError, "tol must be > 0"),
+        ([1.0, 1.0], {"tol": np.nan}, ConfigError, "finite"),
+        ([1.0, 1.0], {"method": "chebishev"}, ConfigError, "Did you mean 'chebyshev'"),
+        ([1.0, 1.0], {"method": "euler", "dt": 0.0}, ConfigError, "dt must be > 0"),
+        ([1.0, 1.0], {"method": "euler", "dt": "small"}, ConfigError, "dt must be a number"),
+        ([1.0, 1.0], {"dt": 0.1}, ConfigError, "dt has no meaning for method 'auto'"),
+        ([1.0, 1.0], {"method": "direct", "t_max": 1.0}, ConfigError, "t_max has no meaning"),
+        ([1.0, 1.0], {"t_max": -1.0}, ConfigError, "t_max must be > 0"),
+        ([1.0, 1.0], {"max_steps": 0}, ConfigError, "max_steps must be a whole number ≥ 1"),
+        ([1.0, 1.0], {"max_steps": 2.5}, ConfigError, "max_steps must be a whole number"),
+        ([1.0, 1.0], {"initial": [1.0]}, InputError, "initial must have 2 features"),
+        ([1.0, 1.0], {"matrix": np.eye(2)}, ConfigError, "only there; got method 'auto'"),
+        ([1.0, 1.0], {"method": "twin"}, ConfigError, "matrix must be given for method 'twin'"),
+        ([1.0, 1.0], {"method": "twin", "matrix": np.eye(3)}, InputError, r"shape of R, \(2, 2\); got \(3, 3\)"),
+    ],
+)
+def test_bad_inputs_and_options_are_named(X, options, error, words):
+    with pytest.raises(error, match=words):
+        settle(Circuit(np.diag([1.0, 2.0])), X, **options)

@@ -1,0 +1,104 @@
+"""A comparison made up in closed form: what tables, figures and reports are tested on, without simulating anything."""
+
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+
+from neurodecorr import measures, plasticity
+from neurodecorr.recording import provenance
+from neurodecorr.workbench import Comparison, Entry
+
+LEVELS, DRAWS, SAMPLES = (0.01, 0.1), 6, 4
+FORMS = (
+    ("M* offline", "offline", "closed form"),
+    ("M implicit", "feedforward", "implicit"),
+    ("R local", "recurrent", "local"),
+    ("R congruent", "recurrent", "congruent"),
+)
+
+
+def neighbours(shape):
+    """Covariance that falls with the distance of two pixels: 0.8^distance."""
+    places = np.array(list(np.ndindex(*shape)), dtype=float)
+    return 0.8 ** np.linalg.norm(places[:, None] - places[None], axis=2)
+
+
+def entry(name, form, rule, sigma, reference, rng):
+    circuit, online = form == "recurrent", form != "offline"
+    M = reference * (1 + 0.02 * online * rng.standard_normal(reference.shape))
+    R, output = np.linalg.inv(M), M @ sigma @ M.T
+    eigenvalues = np.linalg.eigvals(R).astype(complex)
+    steps = np.array([0, 1, 10, 100, 1000]) if online else np.empty(0, dtype=np.int64)
+    along = np.linspace(0, 1, len(steps))
+    t = np.linspace(0, 30, 20) if circuit else np.empty(0)
+    error = np.exp(-0.5 * t)[None] * rng.uniform(0.5, 1, (SAMPLES, 1)) if circuit else np.empty((0, 0))
+    return Entry(
+        name=name,
+        form=form,
+        rule=rule,
+        failure="",
+        learnt=1000,
+        limited=3 * online,
+        seconds=0.1 * online,
+        correlation=plasticity.rms_correlation(output),
+        relative=plasticity.relative_off_diagonal(output),
+        power=float(np.trace(output) / np.trace(sigma)),
+        twin_error=measures.twin_error(R, M),
+        distance=float(np.linalg.norm(M - reference) / np.linalg.norm(reference)),
+        settling_error=9.5e-7 * circuit,
+        settling_time=27.6 * circuit,
+        settling_time_worst=31.2 * circuit,
+        predicted_time=27.5 * circuit,
+        products=21.0 if circuit else 1.0,
+        margin=float(eigenvalues.real.min()),
+        condition=float(np.linalg.cond(R)),
+        synapses=R.size,
+        operations=(21.0 if circuit else 1.0) * R.size,
+        matrix=M,
+        lateral=R,
+        covariance=output,
+        eigenvalues=eigenvalues,
+        steps=steps,
+        margins=1 - 0.7 * along,
+        correlations=0.6 - 0.5 * along,
+        powers=1 - 0.1 * along,
+        mismatch_error=np.array(LEVELS)[:, None] * rng.uniform(2, 4, (len(LEVELS), DRAWS)),
+        path_time=t,
+        path_error=error,
+        path_bound=2 * error,
+    )
+
+
+@pytest.fixture(scope="session")
+def specimen():
+    """A comparison of four forms on 3 × 4 pixels; nothing went wrong."""
+    rng = np.random.default_rng(0)
+    sigma = neighbours((3, 4))
+    reference = plasticity.decorrelating_matrix(sigma)
+    config = {"data": "pixels", "samples": 1000, "tol": 1e-6, "seed": 7, "rate": 1e-3, "rules": ["local"]}
+    return Comparison(
+        dataset="pixels",
+        shape=(3, 4),
+        config=config,
+        provenance=provenance(config, 7, time.perf_counter()),
+        correlation=plasticity.rms_correlation(sigma),
+        relative=plasticity.relative_off_diagonal(sigma),
+        covariance=sigma,
+        held_out=4000,
+        mismatch_levels=np.array(LEVELS),
+        entries=tuple(entry(*form, sigma, reference, rng) for form in FORMS),
+    )
+
+
+@pytest.fixture(scope="session")
+def troubled(specimen):
+    """The same, but R local stopped early, and half of the copies of R congruent lose stability at the last level."""
+    offline, matrix, local, congruent = specimen.entries
+    errors = congruent.mismatch_error.copy()
+    errors[-1, : DRAWS // 2 + 1] = np.inf
+    stopped = dataclasses.replace(local, failure="min Re λ(R) is -0.1 after sample 123.", learnt=100)
+    return dataclasses.replace(
+        specimen, entries=(offline, matrix, stopped, dataclasses.replace(congruent, mismatch_error=errors))
+    )

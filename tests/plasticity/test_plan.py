@@ -1,0 +1,88 @@
+"""Plans and schedules: what they accept, what they refuse and with which words."""
+
+import math
+
+import pytest
+
+from neurodecorr.errors import ConfigError
+from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, Constant, Decay, Plan
+from neurodecorr.plasticity.schedules import rate_at
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"form": "recurent"},
+            "form must be one of 'recurrent', 'feedforward'; got 'recurent'. Did you mean 'recurrent'?",
+        ),
+        ({"rule": "congruant"}, "got 'congruant'. Did you mean 'congruent'?"),
+        ({"rule": "implicit"}, "rule must be one of 'explicit', 'local', 'congruent'; got 'implicit'."),
+        ({"form": "feedforward", "rule": "local"}, "one of 'explicit', 'implicit', 'congruent'; got 'local'"),
+        ({"rate": 0}, "rate must be > 0; got 0"),
+        ({"rate": -1e-3}, "rate must be > 0; got -0.001"),
+        ({"rate": math.nan}, "rate must be a finite number; got nan"),
+        ({"rate": math.inf}, "rate must be a finite number; got inf"),
+        ({"rate": "fast"}, "rate must be a number; got 'fast' of type str"),
+        ({"rate": True}, "rate must be a number; got True of type bool"),
+        ({"rate": None}, "rate must be a number; got None of type NoneType"),
+        ({"gain": "nodes"}, "gain must be one of 'node', 'layer', 'none'; got 'nodes'. Did you mean 'node'?"),
+        ({"mean": "runing"}, "got 'runing'. Did you mean 'running'?"),
+        ({"batch": 0}, "batch must be a whole number ≥ 1; got 0"),
+        ({"batch": 2.0}, "batch must be a whole number ≥ 1; got 2.0 of type float"),
+        ({"mean": "batch"}, "mean='batch' needs batch > 1, since one sample minus its own mean is zero; got batch=1"),
+        ({"limit": 0.0}, "limit must be > 0; got 0.0"),
+        ({"limit": "none"}, "limit must be a number; got 'none'"),
+        ({"strongest": -1.0}, "strongest must be > 0; got -1.0"),
+        (
+            {"schedule": "decaying"},
+            "schedule must be one of 'constant', 'decay'; got 'decaying'. Did you mean 'decay'?",
+        ),
+        ({"schedule": 0.5}, "schedule must be 'constant', 'decay', or an instance of Decay; got 0.5"),
+    ],
+)
+def test_bad_options_are_refused_with_what_must_hold_and_what_came(options, message):
+    with pytest.raises(ConfigError) as caught:
+        Plan(**options)
+    assert message in str(caught.value)
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(TypeError, match="lerning_rate"):
+        Plan(lerning_rate=1.0)
+
+
+def test_every_rule_of_both_forms_is_accepted():
+    for form, rules in (("recurrent", RECURRENT_RULES), ("feedforward", FEEDFORWARD_RULES)):
+        for rule in rules:
+            assert Plan(form=form, rule=rule).rules is rules
+
+
+def test_a_plan_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        Plan().rate = 1.0
+
+
+@pytest.mark.parametrize("bad", [0, -1, math.nan, "long"])
+def test_a_decay_needs_positive_times(bad):
+    with pytest.raises(ConfigError, match="hold must be"):
+        Decay(hold=bad)
+    with pytest.raises(ConfigError, match="half must be"):
+        Decay(half=bad)
+
+
+def test_the_decay_in_the_clock_is_one_over_time_in_samples():
+    """ds/dt = η₀ exp(−s/half) has the solution η(t) = η₀/(1 + η₀t/half); Euler's error is of first order in η₀."""
+    schedule, eta0 = Decay(hold=2.0, half=0.5), 1e-4
+    clock, steps = 2.0, 100_000
+    for _ in range(steps):
+        clock += rate_at(schedule, eta0, clock)
+    expected = eta0 / (1 + eta0 * steps / 0.5)
+    assert rate_at(schedule, eta0, clock) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_rate_is_constant_until_the_hold_and_then_falls():
+    schedule = Decay(hold=2.0, half=0.5)
+    assert rate_at(schedule, 0.1, 2.0) == 0.1
+    assert rate_at(schedule, 0.1, 2.5) == pytest.approx(0.1 / math.e)
+    assert rate_at(Constant(), 0.1, 1e9) == 0.1

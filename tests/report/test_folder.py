@@ -1,0 +1,105 @@
+"""The folder of a comparison."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from neurodecorr import plots, report
+from neurodecorr.errors import CheckpointError
+from neurodecorr.recording import read_traces
+from neurodecorr.report import folder as folder_module
+from neurodecorr.workbench import Comparison
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Draw one figure only."""
+    monkeypatch.setattr(plots, "FIGURES", {"cost": plots.cost})
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_everything_lies_in_the_folder(tmp_path, specimen):
+    path = report.publish(specimen, tmp_path / "deep" / "folder")
+    figures = {f"{name}.{kind}" for name in plots.FIGURES for kind in ("svg", "png")}
+    assert path == tmp_path / "deep" / "folder" / "report.html"
+    assert set(contents(path.parent)) == figures | {"report.html", "result.npz", "traces.h5", "manifest.json"}
+
+
+def test_the_manifest_lists_every_other_file_with_its_checksum(tmp_path, specimen, quick):
+    files = contents(report.publish(specimen, tmp_path).parent)
+    manifest = json.loads(files.pop("manifest.json"))
+    assert (manifest["schema"], manifest["version"], manifest["kind"]) == ("neurodecorr-manifest", 1, "comparison")
+    assert manifest["config"] == specimen.config and manifest["provenance"]["seed"] == 7
+    listed = {entry["name"]: (entry["bytes"], entry["sha256"]) for entry in manifest["files"]}
+    assert listed == {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in files.items()}
+
+
+def test_traces_hold_the_learning_curves_of_every_online_form(tmp_path, specimen, quick):
+    traces = read_traces(report.publish(specimen, tmp_path).parent)
+    online = [entry for entry in specimen.entries if len(entry.steps)]
+    for entry in online:
+        for name, values in (("margin", entry.margins), ("correlation", entry.correlations), ("power", entry.powers)):
+            trace = traces[f"{entry.name.replace(' ', '_')}.{name}"]
+            np.testing.assert_array_equal(trace.step, entry.steps)
+            np.testing.assert_array_equal(trace.values, values)
+    assert len(list(traces)) == 3 * len(online)
+
+
+def test_a_report_drawn_again_from_the_result_is_the_same(tmp_path, troubled, quick):
+    report.publish(troubled, tmp_path)
+    before = contents(tmp_path)
+    report.publish(Comparison.load(tmp_path), tmp_path)
+    after = contents(tmp_path)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed <= {"traces.h5", "manifest.json"}  # HDF5 may lay equal content out differently
+
+
+@pytest.mark.parametrize("place", ["file", "file/deeper"])
+def test_a_folder_below_a_file_is_refused_and_the_file_kept(tmp_path, specimen, place):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CheckpointError, match="file is a file, not a folder"):
+        report.publish(specimen, tmp_path / place)
+    assert contents(tmp_path) == {"file": b"mine"}
+
+
+def test_asking_whether_a_folder_can_be_written_makes_nothing(tmp_path):
+    report.require_writable(tmp_path / "a" / "b")
+    assert contents(tmp_path) == {}
+
+
+def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_module.os, "access", lambda *_: False)  # the tests may run as a user who may do all
+    with pytest.raises(CheckpointError, match="no permission to write"):
+        report.require_writable(tmp_path / "a")
+
+
+def test_a_full_disk_leaves_every_file_whole_and_the_old_report_in_place(
+    tmp_path, specimen, troubled, quick, monkeypatch
+):
+    report.publish(specimen, tmp_path)
+    before = contents(tmp_path)
+
+    def full(path, text):
+        raise CheckpointError(f"cannot write {path}: No space left on device.")
+
+    monkeypatch.setattr(folder_module, "write_text", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        report.publish(troubled, tmp_path)
+    after = contents(tmp_path)
+    assert after.keys() == before.keys()
+    assert after["report.html"] == before["report.html"] and after["manifest.json"] == before["manifest.json"]
+
+
+def test_a_figure_that_cannot_be_drawn_costs_no_file(tmp_path, specimen, monkeypatch):
+    def broken(comparison):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(plots, "FIGURES", {"cost": broken})
+    with pytest.raises(ZeroDivisionError):
+        report.publish(specimen, tmp_path / "new")
+    assert contents(tmp_path) == {}
