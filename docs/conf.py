@@ -1,5 +1,10 @@
-"""Sphinx configuration: MyST pages, numpydoc for the interface, sphinx-gallery for simulations/."""
+"""Sphinx configuration: MyST pages, numpydoc for the interface, sphinx-gallery for simulations/.
 
+sphinx-build -W -b html docs docs/_build/html              runs every simulation at its default size
+sphinx-build -W -b html docs docs/_build/html -D plot_gallery=0
+"""
+
+import re
 import sys
 from pathlib import Path
 
@@ -23,11 +28,10 @@ extensions = [
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
+default_role = "py:obj"
 
-myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-default_role = "py:obj"
 autosummary_generate = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
@@ -37,11 +41,36 @@ sphinx_gallery_conf = {
     "examples_dirs": "../simulations",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
+    "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "show_memory": False,
-    "copyfile_regex": r".*\.rst",
 }
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"neurodecorr {release}"
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "footer_end": []}
+html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
+
+
+def plain_text(app, what, name, obj, options, lines):
+    """Turn docstrings into reST: bars and lone stars in prose are mathematics, a list ends where its indent does."""
+    literal, bullet, marked = None, None, []
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if line.strip():
+            literal = None if literal is not None and indent <= literal else literal
+            if bullet is not None and indent <= bullet and not line.lstrip().startswith("- "):
+                marked.append("")
+                bullet = None
+        if literal is None and not line.lstrip().startswith((">>>", "...")):
+            bullet = indent if line.lstrip().startswith("- ") else bullet if line.strip() else None
+            literal = indent if line.rstrip().endswith("::") else None
+            line = line.replace("|", r"\|")
+            if line.count("*") % 2:
+                line = re.sub(r"(?<=[\s(])\*(?=\w)", r"\\*", line)
+        marked.append(line)
+    lines[:] = marked
+
+
+def setup(app):
+    """Run `plain_text` before numpydoc."""
+    app.connect("autodoc-process-docstring", plain_text, priority=100)

@@ -30,7 +30,7 @@ CONTEXTS = 2, 4  # covariances, stretches
 CONDITION = 1e2
 RATES = (2e-4, 4e-4, 8e-4, 1.6e-3)
 DRAWN = (2e-4, 1.6e-3)
-EVERY = 50  # samples between records
+EVERY = 100  # samples between records
 RECOVERED = 0.1  # rms correlation
 SEEDS, SEEDS_FULL = 3, 10
 PLANS = {f"constant η = {rate:g}": Plan("recurrent", "congruent", rate, "constant", mean="none") for rate in RATES}

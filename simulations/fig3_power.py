@@ -29,8 +29,8 @@ RATE, RATE_SINGLE, BATCH = 1e-2, 1e-3, 256
 BATCHES, ROUNDS, ROUNDS_FULL = 500, 4, 20  # the same batches, several times
 SEEDS, SEEDS_FULL = 2, 5
 EVERY = 25  # updates between records
-SILENT = Plan("feedforward", "implicit", RATE, "constant", "none", "none", BATCH, limit=None)
-POWER = Plan("feedforward", "implicit", RATE, "constant", "node", "none", BATCH, limit=None)
+SILENT = Plan("feedforward", "explicit", RATE, "constant", "none", "none", BATCH, limit=None)
+POWER = Plan("feedforward", "explicit", RATE, "constant", "node", "none", BATCH, limit=None)
 HOMEOSTATIC = Plan("feedforward", "implicit", RATE_SINGLE, "constant", "node", "none")
 RULES = {
     "relative rule, no gain": (Twins(SILENT), "#56B4E9", "--"),

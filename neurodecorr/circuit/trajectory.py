@@ -13,7 +13,7 @@ import numpy.typing as npt
 from neurodecorr._checks import choice, finite, positive, real_array, sample_or_samples
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.certificate import Goal
-from neurodecorr.circuit.explicit import adaptive_frames, fixed_frames
+from neurodecorr.circuit.explicit import LEAST_RTOL, adaptive_frames, fixed_frames
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.circuit.problem import Problem, drive, start
 from neurodecorr.circuit.propagator import exponential_propagator, implicit_propagator
@@ -32,8 +32,6 @@ FRAMES = 101
 # A fixed step is this share of the fastest time constant, unless told.
 STEP_SHARE = 0.1
 DEFAULT_RTOL = 1e-6
-# Error estimates below this many units of rounding mean nothing.
-LEAST_RTOL = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +102,7 @@ def integrate(
     initial : (n,) or (samples, n) array, optional
         Activity at t = 0; zero by default.
     rtol, atol : float, optional
-        Tolerances of the error per step of adaptive "rk45"; 1e-6 (1000 ε for float32) and 1e-9.
+        Adaptive "rk45" allows an error ‖·‖ ≤ atol + rtol ‖z‖ per step; 1e-6 (1000 ε for float32) and 1e-9.
     allow_unstable : bool, default False
         Whether to integrate circuits and steps that diverge, to show how they do.
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neurodecorr.plots.style import INK, canvas, legend_above, mark, shade_unstable, styled
+from neurodecorr.plots.style import INK, QUIET, canvas, legend_above, mark, shade_unstable, styled
 from neurodecorr.workbench import Comparison, Entry, spelt
 
 __all__ = ["eigenvalues", "settling"]
@@ -39,16 +39,16 @@ def settling(comparison: Comparison) -> Figure:
     for panel, entry in zip(axes[0], circuits, strict=True):
         colour = mark(entry.name).color
         for error, bound in zip(entry.path_error, entry.path_bound, strict=True):
-            panel.semilogy(entry.path_time, bound, color=colour, linestyle="--", linewidth=1.1)
-            panel.semilogy(entry.path_time, error, color=colour, linewidth=1.5)
+            panel.semilogy(entry.path_time, error, color=colour, linewidth=2.0)
+            panel.semilogy(entry.path_time, bound, color=INK, linestyle="--", linewidth=1.0)
         panel.axhline(tol, color=INK, linestyle=":", linewidth=1.4)
         panel.set(title=f"{entry.name}: median {entry.settling_time:.0f} τ", xlabel="time (τ)")
     axes[0, 0].set_ylabel("distance to the fixed point\n" r"$\|\bar{x} - \bar{x}^*\|\,/\,\|\bar{x}^*\|$")
     axes[0, 0].set_ylim(tol / 10, None)
     axes[0, 0].set_xlim(0, max(float(entry.path_time[-1]) for entry in circuits))
     handles = [
-        Line2D([], [], color=INK, linewidth=1.5),
-        Line2D([], [], color=INK, linewidth=1.1, linestyle="--"),
+        Line2D([], [], color=QUIET, linewidth=2.0),
+        Line2D([], [], color=INK, linewidth=1.0, linestyle="--"),
         Line2D([], [], color=INK, linewidth=1.4, linestyle=":"),
     ]
     labels = [

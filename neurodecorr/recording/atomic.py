@@ -163,7 +163,7 @@ def write_json(path: PathLike, value: Any) -> Path:
     path : path-like
         The file to write.
     value : mapping, sequence, text, number or None
-        numpy scalars and arrays are allowed.
+        The content; numpy scalars and arrays are allowed.
 
     Returns
     -------

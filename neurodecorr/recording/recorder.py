@@ -48,7 +48,7 @@ class Recorder:
     metadata : mapping of str to str or number, optional
         Attributes of the whole file, such as `{"tau_s": 0.02, "equation": "τ dx̄/dt = x − R x̄"}`.
     compression : int, optional
-        gzip level 1 (fast) to 9 (small); without it, rows are stored as they are. Always with a checksum.
+        Level of gzip, 1 (fast) to 9 (small); without it, rows are stored as they are. Always with a checksum.
     buffer_bytes : int, default 8 MiB
         The most that waiting rows may take, all variables together. A row that exceeds its share is written at once.
     flush_seconds : float, default 5
@@ -64,6 +64,7 @@ class Recorder:
     Examples
     --------
     >>> import tempfile
+    >>> from neurodecorr.recording import read_traces
     >>> margin = Variable("margin", unit="1/τ", description="min Re λ(R)")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with Recorder(Path(folder) / "traces.h5", [margin]) as recorder:

@@ -91,7 +91,13 @@ class Traces:
         return self.traces[choice(name, "a trace", self.names)]
 
     def keys(self) -> tuple[str, ...]:
-        """Return the names, so that `dict(traces)` works."""
+        """Return the names, so that `dict(traces)` works.
+
+        Returns
+        -------
+        tuple of str
+            The same as `names`.
+        """
         return self.names
 
     def __contains__(self, name: object) -> bool:

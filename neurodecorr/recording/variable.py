@@ -33,7 +33,7 @@ class Variable:
     shape : tuple of int, default ()
         Shape of one row: () for a number, (n,) for an activity, (n, n) for a matrix.
     dtype : dtype_like, default float64
-        bool, a signed or unsigned integer, float32 or float64; kept in the file.
+        Type of the values, kept in the file: bool, a signed or unsigned integer, float32 or float64.
     unit : str, optional
         Unit of the values; empty if they have none.
     description : str, optional

@@ -70,7 +70,7 @@ def _twins(online: list[Entry]) -> Iterator[str]:
     if not circuits:
         return
     worst = max(entry.twin_error for entry in circuits)
-    size = f"‖RM − I‖/√n ≤ {spelt(worst, 2)}"
+    size = f"‖RM\u00a0−\u00a0I‖/√n\u00a0≤\u00a0{spelt(worst, 2)}"  # not to be broken into two lines
     if worst <= ROUNDING:
         yield f"Circuit and matrix compute the same: R stays the inverse of M to rounding, {size}."
     else:

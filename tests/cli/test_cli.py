@@ -201,7 +201,7 @@ def test_our_errors_end_with_one_line_and_their_code(error, code, tmp_path, monk
 
 
 def test_debug_shows_where_an_error_came_from(tmp_path):
-    result = run("--debug", "compare", "--rate", "0", "--out", tmp_path)
+    result = run("--debug", "compare", *SMALL, "--rate", "0", "--out", tmp_path)
     assert isinstance(result.exception, ConfigError)
 
 

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodecorr.errors import CheckpointError, InputError
@@ -15,6 +15,7 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=20)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(TEXTS, VALUES))
 def test_a_document_comes_back_exactly(value):
     assert read_json(canonical_json(value).encode(), "test") == value

@@ -68,7 +68,8 @@ def test_every_row_up_to_the_last_flush_survives_a_kill(tmp_path, every, compres
 @pytest.mark.parametrize(("every", "compression"), [(1, 0), (1, 4), (50, 0), (50, 4)])
 def test_every_row_up_to_the_last_flush_survives_a_hundred_kills(tmp_path, every, compression):
     for _ in range(100):
-        check(read_traces(tmp_path), killed(tmp_path / "traces.h5", every, compression, random.uniform(0, 0.4)))
+        flushed = killed(tmp_path / "traces.h5", every, compression, random.uniform(0, 0.4))
+        check(read_traces(tmp_path), flushed)
 
 
 @pytest.fixture
@@ -82,6 +83,11 @@ def abandoned(tmp_path):
         recorder.record(600, {"a": 600})
         (tmp_path / "copy.h5").write_bytes(path.read_bytes())
     return tmp_path / "copy.h5"
+
+
+def test_the_file_is_written_in_the_order_that_readers_need(abandoned):
+    # Flags of the superblock: open for writing (1), by a single writer with many readers (4).
+    assert abandoned.read_bytes()[11] == 0b101
 
 
 def test_a_file_that_was_not_closed_is_read_and_left_as_it_is(abandoned):

@@ -15,7 +15,7 @@ def changed(comparison, name, **values):
 
 
 def told(comparison):
-    return "\n".join(findings(comparison))
+    return "\n".join(findings(comparison)).replace("\u00a0", " ")
 
 
 def test_the_first_finding_names_the_correlation_before_and_after(specimen):

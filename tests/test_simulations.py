@@ -1,0 +1,216 @@
+"""Every simulation script runs as a user runs it, writes what it says, and finds what its docstring claims."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import neurodecorr as nd
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = sorted((ROOT / "simulations").glob("*.py"))
+NAMES = {
+    "contexts",
+    "drift_of_the_inverse",
+    "fig3_power",
+    "fig3_scale_free",
+    "fig3_two_forms",
+    "mismatch",
+    "receptive_fields",
+    "stability_of_learning",
+}
+ALLOWED = {"argparse", "dataclasses", "itertools", "pathlib", "matplotlib", "neurodecorr", "numpy"}
+
+pytestmark = pytest.mark.skipif(not SCRIPTS, reason="the package is installed without its repository")
+
+
+def run(name, folder, *options):
+    """Run one script in its own process, any warning an error; return its result and what it printed."""
+    script = ROOT / "simulations" / f"{name}.py"
+    command = [sys.executable, "-W", "error", str(script), "--out", str(folder), *options]
+    # Two BLAS threads on matrices of 64 rows cost more than they bring, above all where other tests run alongside.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert {path.name for path in folder.iterdir()} == {f"{name}.png", f"{name}.svg", f"{name}.npz"}
+    assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (folder / f"{name}.svg").read_bytes()[:2000]
+    return nd.load_result(folder / f"{name}.npz"), done.stdout
+
+
+def numbers(text):
+    return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", text)]
+
+
+def line(printed, start):
+    """Return the numbers after `start` in the one line that begins with it."""
+    (found,) = [row for row in printed.splitlines() if row.strip().startswith(start)]
+    return numbers(found.strip()[len(start) :])
+
+
+def test_a_settled_circuit_gives_what_one_product_gives(tmp_path):
+    result, printed = run("fig3_two_forms", tmp_path)
+    assert line(printed, "learnt twins: ‖RM − I‖/√n =")[0] < 1e-11
+    # Rounding of one product and one solution: n κ(R) ε ≈ 64 · 100 · 2e-16.
+    assert result.arrays["solved"] < 1.5e-12
+    # The certificate bounds the distance to R⁻¹x by 1e-9; M x is that to the rounding above.
+    assert result.arrays["apart"].max() < 1.01e-9
+    settled, asked = line(printed, "settled:")[:2]
+    assert settled == asked == 300
+
+
+def test_the_relative_rule_ends_alike_from_every_scale_and_anti_hebbian_rules_do_not(tmp_path):
+    result, printed = run("fig3_scale_free", tmp_path)
+    rules, stable = result.arrays["rules"].tolist(), result.arrays["stable"]
+    left = dict(zip(rules, result.arrays["correlation"].mean(axis=-1), strict=True))
+    relative = left["relative rule, node gain"]
+    assert np.ptp(relative) < 1e-4
+    # Reference values of the same recipe, other seeds: 15 %.
+    np.testing.assert_allclose(relative, 0.0065, rtol=0.15)
+    np.testing.assert_allclose(left["M ← M − η offdiag(C)"], [0.106, 0.075, 0.044, 0.019, 0.0098], rtol=0.15)
+    np.testing.assert_allclose(left["Földiák, node gain"][:4], 0.0114, rtol=0.15)
+    np.testing.assert_allclose(left["Földiák, R ← R + η offdiag(C)"][[0, 1, 2]], [0.188, 0.154, 0.0095], rtol=0.15)
+    foldiak = stable[rules.index("Földiák, R ← R + η offdiag(C)")]
+    assert foldiak[:3].all() and not foldiak[3:].any()
+    assert stable[rules.index("relative rule, node gain")].all()
+    assert line(printed, "Földiák, R ← R + η offdiag(C)")[0] == pytest.approx(
+        left["Földiák, R ← R + η offdiag(C)"][0], abs=1e-4
+    )
+
+
+def test_the_gain_keeps_the_power_that_other_rules_lose(tmp_path):
+    result, printed = run("fig3_power", tmp_path)
+    power = dict(zip(result.arrays["rules"].tolist(), result.arrays["power"], strict=True))
+    for rule in ("relative rule, node gain", "single samples, homeostatic", "Földiák, node gain"):
+        assert power[rule].min() > 0.9 and power[rule].max() < 1.05
+    assert line(printed, "relative rule, no gain")[0] == pytest.approx(0.019, rel=0.15)
+    # Its power falls as 1/t: from 1000 to 2000 updates, by a factor between 1.5 and 2.
+    middle = result.arrays["updates"].tolist().index(1000)
+    assert (power["relative rule, no gain"][:, middle] / power["relative rule, no gain"][:, -1] > 1.5).all()
+    # Földiák's rests, since R_ii = 1 stays.
+    assert np.ptp(power["Földiák, no gain"][:, middle:]) < 0.01
+
+
+def test_the_circuit_of_the_implicit_rule_loses_stability_and_that_of_the_congruent_rule_does_not(tmp_path):
+    result, printed = run("stability_of_learning", tmp_path)
+    margin = result.arrays
+    assert margin["M_implicit"].max() < 0 and margin["M_implicit_limiter"].max() < 0
+    assert margin["R_congruent"].min() > 0 and margin["R_congruent_limiter"].min() > 0
+    assert margin["R_local_decaying_rate"].min() > 0
+    # No silent divergence: the local rule stopped by itself, its records stable to the last.
+    assert margin["R_local"].min() > 0 and margin["R_local_limiter"].min() > 0
+    for n in (5, 10, 20):
+        assert re.search(rf"R local +{n} .* 3 of 3, ", printed)
+    assert "R local says: " in printed and "min Re λ(R) > 0" in printed
+
+
+def test_appendix_d_drifts_and_exact_pairs_do_not(tmp_path):
+    result, _ = run("drift_of_the_inverse", tmp_path)
+    end = dict(zip(result.arrays["names"].tolist(), result.arrays["drift"][:, :, -1], strict=True))
+    assert end["Appendix D, fed with M x"].min() > 0.9
+    assert 1e-3 < end["Appendix D, fed with R⁻¹x"].min() < end["Appendix D, fed with R⁻¹x"].max() < 0.1
+    for rule in ("explicit", "local", "congruent"):
+        assert end[f"{rule} pair, float64"].max() < 1e-12
+        assert end[f"{rule} pair, float32"].max() < 5e-3
+
+
+def test_mismatch_costs_the_circuit_more_than_the_matrix_as_the_condition_grows(tmp_path):
+    result, printed = run("mismatch", tmp_path)
+    at = 3  # 10 %
+    matrix = np.median(result.arrays["error_M"][:, at], axis=(1, 2))
+    circuit = np.median(result.arrays["error_R"][:, at], axis=(1, 2))
+    stable = result.arrays["stable"][:, at].mean(axis=(1, 2))
+    np.testing.assert_allclose(matrix[1:], [0.23, 0.47, 1.17], rtol=0.15)
+    np.testing.assert_allclose(circuit[1:3], [0.25, 0.82], rtol=0.25)
+    assert (np.diff(circuit / matrix) > 0).all() and circuit[3] > 3 * matrix[3]
+    assert stable[:2].min() == 1 and stable[2] > 0.9 and stable[3] < 0.2
+    slowest = [line(printed, f"1e+0{k}")[-1] for k in (1, 2, 3, 4)]
+    np.testing.assert_allclose(slowest, [14, 32, 85, 234], rtol=0.05)
+
+
+def test_units_get_a_centre_and_an_antagonistic_surround_from_natural_images(tmp_path):
+    result, printed = run("receptive_fields", tmp_path)
+    M, R, closed = (result.arrays[name] for name in ("M", "R", "closed"))
+    size = round(len(M) ** 0.5)
+    unit = (size // 2) * size + size // 2
+    around = unit + np.array([-1, 1, -size, size])
+    for field in (M[unit], closed[unit]):
+        assert np.abs(field).argmax() == unit
+        np.testing.assert_allclose(field[around] / field[unit], -0.2, atol=0.05)
+    assert (R[:, unit] / R[unit, unit] > 0.15).all()
+    shares = [numbers(row.split(":")[1])[0] for row in printed.splitlines() if "centre strongest" in row]
+    assert shares == [100, 100, 100]
+
+
+def test_a_constant_rate_follows_switches_at_the_price_of_a_floor_and_a_decaying_rate_does_not_follow(tmp_path):
+    result, printed = run("contexts", tmp_path)
+    rates = np.array([float(name.split("=")[1]) for name in result.arrays["plans"][:-1].tolist()])
+    recovery, floor = result.arrays["recovery"][..., 1:], result.arrays["floor"]
+    assert np.isfinite(recovery[:-1]).all() and np.isinf(recovery[-1]).all()
+    # T ∝ 1/η: ηT of all rates within a factor 1.4 (records lie 100 samples apart, a quarter of the shortest T).
+    products = rates * np.median(recovery[:-1], axis=(1, 2))
+    assert products.max() / products.min() < 1.4
+    # The floor ∝ √η.
+    scaled = floor[:-1].mean(axis=(1, 2)) / np.sqrt(rates)
+    assert scaled.max() / scaled.min() < 1.05
+    assert floor[-1, :, 0].max() < floor[0].min()
+    assert "not after 9 of 9 switches" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_the_full_size_runs(name, tmp_path):
+    run(name, tmp_path, "--full")
+
+
+def test_the_scripts_are_those_of_the_gallery():
+    assert {script.stem for script in SCRIPTS} == NAMES
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+class TestForm:
+    def test_the_docstring_has_title_reference_and_finding(self, script):
+        title, rule, blank, *rest = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))).splitlines()
+        assert title and not blank
+        assert rule == "=" * len(title)
+        text = "\n".join(rest)
+        assert re.search(r"Ahmad N \(2024\), \"[^\"]+\",\s+arXiv:2407\.10780", text)
+        assert re.search(r"^Finding: [^.]+\.", text, re.MULTILINE)
+
+    def test_it_imports_the_library_numpy_and_matplotlib_only(self, script):
+        tree = ast.parse(script.read_text(encoding="utf-8"))
+        names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        assert {name.split(".")[0] for name in names} <= ALLOWED
+
+    def test_constants_stand_in_capitals_before_the_story(self, script):
+        body = ast.parse(script.read_text(encoding="utf-8")).body
+        kinds = [type(node) for node in body]
+        assert kinds[-1] is ast.If  # run as a program only
+        first = kinds.index(ast.FunctionDef)
+        assert set(kinds[first:-1]) == {ast.FunctionDef}
+        assigned = [node for node in body[:first] if isinstance(node, ast.Assign)]
+        names = {
+            name.id
+            for node in assigned
+            for target in node.targets
+            for name in ast.walk(target)
+            if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+        }
+        assert names and all(name.isupper() for name in names)
+
+
+def test_no_script_is_imported_and_none_is_a_package():
+    assert not list((ROOT / "simulations").rglob("__init__.py"))
+    for source in (*(ROOT / "neurodecorr").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *SCRIPTS):
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            tops = {module.split(".")[0] for module in modules}
+            assert not tops & {"simulations", *NAMES}, f"{source.name}, line {node.lineno}"
