@@ -49,6 +49,18 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = f"neurodecorr {release}"
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
+html_sidebars = {"**": []}
+html_static_path = ["static"]
+html_css_files = ["page.css"]
+
+NAMED = re.compile(
+    r"(?<![`{}\w])`((?:circuit|data|estimators|measures|plasticity|recording|workbench)\.[A-Za-z_][\w.]*)`"
+)
+
+
+def link_names(app, page, source):
+    """Link every `room.name` on a page to the interface; names that stand nowhere there remain code."""
+    source[0] = NAMED.sub(r"{py:obj}`\1 <neurodecorr.\1>`", source[0])
 
 
 def plain_text(app, what, name, obj, options, lines):
@@ -72,5 +84,6 @@ def plain_text(app, what, name, obj, options, lines):
 
 
 def setup(app):
-    """Run `plain_text` before numpydoc."""
+    """Connect both; `plain_text` runs before numpydoc."""
+    app.connect("source-read", link_names)
     app.connect("autodoc-process-docstring", plain_text, priority=100)

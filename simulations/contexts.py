@@ -93,7 +93,7 @@ def draw(left, floor, recovery, switches):
     for switch in switches:
         course.axvline(switch / 1000, color="#767676", linewidth=0.8)
     course.axhline(RECOVERED, color="#222222", linestyle=":", linewidth=1.4)
-    course.annotate("recovered", (10, RECOVERED), xytext=(0, -12), textcoords="offset points")
+    course.annotate("recovered", (6, RECOVERED), xytext=(0, -12), textcoords="offset points")
     course.set(xlabel="samples learnt from (thousands)", ylabel="rms correlation in the present context")
     course.set_title("Contexts A B A B")
     for index, rate in enumerate(RATES):

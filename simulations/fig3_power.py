@@ -5,8 +5,8 @@ Decorrelation that keeps the activity alive
 Figure 3, right, of Ahmad N (2024), "Correlations are ruining your gradient descent", arXiv:2407.10780, with the rule
 of Földiák P (1990), "Forming sparse representations by local anti-Hebbian learning", Biological Cybernetics 64:165–170.
 
-Rules with and without a gain learn from one stream of correlated Gaussian inputs. The power of the output is that of
-the population, tr(M Σ Mᵀ)/n; the inputs have power 1.
+Rules with and without a gain learn from one stream of correlated Gaussian inputs; the relative rule is the printed one,
+M ← g∘(I − ηC)M. The power of the output is that of the population, tr(M Σ Mᵀ)/n; the inputs have power 1.
 
 Finding: without a gain the relative rule fades as 1/t towards the trivial solution, silence; with one, a ratio of
 powers for batches or homeostatic for single samples, the power of the input is kept and correlations fall no slower.

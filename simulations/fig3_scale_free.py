@@ -9,7 +9,7 @@ Four rules learn from one stream of correlated Gaussian inputs, from M₀ = s·I
 the correlations is computed from the population covariance Σ, C = M Σ Mᵀ.
 
 Finding: the relative rule M ← g∘(I + ηC)⁻¹M ends at one correlation from every scale; anti-Hebbian rules without a gain
-learn too slowly where activity is weak and lose the stability of their circuit where it is strong.
+learn too slowly where activity is weak, and where it is strong Földiák's circuit loses its stability.
 """
 
 import argparse
@@ -27,6 +27,7 @@ RATE, BATCH, UPDATES = 1e-2, 256, 500
 SCALES, SCALES_FULL = (0.1, 0.3, 1.0, 3.0, 10.0), tuple(np.geomspace(0.1, 10, 13))
 SEEDS, SEEDS_FULL = 2, 10
 EVERY = 20  # updates between records
+# The printed step, M ← g∘(I − ηC)M, needs η λ_max(C) < 1, which s = 10 breaks at once; the implicit step needs nothing.
 RELATIVE = Plan("feedforward", "implicit", RATE, "constant", gain="node", mean="none", batch=BATCH, limit=None)
 RULES = {
     "relative rule, node gain": (Twins(RELATIVE), "#0072B2", "o"),

@@ -13,6 +13,7 @@ import scipy.linalg
 import scipy.sparse.linalg
 
 from neurodecorr._checks import choice, positive, sample_or_samples
+from neurodecorr._threads import one_thread
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.circuit.steps import require_stable, step_limits
 from neurodecorr.circuit.tableaux import EULER
@@ -193,15 +194,27 @@ def predicted_settling_time(circuit: LinearCircuit, X: npt.ArrayLike, tol: float
     drives, single = sample_or_samples(X, "X", circuit.size)
     allowed = positive(tol, "tol") * circuit.spectrum.sigma_low
     require_stable(circuit)
-    eigenvalues, V = scipy.linalg.eigh(circuit.flow) if circuit.spectrum.symmetric else scipy.linalg.eig(circuit.flow)
-    if np.linalg.cond(V) > WORST_MODES:
-        raise InputError(
-            "R must have independent modes to predict from them; use settle(method='exponential') instead."
-        )
-    weights = np.linalg.solve(V, circuit.factors.solve(circuit.drive(drives).astype(np.float64)).T)
-    modes = circuit.matrix @ V
-    time = _crossing(lambda s: np.linalg.norm(modes @ (weights * np.exp(-eigenvalues[:, None] * s)), axis=0), allowed)
+    with one_thread(circuit.state_size):
+        eigenvalues, V = _modes(circuit)
+        weights = np.linalg.solve(V, circuit.factors.solve(circuit.drive(drives).astype(np.float64)).T)
+        modes = circuit.matrix @ V
+        time = _crossing(lambda s: _sizes(modes @ (weights * np.exp(-eigenvalues[:, None] * s))), allowed)
     return time[0] if single else time
+
+
+def _modes(circuit: LinearCircuit) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    eigenvalues, V = scipy.linalg.eigh(circuit.flow) if circuit.spectrum.symmetric else scipy.linalg.eig(circuit.flow)
+    condition = np.linalg.cond(V)
+    if condition > WORST_MODES:
+        raise InputError(
+            f"R must have independent modes to predict from them; their condition is {condition:.2g}, above "
+            f"{WORST_MODES:.0e}. Observe the time instead, with settle(method='exponential')."
+        )
+    return eigenvalues, V
+
+
+def _sizes(columns: npt.NDArray[Any]) -> Floats:
+    return np.asarray(np.linalg.norm(columns, axis=0))
 
 
 def _crossing(residual: Any, allowed: float) -> Floats:

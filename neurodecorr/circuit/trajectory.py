@@ -93,7 +93,8 @@ def integrate(
         End of the integration, in the unit of τ.
     method : {'rk45', 'euler', 'rk4', 'implicit', 'exponential'}
         Dormand–Prince 5(4), each sample with its own steps (fixed if `dt` is given), forward Euler, classical
-        Runge–Kutta, Radau IIA of order 3, or the exact flow.
+        Runge–Kutta, Radau IIA of order 3, or the exact flow. The last two form one N×N propagator per distinct step:
+        cheapest at equally spaced times.
     times : (times,) array, optional
         Requested times in [0, t_end], strictly increasing; 101 equally spaced ones by default.
     dt : float, optional

@@ -21,7 +21,7 @@ from neurodecorr.recording.documents import canonical_json, plain
 
 __all__ = ["provenance", "run_id"]
 
-PACKAGES = ("neurodecorr", "numpy", "scipy", "numba", "scikit-learn", "h5py")
+PACKAGES = ("neurodecorr", "numpy", "scipy", "numba", "scikit-learn", "h5py", "matplotlib")
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 

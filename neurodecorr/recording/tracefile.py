@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,7 +48,8 @@ def create_tracefile(
     # Made in memory, since HDF5 may crash the process when the disk is full. Paged, so that no small object of the file
     # straddles a page, and each write of one is done or not done.
     options: dict[str, Any] = {"libver": "latest", "fs_strategy": "page", "fs_page_size": PAGE}
-    with h5py.File(f"memory-{uuid.uuid4()}", "w", driver="core", backing_store=False, **options) as file:
+    image = io.BytesIO()
+    with h5py.File(image, "w", **options) as file:
         write_text(file, "schema", SCHEMA)
         file.attrs["schema_version"] = np.int64(SCHEMA_VERSION)
         write_text(file, "provenance", provenance)
@@ -57,10 +58,8 @@ def create_tracefile(
         group = file.create_group(GROUP)
         for variable in variables:
             _create_variable(group, variable, compression)
-        file.flush()
-        image = file.id.get_file_image()
     # The zeros show that there is room to open the file; HDF5 cuts them off.
-    write_bytes(path, image + bytes(MARGIN))
+    write_bytes(path, image.getvalue() + bytes(MARGIN))
 
 
 def _create_variable(group: h5py.Group, variable: Variable, compression: int | None) -> None:

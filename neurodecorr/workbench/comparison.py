@@ -37,7 +37,7 @@ class Entry:
     relative: float  # ‖offdiag C‖/‖diag C‖
     power: float  # tr cov(x̄)/tr cov(x)
     twin_error: float  # ‖RM − I‖/√n
-    distance: float  # ‖M − M*‖/‖M*‖
+    distance: float  # rms of (M − M*)x relative to that of M*x, over the held-out x
     settling_error: float  # worst certified relative distance to the fixed point
     settling_time: float  # median over samples, τ
     settling_time_worst: float

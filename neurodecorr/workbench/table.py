@@ -62,18 +62,46 @@ def table_text(comparison: Comparison) -> str:
 
 
 def headline(comparison: Comparison) -> str:
-    """Return one sentence on what was compared and how correlated it was."""
+    """Return what was compared and how correlated it was, in two sentences.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+
+    Returns
+    -------
+    str
+        Plain text; of the data's name only printable characters are kept.
+    """
     # The name may be that of a user's file; what a terminal would obey is not shown.
     name = "".join(character if character.isprintable() else "�" for character in comparison.dataset)
+    stream = f"{comparison.config['samples']:,} samples to learn from{_repeats(comparison)}"
     return (
-        f"{name}: {comparison.features} units, {comparison.config['samples']:,} samples to learn from, "
-        f"{comparison.held_out:,} held out. Before: rms correlation {spelt(comparison.correlation)}, "
-        f"‖off‖/‖diag‖ {spelt(comparison.relative)}."
+        f"{name}: {comparison.features} units, {stream}, {comparison.held_out:,} held out. "
+        f"Before: rms correlation {spelt(comparison.correlation)}, ‖off‖/‖diag‖ {spelt(comparison.relative)}."
     )
 
 
+def _repeats(comparison: Comparison) -> str:
+    """Say how often a stream shorter than the rate needs was presented."""
+    times = max(entry.learnt for entry in comparison.entries) / comparison.config["samples"]
+    return f" (presented {times:.3g} times)" if times > 1 else ""
+
+
 def failures(comparison: Comparison) -> tuple[str, ...]:
-    """Return one note per form that stopped before the end of the stream."""
+    """Return one note per form that stopped before the end of the stream.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+
+    Returns
+    -------
+    tuple of str
+        Plain text: the form, the sample its numbers belong to, and the message of the error.
+    """
     return tuple(
         f"† {entry.name} stopped early; its numbers are those at sample {entry.learnt:,}. Why: {entry.failure}"
         for entry in comparison.entries
@@ -105,6 +133,18 @@ def blocks(comparison: Comparison) -> tuple[Block, ...]:
 
 def spelt(value: float, digits: int = 3) -> str:
     """Return a number with this many significant digits; "unstable" for ∞, "–" for NaN.
+
+    Parameters
+    ----------
+    value : float
+        The number.
+    digits : int, default 3
+        Significant digits. Whole numbers with more digits are kept whole up to a million.
+
+    Returns
+    -------
+    str
+        Powers of ten from a million on and below a thousandth.
 
     Examples
     --------
@@ -138,7 +178,7 @@ QUALITY = (
     (Column("‖off‖/‖diag‖", "covariance: size off the diagonal over size on it"), lambda e: spelt(e.relative)),
     (Column("power", "variance of the output over that of the input"), lambda e: f"{e.power:.3f}"),
     (
-        Column("to M*", "‖M − M*‖/‖M*‖, distance to the closed form"),
+        Column("to M*", "rms distance of the output from that of the closed form, relative to it"),
         lambda e: NONE if e.form == "offline" else spelt(e.distance),
     ),
     (Column("‖RM−I‖/√n", "how far R and M are from being each other's inverse"), lambda e: spelt(e.twin_error, 2)),

@@ -111,6 +111,24 @@ def test_settle_never_stops_early(method, exact_error):
         assert error <= tol
 
 
+@pytest.mark.slow
+def test_settle_never_stops_early_in_ten_thousand_circuits(exact_error):
+    methods, settled = ("auto", "euler", "rk4", "rk45", "implicit", "exponential", "chebyshev", "direct"), 0
+    for seed in range(10_000):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(1, 5))
+        R = np.diag(rng.uniform(0.3, 2, n)) + np.triu(10 ** rng.uniform(-2, 2) * rng.standard_normal((n, n)), 1)
+        x = 10 ** rng.uniform(-3, 8) * rng.standard_normal(n)
+        tol = 10 ** rng.uniform(-13, -1) * np.linalg.norm(np.linalg.solve(R, x))
+        found = settle(Circuit(R), x, tol, method=methods[seed % len(methods)])
+        error = exact_error(R, x, found.xbar)
+        assert error <= found.bound
+        assert found.outcome in ("settled", "precision")
+        assert found.outcome == "precision" or error <= tol
+        settled += found.settled
+    assert settled > 9_000
+
+
 def test_certificate_of_a_foreign_solution_is_that_of_the_weights(rng, symmetric):
     R = symmetric(rng, 5, 30.0)
     X = rng.standard_normal((3, 5))

@@ -28,7 +28,16 @@ def test_it_holds_what_is_needed_to_repeat_a_run():
     assert record["seed"] == 7
     assert record["versions"]["python"] == platform.python_version()
     assert record["versions"]["numpy"] == np.__version__
-    assert set(record["versions"]) == {"python", "neurodecorr", "numpy", "scipy", "numba", "scikit-learn", "h5py"}
+    assert set(record["versions"]) == {
+        "python",
+        "neurodecorr",
+        "numpy",
+        "scipy",
+        "numba",
+        "scikit-learn",
+        "h5py",
+        "matplotlib",
+    }
     assert record["platform"] == {"system": platform.system(), "machine": platform.machine()}
     assert record["cpus"] >= 1
 

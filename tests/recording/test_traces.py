@@ -137,7 +137,7 @@ def unpacks_to_much_more(group):
 
 
 def too_little_stored(group):
-    replaced(group, "a", lambda: chunked(group, "a", (1000,)))
+    replaced(group, "a", lambda: chunked(group, "a", (1000,), fletcher32=True))
     group["a"].id.write_direct_chunk((0,), bytes(8))
 
 

@@ -78,6 +78,14 @@ def test_more_levels_than_fit_go_into_further_blocks(specimen):
     assert max(map(len, table_text(comparison).splitlines())) <= 100
 
 
+def test_a_stream_that_was_repeated_says_how_often(specimen):
+    assert "presented" not in table_text(specimen)
+    entries = tuple(dataclasses.replace(entry, learnt=2500) for entry in specimen.entries)
+    assert "1,000 samples to learn from (presented 2.5 times)" in table_text(
+        dataclasses.replace(specimen, entries=entries)
+    )
+
+
 def test_a_name_cannot_command_the_terminal(specimen):
     assert "\x1b" not in table_text(dataclasses.replace(specimen, dataset="\x1b[2Jmine"))
 
