@@ -119,9 +119,9 @@ def test_the_relative_off_diagonal_rule_diverges_from_the_largest_scale(stream):
     assert follow(OffDiagonal(ETA), stream, SIGMA, 10.0).stopped
 
 
-@pytest.mark.parametrize("gain", ["node", "none"])
+@pytest.mark.parametrize("gain", [pytest.param("node", marks=pytest.mark.slow), "none"])
 def test_power_stays_with_gain_and_collapses_without(stream, gain):
-    course = last(relative("feedforward", "implicit", gain=gain), np.vstack([stream] * 4))  # 2000 steps
+    course = last(relative("feedforward", "implicit", gain=gain), [*stream] * 4)  # 2000 steps
     if gain == "node":
         assert 0.9 < course.power[-1] < 1.05
     else:
