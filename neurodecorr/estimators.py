@@ -79,6 +79,7 @@ class _Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         plan = self.plan()
         X = self._inputs(X, reset=True)
         state, passes = start(X, plan), self._passes(X, plan)
+        _report_dependent_units(X)
         together = min(passes, -(-BLOCK // len(X)))  # passes over few samples are joined: every call has its price
         block = np.tile(X, (together, 1)) if together > 1 else X
         for _ in range(passes // together):
@@ -165,6 +166,30 @@ class _Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         self._state = state
         return self
+
+
+def _report_dependent_units(X: Floats) -> None:
+    """Warn if some direction of the varying units carries no signal: no rule can decorrelate what is the same."""
+    centred = (X - X.mean(axis=0, dtype=np.float64)).astype(np.float64)
+    deviation = np.sqrt((centred**2).mean(axis=0))
+    varying = np.flatnonzero(deviation > 0)
+    if varying.size < 2:
+        return
+    unit = centred[:, varying] / deviation[varying]
+    values, vectors = np.linalg.eigh(unit.T @ unit / len(X))
+    silent = int((values < len(values) * np.finfo(X.dtype).eps).sum())
+    if silent:
+        share = np.abs(vectors[:, 0])
+        named = ", ".join(str(unit) for unit in varying[share > share.max() / 2][:3])
+        reason = (
+            "more units than samples" if len(X) <= len(varying) else f"collinear or identical units, such as {named}"
+        )
+        warnings.warn(
+            f"{silent} direction(s) of the input carry no signal of their own ({reason}). Those units stay correlated; "
+            "remove them, or bring more samples.",
+            DegenerateInputWarning,
+            stacklevel=3,
+        )
 
 
 class RecurrentDecorrelator(_Decorrelator):

@@ -210,11 +210,18 @@ def test_feature_scales_far_apart_are_reported(X):
 
 def test_identical_units_are_held_back_and_reported(X):
     doubled = np.c_[X, X[:, :1]]
-    model = nd.RecurrentDecorrelator(rate=1e-2, schedule="constant", epochs=1)
+    model = nd.RecurrentDecorrelator(rate=1e-2, schedule="constant")
     with pytest.warns(DegenerateInputWarning, match="no independent signal"):
-        model.fit(doubled)
+        model.partial_fit(doubled)
     assert np.isfinite(model.transform(doubled)).all()
     assert np.linalg.norm(model.matrix_, 2) <= 1e8
+
+
+def test_units_that_no_rule_can_tell_apart_are_named_before_learning(X):
+    with pytest.warns(DegenerateInputWarning, match="such as 0, 12"):
+        nd.RecurrentDecorrelator(epochs=1).fit(np.c_[X, 2 * X[:, 0]])
+    with pytest.warns(DegenerateInputWarning, match="more units than samples"):
+        nd.RecurrentDecorrelator(epochs=1).fit(X[:7])
 
 
 def test_a_silent_unit_stays_silent_and_does_no_harm(X):
