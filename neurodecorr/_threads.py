@@ -20,8 +20,8 @@ def _controller() -> ThreadpoolController:
 
 
 @contextmanager
-def one_thread(size: int) -> Iterator[None]:
-    """Run BLAS on one thread inside the block if matrices of this size are small."""
+def one_thread(size: int = 0) -> Iterator[None]:
+    """Run BLAS on one thread inside the block, unless matrices of this size are large."""
     if size > SMALL:
         yield
         return

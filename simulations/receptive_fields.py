@@ -24,7 +24,7 @@ import neurodecorr as nd
 
 NAME = "receptive_fields"
 SIZE, SIZE_FULL = 11, 16  # pixels
-SAMPLES, SAMPLES_FULL = 30_000, 400_000
+SAMPLES, SAMPLES_FULL = 30_000, 100_000
 RATE = 1e-3
 SEEDS = 3
 BORDER = 3  # pixels: units nearer to the edge are left out

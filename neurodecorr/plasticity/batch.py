@@ -68,7 +68,7 @@ def _gain_factors(gain: Floats, rule: str) -> tuple[Floats, Floats]:
 
 
 def _centred(state: State, X: Floats, plan: Plan) -> Floats:
-    memory = max(1 / (state.counters[codes.SAMPLES] + 1), min(plan.rate, codes.FASTEST_MEMORY))
+    memory = max(1 / (state.counters[codes.SAMPLES] + 1), plan.memory)
     batch_mean = X.mean(axis=0)
     if plan.mean != "none":
         state.mean[...] += memory * (batch_mean - state.mean)

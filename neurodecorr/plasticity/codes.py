@@ -10,6 +10,6 @@ COUNTERS = 5
 # One sample may pull at most this many times harder than the limit on the mean allows: with a limit ≤ 0.1, η‖x̄‖² ≤ ½.
 OUTLIER = 5.0
 
-# The running mean and power forget at the rate of learning, but at most this fast (P0 uses 0.1): a mean that follows
-# each sample would leave nothing of it to learn from.
+# The running trace x̄ᵀx̄ averages over 100 samples; running mean and power at a constant rate over no fewer than 10 (P0).
+TRACE_MEMORY = 0.01
 FASTEST_MEMORY = 0.1

@@ -22,17 +22,16 @@ from neurodecorr.plasticity.codes import (
     CLOCK,
     CONGRUENT,
     EXPLICIT,
-    FASTEST_MEMORY,
     LIMITED,
     NO_GAIN,
     NODE_GAIN,
     OUTLIER,
     SAMPLES,
     TRACE,
+    TRACE_MEMORY,
     WORST_ERROR,
 )
 
-TRACE_MEMORY = 0.01
 HUGE = 1e300
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -147,6 +146,7 @@ def learn_stream(
     gain: Array,
     counters: Array,
     X: Array,
+    memory: float,
     schedule: Array,
     limit: float,
     gain_mode: int,
@@ -169,6 +169,8 @@ def learn_stream(
         Samples seen, sum of the rates used, running x̄ᵀx̄, steps limited, worst relative settling error.
     X : (samples, n) array
         The stream.
+    memory : float
+        Least weight of a sample in the running averages.
     schedule : (3,) array
         Rate, hold, half (see `scheduled`).
     limit : float
@@ -188,12 +190,12 @@ def learn_stream(
     for k in range(X.shape[0]):
         time = counters[SAMPLES]
         eta = scheduled(schedule[0], counters[CLOCK], schedule[1], schedule[2])
-        memory = max(1.0 / (time + 1.0), min(eta, FASTEST_MEMORY))
+        share = max(1.0 / (time + 1.0), memory)
         for j in range(n):
             if centred:
-                mean[j] += memory * (X[k, j] - mean[j])
+                mean[j] += share * (X[k, j] - mean[j])
             x[j] = X[k, j] - mean[j]
-            power[j] += memory * (x[j] * x[j] - power[j])
+            power[j] += share * (x[j] * x[j] - power[j])
         unit = fixed_unit if fixed_unit > 0 else power.mean()
         eta = eta / unit if unit > 0 else 0.0
 

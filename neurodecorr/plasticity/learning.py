@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,10 @@ import numpy.typing as npt
 
 from neurodecorr._threads import one_thread
 from neurodecorr.errors import DivergenceError, InputError
-from neurodecorr.plasticity import kernels
 from neurodecorr.plasticity.batch import learn_batches
 from neurodecorr.plasticity.guards import inspect
-from neurodecorr.plasticity.plan import GAINS, Plan
+from neurodecorr.plasticity.plan import Plan
+from neurodecorr.plasticity.single import learn_samples
 from neurodecorr.plasticity.state import State
 
 __all__ = ["learn"]
@@ -48,22 +47,28 @@ def learn(state: State, X: Floats, plan: Plan) -> State:
     StabilityError
         If the learnt circuit loses stability, min Re λ(R) ≤ 0; the sample and the mode are named.
     """
-    state = state.copy()
-    with np.errstate(over="ignore"):
-        scaled = np.ascontiguousarray(X / X.dtype.type(state.scale))
-    if not np.abs(scaled).max() < np.finfo(X.dtype).max ** 0.5 / X.shape[1]:  # so that xᵀx is finite, too
-        raise InputError("X must stay within the range of its type at the scale of the first inputs seen; use float64.")
-    chunk = _chunk(plan, scaled)
+    state, begin = state.copy(), 0
     step = _learn_samples if plan.batch == 1 else learn_batches
-    with one_thread(scaled.shape[1]):
-        for begin in range(0, len(scaled), chunk):
-            step(state, scaled[begin : begin + chunk], plan)
+    with one_thread():  # per-sample work is too small to share, and two pools spin against each other
+        while begin < len(X):
+            chunk = _scaled(X[begin : begin + LONGEST_CHUNK * plan.batch], state.scale)
+            chunk = chunk[: _length(plan, chunk)]
+            step(state, chunk, plan)
             state = inspect(state, plan)
+            begin += len(chunk)
     return state
 
 
-def _chunk(plan: Plan, X: Floats) -> int:
-    """Return the samples between inspections: the gain of the strongest unit grows by η p_j a step."""
+def _scaled(X: Floats, scale: float) -> Floats:
+    with np.errstate(over="ignore"):
+        scaled = np.ascontiguousarray(X / X.dtype.type(scale))
+    if not np.abs(scaled).max() < np.finfo(X.dtype).max ** 0.5 / X.shape[1]:  # so that xᵀx is finite, too
+        raise InputError("X must stay within the range of its type at the scale of the first inputs seen; use float64.")
+    return scaled
+
+
+def _length(plan: Plan, X: Floats) -> int:
+    """Return the samples before the next inspection: the gain of the strongest unit grows by η p_j a step."""
     rate = plan.rate if plan.limit is None else min(plan.rate, plan.limit * plan.batch)
     spread = X.var(axis=0)
     ratio = float(spread.max() / spread.mean()) if spread.any() else 1.0
@@ -71,24 +76,7 @@ def _chunk(plan: Plan, X: Floats) -> int:
 
 
 def _learn_samples(state: State, X: Floats, plan: Plan) -> None:
-    timing = plan.timing
-    row = kernels.learn_stream(
-        plan.recurrent,
-        plan.rules[plan.rule],
-        state.M,
-        state.R,
-        state.mean,
-        state.power,
-        state.gain,
-        state.counters,
-        X,
-        np.array([plan.rate, timing.hold, timing.half]),
-        math.inf if plan.limit is None else plan.limit,
-        GAINS[plan.gain],
-        plan.mean != "none",
-        0.0 if plan.normalise else state.scale**-2,
-    )
-    if row >= 0:
+    if not learn_samples(state, X, plan):
         raise _broken(state, plan)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from neurodecorr._checks import choice, count, positive
 from neurodecorr.errors import ConfigError
 from neurodecorr.plasticity import codes
+from neurodecorr.plasticity.codes import FASTEST_MEMORY
 from neurodecorr.plasticity.schedules import Schedule, schedule_named
 
 __all__ = ["FEEDFORWARD_RULES", "GAINS", "MEANS", "RECURRENT_RULES", "Plan"]
@@ -16,6 +17,7 @@ RECURRENT_RULES = {"explicit": codes.EXPLICIT, "local": codes.LOCAL, "congruent"
 FEEDFORWARD_RULES = {"explicit": codes.EXPLICIT, "implicit": codes.LOCAL, "congruent": codes.CONGRUENT}
 GAINS = {"node": codes.NODE_GAIN, "layer": codes.LAYER_GAIN, "none": codes.NO_GAIN}
 MEANS = ("running", "batch", "none")
+ENGINES = ("auto", "plain", "fused", "delayed")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Plan:
         Measure the rate relative to the mean input power.
     strongest : float or None
         Largest singular value of M; beyond it a direction carries no signal (None: 1e7 in float64, 3e3 in float32).
+    engine : {"auto", "plain", "fused", "delayed"}
+        How single samples are computed; the numbers agree to rounding. "plain": every weight by its rule, sample by
+        sample. "fused": one pass over M a sample. "delayed": M touched once a block (not for the congruent rule).
+        "auto": fused below 256 units, delayed from there on.
     """
 
     form: str = "recurrent"
@@ -56,6 +62,7 @@ class Plan:
     limit: float | None = 0.1
     normalise: bool = True
     strongest: float | None = None
+    engine: str = "auto"
 
     def __post_init__(self) -> None:
         choice(self.form, "form", ("recurrent", "feedforward"))
@@ -64,6 +71,7 @@ class Plan:
         schedule_named(self.schedule)
         choice(self.gain, "gain", GAINS)
         choice(self.mean, "mean", MEANS)
+        choice(self.engine, "engine", ENGINES)
         count(self.batch, "batch")
         for name in ("limit", "strongest"):
             if getattr(self, name) is not None:
@@ -85,6 +93,15 @@ class Plan:
     def timing(self) -> Schedule:
         """The schedule of the rate."""
         return schedule_named(self.schedule)
+
+    @property
+    def memory(self) -> float:
+        """Least weight of a sample in the running mean and power.
+
+        At a falling rate they are plain averages. At a constant rate they forget at the rate of learning, but no faster
+        than 0.1 (P0): a mean that follows each sample would leave nothing of it to learn from.
+        """
+        return 0.0 if math.isfinite(self.timing.hold) else min(self.rate, FASTEST_MEMORY)
 
     def visits(self, features: int) -> int:
         """Return how many samples the rate needs to do its work: thrice its holding time, or 20/η if it is constant."""

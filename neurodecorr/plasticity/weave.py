@@ -278,6 +278,17 @@ def delayed_block(
 
 
 @jit()
+def centre_block(X: Array, mean: Array, seen: float, memory: float, centred: bool, drives: Array) -> None:
+    """Write x − μ for each row, after the running mean has moved."""
+    for t in range(X.shape[0]):
+        share = max(1.0 / (seen + t + 1.0), memory)
+        for j in range(X.shape[1]):
+            if centred:
+                mean[j] += share * (X[t, j] - mean[j])
+            drives[t, j] = X[t, j] - mean[j]
+
+
+@jit()
 def remove(A: Array, B: Array, count: int, y: Array, h: Array) -> None:
     """y ← y − A Bᵀ y, with the first `count` columns, which are rows here."""
     for r in range(count):

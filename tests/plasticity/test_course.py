@@ -66,7 +66,8 @@ def test_single_samples_and_batches_share_the_harness():
     one_by_one = follow(Twins(plan), X[:, None, :], SIGMA, every=200)
     in_blocks = follow(Twins(plan), X.reshape(4, 200, N), SIGMA)
     np.testing.assert_array_equal(one_by_one.samples, in_blocks.samples)
-    np.testing.assert_array_equal(one_by_one.correlation, in_blocks.correlation)
+    # Gains are folded in once a block, so the blocks show in the last digits.
+    np.testing.assert_allclose(one_by_one.correlation, in_blocks.correlation, rtol=1e-11)
     assert one_by_one.correlation[-1] < one_by_one.correlation[0]
 
 

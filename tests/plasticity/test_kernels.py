@@ -12,6 +12,7 @@ from neurodecorr.plasticity.schedules import Decay
 
 MEMORY_OF_THE_TRACE, FASTEST_MEMORY, OUTLIER = 0.01, 0.1, 5.0
 PAIRS = [("recurrent", rule) for rule in RECURRENT_RULES] + [("feedforward", rule) for rule in FEEDFORWARD_RULES]
+ENGINES = ("plain", "fused", "delayed")
 # Every step rounds each entry a few times, and κ(R) stays below 100 here: 200 steps · n · eps · κ ≈ 4e-11.
 ROUNDING = 4e-11
 
@@ -49,7 +50,8 @@ class SlowLearner:
 
     def step(self, row):
         eta = self.rate * math.exp(-max(0.0, self.clock - self.hold) / self.half)
-        memory = max(1 / (self.t + 1), min(eta, FASTEST_MEMORY))
+        forgetting = 0.0 if math.isfinite(self.hold) else min(self.rate, FASTEST_MEMORY)
+        memory = max(1 / (self.t + 1), forgetting)
         if self.centred:
             self.mean = self.mean + memory * (row - self.mean)
         x = row - self.mean
@@ -100,10 +102,9 @@ def stream(samples=200, features=6, seed=0, offset=0.0):
     return rng.standard_normal((samples, features)) @ rng.standard_normal((features, features)) / 2 + offset
 
 
-def both(X, form, rule, gain="node", limit=None, mean="none", normalise=False, schedule="constant", rate=5e-3):
-    plan = Plan(
-        form=form, rule=rule, rate=rate, gain=gain, limit=limit, mean=mean, normalise=normalise, schedule=schedule
-    )
+def both(X, form, rule, gain="node", limit=None, mean="none", normalise=False, engine="plain", **options):
+    options = {"rate": 5e-3, "schedule": "constant", **options}
+    plan = Plan(form=form, rule=rule, gain=gain, limit=limit, mean=mean, normalise=normalise, engine=engine, **options)
     fast = learn(start(X, plan), X, plan)
     scale = fast.scale  # activities are in units of it: with an absolute rate the same steps need η scale²
     slow = SlowLearner(
@@ -111,7 +112,7 @@ def both(X, form, rule, gain="node", limit=None, mean="none", normalise=False, s
         form == "recurrent",
         rule,
         gain,
-        rate,
+        plan.rate,
         hold=plan.timing.hold,
         half=plan.timing.half,
         limit=math.inf if limit is None else limit,
@@ -121,36 +122,40 @@ def both(X, form, rule, gain="node", limit=None, mean="none", normalise=False, s
     return fast, slow.learn(X), scale
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("gain", ["node", "layer", "none"])
 @pytest.mark.parametrize(("form", "rule"), PAIRS)
-def test_every_rule_and_gain_learns_what_its_formula_says(form, rule, gain):
-    fast, slow, _ = both(stream(), form, rule, gain)
+def test_every_rule_gain_and_engine_learns_what_its_formula_says(form, rule, gain, engine):
+    fast, slow, _ = both(stream(), form, rule, gain, engine=engine)
     np.testing.assert_allclose(fast.M, slow.M, rtol=0, atol=ROUNDING * np.abs(slow.M).max())
     np.testing.assert_allclose(fast.lateral, slow.R, rtol=0, atol=ROUNDING * np.abs(slow.R).max())
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("form", "rule"), PAIRS)
-def test_the_limiter_shortens_and_counts_the_same_steps(form, rule):
+def test_the_limiter_shortens_and_counts_the_same_steps(form, rule, engine):
     X = stream()
     X[50] *= 20.0  # an outlier, which the bound on single samples meets
-    fast, slow, _ = both(X, form, rule, limit=0.1, rate=2e-2)
+    fast, slow, _ = both(X, form, rule, limit=0.1, rate=2e-2, engine=engine)
     assert 0 < slow.limited < len(X)
     assert fast.limited == slow.limited
     np.testing.assert_allclose(fast.M, slow.M, rtol=0, atol=ROUNDING * np.abs(slow.M).max())
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("form", "rule"), PAIRS)
-def test_the_running_mean_is_subtracted_and_the_rate_is_relative_to_the_power(form, rule):
+def test_the_running_mean_is_subtracted_and_the_rate_is_relative_to_the_power(form, rule, engine):
     X = stream(offset=3.0)
-    fast, slow, scale = both(X, form, rule, mean="running", normalise=True)
+    fast, slow, scale = both(X, form, rule, mean="running", normalise=True, engine=engine)
     np.testing.assert_allclose(fast.mean * scale, slow.mean, rtol=1e-12)
     np.testing.assert_allclose(fast.power * scale**2, slow.power, rtol=1e-12)
     np.testing.assert_allclose(fast.M, slow.M, rtol=0, atol=ROUNDING * np.abs(slow.M).max())
 
 
-def test_the_rate_falls_with_the_sum_of_the_rates_used():
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_rate_falls_with_the_sum_of_the_rates_used(engine):
     schedule = Decay(hold=0.3, half=0.2)
-    fast, slow, _ = both(stream(), "recurrent", "local", schedule=schedule, normalise=True)
+    fast, slow, _ = both(stream(), "recurrent", "local", schedule=schedule, normalise=True, engine=engine)
     np.testing.assert_allclose(fast.counters[codes.CLOCK], slow.clock, rtol=1e-12)
     assert slow.clock < 200 * 5e-3 * 0.9  # it did fall
     np.testing.assert_allclose(fast.R, slow.R, rtol=0, atol=ROUNDING * np.abs(slow.R).max())
