@@ -6,6 +6,7 @@ from neurodecorr.plasticity.correlation import power, relative_off_diagonal, rms
 from neurodecorr.plasticity.course import Course, Distance, Twins, distances, follow, format_distances
 from neurodecorr.plasticity.learning import learn
 from neurodecorr.plasticity.locality import Audit, Signal, SynapticRule, audit, format_audit
+from neurodecorr.plasticity.masked import MASKED_RULES, MaskedPlan, MaskedState, learn_masked, start_masked
 from neurodecorr.plasticity.plan import FEEDFORWARD_RULES, GAINS, MEANS, RECURRENT_RULES, Plan
 from neurodecorr.plasticity.rivals import Foldiak, Oja, Rule, SimilarityMatching, Vogels
 from neurodecorr.plasticity.schedules import Constant, Decay
@@ -15,6 +16,7 @@ from neurodecorr.plasticity.whitening import Easi, OffDiagonal, Whitening
 __all__ = [
     "FEEDFORWARD_RULES",
     "GAINS",
+    "MASKED_RULES",
     "MEANS",
     "RECURRENT_RULES",
     "Audit",
@@ -24,6 +26,8 @@ __all__ = [
     "Distance",
     "Easi",
     "Foldiak",
+    "MaskedPlan",
+    "MaskedState",
     "OffDiagonal",
     "Oja",
     "Plan",
@@ -43,9 +47,11 @@ __all__ = [
     "format_audit",
     "format_distances",
     "learn",
+    "learn_masked",
     "power",
     "relative_off_diagonal",
     "rms_correlation",
     "start",
+    "start_masked",
     "whitening_matrix",
 ]

@@ -70,8 +70,8 @@ def _scaled(X: Floats, scale: float) -> Floats:
 def _length(plan: Plan, X: Floats) -> int:
     """Return the samples before the next inspection: the gain of the strongest unit grows by η p_j a step."""
     rate = plan.rate if plan.limit is None else min(plan.rate, plan.limit * plan.batch)
-    spread = X.var(axis=0)
-    ratio = float(spread.max() / spread.mean()) if spread.any() else 1.0
+    power = np.maximum(np.einsum("kj,kj->j", X, X) / len(X) - X.mean(axis=0) ** 2, 0)
+    ratio = float(power.max() / power.mean()) if power.any() else 1.0
     return max(1, min(LONGEST_CHUNK, int(CHUNK_GROWTH / (rate * ratio)))) * plan.batch
 
 

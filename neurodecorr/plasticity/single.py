@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.floating[Any]]
 # From this many units on, M stays untouched for a block: two products of rank k cost less than k passes over M.
 SMALLEST_DELAYED = 256
 # Samples per block. A fused block only shares its end; a delayed one of k samples costs 8nk a sample besides.
-FUSED_BLOCK = 128
+FUSED_BLOCK = 256
 DELAYED_BLOCK = {512: 32, 2048: 64}
 LONGEST_DELAYED_BLOCK = 128
 

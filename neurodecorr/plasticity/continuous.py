@@ -1,0 +1,275 @@
+"""Continuous-time learning: activity and weights evolve together, and nothing waits for anything to settle."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import choice, count, finite, number, positive, real_array, samples, square
+from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
+from neurodecorr.plasticity.correlation import rms_correlation
+from neurodecorr.plasticity.flow_kernels import flow_stream
+
+__all__ = ["FLOW_RULES", "Flow", "learn_continuously"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+FLOW_RULES = ("local", "congruent")
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A circuit that learnt in continuous time, and its course; entry 0 of every trace is the start.
+
+    Parameters
+    ----------
+    R : (n, n) array
+        Lateral weights at the end.
+    xbar, drive, power : (n,) arrays
+        Activity x̄, input u and power p of each unit's own input at the end.
+    times : (k,) array
+        Times of the records, in the unit of `tau_x`; each is the end of a presentation.
+    margin : (k,) array
+        min Re λ(R).
+    correlation : (k,) array
+        rms off-diagonal correlation of R⁻¹ΣR⁻ᵀ, that is, at the fixed points; NaN without a covariance.
+    lag : (k,) array
+        Relative distance of the activity from its fixed point, ‖x̄ − R⁻¹u‖/‖R⁻¹u‖; NaN where u = 0.
+    steps : int
+        Steps of the integrator.
+    shortest : float
+        The shortest of them.
+    """
+
+    R: Floats
+    xbar: Floats
+    drive: Floats
+    power: Floats
+    times: Floats
+    margin: Floats
+    correlation: Floats
+    lag: Floats
+    steps: int
+    shortest: float
+
+
+class _Setting(NamedTuple):
+    """The checked arguments that stay the same along the stream."""
+
+    dwell: float
+    times: Floats  # τ_x, τ_R, τ_p, τ_u
+    dt: float
+    rule: str
+    covariance: Floats | None
+
+
+def learn_continuously(
+    R: npt.ArrayLike,
+    X: npt.ArrayLike,
+    dwell: float,
+    tau_x: float = 1.0,
+    tau_R: float = 1e4,
+    *,
+    rule: str = "local",
+    power: npt.ArrayLike | None = None,
+    tau_power: float | None = None,
+    tau_input: float = 0.0,
+    xbar: npt.ArrayLike | None = None,
+    dt: float | None = None,
+    covariance: npt.ArrayLike | None = None,
+    records: int = 50,
+) -> Flow:
+    """Learn from a stream of samples while the activity is still moving, as an analogue circuit does.
+
+    ::
+
+        τ_x dx̄/dt = u − R x̄
+        τ_R dR/dt = (R x̄)x̄ᵀ − R diag(p)                                         local
+        τ_R dR/dt = ½[(R x̄)x̄ᵀ + x̄(R x̄)ᵀ] − ½[R diag(p) + diag(p) R]             congruent
+        τ_p dp/dt = u∘u − p,    τ_u du/dt = x(t) − u
+
+    x(t) is piecewise constant: row k of X from k to k + 1 times `dwell`. Activity tends to a rest of learning where its
+    own time average, lag included, obeys ⟨x̄x̄ᵀ⟩ = diag(p); only where dwell ≫ τ_x is that the rest state of `learn`.
+
+    Second order in the step. The weights are multiplied by invertible factors only: det R keeps its sign under the
+    local rule, and R stays symmetric to the bit and positive definite under the congruent rule, for steps of any length.
+
+    Parameters
+    ----------
+    R : (n, n) array_like
+        Lateral weights at the start, stable; symmetric and positive definite for the congruent rule.
+    X : (samples, n) array_like
+        Samples, presented in order. Computed in float64.
+    dwell : float
+        Time for which each sample is presented, > 0, in the unit of `tau_x`.
+    tau_x : float, default 1.0
+        Time constant of the activity.
+    tau_R : float, default 1e4
+        Time constant of the weights, in the unit of `tau_x` times that of the squared input. One presentation learns
+        as much as one sample at the rate η = dwell/τ_R.
+    rule : {"local", "congruent"}, default "local"
+        What the weights do.
+    power : (n,) array_like, optional
+        Power p of each unit's own input, ≥ 0: held if `tau_power` is not given. Default: the running power, beginning
+        at the mean square of the first ⌈tau_power/dwell⌉ samples.
+    tau_power : float, optional
+        Time constant τ_p of the running power. Default: 1000 presentations, where p is not given.
+    tau_input : float, default 0.0
+        Time constant τ_u of a low-pass filter of the input, from u = 0 on; 0 for none.
+    xbar : (n,) array_like, optional
+        Activity at the start. Default: 0.
+    dt : float, optional
+        Longest step; presentations are divided evenly. Default: half the time constant of the fastest part, found anew
+        at every step.
+    covariance : (n, n) array_like, optional
+        Covariance Σ of the inputs, for the recorded correlation.
+    records : int, default 50
+        Records after the start, evenly spread over the presentations. Stability is looked at as often.
+
+    Returns
+    -------
+    Flow
+        Weights, activity, traces.
+
+    Raises
+    ------
+    InputError
+        If an array has a wrong shape or entries that are not finite.
+    ConfigError
+        If a parameter lies outside its range.
+    StabilityError
+        If R is not stable at the start or at a record, or `dt` is too long for it; the time is named.
+    DivergenceError
+        If activity or weights run away between two records; the time is named.
+
+    Examples
+    --------
+    >>> flow = learn_continuously([[1.0]], [[1.0], [-1.0]], dwell=1e4, tau_R=1e3, power=[1.0], records=1)
+    >>> flow.R.round(3), flow.margin.round(3)  # x̄ = x/R rests where its power is p
+    (array([[1.]]), array([1., 1.]))
+    """
+    weights = square(R, "R").astype(float)
+    n = len(weights)
+    inputs = np.ascontiguousarray(samples(X, "X", n), dtype=float)
+    setting = _setting(dwell, tau_x, tau_R, rule, tau_power, tau_input, dt, covariance, power is not None, n)
+    strengths = _powers(power, inputs, setting)
+    activity = np.zeros(n) if xbar is None else _vector(xbar, "xbar", n).copy()
+    if rule == "congruent":
+        weights = _symmetric(weights)
+    drive = np.zeros((3, n))
+    looks = np.unique(np.linspace(0, len(inputs), count(records, "records") + 1).round().astype(int))
+    rows = [_look(weights, activity, drive[0], 0.0, setting)]
+    counters = np.array([0.0, math.inf])
+    for begin, end in zip(looks[:-1], looks[1:], strict=True):
+        start = begin * setting.dwell
+        _flow(weights, activity, strengths, drive, inputs[begin:end], start, setting, counters)
+        rows.append(_look(weights, activity, drive[0], float(end * setting.dwell), setting))
+    traces = np.array(rows).T
+    return Flow(weights, activity, drive[0].copy(), strengths, *traces, int(counters[0]), float(counters[1]))
+
+
+def _setting(
+    dwell: Any,
+    tau_x: Any,
+    tau_R: Any,
+    rule: Any,
+    tau_power: Any,
+    tau_input: Any,
+    dt: Any,
+    covariance: Any,
+    given: bool,
+    n: int,
+) -> _Setting:
+    choice(rule, "rule", FLOW_RULES)
+    dwell, tau_input = positive(dwell, "dwell"), number(tau_input, "tau_input")
+    if tau_input < 0:
+        raise ConfigError(f"tau_input must be ≥ 0, 0 for no filter; got {tau_input!r}.")
+    tau_p = math.inf if given else 1000 * dwell
+    if tau_power is not None:
+        tau_p = positive(tau_power, "tau_power")
+    times = np.array([positive(tau_x, "tau_x"), positive(tau_R, "tau_R"), tau_p, tau_input])
+    sigma = None if covariance is None else square(covariance, "covariance").astype(float)
+    if sigma is not None and len(sigma) != n:
+        raise InputError(f"covariance must be ({n}, {n}), one row per unit; got {sigma.shape}.")
+    return _Setting(dwell, times, 0.0 if dt is None else positive(dt, "dt"), rule, sigma)
+
+
+def _powers(power: Any, X: Floats, setting: _Setting) -> Floats:
+    if power is None:
+        first = X[: max(1, math.ceil(min(setting.times[2] / setting.dwell, len(X))))]
+        return np.asarray(np.mean(first * first, axis=0))
+    strengths = _vector(power, "power", X.shape[1]).copy()
+    if (strengths < 0).any():
+        unit = int(strengths.argmin())
+        raise InputError(f"power must be ≥ 0 in every unit; got {strengths[unit]:g} in unit {unit}.")
+    return strengths
+
+
+def _vector(value: Any, name: str, n: int) -> Floats:
+    vector = finite(real_array(value, name), name).astype(float)
+    if vector.shape != (n,):
+        raise InputError(f"{name} must have shape ({n},), one entry per unit; got {vector.shape}.")
+    return vector
+
+
+def _symmetric(R: Floats) -> Floats:
+    if not np.allclose(R, R.T, rtol=1e-9, atol=1e-12 * np.abs(R).max()):
+        i, j = np.unravel_index(np.abs(R - R.T).argmax(), R.shape)
+        raise InputError(
+            f"R must be symmetric for the congruent rule; got {R[i, j]:g} at row {i}, column {j}, and {R[j, i]:g} "
+            "across. Use (R + R.T)/2, or the local rule."
+        )
+    return np.asarray((R + R.T) / 2)
+
+
+def _flow(
+    R: Floats, xbar: Floats, power: Floats, drive: Floats, X: Floats, start: float, setting: _Setting, counters: Floats
+) -> None:
+    congruent = setting.rule == "congruent"
+    broken = flow_stream(R, xbar, power, drive, X, setting.dwell, setting.times, setting.dt, congruent, counters)
+    if broken >= 0 or not np.isfinite(R).all():
+        at = start + (broken if broken >= 0 else len(X) * setting.dwell)
+        raise DivergenceError(
+            f"activity and weights must stay finite; they ran away at time {at:g} (τ_R = {setting.times[1]:g}, "
+            f"τ_x = {setting.times[0]:g}). Use rule='congruent', a larger tau_R, or more records to see it come."
+        )
+
+
+def _look(R: Floats, xbar: Floats, u: Floats, time: float, setting: _Setting) -> tuple[float, float, float, float]:
+    """Return time, margin, correlation and lag; raise if R is not stable, or the step too long for it."""
+    values = np.linalg.eigvalsh(R) if setting.rule == "congruent" else np.linalg.eigvals(R)
+    margin = float(values.real.min())
+    if margin <= 0:
+        raise StabilityError(
+            f"the circuit must have min Re λ(R) > 0 to settle; at time {time:g} it is {margin:.3g}. "
+            "Use rule='congruent', a larger tau_R, or begin with a stable R."
+        )
+    if setting.dt > 0:
+        _require_stable_step(values, time, setting)
+    rest = np.linalg.solve(R, u)
+    size = float(np.linalg.norm(rest))
+    lag = float(np.linalg.norm(xbar - rest)) / size if size > 0 else math.nan
+    return time, margin, _correlation(R, setting.covariance), lag
+
+
+def _require_stable_step(values: npt.NDArray[Any], time: float, setting: _Setting) -> None:
+    step = setting.dwell / math.ceil(setting.dwell / setting.dt - 1e-9)
+    z = -values * (step / setting.times[0])
+    growth = np.abs(1 + z * (1 + z / 2 * (1 + z / 3 * (1 + z / 4)))).max()
+    if growth > 1:
+        limit = 2.785 * setting.times[0] / np.abs(values).max()
+        raise StabilityError(
+            f"the step must keep every mode from growing; at time {time:g} steps of {step:g} multiply one by "
+            f"{growth:.3g}. Use dt below about {limit:.3g}, with room for R to grow, or leave dt out."
+        )
+
+
+def _correlation(R: Floats, sigma: Floats | None) -> float:
+    if sigma is None:
+        return math.nan
+    half = np.linalg.solve(R, sigma)
+    return rms_correlation(np.linalg.solve(R, half.T))

@@ -1,0 +1,265 @@
+"""Learning in sparse circuits: the single-sample rules, masked to the synapses that exist."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+import scipy.sparse
+import scipy.sparse.linalg
+
+from neurodecorr._checks import choice, fraction, positive, samples
+from neurodecorr.errors import ConfigError, InputError, StabilityError
+from neurodecorr.plasticity.synapses import LOCAL, RELATIVE, SYMMETRIC, Synapses, learn_rows
+
+__all__ = ["MASKED_RULES", "MaskedPlan", "MaskedState", "learn_masked", "start_masked"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+MASKED_RULES = {"local": LOCAL, "symmetric": SYMMETRIC, "relative": RELATIVE}
+# Samples between two looks at the stability of R.
+CHUNK = 1000
+LARGEST_DENSE = 100
+KRYLOV, LOOSE = 40, 1e-2
+MOST_PRODUCTS = 2000
+
+
+@dataclass(frozen=True)
+class MaskedPlan:
+    """How sparse weights learn.
+
+    ::
+
+        local      ΔR_ij = η (x_i x̄_j − R_ij p_j)                                  on existing synapses only
+        symmetric  ΔR_ij = η/2 (x_i x̄_j + x̄_i x_j − R_ij (p_i + p_j))
+        relative   ΔM_ij = η (M_ij p_i − x̄_i (x̄ᵀM)_j)
+
+    to first order in η; the steps taken divide or multiply by the gain g = 1 + ηp, as those of dense circuits do.
+
+    Parameters
+    ----------
+    rule : {"local", "symmetric", "relative"}
+        Rule for R, rule for an R with R_ij = R_ji, rule for a sparse feedforward M (not local: x̄ᵀM).
+    rate : float, default 1e-3
+        η at the start, in units of the inverse mean input power.
+    half : float, default inf
+        Samples after which the rate has halved: η = rate/(1 + t/half).
+    limit : float, default 0.1
+        Upper bound of η times the power a unit hears, (synapses per unit) · ⟨x̄²⟩; steps beyond are cut and counted.
+    dominance : float, optional
+        Keep Σ_{j≠i} |R_ij| ≤ dominance · R_ii, below 1, by shrinking synapses after each sample: a proof of stability
+        at any time. By default nothing is shrunk.
+    tol : float, default 1e-6
+        Relative residual ‖x − R x̄‖/‖x‖ to settle each sample to.
+    """
+
+    rule: str = "local"
+    rate: float = 1e-3
+    half: float = math.inf
+    limit: float = 0.1
+    dominance: float | None = None
+    tol: float = 1e-6
+
+    def __post_init__(self) -> None:
+        choice(self.rule, "rule", MASKED_RULES)
+        positive(self.rate, "rate")
+        positive(self.limit, "limit")
+        positive(self.tol, "tol")
+        if self.half != math.inf:
+            positive(self.half, "half", "samples")
+        if self.dominance is not None and fraction(self.dominance, "dominance") == 1:
+            raise ConfigError("dominance must be < 1; at 1 the proof of stability is lost.")
+        if self.dominance is not None and self.rule == "relative":
+            raise ConfigError("dominance is about the stability of a circuit; rule 'relative' learns M. Leave it out.")
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedState:
+    """What sparse weights have learnt so far.
+
+    Parameters
+    ----------
+    weights : (n, n) scipy.sparse.csr_array
+        R, or M for the relative rule.
+    xbar, mean, power : (n,) arrays
+        Last activity; running mean and power of the inputs.
+    counters : (5,) array
+        Samples, running ⟨x̄²⟩, steps limited, rows clipped, products spent.
+    margin : float
+        min Re λ(R) or a lower bound of it, at the last look; NaN before the first.
+    """
+
+    weights: Any
+    xbar: Floats
+    mean: Floats
+    power: Floats
+    counters: Floats
+    margin: float = math.nan
+
+    @property
+    def samples(self) -> int:
+        """Samples learnt from."""
+        return int(self.counters[0])
+
+    @property
+    def products(self) -> int:
+        """Matrix–vector products spent on settling."""
+        return int(self.counters[4])
+
+
+def start_masked(mask: Any) -> MaskedState:
+    """Return the state before learning: weight 1 of each unit onto itself, 0 on all other synapses.
+
+    Parameters
+    ----------
+    mask : (n, n) scipy.sparse array or matrix
+        A stored entry is a synapse; its value does not matter. Each unit needs its self-synapse.
+
+    Returns
+    -------
+    MaskedState
+        R = I (or M = I) on the given synapses.
+
+    Raises
+    ------
+    InputError
+        If the mask is dense or not square, or a self-synapse is missing.
+
+    Examples
+    --------
+    >>> import scipy.sparse
+    >>> start_masked(scipy.sparse.csr_array([[1, 1], [0, 1]])).weights.toarray()
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    if not scipy.sparse.issparse(mask) or mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
+        shape = getattr(mask, "shape", None)
+        raise InputError(f"mask must be a square scipy.sparse array; got {type(mask).__name__} of shape {shape}.")
+    weights = scipy.sparse.csr_array(mask, dtype=np.float64, copy=True)
+    weights.sum_duplicates()
+    n = weights.shape[0]
+    own = weights.indices == np.repeat(np.arange(n), np.diff(weights.indptr))
+    if own.sum() < n:
+        missing = np.setdiff1d(np.arange(n), weights.indices[own])
+        raise InputError(
+            f"mask must hold each unit's self-synapse; unit {missing[0]} lacks it ({missing.size} such in all)."
+        )
+    weights.data[:] = own
+    return MaskedState(weights, np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(5))
+
+
+def learn_masked(state: MaskedState, X: npt.ArrayLike, plan: MaskedPlan) -> MaskedState:
+    """Learn from the rows of X in order, on existing synapses only; the given state is left as it was.
+
+    Each sample settles under the present R, from the last sample's rest, and changes each synapse once: time and
+    memory are linear in the number of synapses. After every 1000 samples the stability of R is looked at.
+
+    Parameters
+    ----------
+    state : MaskedState
+        Where to begin.
+    X : (samples, n) array
+        Inputs x.
+    plan : MaskedPlan
+        Rule, rate, limits.
+
+    Returns
+    -------
+    MaskedState
+        What was learnt.
+
+    Raises
+    ------
+    StabilityError
+        If a sample does not settle, or the circuit has lost stability; the sample and the margin are named.
+    InputError
+        If X does not fit, or the symmetric rule meets weights or synapses that are not symmetric.
+
+    Examples
+    --------
+    >>> import scipy.sparse
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((4000, 2)) @ [[1.0, 0.0], [0.6, 0.8]]
+    >>> state = learn_masked(start_masked(scipy.sparse.csr_array(np.ones((2, 2)))), X, MaskedPlan(rate=1e-2))
+    >>> xbar = np.linalg.solve(state.weights.toarray(), X.T)
+    >>> bool(abs(np.corrcoef(X.T)[0, 1]) > 0.5), bool(abs(np.corrcoef(xbar)[0, 1]) < 0.1)
+    (True, True)
+    """
+    drives = np.ascontiguousarray(samples(X, "X", state.weights.shape[0]), np.float64)
+    if plan.rule == "symmetric":
+        _require_symmetric(state.weights)
+    state = MaskedState(
+        state.weights.copy(), state.xbar.copy(), state.mean.copy(), state.power.copy(), state.counters.copy()
+    )
+    for begin in range(0, len(drives), CHUNK):
+        state = _learn_chunk(state, drives[begin : begin + CHUNK], plan)
+    return state
+
+
+def _learn_chunk(state: MaskedState, X: Floats, plan: MaskedPlan) -> MaskedState:
+    A = state.weights
+    row = learn_rows(
+        MASKED_RULES[plan.rule],
+        Synapses(A.data, A.indices, A.indptr),
+        state.xbar,
+        state.mean,
+        state.power,
+        state.counters,
+        X,
+        plan.rate,
+        plan.half,
+        plan.limit,
+        math.inf if plan.dominance is None else plan.dominance,
+        plan.tol,
+        MOST_PRODUCTS,
+    )
+    if row >= 0 and plan.rule == "relative":
+        raise StabilityError(f"the output left the finite numbers at sample {state.samples}. Lower the rate.")
+    if plan.rule == "relative":
+        return state
+    found = margin(A) if np.isfinite(A.data).all() else -math.inf
+    if row >= 0 or not found > 0:
+        what = "did not settle" if row >= 0 else "has lost stability"
+        raise StabilityError(
+            f"the sparse circuit {what} at sample {state.samples}: its margin min Re λ(R) is about {found:.3g} and must "
+            f"be > 0. Lower the rate ({plan.rate:g}) or the limit ({plan.limit:g}), or set dominance=0.9."
+        )
+    return replace(state, margin=found)
+
+
+def margin(R: Any) -> float:
+    """Return a lower bound or an estimate of min Re λ(R), the cheapest that is positive.
+
+    Discs by rows, then λ_min of the symmetric part, then Arnoldi on R itself; all eigenvalues for few units.
+    """
+    own = R.diagonal()
+    discs = float((2 * own - np.asarray(abs(R).sum(axis=1)).ravel() + np.abs(own) - own).min())
+    if discs > 0:
+        return discs
+    if R.shape[0] <= LARGEST_DENSE:
+        return float(scipy.linalg.eigvals(R.toarray()).real.min())
+    start = np.random.default_rng(0).standard_normal(R.shape[0])
+    options = {"k": 1, "v0": start, "ncv": KRYLOV, "tol": LOOSE, "return_eigenvectors": False}
+    with suppress(scipy.sparse.linalg.ArpackNoConvergence):
+        found = float(scipy.sparse.linalg.eigsh((R + R.T) * 0.5, which="SA", **options)[0])
+        if found > 0:
+            return found
+    with suppress(scipy.sparse.linalg.ArpackNoConvergence):
+        return float(scipy.sparse.linalg.eigs(R, which="SR", **options)[0].real)
+    return math.nan
+
+
+def _require_symmetric(R: Any) -> None:
+    apart = abs(R - R.T)
+    pattern = R.copy()
+    pattern.data[:] = 1.0
+    if (pattern != pattern.T).nnz or (apart.nnz and apart.max() > 1e-9 * abs(R).max()):
+        raise InputError(
+            "rule 'symmetric' needs reciprocal synapses of equal weight, R_ij = R_ji; the given ones are not. "
+            "Use grid_neighbours, or rule 'local'."
+        )
