@@ -1,0 +1,88 @@
+"""The fast engines against the plain one: the same learning to rounding, with fewer passes over the matrix."""
+
+import numpy as np
+import pytest
+
+from neurodecorr.errors import DivergenceError
+from neurodecorr.plasticity import Plan, learn, start
+from neurodecorr.plasticity.single import DELAYED_BLOCK, FUSED_BLOCK
+
+RULES = [
+    ("recurrent", "local"),
+    ("recurrent", "explicit"),
+    ("recurrent", "congruent"),
+    ("feedforward", "implicit"),
+    ("feedforward", "explicit"),
+    ("feedforward", "congruent"),
+]
+# Free and limited steps, every gain, both schedules, with and without mean and power unit.
+REGIMES = [
+    {"rate": 1e-3, "schedule": "constant", "limit": None, "gain": "node"},
+    {"rate": 1e-2, "schedule": "decay", "limit": 0.1, "gain": "layer"},
+    {"rate": 1.0, "schedule": "decay", "limit": 0.1, "gain": "none"},
+    {"rate": 1e-3, "schedule": "constant", "limit": 0.05, "gain": "node", "mean": "none", "normalise": False},
+]
+N = 17
+SAMPLES = 2 * FUSED_BLOCK + 3 * min(DELAYED_BLOCK.values()) + 5  # whole blocks and a remainder, for both engines
+
+
+def stream(dtype=np.float64, n=N, samples=SAMPLES):
+    rng = np.random.default_rng(4)
+    mixing = np.linalg.qr(rng.standard_normal((n, n)))[0] * np.logspace(0, -1, n)
+    return (rng.standard_normal((samples, n)) @ mixing.T + 0.5).astype(dtype)
+
+
+def learnt(X, form, rule, engine, **options):
+    plan = Plan(form=form, rule=rule, engine=engine, **options)
+    return learn(start(X, plan), X, plan)
+
+
+@pytest.mark.parametrize("engine", ["fused", "delayed"])
+@pytest.mark.parametrize(
+    "regime", REGIMES, ids=lambda regime: f"{regime['schedule']}-{regime['gain']}-{regime['rate']}"
+)
+@pytest.mark.parametrize(("form", "rule"), RULES)
+def test_a_fast_engine_gives_the_numbers_of_the_plain_one(form, rule, regime, engine):
+    X = stream()
+    plain, fast = (learnt(X, form, rule, name, **regime) for name in ("plain", engine))
+    # About 700 steps, each with a few roundings of entries below 10: 700 · 10 · 2e-16 ≈ 1e-12, and far less on average.
+    for name in ("M", "R", "mean", "power", "gain"):
+        np.testing.assert_allclose(getattr(fast, name), getattr(plain, name), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(fast.counters[:4], plain.counters[:4], rtol=1e-12)
+    assert fast.settling_error < 1e-12
+
+
+@pytest.mark.parametrize("engine", ["fused", "delayed"])
+def test_single_precision_agrees_to_its_own_rounding(engine):
+    X = stream(np.float32)
+    plain, fast = (learnt(X, "recurrent", "local", name, schedule="constant") for name in ("plain", engine))
+    assert fast.M.dtype == fast.R.dtype == np.float32
+    np.testing.assert_allclose(fast.M, plain.M, rtol=0, atol=2e-4)
+    np.testing.assert_allclose(fast.R, plain.R, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("engine", ["fused", "delayed"])
+def test_gains_kept_beside_the_matrices_keep_the_twins_closer_than_gains_multiplied_in(engine):
+    """One gain shared by M and R cannot be rounded apart; 20 000 separate multiplications can."""
+    X = np.tile(stream(), (30, 1))
+    plain, fast = (learnt(X, "recurrent", "local", name, schedule="constant") for name in ("plain", engine))
+    assert fast.twin_error() < 1e-14 < plain.twin_error() < 1e-11
+
+
+@pytest.mark.parametrize("engine", ["plain", "fused", "delayed"])
+def test_the_sample_that_breaks_the_explicit_rule_is_the_same(engine):
+    X = stream()
+    X[300] *= 100
+    plan = Plan(form="feedforward", rule="explicit", rate=1e-2, limit=None, engine=engine, schedule="constant")
+    with pytest.raises(DivergenceError, match="at sample 300 "):
+        learn(start(X, plan), X, plan)
+
+
+def test_large_layers_delay_and_small_ones_fuse():
+    """The default chooses by size, and both choices are the engines tested above."""
+    X = stream(n=260, samples=70)
+    for form, rule in RULES:
+        chosen, fused = (learnt(X, form, rule, name, rate=1e-4) for name in ("auto", "fused"))
+        np.testing.assert_allclose(chosen.M, fused.M, rtol=0, atol=1e-12)
+        same = bool((chosen.M == fused.M).all())
+        assert same == (rule == "congruent")
