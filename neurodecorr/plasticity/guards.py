@@ -66,8 +66,8 @@ def _rebuilt(left: Floats, values: Floats, right: Floats, plan: Plan) -> tuple[F
 
 
 def _resynchronise(state: State, plan: Plan) -> State:
-    """Compute M = R⁻¹ anew once ‖RM − I‖/√n exceeds 16 √eps: beyond that one refinement no longer cures it."""
-    if _twin_error_estimate(state) <= 16 * math.sqrt(np.finfo(state.M.dtype).eps):
+    """Compute M = R⁻¹ anew once ‖RM − I‖/√n exceeds 8 √eps: beyond that one refinement no longer cures it."""
+    if _twin_error_estimate(state) <= 8 * math.sqrt(np.finfo(state.M.dtype).eps):
         return state
     M = np.linalg.inv(state.R.astype(float))
     if plan.rule == "congruent":
