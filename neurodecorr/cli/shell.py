@@ -7,6 +7,7 @@ import click
 from neurodecorr import __version__
 from neurodecorr.cli.comparing import compare, report
 from neurodecorr.cli.doctor import doctor
+from neurodecorr.cli.locality import locality
 from neurodecorr.cli.manners import DEBUG, Shell
 
 __all__ = ["main"]
@@ -16,6 +17,7 @@ Examples:
   neurodecorr compare                          natural images, all rules, in well under a minute
   neurodecorr compare --data photos/ --size 12 patches of your own images
   neurodecorr report results/compare-natural   draw the figures and the report again
+  neurodecorr locality                         what each rule's synapses read
   neurodecorr doctor                           what is installed, and whether kernels are cached
 """
 
@@ -38,4 +40,5 @@ def main(**options: bool) -> None:
 
 main.add_command(compare)
 main.add_command(report)
+main.add_command(locality)
 main.add_command(doctor)

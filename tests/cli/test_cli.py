@@ -96,6 +96,14 @@ def test_report_draws_the_same_page_from_the_result(finished):
     assert (folder / "report.html").read_bytes() == before
 
 
+def test_locality_prints_a_verdict_for_every_rule():
+    result = run("locality")
+    assert result.exit_code == 0
+    verdicts = dict(line.rsplit("  ", 1) for line in result.stdout.splitlines()[1:])
+    found = {name.split("  ")[0].strip(): verdict.strip() for name, verdict in verdicts.items()}
+    assert (found["R local"], found["R congruent"], found["M implicit"]) == ("local", "broadcast", "not local")
+
+
 def test_doctor_names_versions_threads_cache_and_extras():
     result = run("doctor")
     heads = [line.split("  ")[0] for line in result.stdout.splitlines()]
@@ -117,7 +125,7 @@ def test_every_option_is_explained_with_its_default():
 
 def test_help_names_every_command_in_full():
     text = run("--help").stdout
-    assert all(f"  {name}  " in text for name in ("compare", "doctor", "report"))
+    assert all(f"  {name}  " in text for name in ("compare", "doctor", "locality", "report"))
     assert "..." not in text.split("Commands:")[1]
 
 
