@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -96,7 +97,8 @@ def learn_continuously(
     own time average, lag included, obeys ⟨x̄x̄ᵀ⟩ = diag(p); only where dwell ≫ τ_x is that the rest state of `learn`.
 
     Second order in the step. The weights are multiplied by invertible factors only: det R keeps its sign under the
-    local rule, and R stays symmetric to the bit and positive definite under the congruent rule, for steps of any length.
+    local rule, and R stays symmetric to the bit and positive definite under the congruent rule, for steps of any length
+    (while κ(R) < 1/ε: beyond, rounding decides).
 
     Parameters
     ----------
@@ -164,12 +166,13 @@ def learn_continuously(
     looks = np.unique(np.linspace(0, len(inputs), count(records, "records") + 1).round().astype(int))
     rows = [_look(weights, activity, drive[0], 0.0, setting)]
     counters = np.array([0.0, math.inf])
-    for begin, end in zip(looks[:-1], looks[1:], strict=True):
+    for begin, end in itertools.pairwise(looks):
         start = begin * setting.dwell
         _flow(weights, activity, strengths, drive, inputs[begin:end], start, setting, counters)
         rows.append(_look(weights, activity, drive[0], float(end * setting.dwell), setting))
-    traces = np.array(rows).T
-    return Flow(weights, activity, drive[0].copy(), strengths, *traces, int(counters[0]), float(counters[1]))
+    times, margin, correlation, lag = np.array(rows).T
+    u, steps, shortest = drive[0].copy(), int(counters[0]), float(counters[1])
+    return Flow(weights, activity, u, strengths, times, margin, correlation, lag, steps, shortest)
 
 
 def _setting(
@@ -243,6 +246,11 @@ def _look(R: Floats, xbar: Floats, u: Floats, time: float, setting: _Setting) ->
     """Return time, margin, correlation and lag; raise if R is not stable, or the step too long for it."""
     values = np.linalg.eigvalsh(R) if setting.rule == "congruent" else np.linalg.eigvals(R)
     margin = float(values.real.min())
+    if setting.rule == "congruent" and time > 0 and margin <= 0:
+        raise StabilityError(
+            f"R must stay positive definite; at time {time:g} R is singular to rounding, with eigenvalues from "
+            f"{margin:.3g} to {values[-1]:.3g}. Use a larger tau_R: weights must be slower than activity."
+        )
     if margin <= 0:
         raise StabilityError(
             f"the circuit must have min Re λ(R) > 0 to settle; at time {time:g} it is {margin:.3g}. "

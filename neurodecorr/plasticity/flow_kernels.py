@@ -45,7 +45,7 @@ def size_bound(R: Array) -> float:
             total += size
             columns[j] += size
         rows = max(rows, total)
-    return math.sqrt(rows * columns.max())
+    return math.sqrt(rows * float(columns.max()))
 
 
 @jit()
@@ -156,7 +156,7 @@ def advance(
 @jit()
 def longest_step(xbar: Array, power: Array, bound: float, times: Array) -> float:
     """Return `SHARE` of the time constant of the fastest part: τ_x/σ_max, τ_R/x̄ᵀx̄, τ_R/max p, τ_p or τ_u."""
-    fastest = max(bound / times[0], max(squared(xbar), power.max()) / times[1], 1.0 / times[2])
+    fastest: float = max(bound / times[0], max(squared(xbar), power.max()) / times[1], 1.0 / times[2])
     if times[3] > 0.0:
         fastest = max(fastest, 1.0 / times[3])
     return SHARE / fastest

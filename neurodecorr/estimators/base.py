@@ -1,0 +1,192 @@
+"""What the two transformers share: learning a state by a plan, and checked inputs."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from neurodecorr._checks import count, finite
+from neurodecorr.errors import DegenerateInputWarning, InputError
+from neurodecorr.plasticity import Plan, State, learn, start
+from neurodecorr.plasticity.schedules import Schedule
+
+__all__ = ["Decorrelator"]
+
+Floats = npt.NDArray[np.floating[Any]]
+# Features whose powers differ more than this learn at rates that differ as much.
+POWER_RANGE = 1e8
+# Passes over few samples are joined to at least this many: every call has its price.
+BLOCK = 1000
+
+
+class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """What the two forms share: learning a `State` by a `Plan`."""
+
+    rate: float
+    rule: str
+    gain: str
+    schedule: str | Schedule
+    mean: str
+    batch: int
+    limit: float | None
+    normalise: bool
+    epochs: int | None
+    _form: str
+    _state: State
+
+    def plan(self) -> Plan:
+        """Return the checked learning plan."""
+        return Plan(
+            form=self._form,
+            rule=self.rule,
+            rate=self.rate,
+            schedule=self.schedule,
+            gain=self.gain,
+            mean=self.mean,
+            batch=self.batch,
+            limit=self.limit,
+            normalise=self.normalise,
+        )
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from the rows of X in their order, passing over them `epochs` times.
+
+        Parameters
+        ----------
+        X : (samples, n) array_like
+            Inputs x.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            If X is not a finite, dense, real (samples, n) array.
+        ConfigError
+            If a parameter lies outside its range.
+        DivergenceError, StabilityError
+            If learning breaks down; the sample is named and earlier results are kept.
+        """
+        plan = self.plan()
+        X = self._inputs(X, reset=True)
+        state, passes = start(X, plan), self._passes(X, plan)
+        _report_dependent_units(X)
+        together = min(passes, -(-BLOCK // len(X)))  # passes over few samples are joined: every call has its price
+        block = np.tile(X, (together, 1)) if together > 1 else X
+        for _ in range(passes // together):
+            state = learn(state, block, plan)
+        if passes % together:
+            state = learn(state, block[: passes % together * len(X)], plan)
+        return self._keep(state)
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Go on learning from the rows of X, once; the state is as it was if this fails."""
+        plan = self.plan()
+        fresh = not hasattr(self, "_state")
+        X = self._inputs(X, reset=fresh)
+        return self._keep(learn(start(X, plan) if fresh else self._state, X, plan))
+
+    def inverse_transform(self, X: Any) -> Floats:
+        """Return the inputs x = R x̄ + μ that settle to the rows of X."""
+        check_is_fitted(self)
+        Xbar = self._inputs(X, reset=False)
+        return np.asarray(Xbar @ self.lateral_.T.astype(Xbar.dtype) + self.mean_.astype(Xbar.dtype))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether something was learnt."""
+        return hasattr(self, "_state")
+
+    @property
+    def lateral_(self) -> Floats:
+        """Recurrent form R, (n, n), dimensionless; R[i, j] from unit j to unit i."""
+        return self._learnt().lateral
+
+    @property
+    def matrix_(self) -> Floats:
+        """Feedforward form M, (n, n), dimensionless."""
+        return self._learnt().matrix
+
+    @property
+    def mean_(self) -> Floats:
+        """Running mean μ of the inputs, (n,), in units of x."""
+        state = self._learnt()
+        return np.asarray(state.mean * state.mean.dtype.type(state.scale))
+
+    @property
+    def gain_(self) -> Floats:
+        """Gain g of the last step, (n,)."""
+        return self._learnt().gain
+
+    @property
+    def n_samples_seen_(self) -> int:
+        """Samples learnt from, or batches if batch > 1."""
+        return self._learnt().samples
+
+    @property
+    def n_limited_(self) -> int:
+        """Steps shortened so that η·tr⟨x̄x̄ᵀ⟩/batch stayed within the limit."""
+        return self._learnt().limited
+
+    def _learnt(self) -> State:
+        check_is_fitted(self)
+        return self._state
+
+    def _passes(self, X: Floats, plan: Plan) -> int:
+        if self.epochs is not None:
+            return count(self.epochs, "epochs")
+        return max(1, -(-plan.visits(X.shape[1]) // len(X)))
+
+    def _inputs(self, X: Any, reset: bool) -> Floats:
+        """Return X as a finite floating array; float32 stays float32."""
+        if hasattr(X, "toarray") and hasattr(X, "nnz"):
+            raise InputError(f"X must be a dense array; got a sparse {type(X).__name__}. Use X.toarray().")
+        try:
+            X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], order="C", ensure_all_finite=False)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        return finite(X, "X")
+
+    def _keep(self, state: State) -> Self:
+        powers = state.power[state.power > 0]
+        if powers.size and powers.max() > POWER_RANGE * powers.min():
+            warnings.warn(
+                f"feature powers span a factor {powers.max() / powers.min():.1e}; unit {int(np.argmin(powers))} learns "
+                "that much more slowly than the strongest. Standardise the features first.",
+                DegenerateInputWarning,
+                stacklevel=3,
+            )
+        self._state = state
+        return self
+
+
+def _report_dependent_units(X: Floats) -> None:
+    """Warn if some direction of the varying units carries no signal: no rule can decorrelate what is the same."""
+    centred = (X - X.mean(axis=0, dtype=np.float64)).astype(np.float64)
+    deviation = np.sqrt((centred**2).mean(axis=0))
+    varying = np.flatnonzero(deviation > 0)
+    if varying.size < 2:
+        return
+    unit = centred[:, varying] / deviation[varying]
+    values, vectors = np.linalg.eigh(unit.T @ unit / len(X))
+    silent = int((values < len(values) * np.finfo(X.dtype).eps).sum())
+    if silent:
+        share = np.abs(vectors[:, 0])
+        named = ", ".join(str(unit) for unit in varying[share > share.max() / 2][:3])
+        reason = (
+            "more units than samples" if len(X) <= len(varying) else f"collinear or identical units, such as {named}"
+        )
+        warnings.warn(
+            f"{silent} direction(s) of the input carry no signal of their own ({reason}). Those units stay correlated; "
+            "remove them, or bring more samples.",
+            DegenerateInputWarning,
+            stacklevel=3,
+        )
