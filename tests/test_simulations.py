@@ -23,6 +23,7 @@ NAMES = {
     "mismatch",
     "receptive_fields",
     "stability_of_learning",
+    "two_time_scales",
 }
 ALLOWED = {"argparse", "dataclasses", "itertools", "pathlib", "matplotlib", "neurodecorr", "numpy"}
 
@@ -161,6 +162,33 @@ def test_a_constant_rate_follows_switches_at_the_price_of_a_floor_and_a_decaying
     assert scaled.max() / scaled.min() < 1.05
     assert floor[-1, :, 0].max() < floor[0].min()
     assert "not after 9 of 9 switches" in printed
+
+
+def test_lag_and_not_speed_parts_continuous_from_settled_learning(tmp_path):
+    result, printed = run("two_time_scales", tmp_path)
+    first, second, predicted = (result.arrays[name] for name in ("first", "second", "predicted"))
+    # Slow weights: the fixed points keep the correlation predicted from the lag, settled learning far less.
+    np.testing.assert_allclose(first[:, 0, -1, :, 0].mean(axis=-1), predicted[1], rtol=0.06)
+    assert first[:, 0, -1, :, 1].max() < 0.01
+    # Lag and noise add in squares: at η = 1/300, from T = 3 τ_x on.
+    floor = second[:, 3:, :, 1].mean(axis=-1)
+    np.testing.assert_allclose(second[:, 3:, :, 0].mean(axis=-1), np.hypot(predicted[3:], floor), rtol=0.12)
+    assert second[:, -1, :, 2].max() < 0.06 < second[:, 3, :, 2].min()
+    # The congruent rule is stable wherever it ran; the local rule is lost where weights are fast.
+    assert (first[1][~np.isnan(first[1, ..., 1])][:, 3] > 0).all()
+    assert np.isnan(first[0, 0, :2, :, 0]).all()
+    assert "τ_R/τ_x     30  all 3 lost" in printed
+
+
+def test_a_sparse_circuit_must_taper_off_and_a_sparse_matrix_needs_fewer_synapses(tmp_path):
+    result, printed = run("topographic", tmp_path)
+    left = dict(zip(result.arrays["forms"].tolist(), result.arrays["correlation"].mean(axis=-1), strict=True))
+    assert np.isnan(left["R, cut off"]).all() and np.isfinite(result.arrays["lost"][1]).all()
+    assert (result.arrays["margin"][0] > 0.03).all() and "all rests certified" in printed
+    assert (np.diff(left["R, tapered"]) < 0).all() and (np.diff(left["M, same synapses"]) < 0).all()
+    assert (left["M, same synapses"][:3] < 0.7 * left["R, tapered"][:3]).all()
+    assert left["R, dominant"].min() > 0.7
+    np.testing.assert_allclose(left["R, tapered"][-1], result.arrays["dense"].mean(), rtol=0.25)
 
 
 @pytest.mark.slow

@@ -2,25 +2,37 @@
 
 from neurodecorr.circuit.certificate import Certificate, certificate
 from neurodecorr.circuit.chebyshev import chebyshev_schedule
+from neurodecorr.circuit.driven import PiecewiseConstant
 from neurodecorr.circuit.model import Circuit, LinearCircuit, TwoPopulationCircuit
+from neurodecorr.circuit.settler import Settler
 from neurodecorr.circuit.settling import Settled, settle
+from neurodecorr.circuit.sparse import SparseCircuit, settle_sparse, sigma_bound
 from neurodecorr.circuit.stability import Stability, predicted_settling_time, stability
 from neurodecorr.circuit.steps import stability_limit
+from neurodecorr.circuit.topology import grid_neighbours, grid_taper, random_neighbours
 from neurodecorr.circuit.trajectory import Trajectory, integrate
 
 __all__ = [
     "Certificate",
     "Circuit",
     "LinearCircuit",
+    "PiecewiseConstant",
     "Settled",
+    "Settler",
+    "SparseCircuit",
     "Stability",
     "Trajectory",
     "TwoPopulationCircuit",
     "certificate",
     "chebyshev_schedule",
+    "grid_neighbours",
+    "grid_taper",
     "integrate",
     "predicted_settling_time",
+    "random_neighbours",
     "settle",
+    "settle_sparse",
+    "sigma_bound",
     "stability",
     "stability_limit",
 ]

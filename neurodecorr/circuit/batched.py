@@ -11,22 +11,26 @@ import numpy.typing as npt
 
 from neurodecorr.circuit.certificate import Goal
 from neurodecorr.circuit.chebyshev import count_of_schedule, recurrence, schedule_time
+from neurodecorr.circuit.descent import advance, descend, residuals
 from neurodecorr.circuit.kernels import DIVERGED, RUNNING
-from neurodecorr.circuit.problem import Problem, Run, Watch, norms
+from neurodecorr.circuit.problem import Problem, Run, Watch, norms, read_only
 from neurodecorr.circuit.propagator import implicit_propagator
 from neurodecorr.circuit.search import settle_exactly
 
 __all__ = ["settle_by_chebyshev", "settle_implicitly"]
 
 Floats = npt.NDArray[np.floating[Any]]
-# The step p_k, given k, the slope κ ∘ (u − A z_k), and the step before: z_{k+1} = z_k + p_k.
-Stepper = Callable[[int, Floats, Floats], Floats]
+# Move z_k to z_{k+1}, given k, u − A z_k, and room for the step, which it keeps from call to call.
+Stepper = Callable[[int, Floats, Floats, Floats], None]
 
 # An implicit step this share of the slowest time constant follows the settling to three digits.
 IMPLICIT_SHARE = 0.25
 # Non-normal circuits may need more steps than their eigenvalues say, but not many times more.
 PATIENCE = 4
 LEAST_BUDGET = 50
+# Up to this many units, or samples, a compiled loop over samples is faster than products of the whole batch.
+FUSED_SIZE = 48
+FUSED_SAMPLES = 3
 
 
 def settle_by_chebyshev(problem: Problem, method: str) -> Run:
@@ -38,11 +42,37 @@ def settle_by_chebyshev(problem: Problem, method: str) -> Run:
     goal = problem.goal(ellipse.factor)
     allowed = count_of_schedule(ellipse, problem.t_max, problem.max_steps)
     budget = LEAST_BUDGET + PATIENCE * ellipse.steps(_reduction(problem, goal))
-    run = _iterate(problem, goal, recurrence(ellipse), min(allowed, budget), products_per_step=1)
+    limit = min(allowed, budget)
+    schedule = recurrence(ellipse, limit)
+    if problem.U.shape[1] <= FUSED_SIZE or len(problem.U) <= FUSED_SAMPLES:
+        run = _fused(problem, goal, schedule, limit)
+    else:
+        run = _iterate(problem, goal, _mover(schedule, problem.rates), limit, products_per_step=1)
     run.time[:] = schedule_time(ellipse, run.steps)
     lost = (run.code == DIVERGED) | ((run.code == RUNNING) & (budget < allowed))
     rows = np.flatnonzero(lost)
     return run.patched(rows, settle_exactly(problem.only(rows), "exponential")) if rows.size else run
+
+
+def _fused(problem: Problem, goal: Goal, schedule: Floats, limit: int) -> Run:
+    """March each row by itself, compiled: no work between its products."""
+    Z, ends = problem.Z.copy(), np.empty((len(problem.Z), 4))
+    descend(_panels(problem), problem.rates, schedule, problem.U, Z, goal, limit, ends)
+    steps, code = ends[:, :2].T.astype(np.int64)
+    return Run(Z, steps, steps + problem.first_product, np.zeros(len(Z)), code, ends[:, 2] + ends[:, 3])
+
+
+def _panels(problem: Problem) -> Floats:
+    """Return A in panels, in the precision of the run."""
+    return problem.circuit.panels.astype(problem.dtype, copy=False)
+
+
+def _mover(schedule: Floats, rates: Floats) -> Stepper:
+    def move(k: int, gap: Floats, step: Floats, z: Floats) -> None:
+        alpha, omega = schedule[min(k, len(schedule) - 1)]
+        advance(gap, rates, alpha, omega, step, z)
+
+    return move
 
 
 def settle_implicitly(problem: Problem, method: str) -> Run:
@@ -51,35 +81,39 @@ def settle_implicitly(problem: Problem, method: str) -> Run:
     dt = IMPLICIT_SHARE / spectrum.margin if problem.dt is None else problem.dt
     Q = implicit_propagator(problem.circuit.flow, dt).astype(problem.dtype)
     goal = problem.goal(math.exp(-spectrum.margin * dt))
-    run = _iterate(problem, goal, lambda k, slope, before: slope @ Q.T, problem.count_of(dt), products_per_step=2)
+
+    def move(k: int, gap: Floats, step: Floats, z: Floats) -> None:
+        z += np.matmul(problem.rates * gap, Q.T, out=step)
+
+    run = _iterate(problem, goal, move, problem.count_of(dt), products_per_step=2)
     run.time[:] = run.steps * dt
     return run
 
 
 def _iterate(problem: Problem, goal: Goal, stepper: Stepper, limit: int, products_per_step: int) -> Run:
     """March all rows together, each until its own goal; rows that are done leave the batch."""
-    A, rates, U, z = problem.A, problem.rates, problem.U, problem.Z.copy()
-    watch, step = Watch(problem, goal), np.zeros_like(z)
+    A, u, z = problem.A.T, problem.U, problem.Z.copy()
+    watch, step, gap = Watch(problem, goal), np.zeros_like(z), np.empty_like(z)
     Z, codes = np.empty_like(z), np.full(len(z), RUNNING)
     steps, rows = np.zeros(len(z), np.int64), np.arange(len(z))
     for k in range(limit + 1):
-        gap = U[rows] - z @ A.T
-        code = watch(rows, gap, z)
+        found = np.empty((3, len(rows)))
+        residuals(u, np.matmul(z, A, out=gap), z, goal.readout, found)
+        code = watch.judge(rows, *found)
         going = code == RUNNING if k < limit else np.zeros(len(rows), bool)
         if not going.all():
             done = rows[~going]
             Z[done], codes[done], steps[done] = z[~going], code[~going], k
-            rows, z, gap, step = rows[going], z[going], gap[going], step[going]
+            rows, u, z, gap, step = rows[going], read_only(u[going]), z[going], gap[going], step[going]
         if not rows.size:
             break
-        step = stepper(k, rates * gap, step)
-        z = z + step
-    return Run(Z, steps, steps * products_per_step + problem.first_product, np.zeros(len(Z)), codes)
+        stepper(k, gap, step, z)
+    return Run(Z, steps, steps * products_per_step + problem.first_product, np.zeros(len(Z)), codes, watch.proven)
 
 
 def _reduction(problem: Problem, goal: Goal) -> float:
     """Return the largest ratio of a starting residual to the one that meets the goal; ‖x̄*‖ ≥ ‖u‖/σ_max."""
-    start = norms(problem.U - problem.Z @ problem.A.T)
-    wanted = goal.absolute + goal.relative * norms(problem.U) / problem.circuit.spectrum.sigma_max
+    start = norms(problem.U - problem.Z @ problem.A.T if problem.first_product else problem.U)
+    wanted = goal.absolute + goal.relative * norms(problem.U) / problem.circuit.spectrum.size_bound
     asked = (wanted > 0) & np.isfinite(start) & np.isfinite(wanted)
     return float((start[asked] / wanted[asked]).max(initial=1.0))

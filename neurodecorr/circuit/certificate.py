@@ -20,7 +20,17 @@ from neurodecorr._checks import sample_or_samples
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.errors import InputError
 
-__all__ = ["Certificate", "Goal", "certificate", "certified", "reached", "residual", "rounding_level", "target"]
+__all__ = [
+    "Certificate",
+    "Goal",
+    "bound_of",
+    "certificate",
+    "certified",
+    "reached",
+    "residual",
+    "rounding_level",
+    "target",
+]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -86,9 +96,12 @@ def certified(A: Floats, U: Floats, Z: Floats, sigma_low: float) -> Certificate:
     """Return residual and bound per row, with the rounding of the residual, of σ_min and of the norms included."""
     gap, rounding = residual(A, U, Z)
     norm = np.linalg.norm(gap, axis=1)
-    if sigma_low <= 0:
-        return Certificate(norm, np.full(len(U), math.inf))
-    return Certificate(norm, (norm + rounding) / sigma_low * (1 + (Z.shape[1] + 10) * EPS))
+    return Certificate(norm, bound_of(norm + rounding, sigma_low, Z.shape[1]))
+
+
+def bound_of(proven: Any, sigma_low: float, size: int) -> Any:
+    """Return the distance to rest that a proven residual allows, with the rounding of its norm over `size` entries."""
+    return proven / sigma_low * (1 + (size + 10) * EPS) if sigma_low > 0 else np.full(np.shape(proven), math.inf)
 
 
 def residual(A: Floats, U: Floats, Z: Floats) -> tuple[Floats, Floats]:
@@ -149,7 +162,7 @@ def target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeL
     """
     low = circuit.spectrum.sigma_low
     gamma = (circuit.state_size + 2) * float(np.finfo(dtype).eps)
-    noise = gamma * float(np.linalg.norm(circuit.matrix.astype(np.float64)))
+    noise = gamma * circuit.frobenius
     share = low * tol / (1 + tol) if relative else 0.0
     return Goal(0.0 if relative else low * tol, share, noise, gamma, circuit.size, patience)
 

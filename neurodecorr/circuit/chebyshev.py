@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,8 +86,8 @@ def count_of_schedule(ellipse: Ellipse, t_max: float, most: int) -> int:
     return bisect_right(range(most), t_max * (1 + 1e-12), key=lambda m: float(schedule_time(ellipse, m))) - 1
 
 
-def recurrence(ellipse: Ellipse) -> Callable[[int, Floats, Floats], Floats]:
-    """Return the step p_k of the three-term recurrence, given k, the slope r_k and the step before.
+def recurrence(ellipse: Ellipse, most: int) -> Floats:
+    """Return (α_k, ω_k) of the three-term recurrence, k = 0 … , until they no longer change or number `most`.
 
     ::
 
@@ -96,17 +95,15 @@ def recurrence(ellipse: Ellipse) -> Callable[[int, Floats, Floats], Floats]:
         α_k = 1/(d − cρ_{k−1}/2),    ρ_k = cα_k/2,    ω_k = ρ_k ρ_{k−1};    α_0 = 1/d,  ρ_0 = c/d,  ω_0 = 0
     """
     d, c = ellipse.centre, ellipse.focus
-    rho = [c / d]
-
-    def step(k: int, slope: Floats, before: Floats) -> Floats:
-        if k == 0:
-            return slope / d
-        while len(rho) <= k:
-            rho.append(c / 2 / (d - c / 2 * rho[-1]))
-        alpha = 1 / (d - c / 2 * rho[k - 1])
-        return alpha * slope + rho[k] * rho[k - 1] * before
-
-    return step
+    rho, rows = c / d, [(1 / d, 0.0)]
+    while len(rows) < most:
+        alpha = 1 / (d - c / 2 * rho)
+        row = (alpha, c * alpha / 2 * rho)
+        rho = c * alpha / 2
+        if row == rows[-1]:
+            break
+        rows.append(row)
+    return np.array(rows)
 
 
 def _leja_order(nodes: Floats) -> list[int]:

@@ -23,8 +23,12 @@ __all__ = [
     "STALLED",
     "adapt",
     "adapt_on_threads",
+    "copy",
     "march",
     "march_on_threads",
+    "norm",
+    "residual_rounding",
+    "settled_enough",
 ]
 
 Array = npt.NDArray[Any]
@@ -68,8 +72,8 @@ class Control(NamedTuple):
     most: int
 
 
-_reached = jit()(reached)
-_rounding_level = jit()(rounding_level)
+settled_enough = jit()(reached)
+residual_rounding = jit()(rounding_level)
 
 
 @jit()
@@ -111,8 +115,8 @@ def judge(gap: Array, u: Array, z: Array, goal: Goal, memory: Array) -> int:
     size = norm(gap)
     if not np.isfinite(size):
         return DIVERGED
-    noise = _rounding_level(norm(z), norm(u), goal)
-    if _reached(size, noise, norm(z[: goal.readout]), goal):
+    noise = residual_rounding(norm(z), norm(u), goal)
+    if settled_enough(size, noise, norm(z[: goal.readout]), goal):
         return MET
     memory[1] += 1.0
     if size <= 0.5 * memory[0]:

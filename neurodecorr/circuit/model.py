@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import positive, square
+from neurodecorr._compile import LANES
 from neurodecorr.circuit.factors import Factors
 from neurodecorr.circuit.spectrum import Spectrum, two_population_spectrum
 from neurodecorr.errors import IllConditionedWarning, InputError
@@ -60,7 +61,7 @@ class LinearCircuit(ABC):
     @cached_property
     def weights_spectrum(self) -> Spectrum:
         """Spectral facts of R itself, computed once."""
-        return Spectrum.of(self.R.astype(np.float64))
+        return Spectrum(self.R.astype(np.float64))
 
     @property
     def size(self) -> int:
@@ -78,9 +79,22 @@ class LinearCircuit(ABC):
         return self.spectrum.flow
 
     @cached_property
+    def frobenius(self) -> float:
+        """Frobenius norm of A, computed once."""
+        return float(np.linalg.norm(self.matrix.astype(np.float64, copy=False)))
+
+    @cached_property
+    def panels(self) -> Floats:
+        """Copy of A in panels of 16 rows, (panels, N', 16) padded by zeros, for compiled products; made once."""
+        size = -(-self.state_size // LANES) * LANES
+        A = np.zeros((size, size), self.R.dtype)
+        A[: self.state_size, : self.state_size] = self.matrix
+        return np.ascontiguousarray(A.reshape(-1, LANES, size).swapaxes(1, 2))
+
+    @cached_property
     def factors(self) -> Factors:
         """Factorisation of A, computed once."""
-        return Factors(self.matrix.astype(np.float64), self.spectrum.definite)
+        return Factors(self.matrix.astype(np.float64, copy=False), self.spectrum.symmetric)
 
     def drive(self, X: Floats) -> Floats:
         """Return the drive u of the whole state for inputs X, (samples, n) → (samples, N)."""
@@ -268,6 +282,8 @@ def _weights(R: Any) -> Floats:
 
 
 def _require_regular(spectrum: Spectrum) -> None:
+    if spectrum.condition_bound <= CONDITION_WARNING:
+        return
     condition = spectrum.condition
     facts = (
         f"its singular values run from {spectrum.sigma_min:.3g} to {spectrum.sigma_max:.3g}: condition {condition:.3g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,7 @@ from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED
 from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.errors import InputError
 
-__all__ = ["Problem", "Run", "Watch", "drive", "norms", "start"]
+__all__ = ["Problem", "Run", "Watch", "drive", "norms", "read_only", "start"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
@@ -45,6 +45,8 @@ class Problem:
         Longest time in units of τ.
     max_steps : int
         Largest number of steps.
+    known : dict
+        Propagators made so far, by their step; shared by the problems of one run.
     """
 
     circuit: LinearCircuit
@@ -55,6 +57,7 @@ class Problem:
     dt: float | None = None
     t_max: float = math.inf
     max_steps: int = LARGEST_COUNT
+    known: dict[Any, Floats] = field(default_factory=dict)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -112,6 +115,8 @@ class Run:
         Simulated time in units of τ; NaN where nothing was simulated.
     code : (samples,) array
         Why it stopped: RUNNING (a limit), MET (the goal), STALLED (rounding), DIVERGED.
+    proven : (samples,) array, optional
+        Upper bound of ‖u − A z‖ that the method has proven on the way, its rounding included.
     """
 
     Z: Floats
@@ -119,12 +124,15 @@ class Run:
     products: Ints
     time: Floats
     code: Ints
+    proven: Floats | None = None
 
     def patched(self, rows: npt.NDArray[Any], other: Run) -> Run:
         """Return this run with some rows settled by another, whose products come on top."""
         new = copy.deepcopy(self)
         new.Z[rows], new.steps[rows], new.time[rows], new.code[rows] = other.Z, other.steps, other.time, other.code
         new.products[rows] += other.products
+        if new.proven is not None:
+            new.proven[rows] = np.inf if other.proven is None else other.proven
         return new
 
 
@@ -136,17 +144,22 @@ class Watch:
         self.drive = norms(problem.U)
         self.best = np.full(len(self.drive), np.inf)
         self.since = np.zeros(len(self.drive))
+        self.proven = np.full(len(self.drive), np.inf)
 
     def __call__(self, rows: npt.NDArray[Any], gap: Floats, z: Floats) -> Ints:
         """Return the code of each of `rows`, given its residual and its state."""
-        size = norms(gap)
-        noise = rounding_level(norms(z), self.drive[rows], self.goal)
+        return self.judge(rows, norms(gap), norms(z), norms(z[:, : self.goal.readout]))
+
+    def judge(self, rows: npt.NDArray[Any], size: Floats, state: Floats, readout: Floats) -> Ints:
+        """Return the code of each of `rows`, given the norms of its residual, its state and its read-out."""
+        noise = rounding_level(state, self.drive[rows], self.goal)
+        self.proven[rows] = size + noise
         halved = size <= 0.5 * self.best[rows]
         self.best[rows] = np.where(halved, size, self.best[rows])
         self.since[rows] = np.where(halved, 0, self.since[rows] + 1)
         code = np.full(len(rows), RUNNING)
         code[(size <= noise) & (self.since[rows] > self.goal.patience)] = STALLED
-        code[reached(size, noise, norms(z[:, : self.goal.readout]), self.goal)] = MET
+        code[reached(size, noise, readout, self.goal)] = MET
         code[~np.isfinite(size)] = DIVERGED
         return code
 

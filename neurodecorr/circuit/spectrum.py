@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,9 @@ import scipy.linalg
 
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.ellipse import Ellipse, enclosing_ellipse
+from neurodecorr.circuit.enclosure import Enclosure, enclosure
 
-__all__ = ["Spectrum", "two_population_spectrum"]
+__all__ = ["Sigma", "Spectrum", "two_population_spectrum"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Complexes = npt.NDArray[np.complexfloating[Any, Any]]
@@ -22,55 +23,127 @@ Complexes = npt.NDArray[np.complexfloating[Any, Any]]
 EPS = float(np.finfo(np.float64).eps)
 
 
+# Up to this size all eigenvalues cost less than a tenth of a second; beyond, few are asked for.
+SMALL = 400
+
+
+class Sigma(NamedTuple):
+    """Extreme singular values of A, and a certified lower bound of the smallest: its rounding subtracted."""
+
+    least: float
+    largest: float
+    low: float
+
+
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Spectral facts of  dz/ds = κ ∘ (u − A z).
+    """Spectral facts of  dz/ds = κ ∘ (u − A z), each computed when it is first asked for.
 
     Parameters
     ----------
     flow : (N, N) array
         Matrix F = diag(κ) A of the dynamics, float64. Its eigenvalues λ are decay rates per τ.
-    sigma_min, sigma_max : float
-        Extreme singular values of A.
-    sigma_low : float
-        Certified lower bound of σ_min: rounding of the computed value subtracted.
+    closed : Sigma, optional
+        Singular values of A, where the model knows them in closed form; without them κ = 1 and A = F.
     known : (N,) array, optional
         Eigenvalues of F, where the model knows them in closed form.
     """
 
     flow: Floats
-    sigma_min: float
-    sigma_max: float
-    sigma_low: float
+    closed: Sigma | None = None
     known: Complexes | None = None
 
     @classmethod
     def of(cls, A: Floats) -> Spectrum:
-        """Return the facts of A with κ = 1, from its eigenvalues if it is symmetric, else its singular values.
+        """Return the facts of A with κ = 1."""
+        return cls(A)
 
-        Both solvers are backward stable: a computed singular value is off by at most about N ε σ_max.
+    @cached_property
+    def _sigma(self) -> Sigma:
+        """Singular values from the eigenvalues if A is symmetric; both solvers are backward stable.
+
+        A computed singular value is off by at most about N ε σ_max.
         """
-        known = None
+        if self.closed is not None:
+            return self.closed
+        A = self.flow
         with one_thread(len(A)):
-            if np.array_equal(A, A.T):
-                eigenvalues = scipy.linalg.eigvalsh(A)
-                known = eigenvalues.astype(np.complex128)
-                sigma = np.sort(np.abs(eigenvalues))
-            else:
-                sigma = scipy.linalg.svdvals(A)[::-1]
+            sigma = np.sort(np.abs(self._symmetric_eigenvalues)) if self.symmetric else scipy.linalg.svdvals(A)[::-1]
         slack = len(A) * EPS * sigma[-1] if len(A) > 1 else 0.0
-        return cls(A, float(sigma[0]), float(sigma[-1]), float(sigma[0] - slack), known)
+        return Sigma(float(sigma[0]), float(sigma[-1]), float(sigma[0] - slack))
+
+    @cached_property
+    def _symmetric_eigenvalues(self) -> Floats:
+        return np.asarray(scipy.linalg.eigvalsh(self.flow))
+
+    @cached_property
+    def enclosure(self) -> Enclosure | None:
+        """Proven and estimated bounds of a large coercive F, at the cost of few products; None for all others."""
+        if self.closed is not None or len(self.flow) <= SMALL:
+            return None
+        return enclosure(self.flow, self.symmetric)
+
+    @cached_property
+    def field(self) -> Enclosure | None:
+        """Rectangle around the field of values of F at every size; None where F is not coercive."""
+        if self.enclosure is not None or (len(self.flow) > SMALL and self.closed is None):
+            return self.enclosure
+        if self.symmetric and self.margin > 0:
+            return Enclosure(self.margin, float(self.eigenvalues[-1].real), 0.0)
+        return enclosure(self.flow, self.symmetric)
+
+    @property
+    def sigma_min(self) -> float:
+        """Smallest singular value of A."""
+        return self._sigma.least
+
+    @property
+    def sigma_max(self) -> float:
+        """Largest singular value of A."""
+        return self._sigma.largest
+
+    @property
+    def sigma_low(self) -> float:
+        """Certified lower bound of σ_min."""
+        return self._sigma.low if self.enclosure is None else self.enclosure.low
+
+    @property
+    def size_bound(self) -> float:
+        """About σ_max, and hardly less: the largest singular value of A, or an estimate from above."""
+        return self.sigma_max if self.enclosure is None else self.enclosure.high + self.enclosure.skew
 
     @property
     def condition(self) -> float:
         """Condition σ_max/σ_min of A."""
         return self.sigma_max / self.sigma_min if self.sigma_min > 0 else math.inf
 
+    @property
+    def condition_bound(self) -> float:
+        """Condition of A, or an upper bound of it where that is cheaper."""
+        return self.condition if self.enclosure is None else self.size_bound / self.enclosure.low
+
+    @property
+    def decays(self) -> bool:
+        """Whether every mode decays."""
+        return self.enclosure is not None or self.margin > 0
+
+    @property
+    def calm(self) -> bool:
+        """Whether ‖z − z*‖ can never grow."""
+        if self.enclosure is not None:
+            return True
+        return self.margin > 0 if self.symmetric else self.numerical_margin > 0
+
     @cached_property
     def eigenvalues(self) -> Complexes:
         """Eigenvalues of F, smallest real part first."""
         with one_thread(len(self.flow)):
-            values = scipy.linalg.eigvals(self.flow) if self.known is None else self.known
+            if self.known is not None:
+                values = self.known
+            elif self.symmetric:
+                values = self._symmetric_eigenvalues.astype(np.complex128)
+            else:
+                values = scipy.linalg.eigvals(self.flow)
         return np.asarray(values[np.lexsort((values.imag, values.real))])
 
     @property
@@ -93,11 +166,6 @@ class Spectrum:
         """Whether F equals its transpose, to the bit."""
         return bool(np.array_equal(self.flow, self.flow.T))
 
-    @property
-    def definite(self) -> bool:
-        """Whether F is symmetric positive definite beyond rounding."""
-        return self.symmetric and self.margin > 10 * len(self.flow) * EPS * self.sigma_max
-
     @cached_property
     def numerical_margin(self) -> float:
         """Lower bound λ_min((F + Fᵀ)/2) of the margin: if positive, ‖z − z*‖ never grows."""
@@ -107,7 +175,9 @@ class Spectrum:
 
     @cached_property
     def ellipse(self) -> Ellipse:
-        """Ellipse around the eigenvalues with the fastest Chebyshev schedule."""
+        """Ellipse around the eigenvalues, or the field of values, with the fastest Chebyshev schedule."""
+        if self.enclosure is not None:
+            return self.enclosure.ellipse
         return enclosing_ellipse(self.eigenvalues)
 
     def mode(self, eigenvalue: complex) -> Floats:
@@ -141,7 +211,7 @@ def two_population_spectrum(weights: Spectrum, A: Floats, rate: float) -> Spectr
     kappa = np.repeat([1.0, rate], len(sigma))
     low = _least(weights.sigma_low) * (1 - 8 * EPS) if weights.sigma_low > 0 else 0.0
     largest = float(np.linalg.norm([[0, -weights.sigma_max], [weights.sigma_max, 1]], 2))
-    return Spectrum(kappa[:, None] * A, _least(weights.sigma_min), largest, low, known)
+    return Spectrum(kappa[:, None] * A, Sigma(_least(weights.sigma_min), largest, low), known)
 
 
 def _least(sigma: float) -> float:

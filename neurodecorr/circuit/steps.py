@@ -125,7 +125,7 @@ def require_stable(circuit: LinearCircuit) -> None:
         If min Re λ ≤ 0.
     """
     spectrum = circuit.spectrum
-    if spectrum.margin > 0:
+    if spectrum.decays:
         return
     count = int((spectrum.eigenvalues.real <= 0).sum())
     raise StabilityError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,14 @@ import numpy.typing as npt
 
 from neurodecorr._checks import choice, finite, positive, real_array, sample_or_samples
 from neurodecorr._threads import one_thread
+from neurodecorr.circuit.affine import exact_frames, marched_frames, split
 from neurodecorr.circuit.certificate import Goal
+from neurodecorr.circuit.driven import PiecewiseConstant, adaptive_driven_frames, driven_frames, drives_at
+from neurodecorr.circuit.expansion import expand, expanded_frames
 from neurodecorr.circuit.explicit import LEAST_RTOL, adaptive_frames, fixed_frames
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.circuit.problem import Problem, drive, start
-from neurodecorr.circuit.propagator import exponential_propagator, implicit_propagator
+from neurodecorr.circuit.propagator import implicit_propagator
 from neurodecorr.circuit.steps import require_stable, require_step
 from neurodecorr.circuit.tableaux import TABLEAUX
 from neurodecorr.errors import ConfigError, DivergenceError, InputError
@@ -25,13 +28,17 @@ __all__ = ["Trajectory", "integrate"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
-Propagator = Callable[[Floats, float], Floats]
+Input = npt.ArrayLike | PiecewiseConstant | Callable[[float], npt.ArrayLike]
 
-METHODS = ("euler", "rk4", "rk45", "implicit", "exponential")
+METHODS = ("auto", "euler", "rk4", "rk45", "implicit", "exponential", "chebyshev")
+POLYNOMIAL = ("auto", "chebyshev")
 FRAMES = 101
 # A fixed step is this share of the fastest time constant, unless told.
 STEP_SHARE = 0.1
 DEFAULT_RTOL = 1e-6
+POLYNOMIAL_RTOL = 1e-7
+# Up to this many units exact propagators cost less than a polynomial basis.
+SMALL = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +71,7 @@ class Trajectory:
 
 def integrate(
     circuit: LinearCircuit,
-    x: npt.ArrayLike,
+    x: Input,
     t_end: float,
     method: str = "rk45",
     times: npt.ArrayLike | None = None,
@@ -75,7 +82,7 @@ def integrate(
     atol: float = 1e-9,
     allow_unstable: bool = False,
 ) -> Trajectory:
-    """Integrate the dynamics for a constant input and return the activity at requested times.
+    """Integrate the dynamics and return the activity at requested times.
 
     ::
 
@@ -87,14 +94,17 @@ def integrate(
     ----------
     circuit : Circuit or TwoPopulationCircuit
         The circuit.
-    x : (n,) or (samples, n) array
-        Input, constant in time.
+    x : (n,) or (samples, n) array, PiecewiseConstant, or function
+        Input: constant, constant from switch to switch, or a function t → (n,) or (samples, n) of the time in the unit
+        of τ, smooth enough for the order of the method; "rk45" then takes the same steps for all samples.
     t_end : float
         End of the integration, in the unit of τ.
-    method : {'rk45', 'euler', 'rk4', 'implicit', 'exponential'}
+    method : {'rk45', 'euler', 'rk4', 'implicit', 'exponential', 'chebyshev', 'auto'}
         Dormand–Prince 5(4), each sample with its own steps (fixed if `dt` is given), forward Euler, classical
         Runge–Kutta, Radau IIA of order 3, or the exact flow. The last two form one N×N propagator per distinct step:
-        cheapest at equally spaced times.
+        cheapest at equally spaced times. "chebyshev": all times from one polynomial basis of few products, exact to
+        `rtol`; a circuit too far from normal goes by "exponential". "auto": the faster of these two for the size, and
+        "rk45" for a function of time.
     times : (times,) array, optional
         Requested times in [0, t_end], strictly increasing; 101 equally spaced ones by default.
     dt : float, optional
@@ -104,6 +114,7 @@ def integrate(
         Activity at t = 0; zero by default.
     rtol, atol : float, optional
         Adaptive "rk45" allows an error ‖·‖ ≤ atol + rtol ‖z‖ per step; 1e-6 (1000 ε for float32) and 1e-9.
+        "chebyshev" allows rtol times the largest distance from the start; 1e-7 (10 ε for float32).
     allow_unstable : bool, default False
         Whether to integrate circuits and steps that diverge, to show how they do.
 
@@ -129,20 +140,32 @@ def integrate(
            [0.632121]])
     """
     circuit, method = require_circuit(circuit), choice(method, "method", METHODS)
-    drives, single = sample_or_samples(x, "x", circuit.size)
+    drives, single = _at_start(x, circuit.size)
     t = _times(times, positive(t_end, "t_end", "unit of tau"))
     dtype = np.result_type(circuit.R, drives)
     Z = circuit.state(start(circuit, initial, len(drives), dtype))
     problem = Problem(circuit, drive(circuit, drives, dtype), Z)
     step = None if dt is None else positive(dt, "dt", "unit of tau") / circuit.tau
-    tolerances = _tolerances(rtol, atol, dtype)
+    tolerances = _tolerances(rtol, atol, method, dtype)
     with one_thread(circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
         _require_decay(circuit, method, step, allow_unstable)
-        frames, steps, products = _frames(problem, t / circuit.tau, method, step, tolerances)
+        if callable(x):
+            frames, steps, products = _driven(problem, t, x, method, step, tolerances)
+        elif isinstance(x, PiecewiseConstant):
+            frames, steps, products = _pieces(problem, t, x, method, step, tolerances)
+        else:
+            frames, steps, products = _frames(problem, t / circuit.tau, method, step, tolerances)
     _require_finite(frames, t)
     if single:
         frames, steps, products = frames[:, 0], steps[0], products[0]
     return Trajectory(t, circuit.readout(frames), frames, steps, products, method)
+
+
+def _at_start(x: Input, features: int) -> tuple[Floats, bool]:
+    """Return the input at t = 0, (samples, n), and whether it is a single one."""
+    if isinstance(x, PiecewiseConstant):
+        return sample_or_samples(x.values[0], "values", features)
+    return drives_at(x, 0.0, features, None) if callable(x) else sample_or_samples(x, "x", features)
 
 
 def _times(times: npt.ArrayLike | None, t_end: float) -> Floats:
@@ -159,8 +182,10 @@ def _times(times: npt.ArrayLike | None, t_end: float) -> Floats:
     return t
 
 
-def _tolerances(rtol: float | None, atol: float, dtype: npt.DTypeLike) -> tuple[float, float]:
+def _tolerances(rtol: float | None, atol: float, method: str, dtype: npt.DTypeLike) -> tuple[float, float]:
     eps = float(np.finfo(dtype).eps)
+    if method in POLYNOMIAL and rtol is None:
+        return max(POLYNOMIAL_RTOL, 10 * eps), atol
     relative = max(DEFAULT_RTOL, 10 * LEAST_RTOL * eps) if rtol is None else positive(rtol, "rtol")
     if relative < LEAST_RTOL * eps:
         raise ConfigError(
@@ -182,42 +207,83 @@ def _frames(
     problem: Problem, s: Floats, method: str, step: float | None, tolerances: tuple[float, float]
 ) -> tuple[Floats, Ints, Ints]:
     """Return states at times s (units of τ), steps and products."""
-    if method == "exponential":
-        return _affine(problem, s, math.inf, exponential_propagator)
+    if method == "exponential" or (method == "auto" and problem.U.shape[1] <= SMALL):
+        return exact_frames(problem, s)
+    if method in POLYNOMIAL:
+        return _polynomial(problem, s, tolerances[0])
     if method == "rk45" and step is None:
         frames, run = adaptive_frames(problem, s, tolerances, _endless(problem))
         return frames, run.steps, run.products
     if step is None:
-        step = STEP_SHARE / abs(problem.circuit.spectrum.fastest)
+        step = _default_step(problem)
     if method == "implicit":
-        return _affine(problem, s, step, implicit_propagator)
-    frames, run = fixed_frames(problem, TABLEAUX[method], *_split(s, step), _endless(problem))
+        return marched_frames(problem, s, step, implicit_propagator)
+    frames, run = fixed_frames(problem, TABLEAUX[method], *split(s, step), _endless(problem))
     return frames, run.steps, run.products
 
 
-def _split(s: Floats, step: float) -> tuple[Floats, Ints]:
-    """Return size and number of equal steps, at most `step`, up to each time from the one before."""
-    gaps = np.diff(s, prepend=0.0)
-    counts = np.maximum(np.ceil(gaps / step * (1 - 1e-12)), gaps > 0).astype(np.int64)
-    return gaps / np.maximum(counts, 1), counts
+def _polynomial(problem: Problem, s: Floats, rtol: float) -> tuple[Floats, Ints, Ints]:
+    """Return the states from one polynomial basis, or exactly where the circuit is too far from normal for one."""
+    field = problem.circuit.spectrum.field
+    found = None if field is None else expand(field, s, rtol)
+    frames = None if found is None else expanded_frames(problem, found)
+    if frames is None:
+        return exact_frames(problem, s)
+    return frames[0], np.full(len(problem.U), len(s)), np.full(len(problem.U), frames[1])
 
 
-def _affine(problem: Problem, s: Floats, step: float, propagator: Propagator) -> tuple[Floats, Ints, Ints]:
-    """March by one propagator per distinct step; steps that differ by the rounding of the times share one."""
-    h, counts = _split(s, step)
-    grain = 8 * np.finfo(np.float64).eps * s[-1]
-    known: dict[int, Floats] = {}
-    frames, z = np.empty((len(s), *problem.U.shape), problem.dtype), problem.Z
-    for frame, (size, count) in enumerate(zip(h, counts, strict=True)):
-        if count:
-            key = round(size / grain)
-            if key not in known:
-                known[key] = propagator(problem.circuit.flow, size).astype(problem.dtype)
-            for _ in range(count):
-                z = z + (problem.rates * (problem.U - z @ problem.A.T)) @ known[key].T
-        frames[frame] = z
-    steps = np.full(len(z), counts.sum())
-    return frames, steps, 2 * steps
+def _driven(
+    problem: Problem,
+    t: Floats,
+    x: Callable[[float], npt.ArrayLike],
+    method: str,
+    step: float | None,
+    tolerances: tuple[float, float],
+) -> tuple[Floats, Ints, Ints]:
+    """Return the states under an input that is any function of time."""
+    circuit, method = problem.circuit, "rk45" if method == "auto" else method
+    if method not in TABLEAUX:
+        raise ConfigError(
+            f"x must be constant, or a PiecewiseConstant, for method {method!r}; got a function of time. "
+            f"Use one of {', '.join(TABLEAUX)}."
+        )
+
+    def u(s: float) -> Floats:
+        return drive(circuit, drives_at(x, s * circuit.tau, circuit.size, len(problem.U))[0], problem.dtype)
+
+    if method == "rk45" and step is None:
+        return adaptive_driven_frames(problem, t / circuit.tau, u, tolerances)
+    size = _default_step(problem) if step is None else step
+    return driven_frames(problem, t / circuit.tau, u, TABLEAUX[method], size)
+
+
+def _pieces(
+    problem: Problem,
+    t: Floats,
+    x: PiecewiseConstant,
+    method: str,
+    step: float | None,
+    tolerances: tuple[float, float],
+) -> tuple[Floats, Ints, Ints]:
+    """Return the states under an input that is constant from switch to switch."""
+    circuit, Z, found = problem.circuit, problem.Z, []
+    for k, begin in enumerate(x.times):
+        end = x.times[k + 1] if k + 1 < len(x.times) else math.inf
+        wanted = t[(t >= begin) & (t < end)]
+        if begin > t[-1]:
+            break
+        stops = np.append(wanted, end) if end <= t[-1] else wanted
+        values, _ = sample_or_samples(x.values[k], "values", circuit.size)
+        piece = replace(problem, U=drive(circuit, values, problem.dtype), Z=Z)
+        frames, steps, products = _frames(piece, (stops - begin) / circuit.tau, method, step, tolerances)
+        Z = np.ascontiguousarray(frames[-1])
+        found.append((frames[: len(wanted)], steps, products))
+    frames = np.concatenate([piece for piece, _, _ in found])
+    return frames, np.sum([steps for _, steps, _ in found], 0), np.sum([products for _, _, products in found], 0)
+
+
+def _default_step(problem: Problem) -> float:
+    return STEP_SHARE / abs(problem.circuit.spectrum.fastest)
 
 
 def _endless(problem: Problem) -> Goal:

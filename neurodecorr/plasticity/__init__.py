@@ -2,6 +2,7 @@
 
 from neurodecorr.plasticity.audited import audit_all
 from neurodecorr.plasticity.closed_form import decorrelating_matrix, whitening_matrix
+from neurodecorr.plasticity.continuous import FLOW_RULES, Flow, learn_continuously
 from neurodecorr.plasticity.correlation import power, relative_off_diagonal, rms_correlation
 from neurodecorr.plasticity.course import Course, Distance, Twins, distances, follow, format_distances
 from neurodecorr.plasticity.learning import learn
@@ -15,6 +16,7 @@ from neurodecorr.plasticity.whitening import Easi, OffDiagonal, Whitening
 
 __all__ = [
     "FEEDFORWARD_RULES",
+    "FLOW_RULES",
     "GAINS",
     "MASKED_RULES",
     "MEANS",
@@ -25,6 +27,7 @@ __all__ = [
     "Decay",
     "Distance",
     "Easi",
+    "Flow",
     "Foldiak",
     "MaskedPlan",
     "MaskedState",
@@ -47,6 +50,7 @@ __all__ = [
     "format_audit",
     "format_distances",
     "learn",
+    "learn_continuously",
     "learn_masked",
     "power",
     "relative_off_diagonal",

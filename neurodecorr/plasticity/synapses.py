@@ -1,10 +1,12 @@
 """Compiled single-sample learning over existing synapses only: compressed sparse rows, one pass per update.
 
 ==================  ==========================================================================
-`local_step`        R_ij ← (R_ij + η x_i x̄_j)/g_j                             g = 1 + η p
-`symmetric_step`    R_ij ← (R_ij + η/2 (x_i x̄_j + x̄_i x_j))/√(g_i g_j)
+`local_step`        R_ij ← (R_ij + η w_ij x_i x̄_j)/g_j                        g = 1 + η p
+`symmetric_step`    R_ij ← (R_ij + η/2 w_ij (x_i x̄_j + x̄_i x_j))/√(g_i g_j)
 `relative_step`     M_ij ← g_i (M_ij − η/(1 + η x̄ᵀx̄) x̄_i (x̄ᵀM)_j)
 ==================  ==========================================================================
+
+Indices are read as unsigned: a signed one may count from the end, and the test for that costs half the speed or more.
 """
 
 from __future__ import annotations
@@ -29,11 +31,15 @@ HUGE = 1e300
 
 
 class Synapses(NamedTuple):
-    """Weights in compressed sparse rows: unit i hears units indices[s] with weights data[s], indptr[i] ≤ s."""
+    """Weights in compressed sparse rows: unit i hears units indices[s] with weights data[s], indptr[i] ≤ s.
+
+    `taper` holds the reach w of each synapse, or one number for all.
+    """
 
     data: Array
     indices: Array
     indptr: Array
+    taper: Array
 
 
 @jit()
@@ -41,8 +47,8 @@ def product(A: Synapses, v: Array, out: Array) -> None:
     """Write A v into `out`."""
     for i in range(out.size):
         total = 0.0
-        for s in range(A.indptr[i], A.indptr[i + 1]):
-            total += A.data[s] * v[A.indices[s]]
+        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
+            total += A.data[s] * v[np.uint32(A.indices[s])]
         out[i] = total
 
 
@@ -51,27 +57,29 @@ def product_transposed(A: Synapses, v: Array, out: Array) -> None:
     """Write Aᵀ v into `out`, in the order in which A lies in memory."""
     out[:] = 0
     for i in range(v.size):
-        for s in range(A.indptr[i], A.indptr[i + 1]):
-            out[A.indices[s]] += v[i] * A.data[s]
+        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
+            out[np.uint32(A.indices[s])] += v[i] * A.data[s]
 
 
 @jit()
 def local_step(A: Synapses, x: Array, xbar: Array, eta: float, gain: Array) -> None:
-    """R_ij ← (R_ij + η x_i x̄_j)/g_j."""
+    """R_ij ← (R_ij + η w_ij x_i x̄_j)/g_j."""
+    each = A.taper.size > 1
     for i in range(x.size):
         pull = eta * x[i]
-        for s in range(A.indptr[i], A.indptr[i + 1]):
-            j = A.indices[s]
-            A.data[s] = (A.data[s] + pull * xbar[j]) / gain[j]
+        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
+            j = np.uint32(A.indices[s])
+            A.data[s] = (A.data[s] + (A.taper[s] if each else A.taper[0]) * pull * xbar[j]) / gain[j]
 
 
 @jit()
 def symmetric_step(A: Synapses, x: Array, xbar: Array, eta: float, gain: Array) -> None:
-    """R_ij ← (R_ij + η/2 (x_i x̄_j + x̄_i x_j))/√(g_i g_j)."""
+    """R_ij ← (R_ij + η/2 w_ij (x_i x̄_j + x̄_i x_j))/√(g_i g_j)."""
+    each = A.taper.size > 1
     for i in range(x.size):
-        for s in range(A.indptr[i], A.indptr[i + 1]):
-            j = A.indices[s]
-            mixed = 0.5 * eta * (x[i] * xbar[j] + xbar[i] * x[j])
+        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
+            j = np.uint32(A.indices[s])
+            mixed = (A.taper[s] if each else A.taper[0]) * 0.5 * eta * (x[i] * xbar[j] + xbar[i] * x[j])
             A.data[s] = (A.data[s] + mixed) / math.sqrt(gain[i] * gain[j])
 
 
@@ -81,8 +89,8 @@ def relative_step(A: Synapses, back: Array, xbar: Array, eta: float, gain: Array
     shrink = eta / (1.0 + eta * np.sum(xbar * xbar))
     for i in range(xbar.size):
         pull = shrink * xbar[i]
-        for s in range(A.indptr[i], A.indptr[i + 1]):
-            A.data[s] = gain[i] * (A.data[s] - pull * back[A.indices[s]])
+        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
+            A.data[s] = gain[i] * (A.data[s] - pull * back[np.uint32(A.indices[s])])
 
 
 @jit()
@@ -94,7 +102,7 @@ def clip(A: Synapses, share: float, symmetric: bool, factor: Array) -> int:
     strong = 0
     for i in range(factor.size):
         own, around = 0.0, 0.0
-        for s in range(A.indptr[i], A.indptr[i + 1]):
+        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
             if A.indices[s] == i:
                 own = A.data[s]
             else:
@@ -105,8 +113,8 @@ def clip(A: Synapses, share: float, symmetric: bool, factor: Array) -> int:
             strong += 1
     if strong > 0:
         for i in range(factor.size):
-            for s in range(A.indptr[i], A.indptr[i + 1]):
-                j = A.indices[s]
+            for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
+                j = np.uint32(A.indices[s])
                 if j != i:
                     A.data[s] *= min(factor[i], factor[j]) if symmetric else factor[i]
     return strong

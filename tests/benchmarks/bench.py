@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -78,7 +79,7 @@ def machine() -> None:
     """Print processor, BLAS kernel and threads."""
     names = ("model name", "Hardware")
     try:
-        with open("/proc/cpuinfo") as lines:
+        with Path("/proc/cpuinfo").open() as lines:
             cpu = next((line.split(":")[1].strip() for line in lines if line.startswith(names)), platform.machine())
     except OSError:
         cpu = platform.processor()

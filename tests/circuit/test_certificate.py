@@ -32,7 +32,7 @@ def test_bound_holds_in_ten_thousand_of_ten_thousand_circuits_in_exact_arithmeti
         n = int(rng.integers(1, 4))
         R, x = random_weights(rng, n), 10 ** rng.uniform(-6, 8) * rng.standard_normal(n)
         xbar = random_state(rng, R, x)
-        facts = Spectrum.of(R)
+        facts = Spectrum(R)
         bound = certified(R, x[None], xbar[None], facts.sigma_low).bound[0]
         error = exact_error(R, x, xbar)
         held += error <= bound
@@ -49,7 +49,7 @@ def test_bound_holds_for_larger_circuits_in_extended_precision():
         n = int(rng.integers(4, 33))
         R, x = random_weights(rng, n), 10 ** rng.uniform(-6, 8) * rng.standard_normal(n)
         xbar = random_state(rng, R, x)
-        facts = Spectrum.of(R)
+        facts = Spectrum(R)
         if facts.condition > 1e8:
             continue
         inverse, wide = np.linalg.inv(R), R.astype(np.longdouble)

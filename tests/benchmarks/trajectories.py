@@ -1,0 +1,150 @@
+"""Activity at 200 requested times, to 1e-7 of the largest, against general integrators.
+
+Run: OPENBLAS_NUM_THREADS=1 python tests/benchmarks/trajectories.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+import scipy.linalg
+from bench import interleaved, machine, peer, table
+from scipy.integrate import solve_ivp
+
+from neurodecorr.circuit import Circuit, PiecewiseConstant, integrate
+
+FRAMES, END, TOL = 200, 10.0, 1e-7
+Solver = Callable[[], np.ndarray]
+
+
+def ours(circuit: Circuit, X: np.ndarray, t: np.ndarray) -> dict[str, Solver]:
+    """Return our ways; bounds of the spectrum are known unless the name says so."""
+    integrate(circuit, X[:1], END, "chebyshev", t)
+    return {
+        "integrate, auto": lambda: integrate(circuit, X, END, "auto", t).xbar,
+        "Circuit and integrate": lambda: integrate(Circuit(circuit.R), X, END, "auto", t).xbar,
+        "integrate, exponential": lambda: integrate(circuit, X, END, "exponential", t).xbar,
+    }
+
+
+def scipy_frames(R: np.ndarray, X: np.ndarray, t: np.ndarray) -> Solver:
+    """RK45 with dense output at the requested times."""
+
+    def slope(s: float, z: np.ndarray) -> np.ndarray:
+        return (X - z.reshape(X.shape) @ R.T).ravel()
+
+    def run() -> np.ndarray:
+        y = solve_ivp(slope, (0, END), np.zeros(X.size), "RK45", t, rtol=TOL, atol=TOL / 100).y
+        return y.T.reshape(len(t), *X.shape)
+
+    return run
+
+
+def diffrax_frames(R: np.ndarray, X: np.ndarray, t: np.ndarray) -> dict[str, Solver]:
+    """Tsit5 with interpolated output, compiled."""
+    diffrax, jax = peer("diffrax"), peer("jax")
+    if not (diffrax and jax):
+        return {}
+    jax.config.update("jax_enable_x64", True)
+    A, U, at = jax.numpy.asarray(R.T), jax.numpy.asarray(X), diffrax.SaveAt(ts=jax.numpy.asarray(t))
+    controller = diffrax.PIDController(rtol=TOL, atol=TOL / 100)
+
+    @jax.jit
+    def run(U: object) -> object:
+        term, start = diffrax.ODETerm(lambda s, z, u: u - z @ A), jax.numpy.zeros_like(U)
+        return diffrax.diffeqsolve(
+            term, diffrax.Tsit5(), 0.0, END, 0.01, start, U, saveat=at, stepsize_controller=controller
+        ).ys
+
+    return {"diffrax Tsit5": lambda: np.asarray(run(U))}
+
+
+def torchdiffeq_frames(R: np.ndarray, X: np.ndarray, t: np.ndarray) -> dict[str, Solver]:
+    """Dormand–Prince of torchdiffeq with interpolated output."""
+    torch, torchdiffeq = peer("torch"), peer("torchdiffeq")
+    if not (torch and torchdiffeq):
+        return {}
+    torch.set_num_threads(1)
+    A, U, times = torch.from_numpy(R.T.copy()), torch.from_numpy(X), torch.from_numpy(t)
+
+    def run() -> np.ndarray:
+        with torch.no_grad():
+            return torchdiffeq.odeint(
+                lambda s, z: U - z @ A, torch.zeros_like(U), times, rtol=TOL, atol=TOL / 100
+            ).numpy()
+
+    return {"torchdiffeq dopri5": run}
+
+
+def case(n: int, samples: int, repeats: int, peers: bool = True) -> None:
+    """Print one table, and how exact each rival was."""
+    rng = np.random.default_rng(0)
+    Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    values = np.geomspace(1, 4, n)
+    R = (Q * values) @ Q.T
+    R, X, t = (R + R.T) / 2, rng.standard_normal((samples, n)), np.linspace(0, END, FRAMES)
+    rivals = ours(Circuit(R), X, t)
+    rivals["15 products R x"] = lambda: [X @ R for _ in range(15)].pop()
+    if peers:
+        rivals["scipy RK45"] = scipy_frames(R, X, t)
+        rivals |= diffrax_frames(R, X, t) | torchdiffeq_frames(R, X, t)
+    modes = -np.expm1(-np.multiply.outer(t, values)) / values
+    exact = (modes[:, None] * (X @ Q)) @ Q.T
+    size = np.linalg.norm(exact, axis=2).max(axis=0)
+    errors = {
+        name: (np.linalg.norm(call() - exact, axis=2).max(axis=0) / size).max()
+        for name, call in rivals.items()
+        if "products" not in name
+    }
+    title = f"{FRAMES} frames, n = {n}, batch {samples}, κ = 4, float64"
+    table(title, interleaved(rivals, repeats), "integrate, auto", "15 products R x")
+    print("\nrelative error: " + ", ".join(f"{name} {error:.0e}" for name, error in errors.items()))
+
+
+def pieces(n: int, switches: int, repeats: int) -> None:
+    """Print a table for an input that is constant from switch to switch."""
+    rng = np.random.default_rng(0)
+    R = np.eye(n) + 0.3 * rng.standard_normal((n, n)) / np.sqrt(n)
+    times, values = np.arange(switches, dtype=float), rng.standard_normal((switches, n))
+    t, x, circuit = np.arange(1, switches + 1) - 0.0, PiecewiseConstant(times, values), Circuit(R)
+
+    def slope(s: float, z: np.ndarray) -> np.ndarray:
+        return values[min(int(s), switches - 1)] - R @ z
+
+    def one_expm() -> np.ndarray:
+        E, z, frames = scipy.linalg.expm(-R), np.zeros(n), []
+        for u in values:
+            rest = np.linalg.solve(R, u)
+            z = rest + E @ (z - rest)
+            frames.append(z)
+        return np.array(frames)
+
+    rivals = {
+        "integrate, exponential": lambda: integrate(circuit, x, float(switches), "exponential", t).xbar,
+        "one expm, then steps": one_expm,
+        "scipy RK45": lambda: solve_ivp(slope, (0, switches), np.zeros(n), "RK45", t, rtol=TOL, atol=TOL / 100).y.T,
+    }
+    exact = one_expm()
+    errors = {name: np.abs(call() - exact).max() / np.abs(exact).max() for name, call in rivals.items()}
+    table(f"{switches} switches of the input, n = {n}", interleaved(rivals, repeats), "integrate, exponential")
+    print("\nrelative error: " + ", ".join(f"{name} {error:.0e}" for name, error in errors.items()))
+
+
+def main() -> None:
+    """Print all tables, or with --quick the small ones."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    machine()
+    case(32, 1, 5)
+    case(1000, 1, 3)
+    pieces(32, 50, 3)
+    if not quick:
+        case(256, 256, 3)
+        case(32, 5000, 3, peers=False)
+
+
+if __name__ == "__main__":
+    main()
