@@ -23,6 +23,7 @@ NAMES = {
     "mismatch",
     "receptive_fields",
     "stability_of_learning",
+    "topographic",
     "two_time_scales",
 }
 ALLOWED = {"argparse", "dataclasses", "itertools", "pathlib", "matplotlib", "neurodecorr", "numpy"}
