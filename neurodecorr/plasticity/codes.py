@@ -13,3 +13,6 @@ OUTLIER = 5.0
 # The running trace x̄ᵀx̄ averages over 100 samples; running mean and power at a constant rate over no fewer than 10 (P0).
 TRACE_MEMORY = 0.01
 FASTEST_MEMORY = 0.1
+
+# An x̄ᵀx̄ beyond this has left the finite numbers, NaN included, for every purpose.
+HUGE = 1e300

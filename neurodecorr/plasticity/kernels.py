@@ -22,6 +22,7 @@ from neurodecorr.plasticity.codes import (
     CLOCK,
     CONGRUENT,
     EXPLICIT,
+    HUGE,
     LIMITED,
     NO_GAIN,
     NODE_GAIN,
@@ -31,8 +32,6 @@ from neurodecorr.plasticity.codes import (
     TRACE_MEMORY,
     WORST_ERROR,
 )
-
-HUGE = 1e300
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -20,6 +20,7 @@ from neurodecorr.plasticity.codes import (
     CLOCK,
     CONGRUENT,
     EXPLICIT,
+    HUGE,
     LIMITED,
     NO_GAIN,
     NODE_GAIN,
@@ -28,8 +29,6 @@ from neurodecorr.plasticity.codes import (
     TRACE,
     TRACE_MEMORY,
 )
-
-HUGE = 1e300
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
