@@ -14,7 +14,7 @@ from neurodecorr import _checks
 from neurodecorr._checks import Array, Floats
 from neurodecorr.errors import ConfigError, InputError
 
-__all__ = ["Dataset", "batches"]
+__all__ = ["Dataset", "batches", "held_out_samples"]
 
 # A spread below this share of the largest entry is what rounding leaves of a constant.
 NO_CONTRAST = 1e-14
@@ -116,9 +116,7 @@ class Dataset:
         ConfigError
             If either set would be empty.
         """
-        count = _held_out(held_out, len(self))
-        away = np.zeros(len(self), dtype=bool)
-        away[_checks.generator(seed).permutation(len(self))[:count]] = True
+        away = held_out_samples(len(self), held_out, seed)
         return self.take(~away), self.take(away)
 
     def scaled(self) -> Dataset:
@@ -148,6 +146,39 @@ class Dataset:
             raise InputError(f"inputs must vary; all {len(self)} samples of {self.name!r} are the same.")
         words = f"{self.description} Scaled: (x − {shift * peak:.6g})/{spread * peak:.6g}.".strip()
         return replace(self, inputs=(unit - shift) / spread, description=words)
+
+
+def held_out_samples(samples: int, held_out: float, seed: int | np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Return which of so many samples are held out: the draw behind every split.
+
+    Parameters
+    ----------
+    samples : int
+        How many samples there are.
+    held_out : float or int
+        A fraction in (0, 1) of the samples, or a whole number of them.
+    seed : int or numpy.random.Generator
+        Chooses the samples.
+
+    Returns
+    -------
+    (samples,) array of bool
+        True where a sample is held out.
+
+    Raises
+    ------
+    ConfigError
+        If either side would be empty.
+
+    Examples
+    --------
+    >>> int(held_out_samples(10, 0.3, seed=0).sum())
+    3
+    """
+    count = _held_out(held_out, samples)
+    away = np.zeros(samples, dtype=bool)
+    away[_checks.generator(seed).permutation(samples)[:count]] = True
+    return away
 
 
 def batches(inputs: npt.ArrayLike, size: int, rng: int | np.random.Generator | None = None) -> Iterator[Floats]:

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
 from neurodecorr import _checks
-from neurodecorr._checks import Floats
+from neurodecorr._checks import Array, Floats
 from neurodecorr.data import windows
 from neurodecorr.data.dataset import Dataset
-from neurodecorr.data.pictures import Images, pictures
+from neurodecorr.data.pictures import Images, pictures, read_picture
+from neurodecorr.errors import InputError
 
 __all__ = ["image_patch_covariance", "image_patches", "natural_patch_covariance", "natural_patches"]
+
+PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 
 
 def natural_patches(size: int = 8, samples: int = 20_000, seed: int | np.random.Generator = 0) -> Dataset:
@@ -161,7 +166,10 @@ def _photographs(size: int) -> list[Floats]:
 
 
 @cache
-def _bundled() -> tuple[Floats, ...]:
-    from sklearn.datasets import load_sample_images
-
-    return tuple(load_sample_images().images)
+def _bundled() -> tuple[Array, ...]:
+    """Read the photographs without importing scikit-learn, which takes longer than the reading."""
+    found = find_spec("sklearn")
+    folders = found.submodule_search_locations if found else None
+    if not folders:
+        raise InputError("the photographs ship with scikit-learn, which is not installed: pip install scikit-learn.")
+    return tuple(read_picture(Path(folders[0]) / "datasets" / "images" / name) for name in PHOTOGRAPHS)

@@ -20,7 +20,7 @@ from neurodecorr._checks import Array, Floats
 from neurodecorr.data.arrays import MOST_ENTRIES, read_arrays
 from neurodecorr.errors import InputError
 
-__all__ = ["ARRAY_SUFFIXES", "PICTURE_SUFFIXES", "Images", "pictures"]
+__all__ = ["ARRAY_SUFFIXES", "PICTURE_SUFFIXES", "Images", "pictures", "read_picture"]
 
 Images = str | os.PathLike[str] | npt.ArrayLike | Sequence[Any]
 
@@ -75,7 +75,7 @@ def _labelled(images: Any) -> Iterator[tuple[str, Any]]:
         yield from _from_array(np.asarray(images), "images")
     elif isinstance(images, Iterable):
         for k, image in enumerate(images):
-            yield f"images[{k}]", _read(Path(image)) if isinstance(image, str | os.PathLike) else image
+            yield f"images[{k}]", read_picture(Path(image)) if isinstance(image, str | os.PathLike) else image
     else:
         raise InputError(f"images must be an array, a sequence of arrays, or a path; got {type(images).__name__}.")
 
@@ -84,12 +84,12 @@ def _from_path(path: Path) -> Iterator[tuple[str, Any]]:
     suffix = path.suffix.lower()
     if path.is_dir():
         for file in _picture_files(path):
-            yield str(file), _read(file)
+            yield str(file), read_picture(file)
     elif suffix in ARRAY_SUFFIXES:
         for name, array in read_arrays(path).items():
             yield from _from_array(array, f"{path}[{name!r}]")
     elif suffix in PICTURE_SUFFIXES:
-        yield str(path), _read(path)
+        yield str(path), read_picture(path)
     else:
         known = ", ".join(PICTURE_SUFFIXES + ARRAY_SUFFIXES)
         raise InputError(f"images must be a folder of pictures or a file of type {known}; got {str(path)!r}.")
@@ -134,8 +134,24 @@ def _full_scale(kind: np.dtype[Any]) -> int:
     return int(2 ** (8 * kind.itemsize) - 1) if kind.kind == "u" and kind.itemsize <= 2 else 1
 
 
-def _read(path: Path) -> Array:
-    """Decode a PNG or JPEG file; Pillow's guard against decompression bombs stays on, and its warning refuses."""
+def read_picture(path: Path) -> Array:
+    """Decode a PNG or JPEG file; Pillow's guard against decompression bombs stays on, and its warning refuses.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    (height, width) or (height, width, 3) array
+        Grey pixels as uint8 or uint16, or colours as uint8.
+
+    Raises
+    ------
+    InputError
+        If it is no picture, or a damaged one.
+    """
     from PIL import Image, ImageOps
 
     try:

@@ -11,6 +11,8 @@ from neurodecorr.data.arrays import array_shapes, read_arrays
 from neurodecorr.data.dataset import Dataset
 from neurodecorr.data.gaussian import correlated_gaussian
 from neurodecorr.data.handwritten import digits
+from neurodecorr.data.images import ImageDataset
+from neurodecorr.data.labelled import Labelled, labelled, layout
 from neurodecorr.data.patches import image_patches, natural_patches
 from neurodecorr.data.pictures import ARRAY_SUFFIXES
 from neurodecorr.errors import InputError
@@ -37,7 +39,8 @@ def load_inputs(
     source : str or path, default "natural"
         - "natural": patches of scikit-learn's photographs; "gaussian": size² features, condition 1e3; "digits";
         - a PNG or JPEG file or a folder of them: patches;
-        - a .npy or .npz file: a table or images, see above.
+        - a .npy or .npz file: a table or images, see above;
+        - what `labelled` reads (MNIST, CIFAR, Tiny ImageNet, a .npz file with `x_train`): its training samples.
         A name wins over a folder of the same name; write "./digits" for the folder.
     samples : int, default 20_000
         How many samples. Tables and digits give at most as many as they have, without replacement, in random order.
@@ -85,6 +88,8 @@ def _existing(name: str) -> Path:
 
 
 def _from_path(path: Path, samples: int, seed: int, size: int) -> Dataset:
+    if layout(path) is not None:
+        return _rows(labelled(path)[0], samples, seed)
     if path.suffix.lower() in ARRAY_SUFFIXES and not path.is_dir():
         table = _table(path)
         if table is not None:
@@ -104,7 +109,8 @@ def _table(path: Path) -> Dataset | None:
     return Dataset(arrays[inputs], arrays.get(targets or ""), name=path.stem, description=f"Table in {path}.")
 
 
-def _rows(dataset: Dataset, samples: int, seed: int) -> Dataset:
+def _rows(dataset: Labelled, samples: int, seed: int) -> Dataset:
     order = _checks.generator(seed).permutation(len(dataset))[:samples]
     words = f"{dataset.description} {len(order)} of its {len(dataset)} samples in random order."
-    return replace(dataset.take(order), description=words).scaled()
+    chosen = replace(dataset.take(order), description=words)
+    return (chosen.table() if isinstance(chosen, ImageDataset) else chosen).scaled()

@@ -1,0 +1,338 @@
+"""CIFAR-10 and CIFAR-100, in the files of their authors: records of bytes, or pickled batches, which are not unpickled.
+
+A record is one label, two for CIFAR-100, then the red, green and blue plane of a 32 × 32 image.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from neurodecorr._checks import Array
+from neurodecorr.data.images import ImageDataset
+from neurodecorr.data.packed import found_in, read_bytes, read_members
+from neurodecorr.data.pickled import read_plain
+from neurodecorr.errors import InputError
+
+__all__ = ["cifar10", "cifar100", "has_cifar10", "has_cifar100"]
+
+_SHAPE = (3, 32, 32)
+_PIXELS = 3072
+# A file of the largest edition holds 50 000 records, as a pickle with names a little more.
+_MOST_BYTES = 2**28
+_PACKED = ("", ".xz", ".gz")
+_CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass(frozen=True)
+class _Edition:
+    """What tells CIFAR-10, CIFAR-100 and its coarse labels apart."""
+
+    name: str
+    parts: tuple[tuple[str, ...], tuple[str, ...]]
+    places: tuple[str, ...]
+    archives: tuple[str, ...]
+    label_bytes: int
+    label: int
+    key: str
+    classes: int
+    names: str
+    wanted: str
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        return self.parts[0] + self.parts[1]
+
+
+_TEN = _Edition(
+    name="cifar10",
+    parts=(tuple(f"data_batch_{k}" for k in range(1, 6)), ("test_batch",)),
+    places=("", "cifar-10-batches-bin", "cifar-10-batches-py"),
+    archives=("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz"),
+    label_bytes=1,
+    label=0,
+    key="labels",
+    classes=10,
+    names="",
+    wanted=(
+        "CIFAR-10 as its authors publish it: cifar-10-binary.tar.gz (170 MB) or cifar-10-python.tar.gz (170 MB), or "
+        "what they unpack to: data_batch_1.bin … data_batch_5.bin and test_batch.bin (30.7 MB each; .xz and .gz are "
+        "read, too), or data_batch_1 … data_batch_5 and test_batch"
+    ),
+)
+_HUNDRED = _Edition(
+    name="cifar100",
+    parts=(("train",), ("test",)),
+    places=("", "cifar-100-binary", "cifar-100-python"),
+    archives=("cifar-100-binary.tar.gz", "cifar-100-python.tar.gz"),
+    label_bytes=2,
+    label=1,
+    key="fine_labels",
+    classes=100,
+    names="fine_label_names",
+    wanted=(
+        "CIFAR-100 as its authors publish it: cifar-100-binary.tar.gz (169 MB) or cifar-100-python.tar.gz (169 MB), "
+        "or what they unpack to: train.bin (153.7 MB) and test.bin (30.7 MB; .xz and .gz are read, too), or train, "
+        "test and meta"
+    ),
+)
+_TWENTY = _Edition(
+    name="cifar100-coarse",
+    parts=_HUNDRED.parts,
+    places=_HUNDRED.places,
+    archives=_HUNDRED.archives,
+    label_bytes=2,
+    label=0,
+    key="coarse_labels",
+    classes=20,
+    names="coarse_label_names",
+    wanted=_HUNDRED.wanted,
+)
+
+
+class _File(NamedTuple):
+    """One file of the edition, on disk or in an archive."""
+
+    words: str
+    pickled: bool
+    read: Callable[[], bytes]
+
+
+def cifar10(folder: str | os.PathLike[str]) -> tuple[ImageDataset, ImageDataset]:
+    """Return the training and the test set of CIFAR-10.
+
+    Files packed by xz take about 10 s to unpack each time; `xz -d` does it once.
+
+    Parameters
+    ----------
+    folder : str or path
+        Where the files lie, or one of the archives. Read are the binary files (`data_batch_1.bin` …, also `.bin.xz`
+        and `.bin.gz`), the pickled batches (`data_batch_1` …), and both archives as downloaded. Nothing is unpickled.
+
+    Returns
+    -------
+    tuple of two ImageDataset
+        50 000 and 10 000 images of 3 × 32 × 32 with ten classes.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, damaged, hostile, or of another length than its siblings.
+    """
+    return _read(Path(folder), _TEN)
+
+
+def cifar100(folder: str | os.PathLike[str], coarse: bool = False) -> tuple[ImageDataset, ImageDataset]:
+    """Return the training and the test set of CIFAR-100.
+
+    Parameters
+    ----------
+    folder : str or path
+        Where the files lie, or one of the archives. Read are the binary files (`train.bin`, `test.bin`, also `.xz` and
+        `.gz`), the pickled batches (`train`, `test`), and both archives as downloaded. Nothing is unpickled.
+    coarse : bool, default False
+        Whether the targets are the 20 superclasses instead of the 100 classes.
+
+    Returns
+    -------
+    tuple of two ImageDataset
+        50 000 and 10 000 images of 3 × 32 × 32.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, damaged or hostile.
+    """
+    return _read(Path(folder), _TWENTY if coarse else _HUNDRED)
+
+
+def has_cifar10(path: Path) -> bool:
+    """Return whether a folder holds files of CIFAR-10, or a path is one of its archives.
+
+    Parameters
+    ----------
+    path : Path
+        Any path.
+
+    Returns
+    -------
+    bool
+        True if so.
+    """
+    return _has(path, _TEN)
+
+
+def has_cifar100(path: Path) -> bool:
+    """Return whether a folder holds files of CIFAR-100, or a path is one of its archives.
+
+    Parameters
+    ----------
+    path : Path
+        Any path.
+
+    Returns
+    -------
+    bool
+        True if so.
+    """
+    return _has(path, _HUNDRED)
+
+
+def _has(path: Path, edition: _Edition) -> bool:
+    if path.is_file():
+        return path.name in edition.archives
+    if any((path / name).is_file() for name in edition.archives):
+        return True
+    return any(_in_folder(path / name, edition, pickled) for name in edition.places for pickled in (False, True))
+
+
+def _read(folder: Path, edition: _Edition) -> tuple[ImageDataset, ImageDataset]:
+    place, files = _complete(folder, edition)
+    classes = _class_names(files, edition)
+    parts = [[_records(files[stem], edition) for stem in stems] for stems in edition.parts]
+    for stems, contents in zip(edition.parts, parts, strict=True):
+        counts = [len(labels) for _, labels in contents]
+        if len(set(counts)) > 1:
+            odd = counts.index(min(counts))
+            raise InputError(
+                f"{files[stems[odd]].words} must hold as many images as its siblings, {max(counts):,}; it holds "
+                f"{counts[odd]:,}. It may be truncated; copy or download it again."
+            )
+    train, test = (
+        ImageDataset(
+            np.concatenate([images for images, _ in contents]),
+            np.concatenate([labels for _, labels in contents]),
+            classes,
+            edition.name,
+            255,
+            f"{part} images in {place}.",
+        )
+        for part, contents in zip(("Training", "Test"), parts, strict=True)
+    )
+    return train, test
+
+
+def _complete(folder: Path, edition: _Edition) -> tuple[Path, dict[str, _File]]:
+    """The first place that holds every file; otherwise an error that names what the fullest place lacks."""
+    best: tuple[Path, dict[str, _File]] = (folder, {})
+    for place, files in _shelves(folder, edition):
+        if all(stem in files for stem in edition.stems):
+            return place, files
+        best = max(best, (place, files), key=lambda shelf: len(shelf[1]))
+    place, files = best
+    missing = ", ".join(stem for stem in edition.stems if stem not in files)
+    found = f"found {', '.join(sorted(files)) or 'none of its files'}" if place.is_file() else found_in(place)
+    raise InputError(f"{folder} must hold {edition.wanted}. Missing: {missing}; in {place} {found}.")
+
+
+def _shelves(folder: Path, edition: _Edition) -> Iterator[tuple[Path, dict[str, _File]]]:
+    """Every place in a folder where files of the edition may lie, with those that do; or the archive itself."""
+    if folder.is_file():
+        yield folder, _in_archive(folder, edition)
+        return
+    for place in (folder / name for name in edition.places):
+        for pickled in (False, True):
+            if files := _in_folder(place, edition, pickled):
+                yield place, files
+    for archive in (folder / name for name in edition.archives):
+        if archive.is_file():
+            yield archive, _in_archive(archive, edition)
+
+
+def _in_folder(place: Path, edition: _Edition, pickled: bool) -> dict[str, _File]:
+    files = {}
+    for stem in edition.stems:
+        names = (stem,) if pickled else tuple(f"{stem}.bin{suffix}" for suffix in _PACKED)
+        path = next((place / name for name in names if (place / name).is_file()), None)
+        if path is not None:
+            files[stem] = _File(str(path), pickled, partial(read_bytes, path, _MOST_BYTES))
+    names_path = place / ("meta" if pickled else f"{edition.names}.txt")
+    if files and edition.names and names_path.is_file():
+        files[""] = _File(str(names_path), pickled, partial(read_bytes, names_path, 2**20))
+    return files
+
+
+def _in_archive(archive: Path, edition: _Edition) -> dict[str, _File]:
+    binary = {f"{stem}.bin": stem for stem in edition.stems} | {f"{edition.names}.txt": ""}
+    pickles = {stem: stem for stem in edition.stems} | {"meta": ""}
+    contents = read_members(archive, {*binary, *pickles}, _MOST_BYTES)
+    names = binary if any(name in contents for name in list(binary)[:-1]) else pickles
+    return {
+        stem: _File(f"{archive}: {name}", names is pickles, partial(bytes, contents[name]))
+        for name, stem in names.items()
+        if name in contents
+    }
+
+
+def _class_names(files: dict[str, _File], edition: _Edition) -> tuple[str, ...]:
+    if not edition.names:
+        return _CIFAR10_CLASSES
+    if "" not in files:
+        return tuple(str(k) for k in range(edition.classes))
+    file = files[""]
+    if file.pickled:
+        found = _entry(read_plain(file.read(), file.words), edition.names, file.words)
+    else:
+        found = file.read().decode("utf-8", errors="replace").split()
+    names = tuple(name.decode("latin-1") if isinstance(name, bytes) else str(name) for name in _items(found, file))
+    if len(names) != edition.classes:
+        raise InputError(f"{file.words} must hold {edition.classes} names of classes; it holds {len(names)}.")
+    return names
+
+
+def _records(file: _File, edition: _Edition) -> tuple[Array, Array]:
+    """Images and labels of one file, both checked."""
+    images, labels = _pickled(file, edition) if file.pickled else _binary(file, edition)
+    if len(labels) and (labels.min() < 0 or labels.max() >= edition.classes):
+        where = int(np.argmax((labels < 0) | (labels >= edition.classes)))
+        raise InputError(
+            f"{file.words} must hold labels 0 … {edition.classes - 1}; got {labels[where]} in record {where}."
+        )
+    return images, labels
+
+
+def _binary(file: _File, edition: _Edition) -> tuple[Array, Array]:
+    content, length = file.read(), edition.label_bytes + _PIXELS
+    if not content or len(content) % length:
+        raise InputError(
+            f"{file.words} must hold whole records of {length} bytes each; it holds {len(content):,} bytes, "
+            f"{len(content) % length:,} too many. It may be truncated; copy or download it again."
+        )
+    records = np.frombuffer(content, np.uint8).reshape(-1, length)
+    return records[:, edition.label_bytes :].reshape(-1, *_SHAPE), records[:, edition.label].astype(np.int64)
+
+
+def _pickled(file: _File, edition: _Edition) -> tuple[Array, Array]:
+    batch = read_plain(file.read(), file.words)
+    data, labels = _entry(batch, "data", file.words), _items(_entry(batch, edition.key, file.words), file)
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _PIXELS:
+        came = f"shape {data.shape} of type {data.dtype}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise InputError(f"{file.words}: 'data' must be an (images, {_PIXELS}) array of uint8; got {came}.")
+    if not all(type(label) is int for label in labels) or not 0 < len(labels) == len(data):
+        raise InputError(
+            f"{file.words}: {edition.key!r} must hold one whole number for each of {len(data):,} images; got "
+            f"{len(labels):,} entries."
+        )
+    # A label may be any whole number in the file; what does not fit into 64 bits is no class either.
+    bounded = [label if -1 <= label < 1000 else -1 for label in labels]
+    return data.reshape(-1, *_SHAPE), np.array(bounded, dtype=np.int64)
+
+
+def _entry(batch: Any, key: str, words: str) -> Any:
+    if not isinstance(batch, dict) or key not in batch:
+        keys = ", ".join(sorted(batch)[:8]) if isinstance(batch, dict) else f"a {type(batch).__name__}"
+        raise InputError(f"{words} must hold a dictionary with the key {key!r}; got {keys or 'an empty one'}.")
+    return batch[key]
+
+
+def _items(value: Any, file: _File) -> Sequence[Any]:
+    items = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(items, list | tuple):
+        raise InputError(f"{file.words} must hold a list where it holds a {type(value).__name__}.")
+    return items
