@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
+import inspect
+import os
+import pickle
+import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import llvmlite  # type: ignore[import-untyped]
 import numba
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import cgutils, types
+from llvmlite import ir
+from numba.core import cgutils, compiler, config, serialize, types
+from numba.core.caching import _Cache
 from numba.extending import intrinsic
+from numba.misc.appdirs import AppDirs
 
-__all__ = ["LANES", "jit", "only", "panel_residual", "prange"]
+__all__ = ["LANES", "cgutils", "intrinsic", "ir", "jit", "only", "panel_residual", "prange", "types"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 prange = numba.prange
@@ -29,17 +41,143 @@ def jit(*, parallel: bool = False) -> Callable[[F], F]:
     parallel : bool, default False
         Spread `prange` loops over threads. Only for independent rows.
     """
+    options = {"parallel": parallel, "error_model": "numpy", "fastmath": _SUMS, "nogil": True}
 
     def compile_kernel(function: F) -> F:
-        def options(cache: bool) -> dict[str, Any]:
-            return {"cache": cache, "parallel": parallel, "error_model": "numpy", "fastmath": _SUMS, "nogil": True}
-
-        try:
-            return cast(F, numba.njit(**options(cache=True))(function))
-        except RuntimeError:  # numba: "no locator available": neither the package nor the user cache is writable
-            return cast(F, numba.njit(**options(cache=False))(function))
+        dispatcher = numba.njit(**options)(function)
+        file = Path(inspect.getfile(function))
+        room = file.parent
+        # Typed at a prompt, read out of an archive, or built around other values: no files answer for such a kernel.
+        if function.__closure__ is None and file.is_file() and (sources := _sources(room)):
+            dispatcher._cache = KernelCache(function, f"parallel={parallel}", _folders(room), sources)
+        return cast(F, dispatcher)
 
     return compile_kernel
+
+
+class KernelCache(_Cache):  # type: ignore[misc]
+    """Compiled code of one kernel on disk, one file per kernel and types of arguments.
+
+    numba's own cache watches the file of the kernel alone; a kernel calls kernels of other modules, and their constants
+    are compiled into it. Here each file begins with a digest of its content and of every source that it may have come
+    from. Code from other sources, and code that was cut short, is compiled anew and overwritten. Compilers, processor
+    and options are part of the file's name.
+
+    Parameters
+    ----------
+    function : callable
+        The kernel.
+    options : str
+        What else decides the code.
+    folders : sequence of Path
+        Where to look, and where to write: the first that can be written to.
+    sources : bytes
+        Digest of the sources.
+    """
+
+    def __init__(self, function: Callable[..., Any], options: str, folders: tuple[Path, ...], sources: bytes) -> None:
+        self._code = function.__code__.co_code
+        self._stem = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}".replace("<locals>", "")
+        self._options, self._folders, self._sources = options, folders, sources
+
+    @property
+    def cache_path(self) -> str | None:
+        """First folder that can be written to."""
+        return next((str(folder) for folder in self._folders if _writable(folder)), None)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return compiled code for arguments of these types; None if there is none on disk that is whole and fresh."""
+        target_context.refresh()
+        name = self._name(sig, target_context.codegen())
+        for folder in self._folders:
+            with contextlib.suppress(OSError):
+                content = (folder / name).read_bytes()
+                payload = content[_DIGEST:]
+                if content[:_DIGEST] == self._digest(payload):
+                    return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Write compiled code into the first folder that takes it; do without if none does."""
+        if data.library.has_dynamic_globals or any(not loop.can_cache for loop in data.lifted):
+            return
+        payload = serialize.dumps(data._reduce())
+        content, name = self._digest(payload) + payload, self._name(sig, data.codegen)
+        any(_written(folder / name, content) for folder in self._folders)
+
+    def _digest(self, payload: bytes) -> bytes:
+        return hashlib.sha256(self._sources + payload).digest()
+
+    def _name(self, sig: Any, codegen: Any) -> str:
+        makers = (sys.version, numba.__version__, llvmlite.__version__, codegen.magic_tuple())
+        settings = (config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.BOUNDSCHECK, config.USING_SVML)
+        key = repr((str(sig), self._options, self._code, makers, settings, config.DEBUGINFO_DEFAULT))
+        return f"{self._stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.nbc"
+
+    def enable(self) -> None:
+        """Nothing to do: a kernel is cached from the start."""
+
+    def disable(self) -> None:
+        """Nothing to do: a kernel is cached to the end."""
+
+    def flush(self) -> None:
+        """Nothing to do: what is not fresh is overwritten."""
+
+
+# Rooms whose kernels and constants other kernels use.
+ROOMS = ("circuit", "plasticity")
+_DIGEST = hashlib.sha256().digest_size
+
+
+@functools.cache
+def _sources(room: Path) -> bytes:
+    """Return a digest of every source file that kernels of this folder are made from; empty if there is none.
+
+    Contents are read, since an upgrade may keep size and time. Kernels import from their own room, from the rooms of
+    kernels, and from single modules at the top of the package; a test holds them to it.
+    """
+    package = Path(__file__).parent
+    files = sorted({*room.rglob("*.py"), *(file for name in ROOMS for file in (package / name).rglob("*.py"))})
+    files += sorted(package.glob("*.py"))
+    digest = hashlib.sha256()
+    for file in files:
+        content = file.read_bytes()
+        digest.update(f"{file.name} {len(content)} ".encode() + content)
+    return digest.digest() if files else b""
+
+
+@functools.cache
+def _folders(room: Path) -> tuple[Path, ...]:
+    """Return where kernels of this folder may be kept: where NUMBA_CACHE_DIR says, beside them, with the user."""
+    place = f"{room.name}-{hashlib.sha256(os.fsencode(room.absolute())).hexdigest()[:16]}"
+    chosen = [Path(config.CACHE_DIR) / place] if config.CACHE_DIR else []
+    return (*chosen, room / "__pycache__", Path(AppDirs("neurodecorr", appauthor=False).user_cache_dir) / place)
+
+
+def _written(path: Path, content: bytes) -> bool:
+    """Write a file that other processes see whole or not at all; say whether it could be written."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
+            temporary = Path(file.name)
+            file.write(content)
+        temporary.replace(path)
+    except OSError:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        return False
+    return True
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
 
 
 def only(kernel: F, *arguments: Any) -> F:

@@ -3,10 +3,13 @@
 from neurodecorr.circuit.certificate import Certificate, certificate
 from neurodecorr.circuit.chebyshev import chebyshev_schedule
 from neurodecorr.circuit.driven import PiecewiseConstant
+from neurodecorr.circuit.mismatch import mismatched
 from neurodecorr.circuit.model import Circuit, LinearCircuit, TwoPopulationCircuit
 from neurodecorr.circuit.settler import Settler
 from neurodecorr.circuit.settling import Settled, settle
-from neurodecorr.circuit.sparse import SparseCircuit, settle_sparse, sigma_bound
+from neurodecorr.circuit.sparse import SparseCircuit, sigma_bound
+from neurodecorr.circuit.sparse_settling import settle_sparse
+from neurodecorr.circuit.sparse_stability import stability_of_sparse  # noqa: F401  (takes its place in `stability`)
 from neurodecorr.circuit.stability import Stability, predicted_settling_time, stability
 from neurodecorr.circuit.steps import stability_limit
 from neurodecorr.circuit.topology import grid_neighbours, grid_taper, random_neighbours
@@ -28,6 +31,7 @@ __all__ = [
     "grid_neighbours",
     "grid_taper",
     "integrate",
+    "mismatched",
     "predicted_settling_time",
     "random_neighbours",
     "settle",

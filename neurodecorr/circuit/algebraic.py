@@ -24,23 +24,15 @@ def settle_directly(problem: Problem) -> Run:
     The refinement takes its residual in extended precision.
     """
     circuit = problem.circuit
-    wide = circuit.factors.solve(problem.U.astype(np.float64, copy=False))
-    Z = wide.astype(problem.dtype, copy=False)
-    proven = _proven(problem, wide)
-    low = circuit.spectrum.sigma_low
-    rows = np.flatnonzero(~problem.certifies(Z, bound_of(proven, low, circuit.state_size)))
+    Z = circuit.factors.solve(problem.U)
+    proven = circuit.factors.backward * norms(Z)
+    bound = bound_of(proven, circuit.spectrum.sigma_low, circuit.state_size) + problem.rounded(Z)[1]
+    rows = np.flatnonzero(~problem.certifies(Z, bound))
     if rows.size:
-        more = circuit.factors.solve(residual(circuit.matrix, problem.U[rows], wide[rows])[0])
-        Z[rows], proven[rows] = wide[rows] + more, np.inf
+        Z[rows] += circuit.factors.solve(residual(circuit.matrix, problem.U[rows], Z[rows])[0])
+        proven[rows] = np.inf
     met = np.full(len(Z), MET)
     return replace(_still(Z, np.zeros_like(met), met), proven=proven)
-
-
-def _proven(problem: Problem, wide: Floats) -> Floats:
-    """Return the residual that the factors prove, and what rounding to the precision of the run adds to it."""
-    circuit = problem.circuit
-    rounded = circuit.frobenius * float(np.finfo(problem.dtype).eps) if problem.dtype != np.float64 else 0.0
-    return (circuit.factors.backward + rounded) * norms(wide)
 
 
 def settle_by_twin(problem: Problem, M: Floats) -> Run:

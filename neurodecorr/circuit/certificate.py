@@ -30,6 +30,7 @@ __all__ = [
     "residual",
     "rounding_level",
     "target",
+    "wide_target",
 ]
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -165,6 +166,20 @@ def target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeL
     noise = gamma * circuit.frobenius
     share = low * tol / (1 + tol) if relative else 0.0
     return Goal(0.0 if relative else low * tol, share, noise, gamma, circuit.size, patience)
+
+
+def wide_target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeLike, patience: float) -> Goal:
+    """Return the goal of a run in float64 whose end is rounded to `dtype`, by at most half an ulp of each entry.
+
+    What rounding will add to the bound, u ‖z‖, is taken off the tolerance, or half of that where it is no larger.
+    """
+    goal = target(circuit, tol, relative, np.float64, patience)
+    if np.dtype(dtype) == np.float64:
+        return goal
+    low, rounding = circuit.spectrum.sigma_low, float(np.finfo(dtype).eps) / 2
+    if relative:
+        return target(circuit, max(tol - (1 + 2 * tol) * rounding, tol / 2), relative, np.float64, patience)
+    return goal._replace(relative=-low * rounding)
 
 
 def rounding_level(state: Any, drive: Any, goal: Goal) -> Any:

@@ -10,20 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from neurodecorr._compile import jit
+from neurodecorr._compile import jit, prange
+from neurodecorr._sparse import Rows
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING
 
-__all__ = ["Goals", "Rows", "march_sparse", "sparse_product", "sparse_residual"]
+__all__ = ["Goals", "march_sparse", "sparse_residual"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class Rows(NamedTuple):
-    """A matrix in compressed sparse rows: row i holds data[indptr[i] : indptr[i + 1]] in columns `indices`."""
-
-    data: Array
-    indices: Array
-    indptr: Array
 
 
 class Goals(NamedTuple):
@@ -36,20 +29,12 @@ class Goals(NamedTuple):
 
 
 @jit()
-def sparse_product(A: Rows, v: Array, out: Array) -> None:
-    """Write A v into `out`."""
-    for i in range(out.size):
-        total = 0.0
-        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
-            total += A.data[s] * v[np.uint32(A.indices[s])]
-        out[i] = total
-
-
-@jit()
-def chebyshev_pass(A: Rows, u: Array, z: Array, p: Array, alpha: float, omega: float, out: Array) -> float:
-    """p ← α (u − A z) + ω p,  out ← z + p; return ‖u − A z‖²."""
+def chebyshev_rows(
+    A: Rows, u: Array, z: Array, p: Array, alpha: float, omega: float, out: Array, first: int, last: int
+) -> float:
+    """p ← α (u − A z) + ω p,  out ← z + p in rows `first` … `last` − 1; return their share of ‖u − A z‖²."""
     square = 0.0
-    for i in range(u.size):
+    for i in range(first, last):
         total = u[i]
         for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
             total -= A.data[s] * z[np.uint32(A.indices[s])]
@@ -59,18 +44,32 @@ def chebyshev_pass(A: Rows, u: Array, z: Array, p: Array, alpha: float, omega: f
     return square
 
 
+@jit(parallel=True)
+def chebyshev_on_threads(
+    A: Rows, u: Array, z: Array, p: Array, alpha: float, omega: float, out: Array, cuts: Array
+) -> float:
+    """Take the step in all rows, those between two cuts by one thread; return ‖u − A z‖²."""
+    squares = np.empty(cuts.size - 1)
+    for part in prange(cuts.size - 1):
+        squares[part] = chebyshev_rows(A, u, z, p, alpha, omega, out, cuts[part], cuts[part + 1])
+    return float(np.sum(squares))
+
+
 @jit()
-def march_sparse(A: Rows, u: Array, z: Array, centre: float, focus: float, goal: Goals) -> tuple[int, int]:
+def march_sparse(A: Rows, u: Array, z: Array, centre: float, focus: float, goal: Goals, cuts: Array) -> tuple[int, int]:
     """Take Chebyshev-scheduled Euler steps until the goal; z moves along. Return the steps taken and the code.
 
-    The three-term recurrence of `chebyshev.recurrence`, two states in turn.
+    The three-term recurrence of `chebyshev.recurrence`, two states in turn; on threads where the rows are cut.
     """
     p, other = np.zeros_like(z), np.empty_like(z)
     limit = goal.largest * math.sqrt(np.sum(u * u))
     rho, alpha, omega = focus / centre, 1.0 / centre, 0.0
     for step in range(goal.most + 1):
         old, new = (z, other) if step % 2 == 0 else (other, z)
-        gap = math.sqrt(chebyshev_pass(A, u, old, p, alpha, omega, new))
+        if cuts.size > 2:
+            gap = math.sqrt(chebyshev_on_threads(A, u, old, p, alpha, omega, new, cuts))
+        else:
+            gap = math.sqrt(chebyshev_rows(A, u, old, p, alpha, omega, new, 0, u.size))
         size = math.sqrt(np.sum(old * old)) if goal.relative > 0 else 0.0
         met = gap <= goal.absolute + goal.relative * size
         lost = not gap <= limit

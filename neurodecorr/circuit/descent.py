@@ -1,26 +1,45 @@
-"""Compiled settling by Chebyshev-scheduled Euler steps: single rows from panel to panel, batches between products."""
+"""Compiled settling by Chebyshev-scheduled Euler steps: single rows from panel to panel, batches between products.
+
+Beyond the nearest cache a step costs the bytes of the matrix. Refined steps read it in float32: the residual follows
+the steps, r ← r − A p, scaled to one, while the state is kept in float64. Its drift, ε₃₂ ‖A‖ Σ‖p‖, is removed by a
+residual in float64 every few digits, and the last one is the certificate's.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._compile import jit, panel_residual
+from neurodecorr._compile import LANES, jit, panel_residual
 from neurodecorr.circuit.certificate import Goal
 from neurodecorr.circuit.kernels import (
     DIVERGED,
     MET,
     RUNNING,
     STALLED,
+    TINY,
     copy,
     norm,
     residual_rounding,
     settled_enough,
 )
 
-__all__ = ["advance", "descend", "descend_one", "residuals"]
+__all__ = [
+    "Pace",
+    "advance",
+    "descend",
+    "descend_one",
+    "descend_refined",
+    "descend_rows",
+    "lessen",
+    "residuals",
+    "solve_one",
+    "solve_rows",
+    "solve_whole",
+    "stride",
+]
 
 Array = npt.NDArray[Any]
 
@@ -110,27 +129,202 @@ def descend(
         copy(work[2, :size], Z[row])
 
 
-@jit()
-def descend_one(panels: Array, plan: Array, u: Array, z: Array) -> float:
-    """Settle one sample from zero into z; return the proven residual, infinite if the goal is not proven.
+class Pace(NamedTuple):
+    """What refined steps go by: shrinkage per step, steps between residuals in float64, and the most steps."""
 
-    `plan` is one array, because each argument costs as much as a product of ten units: the goal, the most steps, n, the
-    steps taken unseen per unit of ln(‖u‖/residual wanted), 1/σ_min, and from index 10 on the schedule. All rates are 1.
+    factor: float
+    stretch: int
+    most: int
+
+
+@jit()
+def pursue(
+    narrow: Array, schedule: Array, work: Array, thin: Array, goal: Goal, pace: Pace, k: int, scale: float
+) -> int:
+    """Take refined steps from step k until the next is due to meet the goal or the stretch ends; return their end."""
+    z, rates, light, step = work[2], thin[0], thin[1], thin[2]
+    end = min(k + pace.stretch, pace.most)
+    while True:
+        row = min(k, schedule.shape[0] - 1)
+        alpha, omega = np.float32(schedule[row, 0]), np.float32(schedule[row, 1])
+        for i in range(z.size):
+            step[i] = alpha * rates[i] * light[i] + omega * step[i]
+            z[i] += scale * step[i]
+        k += 1
+        if k >= end:
+            return k
+        remainder(narrow, light, step, light)
+        if pace.factor * scale * norm(light) <= goal.absolute + goal.relative * norm(z[: goal.readout]):
+            end = k + 1
+
+
+@jit()
+def refine_row(
+    wide: Array, narrow: Array, schedule: Array, work: Array, thin: Array, goal: Goal, pace: Pace
+) -> tuple[int, int, float, float, int]:
+    """Take refined steps; return the steps, the code, the residual and its rounding, and the products.
+
+    The rows of `work` are the drive, room for the residual, and the state; those of `thin` the rates, and room for the
+    residual and the last step. All are padded by zeros to whole panels.
     """
-    if u.size != int(plan[7]):
+    u, gap, z = work[0], work[1], work[2]
+    drive, best, since, last, steps, products = norm(u), np.inf, 0, 0.0, 0, 0
+    if norm(z) == 0:
+        copy(u, gap)
+    else:
+        remainder(wide, u, z, gap)
+        products += 1
+    while True:
+        size, state, readout = sizes(gap, z, goal.readout)
+        noise = residual_rounding(state, drive, goal)
+        if not np.isfinite(size):
+            return steps, DIVERGED, size, noise, products
+        if settled_enough(size, noise, readout, goal):
+            return steps, MET, size, noise, products
+        if size <= 0.5 * best:
+            best, since = size, steps
+        if size <= noise and steps - since > goal.patience:
+            return steps, STALLED, size, noise, products
+        if steps >= pace.most:
+            return steps, RUNNING, size, noise, products
+        scale = max(size, TINY)
+        for i in range(z.size):
+            thin[1, i] = gap[i] / scale
+            thin[2, i] *= last / scale
+        end = pursue(narrow, schedule, work, thin, goal, pace, steps, scale)
+        products += end - steps
+        last, steps = scale, end
+        remainder(wide, u, z, gap)
+
+
+@jit()
+def descend_refined(
+    wide: Array, narrow: Array, rates: Array, schedule: Array, U: Array, Z: Array, goal: Goal, pace: Pace, ends: Array
+) -> None:
+    """Settle each row by refined steps; Z moves along.
+
+    Each row of `ends` receives the steps taken, the code, the residual, the bound of its rounding, and the products.
+    """
+    size = U.shape[1]
+    work, thin = np.zeros((3, wide.shape[1])), np.zeros((3, wide.shape[1]), np.float32)
+    copy(rates, thin[0])
+    for row in range(U.shape[0]):
+        copy(U[row], work[0])
+        copy(Z[row], work[2])
+        for i in range(wide.shape[1]):
+            thin[2, i] = 0
+        found = refine_row(wide, narrow, schedule, work, thin, goal, pace)
+        ends[row, 0], ends[row, 1], ends[row, 2], ends[row, 3], ends[row, 4] = found
+        copy(work[2, :size], Z[row])
+
+
+@jit()
+def deliver(state: Array, z: Array) -> float:
+    """Round a state into z, and return how far that moves it; infinite if z cannot hold it."""
+    total = 0.0
+    for i in range(z.size):
+        z[i] = state[i]
+        total += (state[i] - np.float64(z[i])) ** 2
+    return float(np.sqrt(total))
+
+
+@jit()
+def near_enough(bound: float, z: Array, plan: Array) -> float:
+    """Return a bound that meets the tolerance, and infinity for all others; NaN is none."""
+    allowed = plan[1] if plan[2] == 0 else plan[1] * (norm(z) - bound)
+    return bound if bound <= allowed * plan[3] else float(np.inf)
+
+
+@jit()
+def solve(plan: Array, u: Array, z: Array, work: Array) -> float:
+    """Write M u into z; return the bound of ‖z − z*‖, infinite if that is not near enough.
+
+    `plan` is one array, because each argument costs as much as a product of ten units: n, the tolerance, whether it is
+    relative, what its test leaves to rounding, the distance to rest per ‖u‖, and the rounding of the bound; from index
+    8 on as many zeros as a panel is long, and the panels of −M. The rows of `work` are whole panels of zeros.
+    """
+    if u.size != int(plan[0]):
         return float(np.inf)
-    goal = Goal(plan[0], plan[1], plan[2], plan[3], int(plan[4]), plan[5])
-    work = np.zeros((5, panels.shape[1]), u.dtype)
+    lanes = work.shape[1]
     copy(u, work[0])
-    for i in range(work.shape[1]):
-        work[1, i] = 1
-    drive = norm(u)
-    wanted = goal.absolute + goal.relative * drive * plan[9]
-    first = int(plan[8] * np.log(drive / wanted)) if drive > wanted > 0 else 0
-    schedule = plan[10:].reshape(-1, 2)
-    _, code, size, noise = descend_row(panels, schedule, work, goal, first, int(plan[6]))
-    copy(work[2, : u.size], z)
-    return float(size + noise if code == MET and noise <= size else np.inf)
+    panels = plan[8 + lanes :].reshape(-1, lanes, LANES)
+    remainder(panels, work[1], work[0], work[2])
+    moved = deliver(work[2], z)
+    return near_enough((plan[4] * norm(u) + moved) * (1 + plan[5]), z, plan)
+
+
+@jit()
+def solve_whole(plan: Array, u: Array, z: Array) -> float:
+    """Do as `solve` does for float64 and whole panels, without room of its own."""
+    if u.size != int(plan[0]):
+        return float(np.inf)
+    remainder(plan[8 + u.size :].reshape(-1, u.size, LANES), plan[8 : 8 + u.size], u, z)
+    return near_enough(plan[4] * norm(u) * (1 + plan[5]), z, plan)
+
+
+@jit()
+def descend_single(plan: Array, u: Array, z: Array) -> float:
+    """Settle one sample from zero into z; return the bound of ‖z − z*‖, infinite if that is not near enough.
+
+    `plan` begins as that of `solve`, with the distance to rest per proven residual. From index 8 on: the goal, the
+    most steps, the steps taken unseen per unit of ln(‖u‖/residual wanted), 1/σ_max, shrinkage per step, steps between
+    residuals in float64, the length of the schedule; from index 24 on the panels of A, in float32 after them if steps
+    are refined, and the schedule. All rates are 1.
+    """
+    if u.size != int(plan[0]):
+        return float(np.inf)
+    lanes = (u.size + LANES - 1) // LANES * LANES
+    goal = Goal(plan[8], plan[9], plan[10], plan[11], int(plan[12]), plan[13])
+    most, stretch, rows = int(plan[14]), int(plan[18]), int(plan[19])
+    panels = plan[24 : 24 + lanes * lanes].reshape(-1, lanes, LANES)
+    schedule = plan[plan.size - 2 * rows :].reshape(rows, 2)
+    work = np.zeros((5, lanes))
+    copy(u, work[0])
+    if stretch > 0:
+        thin = np.zeros((3, lanes), np.float32)
+        for i in range(lanes):
+            thin[0, i] = 1
+        narrow = plan[24 + lanes * lanes : plan.size - 2 * rows].view(np.float32).reshape(-1, lanes, LANES)
+        pace = Pace(plan[17], stretch, most)
+        _, code, size, noise, _ = refine_row(panels, narrow, schedule, work, thin, goal, pace)
+    else:
+        for i in range(lanes):
+            work[1, i] = 1
+        drive = norm(u)
+        wanted = goal.absolute + goal.relative * drive * plan[16]
+        first = int(plan[15] * np.log(drive / wanted)) if drive > wanted > 0 else 0
+        _, code, size, noise = descend_row(panels, schedule, work, goal, first, most)
+    if code != MET:
+        return float(np.inf)
+    moved = deliver(work[2], z)
+    return near_enough((plan[4] * (size + noise) + moved) * (1 + plan[5]), z, plan)
+
+
+@jit()
+def solve_one(plan: Array, u: Array, z: Array) -> float:
+    """Do as `solve` does; a door of its own, which `only` may close."""
+    return solve(plan, u, z, np.zeros((3, (u.size + LANES - 1) // LANES * LANES)))
+
+
+@jit()
+def descend_one(plan: Array, u: Array, z: Array) -> float:
+    """Do as `descend_single` does; a door of its own, which `only` may close."""
+    return descend_single(plan, u, z)
+
+
+@jit()
+def solve_rows(plan: Array, U: Array, Z: Array, bounds: Array) -> None:
+    """Do as `solve` does, sample by sample."""
+    work = np.zeros((3, (U.shape[1] + LANES - 1) // LANES * LANES))
+    for row in range(U.shape[0]):
+        bounds[row] = solve(plan, U[row], Z[row], work)
+
+
+@jit()
+def descend_rows(plan: Array, U: Array, Z: Array, bounds: Array) -> None:
+    """Do as `descend_single` does, sample by sample."""
+    for row in range(U.shape[0]):
+        bounds[row] = descend_single(plan, U[row], Z[row])
 
 
 @jit()
@@ -150,3 +344,22 @@ def advance(gap: Array, rates: Array, alpha: float, omega: float, step: Array, Z
         for i in range(Z.shape[1]):
             step[row, i] = a * rates[i] * gap[row, i] + w * step[row, i]
             Z[row, i] += step[row, i]
+
+
+@jit()
+def stride(light: Array, rates: Array, scale: Array, alpha: float, omega: float, step: Array, Z: Array) -> None:
+    """Take a refined step in every row."""
+    a, w = np.float32(alpha), np.float32(omega)
+    for row in range(Z.shape[0]):
+        for i in range(Z.shape[1]):
+            step[row, i] = a * rates[i] * light[row, i] + w * step[row, i]
+            Z[row, i] += scale[row] * step[row, i]
+
+
+@jit()
+def lessen(product: Array, light: Array, Z: Array, readout: int, found: Array) -> None:
+    """Take A p off the residual in every row, and write its norm and that of the read-out."""
+    for row in range(Z.shape[0]):
+        for i in range(Z.shape[1]):
+            light[row, i] -= product[row, i]
+        found[0, row], found[1, row] = norm(light[row]), norm(Z[row, :readout])

@@ -13,11 +13,12 @@ from neurodecorr._checks import finite, real_array, sample_or_samples
 from neurodecorr.circuit.affine import split
 from neurodecorr.circuit.explicit import FIRST_STEP, largest_step
 from neurodecorr.circuit.kernels import LEAST_ERROR, LEAST_STEP, factor
-from neurodecorr.circuit.problem import Problem, norms
+from neurodecorr.circuit.model import LinearCircuit
+from neurodecorr.circuit.problem import Problem, drive, norms
 from neurodecorr.circuit.tableaux import DORMAND_PRINCE, Tableau
 from neurodecorr.errors import InputError
 
-__all__ = ["PiecewiseConstant", "adaptive_driven_frames", "driven_frames", "drives_at"]
+__all__ = ["PiecewiseConstant", "adaptive_driven_frames", "driven_frames", "drives_at", "drives_of"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
@@ -80,6 +81,12 @@ def drives_at(x: Callable[[float], npt.ArrayLike], t: float, features: int, samp
             f"x(t) must return as many samples at all times; got {len(drives)} at t = {t:g}, {samples} at 0."
         )
     return drives, single
+
+
+def drives_of(values: Floats, circuit: LinearCircuit, dtype: npt.DTypeLike) -> Floats:
+    """Return the drives of all pieces, (pieces, samples, N), from inputs (pieces, n) or (pieces, samples, n)."""
+    rows = values.reshape(-1, values.shape[-1])
+    return drive(circuit, rows, dtype).reshape(len(values), -1, circuit.state_size)
 
 
 def driven_frames(problem: Problem, s: Floats, u: Drive, tableau: Tableau, step: float) -> tuple[Floats, Ints, Ints]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 __all__ = ["Ellipse", "enclosing_ellipse"]
 
@@ -57,6 +56,8 @@ def enclosing_ellipse(eigenvalues: Complexes) -> Ellipse:
     low, high = float(eigenvalues.real.min()), float(eigenvalues.real.max())
     if not eigenvalues.imag.any():
         return _ellipse(eigenvalues, (low + high) / 2, (high - low) / 2)
+    from scipy.optimize import minimize  # takes a tenth of a second to load, and few circuits need it
+
     corners = eigenvalues[eigenvalues.imag >= 0]
     best = minimize(
         lambda p: _factor(corners, math.exp(p[0]), math.exp(p[0]) * _share(p[1])),

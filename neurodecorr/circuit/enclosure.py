@@ -1,4 +1,4 @@
-"""A rectangle around the field of values of a large circuit, from a few Lanczos steps and one Cholesky factorisation.
+"""A rectangle around the field of values of a large circuit, from a few Lanczos steps and two Cholesky factorisations.
 
 ::
 
@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +25,12 @@ __all__ = ["Enclosure", "enclosure"]
 Floats = npt.NDArray[np.floating[Any]]
 
 EPS = float(np.finfo(np.float64).eps)
-# Ritz values are good enough once their residual is this share of the smallest of them.
+# A Ritz value is good enough once its residual is this share of it.
 SHARP = 3e-3
 MOST_STEPS = 150
-CHECK_EVERY = 10
+CHECK_EVERY = 5
+# If the smallest one is not good by then, a factorisation finds it sooner.
+FEW_STEPS = 40
 # The largest eigenvalues lie a little beyond the Ritz values; Chebyshev polynomials forgive that much.
 ROOM = 1.01
 # Shares of the smallest Ritz value that are tried as proven bounds.
@@ -66,14 +69,24 @@ class Enclosure:
 def enclosure(F: Floats, symmetric: bool) -> Enclosure | None:
     """Enclose the field of values of F; None where its symmetric part is not safely positive definite."""
     S = F if symmetric else (F + F.T) / 2
-    smallest, largest = _extremes(lambda v: S @ v, len(F))
+    found = _extremes(lambda v: S @ v, len(F), FEW_STEPS)
+    smallest = found.smallest if found.sharp else _smallest(S)
     low = _proven(S, smallest)
     if low is None:
         return None
     if symmetric:
-        return Enclosure(low, largest * ROOM, 0.0)
+        return Enclosure(low, found.largest * ROOM, 0.0)
     K = F - S
-    return Enclosure(low, largest * ROOM, float(np.sqrt(max(_extremes(lambda v: K.T @ (K @ v), len(F))[1], 0)) * ROOM))
+    skew = _extremes(lambda v: K.T @ (K @ v), len(F), 0).largest
+    return Enclosure(low, found.largest * ROOM, math.sqrt(max(skew, 0)) * ROOM)
+
+
+def _smallest(S: Floats) -> float:
+    """Estimate λ_min(S) by Lanczos steps on S⁻¹, whose largest eigenvalue stands apart; 0 if S has no factor."""
+    factor, failed = scipy.linalg.lapack.dpotrf(S.T, lower=1, clean=0)
+    if failed:
+        return 0.0
+    return 1 / _extremes(lambda v: scipy.linalg.lapack.dpotrs(factor, v, lower=1)[0], len(S), 0).largest
 
 
 def _proven(S: Floats, smallest: float) -> float | None:
@@ -95,13 +108,24 @@ def _proven(S: Floats, smallest: float) -> float | None:
     return None
 
 
-def _extremes(product: Callable[[Floats], Floats], size: int) -> tuple[float, float]:
-    """Return the extreme Ritz values of a symmetric operator, by Lanczos steps with full reorthogonalisation."""
+class _Extremes(NamedTuple):
+    """Extreme Ritz values, and whether the smallest is a good one; the largest is."""
+
+    smallest: float
+    largest: float
+    sharp: bool
+
+
+def _extremes(product: Callable[[Floats], Floats], size: int, few: int) -> _Extremes:
+    """Return the extreme Ritz values of a symmetric operator, by Lanczos steps with full reorthogonalisation.
+
+    After `few` steps the smallest is given up.
+    """
     most = min(MOST_STEPS, size)
     V, alpha, beta = np.zeros((most + 1, size)), np.zeros(most), np.zeros(most)
     v = np.random.default_rng(0).standard_normal(size)
     V[0] = v / np.linalg.norm(v)
-    values = np.zeros(1)
+    values, sharp = np.zeros(1), np.zeros(2, bool)
     for k in range(most):
         w = product(V[k])
         alpha[k] = w @ V[k]
@@ -111,7 +135,8 @@ def _extremes(product: Callable[[Floats], Floats], size: int) -> tuple[float, fl
         exhausted = beta[k] <= EPS * size * np.abs(alpha[: k + 1]).max()
         if exhausted or k == most - 1 or k % CHECK_EVERY == CHECK_EVERY - 1:
             values, vectors = scipy.linalg.eigh_tridiagonal(alpha[: k + 1], beta[:k])
-            if exhausted or beta[k] * np.abs(vectors[-1, [0, -1]]).max() <= SHARP * abs(values[0]):
+            sharp = exhausted | (beta[k] * np.abs(vectors[-1, [0, -1]]) <= SHARP * np.abs(values[[0, -1]]))
+            if sharp[1] and (sharp[0] or k >= few):
                 break
         V[k + 1] = w / beta[k]
-    return float(values[0]), float(values[-1])
+    return _Extremes(float(values[0]), float(values[-1]), bool(sharp[0]))

@@ -10,11 +10,13 @@ One product per k, one cosine transform for the coefficients, one product of mat
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
+import scipy.linalg
 
 from neurodecorr.circuit.enclosure import Enclosure
 from neurodecorr.circuit.problem import Problem, norms
@@ -29,6 +31,12 @@ FEWEST_NODES, MOST_NODES = 32, 4096
 CROUZEIX = 1 + math.sqrt(2)
 # The basis may exceed its expected size by this much, for bounds that were estimated; beyond, it is given up.
 SURPRISE = 10.0
+# Bytes of the bases of all samples that are dealt with together.
+MEMORY = 2**23
+# From this many rows on, a scaled copy of the matrix costs less than scaling the products.
+WORTH_SCALING = 8
+
+Operator = Callable[[Floats, Floats], Floats]
 
 
 class Expansion(NamedTuple):
@@ -75,29 +83,62 @@ def expand(field: Enclosure, s: Floats, tol: float) -> Expansion | None:
 
 def expanded_frames(problem: Problem, found: Expansion) -> tuple[Floats, int] | None:
     """Return the states at all times and the products spent; None if the basis outgrows the field it was made for."""
-    rates, A = problem.rates, problem.A.T
-    start = rates * (problem.U - problem.Z @ A if problem.Z.any() else problem.U)
-    count, centre, focus = found.a.shape[1], problem.dtype.type(found.centre), problem.dtype.type(found.focus)
-    V = np.empty((count, *start.shape), problem.dtype)
-    V[0] = start
-    size = float(np.linalg.norm(norms(start)))
+    samples, size = problem.U.shape
+    frames = np.empty((len(found.a), samples * size), problem.dtype)
+    together = max(1, MEMORY // (found.a.shape[1] * size * problem.dtype.itemsize))
+    operator = _operator(problem, found, together)
+    for begin in range(0, samples, together):
+        rows = slice(begin, begin + together)
+        V = _basis(problem, found, rows, operator)
+        if V is None:
+            return None
+        a = np.append(found.a, np.ones((len(found.a), len(V) - found.a.shape[1])), axis=1).astype(problem.dtype)
+        np.matmul(a, V.reshape(len(V), -1), out=frames[:, begin * size : (begin + together) * size])
+    return frames.reshape(len(frames), samples, size), found.a.shape[1] - 1 + problem.first_product
+
+
+def _operator(problem: Problem, found: Expansion, together: int) -> Operator:
+    """Return v, w → 2 (F − d)/c v − w, in place of w's successor, by what is fastest for that many rows at once.
+
+    A symmetric matrix times one vector is read by halves; one scaled beforehand saves passes over many vectors.
+    """
+    A, rates, dtype = problem.A, problem.rates, problem.dtype
+    centre, scale = dtype.type(found.centre), dtype.type(2 / found.focus)
+    if min(len(problem.U), together) >= WORTH_SCALING:
+        F = rates[:, None] * A
+        F.ravel()[:: len(F) + 1] -= centre
+        F *= scale
+        return lambda v, out: np.matmul(v, F.T, out=out)
+    halves = len(problem.U) == 1 and problem.circuit.spectrum.symmetric and bool((rates == 1).all())
+    symv = scipy.linalg.blas.get_blas_funcs("symv", dtype=dtype)
+
+    def apply(v: Floats, out: Floats) -> Floats:
+        if halves:
+            out[0] = symv(scale, A.T, v[0])
+        else:
+            np.matmul(v, A.T, out=out)
+            out *= scale * rates
+        out -= (centre * scale) * v
+        return out
+
+    return apply
+
+
+def _basis(problem: Problem, found: Expansion, rows: slice, operator: Operator) -> Floats | None:
+    """Return T_k r₀ for every k, and z₀ behind them unless it is zero; None if they outgrow the field."""
+    U, Z, count = problem.U[rows], problem.Z[rows], found.a.shape[1]
+    moved = bool(Z.any())
+    V = np.empty((count + moved, *U.shape), problem.dtype)
+    V[0] = problem.rates * (U - Z @ problem.A.T if moved else U)
+    V[count:] = Z
     for k in range(1, count):
-        # v_{k+1} = 2 (F − d)/c v_k − v_{k−1}
-        v = np.matmul(V[k - 1], A, out=V[k])
-        v *= rates
-        v -= centre * V[k - 1]
-        v *= (1 if k == 1 else 2) / focus
-        if k > 1:
-            v -= V[k - 2]
-    if (
-        count > 1
-        and not float(np.linalg.norm(norms(V[-1]))) <= SURPRISE * CROUZEIX * found.growth ** (count - 1) * size
-    ):
-        return None
-    frames = found.a.astype(problem.dtype) @ V.reshape(count, -1)
-    frames = frames.reshape(len(found.a), *start.shape)
-    frames += problem.Z
-    return frames, count - 1 + problem.first_product
+        operator(V[k - 1], V[k])
+        if k == 1:
+            V[1] *= 0.5
+        else:
+            V[k] -= V[k - 2]
+    expected = SURPRISE * CROUZEIX * found.growth ** (count - 1) * float(np.linalg.norm(norms(V[0])))
+    return V if count == 1 or float(np.linalg.norm(norms(V[count - 1]))) <= expected else None
 
 
 def _coefficients(centre: float, focus: float, s: Floats, nodes: int) -> Floats:

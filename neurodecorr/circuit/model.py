@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import positive, square
-from neurodecorr._compile import LANES
 from neurodecorr.circuit.factors import Factors
+from neurodecorr.circuit.panels import in_panels
 from neurodecorr.circuit.spectrum import Spectrum, two_population_spectrum
 from neurodecorr.errors import IllConditionedWarning, InputError
 
@@ -61,7 +61,7 @@ class LinearCircuit(ABC):
     @cached_property
     def weights_spectrum(self) -> Spectrum:
         """Spectral facts of R itself, computed once."""
-        return Spectrum(self.R.astype(np.float64))
+        return Spectrum(self.R.astype(np.float64, copy=False))
 
     @property
     def size(self) -> int:
@@ -81,20 +81,32 @@ class LinearCircuit(ABC):
     @cached_property
     def frobenius(self) -> float:
         """Frobenius norm of A, computed once."""
-        return float(np.linalg.norm(self.matrix.astype(np.float64, copy=False)))
+        return float(np.linalg.norm(self.wide))
+
+    @cached_property
+    def wide(self) -> Floats:
+        """A in float64; no copy where there is one."""
+        return self.matrix.astype(np.float64, copy=False)
+
+    @cached_property
+    def narrow(self) -> Floats:
+        """A in float32, for products that are corrected later; made once."""
+        return self.matrix.astype(np.float32, copy=False)
 
     @cached_property
     def panels(self) -> Floats:
-        """Copy of A in panels of 16 rows, (panels, N', 16) padded by zeros, for compiled products; made once."""
-        size = -(-self.state_size // LANES) * LANES
-        A = np.zeros((size, size), self.R.dtype)
-        A[: self.state_size, : self.state_size] = self.matrix
-        return np.ascontiguousarray(A.reshape(-1, LANES, size).swapaxes(1, 2))
+        """Copy of A in panels of rows, for compiled products; made once."""
+        return in_panels(self.matrix, np.float64)
+
+    @cached_property
+    def narrow_panels(self) -> Floats:
+        """Copy of A in panels of rows, in float32; made once."""
+        return in_panels(self.matrix, np.float32)
 
     @cached_property
     def factors(self) -> Factors:
         """Factorisation of A, computed once."""
-        return Factors(self.matrix.astype(np.float64, copy=False), self.spectrum.symmetric)
+        return Factors(self.wide, self.spectrum.symmetric)
 
     def drive(self, X: Floats) -> Floats:
         """Return the drive u of the whole state for inputs X, (samples, n) → (samples, N)."""
@@ -168,6 +180,11 @@ class Circuit(LinearCircuit):
     def matrix(self) -> Floats:
         """Matrix A = R."""
         return self.R
+
+    @property
+    def wide(self) -> Floats:
+        """R in float64, which the spectrum keeps already."""
+        return self.weights_spectrum.flow
 
     @cached_property
     def rates(self) -> Floats:

@@ -20,9 +20,17 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse
 
-from neurodecorr.circuit.csr import Rows, sparse_product
+from neurodecorr._sparse import Rows, row_cuts, sparse_product
 
-__all__ = ["SigmaBound", "dominance_bound", "extreme_ritz_values", "probe_bound", "rows_of", "symmetric_part"]
+__all__ = [
+    "SigmaBound",
+    "dominance_bound",
+    "extreme_ritz_values",
+    "least_gap",
+    "probe_bound",
+    "rows_of",
+    "symmetric_part",
+]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -73,15 +81,15 @@ def symmetric_part(R: Any) -> Any:
 
 def dominance_bound(R: Any, H: Any) -> tuple[float, str]:
     """Return the better of the two bounds by dominance, 0 if there is none, and its kind."""
-    gaps = [_least_gap(R, axis) for axis in (0, 1)]
+    gaps = [least_gap(R, axis) for axis in (0, 1)]
     varah = math.sqrt(gaps[0] * gaps[1]) * (1 - 4 * EPS) if min(gaps) > 0 else 0.0
-    discs = _least_gap(H, 1, signed=True)
+    discs = least_gap(H, 1, signed=True)
     if max(varah, discs) <= 0:
         return 0.0, "none"
     return (varah, "dominance") if varah >= discs else (discs, "gershgorin")
 
 
-def _least_gap(A: Any, axis: int, signed: bool = False) -> float:
+def least_gap(A: Any, axis: int, signed: bool = False) -> float:
     """Return min_i (|A_ii| − Σ_{j≠i} |A_ij|) along an axis, its rounding subtracted; A_ii itself if `signed`."""
     diagonal = A.diagonal().astype(np.float64)
     size = np.abs(diagonal)
@@ -97,11 +105,11 @@ def extreme_ritz_values(H: Any, seed: int = 0, steps: int = LANCZOS_STEPS) -> tu
     The first is an estimate from above, the second one from below. Without reorthogonalisation Ritz values come twice;
     the extreme ones are not harmed (Paige 1976).
     """
-    n, rows = H.shape[0], rows_of(H)
+    n, rows, cuts = H.shape[0], rows_of(H), row_cuts(H.indptr)
     v, before, w = _unit(n, np.random.default_rng(seed)), np.zeros(n), np.empty(n)
     alpha, beta = [], [0.0]
     for _ in range(min(steps, n)):
-        sparse_product(rows, v, w)
+        sparse_product(rows, v, w, cuts)
         alpha.append(float(v @ w))
         w -= alpha[-1] * v + beta[-1] * before
         size = float(np.linalg.norm(w))
@@ -154,8 +162,8 @@ def _grow(
 ) -> tuple[float, int]:
     """Run the recurrence y ← 2By − y₋ until the φ it excludes is small; return φ, infinite if rounding wins."""
     middle, half = interval
-    before, y, w = b, np.empty_like(b), np.empty_like(b)
-    sparse_product(rows, b, y)
+    before, y, w, cuts = b, np.empty_like(b), np.empty_like(b), row_cuts(rows.indptr)
+    sparse_product(rows, b, y, cuts)
     y -= middle * b
     y /= half
     longest, phi = 1.0, math.inf
@@ -170,7 +178,7 @@ def _grow(
             phi = min(phi, now)
         if phi <= enough:
             break
-        sparse_product(rows, y, w)
+        sparse_product(rows, y, w, cuts)
         w -= middle * y
         w *= 2 / half
         w -= before

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import sample_or_samples
-from neurodecorr.circuit.certificate import Goal, reached, rounding_level, target
+from neurodecorr.circuit.certificate import Goal, reached, rounding_level, target, wide_target
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED
 from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.errors import InputError
@@ -45,6 +45,8 @@ class Problem:
         Longest time in units of τ.
     max_steps : int
         Largest number of steps.
+    delivered : dtype, optional
+        Precision that the end of a run is rounded to, where that is not the precision of the run.
     known : dict
         Propagators made so far, by their step; shared by the problems of one run.
     """
@@ -57,6 +59,7 @@ class Problem:
     dt: float | None = None
     t_max: float = math.inf
     max_steps: int = LARGEST_COUNT
+    delivered: np.dtype[Any] | None = None
     known: dict[Any, Floats] = field(default_factory=dict)
 
     @property
@@ -82,7 +85,16 @@ class Problem:
     def goal(self, shrinkage: float) -> Goal:
         """Return the goal of a method that shrinks the slowest mode by this factor per step, < 1."""
         patience = 4 * math.log(2) / -math.log(min(max(shrinkage, 1e-3), 1 - 1e-15)) + 16
-        return target(self.circuit, self.tol, self.relative, self.dtype, patience)
+        if self.delivered is None or self.U.dtype == self.delivered:
+            return target(self.circuit, self.tol, self.relative, self.dtype, patience)
+        return wide_target(self.circuit, self.tol, self.relative, self.delivered, patience)
+
+    def rounded(self, Z: Floats) -> tuple[Floats, Floats | float]:
+        """Return states in the precision in which they are delivered, and how far that moves each of them."""
+        if self.delivered is None or self.delivered == Z.dtype:
+            return Z, 0.0
+        rounded = Z.astype(self.delivered)
+        return rounded, norms(Z - rounded)
 
     def certifies(self, Z: Floats, bound: Floats) -> npt.NDArray[np.bool_]:
         """Tell which of these states are near enough to rest, given the certified bound of each."""
@@ -150,13 +162,16 @@ class Watch:
         """Return the code of each of `rows`, given its residual and its state."""
         return self.judge(rows, norms(gap), norms(z), norms(z[:, : self.goal.readout]))
 
-    def judge(self, rows: npt.NDArray[Any], size: Floats, state: Floats, readout: Floats) -> Ints:
-        """Return the code of each of `rows`, given the norms of its residual, its state and its read-out."""
+    def judge(self, rows: npt.NDArray[Any], size: Floats, state: Floats, readout: Floats, steps: Any = 1) -> Ints:
+        """Return the code of each of `rows`, given the norms of its residual, its state and its read-out.
+
+        `steps` is how many it has taken since it was judged last.
+        """
         noise = rounding_level(state, self.drive[rows], self.goal)
         self.proven[rows] = size + noise
         halved = size <= 0.5 * self.best[rows]
         self.best[rows] = np.where(halved, size, self.best[rows])
-        self.since[rows] = np.where(halved, 0, self.since[rows] + 1)
+        self.since[rows] = np.where(halved, 0, self.since[rows] + steps)
         code = np.full(len(rows), RUNNING)
         code[(size <= noise) & (self.since[rows] > self.goal.patience)] = STALLED
         code[reached(size, noise, readout, self.goal)] = MET

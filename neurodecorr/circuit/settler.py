@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy import empty
 
-from neurodecorr._checks import positive
-from neurodecorr._compile import only
+from neurodecorr._checks import choice, positive
+from neurodecorr._compile import LANES, only
 from neurodecorr._threads import one_thread
-from neurodecorr.circuit.certificate import EPS, bound_of, target
+from neurodecorr.circuit.batched import REFINED_SIZE, stretch
+from neurodecorr.circuit.certificate import EPS, ROOM, bound_of, wide_target
 from neurodecorr.circuit.chebyshev import recurrence
-from neurodecorr.circuit.descent import descend_one
+from neurodecorr.circuit.descent import descend_one, descend_rows, solve_one, solve_rows, solve_whole
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
+from neurodecorr.circuit.panels import aligned, in_panels, padded
+from neurodecorr.circuit.problem import read_only
 from neurodecorr.circuit.settling import settle
 from neurodecorr.circuit.steps import require_stable
 
@@ -28,6 +32,8 @@ REDUCTION = 1e16
 UNSEEN = 0.8
 # Beyond these the schedule is long, and a sample that needs it is no longer a matter of microseconds.
 MOST_STEPS = 100_000
+INFINITY = math.inf  # a global is found faster than an attribute
+METHODS = ("auto", "chebyshev", "direct")
 
 
 class Settler:
@@ -35,10 +41,11 @@ class Settler:
 
     ::
 
-        z ← z + p,    p ← α_k κ ∘ (u − A z) + ω_k p,    until ‖u − A z‖/σ_min(A) ≤ tol
+        direct:     x̄ = M u,    ‖x̄ − x̄*‖ ≤ ‖I − R M‖ ‖u‖/σ_min(R)
+        chebyshev:  z ← z + p,    p ← α_k κ ∘ (u − A z) + ω_k p,    until ‖u − A z‖/σ_min(A) ≤ tol
 
-    The whole recurrence runs in one compiled call. A sample that it cannot prove, because the circuit is far from
-    normal or the tolerance near rounding, goes through `settle`.
+    Either runs in one compiled call, and all rounding is part of the bound. A sample that it cannot prove, because the
+    circuit is far from normal or the tolerance near rounding, goes through `settle`.
 
     Parameters
     ----------
@@ -48,13 +55,16 @@ class Settler:
         Largest ‖x̄ − x̄*‖, in the unit of x̄.
     relative : bool, default False
         Whether `tol` is a share of ‖x̄*‖.
+    method : str, default "auto"
+        ``"chebyshev"``: run the dynamics, by Euler with Chebyshev-scheduled steps. ``"direct"``: keep M ≈ R⁻¹, which
+        takes n³ once; a sample is one product. ``"auto"``: direct if ‖I − R M‖ is small enough for every sample.
 
     Raises
     ------
     StabilityError
         If the circuit does not settle.
     ConfigError
-        If `tol` ≤ 0.
+        If `tol` ≤ 0, or the method is unknown.
 
     Examples
     --------
@@ -66,32 +76,27 @@ class Settler:
     (array([1., 1.]), True)
     """
 
-    def __init__(self, circuit: LinearCircuit, tol: float = 1e-6, relative: bool = False) -> None:
+    def __init__(self, circuit: LinearCircuit, tol: float = 1e-6, relative: bool = False, method: str = "auto") -> None:
         self.circuit, self.tol, self.relative = require_circuit(circuit), positive(tol, "tol"), relative
+        method = choice(method, "method", METHODS)
         require_stable(circuit)
-        with one_thread(circuit.state_size):
-            spectrum = circuit.spectrum
-            goal = target(circuit, self.tol, relative, circuit.R.dtype, math.inf)
-            most = min(spectrum.ellipse.steps(REDUCTION), MOST_STEPS)
-            schedule = recurrence(spectrum.ellipse, most)
-        # The padding of the panels is zero and adds nothing to the norm of the read-out.
-        self._panels = circuit.panels
-        goal = goal._replace(readout=circuit.panels.shape[1])
-        unseen = UNSEEN / -math.log(spectrum.ellipse.factor)
-        # A state with error units is no plain vector of activity: it takes the careful way.
-        size = circuit.size if circuit.size == circuit.state_size else -1
-        self._plan = np.array([*goal, most, size, unseen, 1 / spectrum.sigma_low, *schedule.ravel()])
-        self._settle_one = only(descend_one, self._panels, self._plan, *np.zeros((2, circuit.size), circuit.R.dtype))
         self._size, self._dtype = circuit.size, circuit.R.dtype
-        self._scale = float(bound_of(1.0, spectrum.sigma_low, circuit.state_size)) * (1 + EPS)
+        with one_thread(circuit.state_size):
+            direct = None if method == "chebyshev" else self._direct(every=method == "auto")
+            self.method = "chebyshev" if direct is None else "direct"
+            self._plan = self._iterative() if direct is None else direct
+        one, self._rows = (descend_one, descend_rows) if direct is None else (solve_one, solve_rows)
+        if direct is not None and self._dtype == np.float64 and self._size % LANES == 0:
+            one = solve_whole
+        self._settle_one = only(one, self._plan, *np.zeros((2, circuit.size), circuit.R.dtype))
 
     def __call__(self, x: npt.ArrayLike) -> tuple[Floats, Any]:
-        """Settle one sample.
+        """Settle one sample, or several one after the other.
 
         Parameters
         ----------
         x : (n,) or (samples, n) array
-            Input. One sample of the type of R goes straight to the compiled loop; a batch goes through `settle`.
+            Input. Samples of the type of R go straight to the compiled loop.
 
         Returns
         -------
@@ -100,13 +105,75 @@ class Settler:
         bound : float or (samples,) array
             Certified upper bound of ‖x̄ − x̄*‖; it exceeds the tolerance only where rounding keeps it from that.
         """
-        xbar = np.empty(self._size, self._dtype)
+        xbar = empty(self._size, self._dtype)
         try:
-            proven = self._settle_one(self._panels, self._plan, cast(Floats, x), xbar)
+            bound = self._settle_one(self._plan, x, xbar)  # type: ignore[arg-type]
         except TypeError:  # of another type, shape or layout: no question for the fast path
+            return self._otherwise(x)
+        return (xbar, bound) if bound < INFINITY else self._with_care(x)
+
+    def _otherwise(self, x: npt.ArrayLike) -> tuple[Floats, Any]:
+        """Settle a batch sample by sample; what is no plain batch, or not proven, with care."""
+        if not (isinstance(x, np.ndarray) and x.ndim == 2 and x.dtype == self._dtype and x.shape[1] == self._size):
             return self._with_care(x)
-        return (xbar, proven * self._scale) if proven < math.inf else self._with_care(x)
+        X, xbar, bound = np.ascontiguousarray(x), np.empty(x.shape, self._dtype), np.empty(len(x))
+        self._rows(self._plan, read_only(X), xbar, bound)
+        rows = np.flatnonzero(~(bound < math.inf))
+        if rows.size or not len(X):
+            xbar[rows], bound[rows] = self._with_care(X[rows])
+        return xbar, bound
 
     def _with_care(self, x: npt.ArrayLike) -> tuple[Floats, Any]:
         found = settle(self.circuit, x, self.tol, relative=self.relative)
         return found.xbar, found.bound
+
+    def _header(self, share: float) -> list[float]:
+        """Return what both plans begin with; a state with error units is no plain activity and takes the careful way.
+
+        n, the tolerance, whether it is relative, the room of its test, the distance to rest per unit that the method
+        proves, and the rounding of the bound.
+        """
+        circuit = self.circuit
+        size = circuit.size if circuit.size == circuit.state_size else -1
+        return [size, self.tol, self.relative, ROOM, share, (circuit.size + 16) * EPS, 0, 0]
+
+    def _direct(self, every: bool) -> Floats | None:
+        """Return the plan of one product; None if that would not serve every sample though it has to.
+
+        ::
+
+            ‖R⁻¹u − fl(M u)‖ ≤ (‖I − R M‖/σ_min + γ_n ‖M‖) ‖u‖,    ‖u‖ ≤ ‖R‖ ‖x̄*‖
+        """
+        circuit, R = self.circuit, self.circuit.R.astype(np.float64, copy=False)
+        if circuit.size != circuit.state_size:
+            return None
+        M = circuit.factors.solve(np.eye(circuit.size)).T
+        gamma = (circuit.size + 3) * EPS
+        defect = np.linalg.norm(np.eye(circuit.size) - R @ M) + gamma * np.linalg.norm(R) * np.linalg.norm(M)
+        share = float(defect / circuit.spectrum.sigma_low + gamma * np.linalg.norm(M))
+        if every and not share * circuit.frobenius <= self.tol / 2:
+            return None
+        return _packed(self._header(share), [np.zeros(padded(circuit.size)), in_panels(-M, np.float64)])
+
+    def _iterative(self) -> Floats:
+        """Return the plan of Chebyshev steps."""
+        circuit, spectrum = self.circuit, self.circuit.spectrum
+        ellipse = spectrum.ellipse
+        goal = wide_target(circuit, self.tol, self.relative, self._dtype, math.inf)
+        most = min(ellipse.steps(REDUCTION), MOST_STEPS)
+        schedule, span = recurrence(ellipse, most), stretch(circuit) if circuit.size >= REFINED_SIZE else 0
+        unseen = UNSEEN / -math.log(ellipse.factor)
+        # The padding of the panels is zero and adds nothing to the norm of the read-out.
+        goal = goal._replace(readout=padded(circuit.state_size))
+        facts = [*goal, most, unseen, 1 / spectrum.sigma_low, ellipse.factor, span, len(schedule), 0, 0, 0, 0]
+        thin = [circuit.narrow_panels.ravel().view(np.float64)] if span else []
+        share = float(bound_of(1.0, spectrum.sigma_low, circuit.state_size))
+        return _packed([*self._header(share), *facts], [circuit.panels, *thin, schedule])
+
+
+def _packed(facts: list[float], arrays: list[Floats]) -> Floats:
+    """Return one array of all, in which the matrices begin on the border of a cache line."""
+    parts = [np.array(facts, np.float64), *(array.ravel() for array in arrays)]
+    plan = aligned((sum(part.size for part in parts),), np.float64)
+    np.concatenate(parts, out=plan)
+    return plan

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,17 @@ from neurodecorr._checks import choice, count, positive, sample_or_samples, squa
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.algebraic import settle_by_twin, settle_directly
 from neurodecorr.circuit.batched import settle_by_chebyshev, settle_implicitly
-from neurodecorr.circuit.certificate import Certificate, bound_of, certified
+from neurodecorr.circuit.certificate import EPS, Certificate, bound_of, certified
 from neurodecorr.circuit.explicit import settle_adaptively, settle_explicitly
 from neurodecorr.circuit.kernels import DIVERGED, MISMATCH, RUNNING
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.circuit.problem import Problem, Run, drive, start
 from neurodecorr.circuit.search import settle_exactly
+from neurodecorr.circuit.sparse import SparseCircuit
 from neurodecorr.circuit.steps import require_stable
 from neurodecorr.errors import ConfigError, DivergenceError, InputError
 
-__all__ = ["Settled", "settle"]
+__all__ = ["Settled", "run_circuit", "settle"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -37,6 +39,8 @@ SIMULATIONS: dict[str, Callable[[Problem, str], Run]] = {
     "chebyshev": settle_by_chebyshev,
 }
 METHODS = ("auto", *SIMULATIONS, "direct", "twin")
+# These run in float64 whatever the types: they take float32 products where they can, and round at the end.
+WIDE = ("chebyshev", "direct")
 STEPPED = ("euler", "rk4", "rk45", "implicit", "exponential")
 MAX_STEPS = 1_000_000
 # Where |Im λ| ≤ this share of Re λ, Chebyshev schedules lose little to the real case.
@@ -89,7 +93,7 @@ class Settled:
 
 
 def settle(
-    circuit: LinearCircuit,
+    circuit: LinearCircuit | SparseCircuit,
     X: npt.ArrayLike,
     tol: float = 1e-6,
     *,
@@ -112,8 +116,8 @@ def settle(
 
     Parameters
     ----------
-    circuit : Circuit or TwoPopulationCircuit
-        The circuit, which must be stable.
+    circuit : Circuit, TwoPopulationCircuit or SparseCircuit
+        The circuit, which must be stable. A sparse one has methods of its own: see `settle_sparse`.
     X : (samples, n) or (n,) array
         Inputs, constant in time.
     tol : float, default 1e-6
@@ -163,24 +167,41 @@ def settle(
     >>> bool(rest.settled.all()), bool((rest.bound <= 1e-9).all())
     (True, True)
     """
+    return run_circuit(circuit, X, tol, relative, method, dt, initial, t_max, max_steps, matrix)
+
+
+@singledispatch
+def run_circuit(
+    circuit: Any,
+    X: npt.ArrayLike,
+    tol: float,
+    relative: bool,
+    method: str,
+    dt: float | None,
+    initial: npt.ArrayLike | None,
+    t_max: float | None,
+    max_steps: int | None,
+    matrix: npt.ArrayLike | None,
+) -> Settled:
+    """Do what `settle` says; a kind of circuit that settles in its own way registers that way here."""
     circuit = require_circuit(circuit)
     method = choice(method, "method", METHODS)
     drives, single = sample_or_samples(X, "X", circuit.size)
     _require_options(method, dt, initial, t_max, max_steps, matrix)
     dtype = np.result_type(circuit.R, drives)
-    problem = Problem(
-        circuit,
-        drive(circuit, drives, dtype),
-        circuit.state(start(circuit, initial, len(drives), dtype)),
-        positive(tol, "tol", "unit of the activity"),
-        relative,
+    positive(tol, "tol", "unit of the activity")
+    limits = (
         None if dt is None else positive(dt, "dt", "unit of tau") / circuit.tau,
         math.inf if t_max is None else positive(t_max, "t_max", "unit of tau") / circuit.tau,
         MAX_STEPS if max_steps is None else count(max_steps, "max_steps"),
     )
+    begin = start(circuit, initial, len(drives), dtype)
     with one_thread(circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
         require_stable(circuit)
         method = _chosen(circuit, method)
+        inner = np.dtype(np.float64) if method in WIDE else dtype
+        state = circuit.state(begin).astype(inner, copy=False)
+        problem = Problem(circuit, drive(circuit, drives, inner), state, tol, relative, *limits, dtype)
         run = _run(problem, method, matrix)
         return _settled(problem, run, method, single)
 
@@ -227,20 +248,21 @@ def _run(problem: Problem, method: str, matrix: npt.ArrayLike | None) -> Run:
 
 def _settled(problem: Problem, run: Run, method: str, single: bool) -> Settled:
     """Certify the states of a run and name what came of each."""
-    lost = np.flatnonzero(~np.isfinite(run.Z).all(axis=1) | (run.code == DIVERGED))
+    Z, moved = problem.rounded(run.Z)
+    lost = np.flatnonzero(~np.isfinite(Z).all(axis=1) | (run.code == DIVERGED))
     if lost.size:
         raise DivergenceError(
-            f"the activity must stay within {run.Z.dtype}; sample {lost[0]} left it ({lost.size} such in all). "
+            f"the activity must stay within {Z.dtype}; sample {lost[0]} left it ({lost.size} such in all). "
             "Scale the inputs, or use float64."
         )
-    proof = _proof(problem, run)
-    outcome = np.full(len(run.Z), "precision", "<U9")
+    proof = _proof(problem, run, Z, moved)
+    outcome = np.full(len(Z), "precision", "<U9")
     by_time = run.steps < problem.max_steps
     outcome[run.code == RUNNING] = np.where(by_time, "time", "steps")[run.code == RUNNING]
     outcome[run.code == MISMATCH] = "mismatch"
-    outcome[problem.certifies(run.Z, proof.bound)] = "settled"
+    outcome[problem.certifies(Z, proof.bound)] = "settled"
     found = Settled(
-        xbar=problem.circuit.readout(run.Z),
+        xbar=problem.circuit.readout(Z),
         residual=proof.residual,
         bound=proof.bound,
         steps=run.steps,
@@ -252,14 +274,17 @@ def _settled(problem: Problem, run: Run, method: str, single: bool) -> Settled:
     return found.sample(0) if single else found
 
 
-def _proof(problem: Problem, run: Run) -> Certificate:
-    """Return the bound that the method has proven, and where that does not do, the sharper one of three products."""
-    circuit, samples = problem.circuit, len(run.Z)
+def _proof(problem: Problem, run: Run, Z: Floats, moved: Floats | float) -> Certificate:
+    """Return the bound that the method has proven, and where that does not do, the sharper one of three products.
+
+    What rounding the end to Z has moved comes on top.
+    """
+    circuit, samples = problem.circuit, len(Z)
     low, size = circuit.spectrum.sigma_low, circuit.state_size
     residual = np.full(samples, np.inf) if run.proven is None else run.proven.astype(np.float64)
-    bound = bound_of(residual, low, size)
-    rows = np.flatnonzero(~problem.certifies(run.Z, bound))
+    bound, moved = bound_of(residual, low, size), np.broadcast_to(moved * (1 + size * EPS), (samples,))
+    rows = np.flatnonzero(~problem.certifies(Z, bound + moved))
     if rows.size:
         sharp = certified(circuit.matrix, problem.U[rows], run.Z[rows], low)
         residual[rows], bound[rows] = sharp.residual, sharp.bound
-    return Certificate(residual, bound)
+    return Certificate(residual + circuit.frobenius * moved, (bound + moved) * (1 + EPS))

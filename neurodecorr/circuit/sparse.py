@@ -1,11 +1,10 @@
-"""Sparse circuits: each unit hears a few others, and settling costs passes over the synapses.
+"""Sparse circuits: each unit hears a few others, and all that is asked of them costs passes over the synapses.
 
-Nothing here is quadratic in the number of units: not the matrix, not the spectrum bounds, not the certificate.
+Nothing here is quadratic in the number of units: not the matrix, not the bounds of the spectrum.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,38 +13,22 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from neurodecorr._checks import choice, count, finite, fraction, positive, sample_or_samples
+from neurodecorr._checks import finite, fraction, positive
 from neurodecorr._threads import one_thread
-from neurodecorr.circuit.chebyshev import schedule_time
-from neurodecorr.circuit.csr import Goals, march_sparse, sparse_residual
 from neurodecorr.circuit.ellipse import Ellipse, enclosing_ellipse
-from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING
-from neurodecorr.circuit.krylov import Counted, krylov
-from neurodecorr.circuit.probe import (
-    SigmaBound,
-    dominance_bound,
-    extreme_ritz_values,
-    probe_bound,
-    rows_of,
-    symmetric_part,
-)
-from neurodecorr.circuit.settling import Settled
+from neurodecorr.circuit.probe import SigmaBound, dominance_bound, extreme_ritz_values, probe_bound, symmetric_part
 from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.errors import InputError, StabilityError
 
-__all__ = ["SparseCircuit", "settle_sparse", "sigma_bound"]
+__all__ = ["LARGEST_EXACT", "SparseCircuit", "sigma_bound"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
 EPS = float(np.finfo(np.float64).eps)
-METHODS = ("auto", "chebyshev", "bicgstab", "gmres")
 # Up to this size all singular values cost less than guesses.
 LARGEST_EXACT = 400
 # Ritz values lie inside the spectrum; the interval of a schedule gets this much room on either side.
 SLACK = 0.05
-# A residual that has grown this far will not come back.
-LARGEST_GROWTH = 1e6
-MAX_STEPS = 20_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -199,165 +182,6 @@ def _bound(circuit: SparseCircuit, seed: int, failure: float) -> SigmaBound:
     if probed > low:
         return SigmaBound(probed, "probe", risk, estimate, products + used)
     return SigmaBound(low, kind, 0.0, estimate, products + used)
-
-
-def settle_sparse(
-    circuit: SparseCircuit,
-    X: npt.ArrayLike,
-    tol: float = 1e-6,
-    *,
-    relative: bool = False,
-    method: str = "auto",
-    initial: npt.ArrayLike | None = None,
-    max_steps: int | None = None,
-) -> Settled:
-    """Run a sparse circuit on each input until its distance to rest is certified.
-
-    ::
-
-        ‖x̄ − x̄*‖ ≤ (‖x − R x̄‖ + rounding)/σ,    σ ≤ σ_min(R) from `sigma_bound`
-
-    Each sample stops by itself. Where no bound of σ_min is found the residual alone is brought below `tol` times the
-    estimate of σ_min, or times max |R_ii| if there is none, and the outcome says ``"uncertified"``, the bound infinite.
-
-    Parameters
-    ----------
-    circuit : SparseCircuit
-        The circuit.
-    X : (samples, n) or (n,) array
-        Inputs, constant in time.
-    tol : float, default 1e-6
-        Largest ‖x̄ − x̄*‖, in the unit of x̄.
-    relative : bool, default False
-        Whether `tol` is a share of ‖x̄*‖.
-    method : str, default "auto"
-        ``"chebyshev"``: Euler with Chebyshev-scheduled steps, one product each. ``"bicgstab"``, ``"gmres"``: Krylov
-        solvers, no dynamics. ``"auto"``: Chebyshev, and BiCGStab, then GMRES, for samples that it leaves.
-    initial : (samples, n) or (n,) array, optional
-        Activity at the start; zero by default. The last sample's rest is a good start for a slow input.
-    max_steps : int, optional
-        Largest number of products per sample and method; 20 000 by default.
-
-    Returns
-    -------
-    Settled
-        As `settle` returns; the outcome may be ``"uncertified"``.
-
-    Raises
-    ------
-    StabilityError
-        If Chebyshev steps are asked for and the symmetric part of R is not positive definite.
-    InputError, ConfigError
-        If an input or an option cannot be used.
-
-    Examples
-    --------
-    >>> import numpy as np, scipy.sparse
-    >>> from neurodecorr.circuit import SparseCircuit, grid_neighbours, settle_sparse
-    >>> circuit = SparseCircuit(6 * scipy.sparse.eye_array(900) - grid_neighbours((30, 30), 4))
-    >>> rest = settle_sparse(circuit, np.ones(900), tol=1e-9)
-    >>> str(rest.outcome), bool(rest.bound <= 1e-9)
-    ('settled', True)
-    """
-    if not isinstance(circuit, SparseCircuit):
-        raise InputError(f"circuit must be a SparseCircuit; got {type(circuit).__name__}. Use settle() for dense ones.")
-    method = choice(method, "method", METHODS)
-    drives, single = sample_or_samples(X, "X", circuit.size)
-    U = np.ascontiguousarray(drives, np.float64)
-    Z = _start(initial, U)
-    most = MAX_STEPS if max_steps is None else count(max_steps, "max_steps")
-    tol = positive(tol, "tol", "unit of the activity")
-    with one_thread(0):
-        rest = _settle(circuit, U, Z, tol, relative, method, most)
-    return rest.sample(0) if single else rest
-
-
-def _settle(
-    circuit: SparseCircuit, U: Floats, Z: Floats, tol: float, relative: bool, method: str, most: int
-) -> Settled:
-    """Settle each row of Z in place, and certify it."""
-    sigma = circuit.sigma.low or max(circuit.sigma.estimate, 0.0) or float(np.abs(circuit.R.diagonal()).max())
-    if not sigma > 0:
-        raise InputError("R must have a diagonal that is not zero, or a least singular value that can be bounded.")
-    found = [_settle_one(circuit, u, z, tol, relative, sigma, method, most) for u, z in zip(U, Z, strict=True)]
-    steps, products, time, code = (np.array(column) for column in zip(*found, strict=True))
-    residual, bound = _certified(circuit, U, Z)
-    allowed = tol * (np.linalg.norm(Z, axis=1) - bound) if relative else np.full(len(Z), tol)
-    outcome = np.full(len(Z), "precision", "<U11")
-    outcome[code == RUNNING] = "steps"
-    if circuit.sigma.low <= 0:
-        outcome[:] = "uncertified"
-    outcome[bound <= allowed] = "settled"
-    used = "chebyshev" if method == "auto" and not np.isnan(time).any() else method
-    return Settled(Z, residual, bound, steps, products, time, outcome, used)
-
-
-def _settle_one(
-    circuit: SparseCircuit, u: Floats, z: Floats, tol: float, relative: bool, sigma: float, method: str, most: int
-) -> tuple[int, int, float, int]:
-    """Settle one sample in place; return steps, products, time and code."""
-    goal = _goal(circuit, u, z, tol, relative, sigma, most)
-    used = 0
-    if method == "chebyshev" or (method == "auto" and _has_schedule(circuit)):
-        begin = z.copy()
-        ellipse = circuit.ellipse
-        steps, code = march_sparse(rows_of(circuit.R), u, z, ellipse.centre, ellipse.focus, goal)
-        if code == MET or method == "chebyshev":
-            return steps, steps + 1, float(schedule_time(ellipse, steps)), code
-        used = steps + 1
-        if code == DIVERGED or not np.isfinite(z).all():
-            z[:] = begin
-    for solver in ("bicgstab", "gmres") if method == "auto" else (method,):
-        counted = Counted(circuit.R)
-        # Krylov solvers stop on their own recursion; a tenth keeps the true residual below the goal.
-        size = goal.absolute + goal.relative * float(np.linalg.norm(z))
-        aim = 0.1 * (size or tol * sigma * float(np.linalg.norm(u)) / max(abs(circuit.R).sum(axis=1).max(), EPS))
-        solved = krylov(solver, counted, u, z, aim, most)
-        used += counted.products
-        z[:] = solved
-        gap = float(np.linalg.norm(u - circuit.R @ z))
-        if gap <= goal.absolute + goal.relative * float(np.linalg.norm(z)):
-            return 0, used, math.nan, MET
-    return 0, used, math.nan, RUNNING
-
-
-def _goal(circuit: SparseCircuit, u: Floats, z: Floats, tol: float, relative: bool, sigma: float, most: int) -> Goals:
-    """Return the residual to reach: with its rounding the certificate must still hold."""
-    share = sigma * tol / (1 + tol) * (1 - 1e-6)
-    noise = 4 * (np.diff(circuit.R.indptr).max() + 2) * EPS * float(np.linalg.norm(u))
-    start = float(np.linalg.norm(u - circuit.R @ z)) / max(float(np.linalg.norm(u)), np.finfo(float).tiny)
-    growth = LARGEST_GROWTH * max(1.0, start)
-    if relative:
-        return Goals(0.0, share, growth, most)
-    return Goals(max(sigma * tol * (1 - 1e-6) - noise, sigma * tol / 2), 0.0, growth, most)
-
-
-def _has_schedule(circuit: SparseCircuit) -> bool:
-    try:
-        return circuit.ellipse.factor < 1 - 1e-6
-    except StabilityError:
-        return False
-
-
-def _certified(circuit: SparseCircuit, U: Floats, Z: Floats) -> tuple[Floats, Floats]:
-    """Return residual and certified bound per row, the rounding of the residual included."""
-    gap, noise = np.empty(circuit.size), np.empty(circuit.size)
-    residual, total = np.empty(len(U)), np.empty(len(U))
-    for row, (u, z) in enumerate(zip(U, Z, strict=True)):
-        sparse_residual(rows_of(circuit.R), u, z, gap, noise)
-        residual[row] = np.linalg.norm(gap)
-        total[row] = (residual[row] + np.linalg.norm(noise)) * (1 + (circuit.size + 10) * EPS)
-    low = circuit.sigma.low
-    return residual, total / low if low > 0 else np.full(len(U), math.inf)
-
-
-def _start(initial: npt.ArrayLike | None, U: Floats) -> Floats:
-    if initial is None:
-        return np.zeros_like(U)
-    given, _ = sample_or_samples(initial, "initial", U.shape[1])
-    if len(given) not in (1, len(U)):
-        raise InputError(f"initial must have one row, or one per sample ({len(U)}); got {len(given)}.")
-    return np.array(np.broadcast_to(given, U.shape), np.float64)
 
 
 def _weights(R: Any) -> Any:

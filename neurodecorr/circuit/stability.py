@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ import scipy.sparse.linalg
 from neurodecorr._checks import choice, positive, sample_or_samples
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
+from neurodecorr.circuit.sparse import SparseCircuit
 from neurodecorr.circuit.steps import require_stable, step_limits
 from neurodecorr.circuit.tableaux import EULER
 from neurodecorr.errors import InputError
 
-__all__ = ["Stability", "predicted_settling_time", "stability"]
+__all__ = ["Stability", "from_bounds", "from_eigenvalues", "predicted_settling_time", "stability", "stability_of"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -103,7 +105,7 @@ class Stability:
         return max(0.0, math.log(ratio)) / self.margin if self.margin > 0 else math.inf
 
 
-def stability(circuit: LinearCircuit, method: str = "auto") -> Stability:
+def stability(circuit: LinearCircuit | SparseCircuit, method: str = "auto") -> Stability:
     """Find the stability margin of a circuit and the modes that set its pace.
 
     ::
@@ -112,14 +114,14 @@ def stability(circuit: LinearCircuit, method: str = "auto") -> Stability:
 
     Parameters
     ----------
-    circuit : Circuit or TwoPopulationCircuit
+    circuit : Circuit, TwoPopulationCircuit or SparseCircuit
         The circuit.
     method : str, default "auto"
         ``"dense"``: all eigenvalues. ``"arnoldi"``: the extreme ones by Krylov iteration, for large n; all of them
         where it does not converge, as `kind` then says.
         ``"numerical_range"``: margin ≥ λ_min((F + Fᵀ)/2); positive, it also proves that ‖z − z*‖ never grows.
         ``"gershgorin"``: margin ≥ min_i (F_ii − Σ_{j≠i} |F_ij|), rows or columns. ``"auto"``: dense up to 2000 units,
-        Arnoldi beyond.
+        Arnoldi beyond; for sparse circuits dense up to 400, and the numerical range where Arnoldi does not converge.
 
     Returns
     -------
@@ -139,18 +141,28 @@ def stability(circuit: LinearCircuit, method: str = "auto") -> Stability:
     ----------
     Gershgorin 1931; Trefethen and Embree, Spectra and Pseudospectra, §17 (numerical range).
     """
+    return stability_of(circuit, choice(method, "method", METHODS))
+
+
+@singledispatch
+def stability_of(circuit: Any, method: str) -> Stability:
+    """Do what `stability` says; a kind of circuit that needs other algebra registers it here."""
     circuit = require_circuit(circuit)
-    method = choice(method, "method", METHODS)
     if method == "auto":
         method = "dense" if circuit.size <= LARGEST_DENSE else "arnoldi"
     if method == "arnoldi" and circuit.state_size >= SMALLEST_ARNOLDI:
         with suppress(scipy.sparse.linalg.ArpackNoConvergence):
-            return _from_eigenvalues(circuit, _extreme_eigenvalues(circuit.flow), "estimate")
+            return from_eigenvalues(_extreme_eigenvalues(circuit.flow), "estimate", *_facts(circuit))
     if method in ("dense", "arnoldi"):
-        return _from_eigenvalues(circuit, circuit.spectrum.eigenvalues, "exact")
+        return from_eigenvalues(circuit.spectrum.eigenvalues, "exact", *_facts(circuit))
     if method == "numerical_range":
-        return _from_bounds(circuit, circuit.spectrum.numerical_margin, float(scipy.linalg.norm(circuit.flow, 2)))
-    return _from_bounds(circuit, *_discs(circuit.flow))
+        radius = float(scipy.linalg.norm(circuit.flow, 2))
+        return from_bounds(circuit.spectrum.numerical_margin, radius, *_facts(circuit))
+    return from_bounds(*_discs(circuit.flow), *_facts(circuit))
+
+
+def _facts(circuit: LinearCircuit) -> tuple[float, float]:
+    return circuit.spectrum.condition, circuit.tau
 
 
 def predicted_settling_time(circuit: LinearCircuit, X: npt.ArrayLike, tol: float = 1e-6) -> Any:
@@ -231,20 +243,20 @@ def _crossing(residual: Any, allowed: float) -> Floats:
     return high
 
 
-def _from_eigenvalues(circuit: LinearCircuit, eigenvalues: npt.NDArray[Any], kind: str) -> Stability:
+def from_eigenvalues(eigenvalues: npt.NDArray[Any], kind: str, condition: float, tau: float) -> Stability:
+    """Return the facts that eigenvalues tell; among them must be the slowest and the fastest."""
     slowest = complex(eigenvalues[np.argmin(eigenvalues.real)])
     fastest = complex(eigenvalues[np.argmax(np.abs(eigenvalues))])
-    limit = float(step_limits(EULER, eigenvalues).min()) * circuit.tau
-    facts = (slowest.real, slowest, fastest, abs(fastest), circuit.spectrum.condition)
-    return Stability(*facts, slowest.real > 0, kind, limit, circuit.tau)
+    limit = float(step_limits(EULER, eigenvalues).min()) * tau
+    return Stability(slowest.real, slowest, fastest, abs(fastest), condition, slowest.real > 0, kind, limit, tau)
 
 
-def _from_bounds(circuit: LinearCircuit, margin: float, radius: float) -> Stability:
+def from_bounds(margin: float, radius: float, condition: float, tau: float) -> Stability:
     """Every λ has Re λ ≥ margin and |λ| ≤ radius, so Euler's 2 Re λ/|λ|² ≥ 2 margin/radius²."""
     unknown = complex(math.nan, math.nan)
     stable = True if margin > 0 else None
-    limit = 2 * max(margin, 0.0) / radius**2 * circuit.tau
-    return Stability(margin, unknown, unknown, radius, circuit.spectrum.condition, stable, "bound", limit, circuit.tau)
+    limit = 2 * max(margin, 0.0) / radius**2 * tau
+    return Stability(margin, unknown, unknown, radius, condition, stable, "bound", limit, tau)
 
 
 def _extreme_eigenvalues(F: Floats) -> npt.NDArray[Any]:

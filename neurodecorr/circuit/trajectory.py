@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import choice, finite, positive, real_array, sample_or_samples
 from neurodecorr._threads import one_thread
-from neurodecorr.circuit.affine import exact_frames, marched_frames, split
+from neurodecorr.circuit.affine import EPS, exact_cost, exact_frames, marched_frames, split
+from neurodecorr.circuit.arnoldi import arnoldi_frames
 from neurodecorr.circuit.certificate import Goal
-from neurodecorr.circuit.driven import PiecewiseConstant, adaptive_driven_frames, driven_frames, drives_at
-from neurodecorr.circuit.expansion import expand, expanded_frames
+from neurodecorr.circuit.driven import PiecewiseConstant, adaptive_driven_frames, driven_frames, drives_at, drives_of
+from neurodecorr.circuit.enclosure import Enclosure
+from neurodecorr.circuit.expansion import Expansion, expand, expanded_frames
 from neurodecorr.circuit.explicit import LEAST_RTOL, adaptive_frames, fixed_frames
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.circuit.problem import Problem, drive, start
 from neurodecorr.circuit.propagator import implicit_propagator
 from neurodecorr.circuit.steps import require_stable, require_step
+from neurodecorr.circuit.switched import BY_RUNGS, PROPAGATOR, switched_frames
 from neurodecorr.circuit.tableaux import TABLEAUX
 from neurodecorr.errors import ConfigError, DivergenceError, InputError
 
@@ -30,8 +33,8 @@ Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 Input = npt.ArrayLike | PiecewiseConstant | Callable[[float], npt.ArrayLike]
 
-METHODS = ("auto", "euler", "rk4", "rk45", "implicit", "exponential", "chebyshev")
-POLYNOMIAL = ("auto", "chebyshev")
+METHODS = ("auto", "euler", "rk4", "rk45", "implicit", "exponential", "chebyshev", "arnoldi")
+POLYNOMIAL = ("auto", "chebyshev", "arnoldi")
 FRAMES = 101
 # A fixed step is this share of the fastest time constant, unless told.
 STEP_SHARE = 0.1
@@ -39,6 +42,12 @@ DEFAULT_RTOL = 1e-6
 POLYNOMIAL_RTOL = 1e-7
 # Up to this many units exact propagators cost less than a polynomial basis.
 SMALL = 48
+# … while they write at most this many numbers.
+FEW = 2**20
+# Multiplications that the handling of one Arnoldi basis costs beside its products.
+WORTH_ARNOLDI = 2.5e7
+# Products that a basis takes for one piece of the input, roughly.
+PIECE_PRODUCTS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +108,13 @@ def integrate(
         of τ, smooth enough for the order of the method; "rk45" then takes the same steps for all samples.
     t_end : float
         End of the integration, in the unit of τ.
-    method : {'rk45', 'euler', 'rk4', 'implicit', 'exponential', 'chebyshev', 'auto'}
+    method : {'rk45', 'euler', 'rk4', 'implicit', 'exponential', 'chebyshev', 'arnoldi', 'auto'}
         Dormand–Prince 5(4), each sample with its own steps (fixed if `dt` is given), forward Euler, classical
         Runge–Kutta, Radau IIA of order 3, or the exact flow. The last two form one N×N propagator per distinct step:
         cheapest at equally spaced times. "chebyshev": all times from one polynomial basis of few products, exact to
-        `rtol`; a circuit too far from normal goes by "exponential". "auto": the faster of these two for the size, and
-        "rk45" for a function of time.
+        `rtol`. "arnoldi": the same from one orthonormal basis per sample, for circuits far from normal, where
+        "chebyshev" turns to it by itself, or to "exponential" where that is cheaper. "auto": the fastest of these for
+        the size, and "rk45" for a function of time.
     times : (times,) array, optional
         Requested times in [0, t_end], strictly increasing; 101 equally spaced ones by default.
     dt : float, optional
@@ -114,7 +124,7 @@ def integrate(
         Activity at t = 0; zero by default.
     rtol, atol : float, optional
         Adaptive "rk45" allows an error ‖·‖ ≤ atol + rtol ‖z‖ per step; 1e-6 (1000 ε for float32) and 1e-9.
-        "chebyshev" allows rtol times the largest distance from the start; 1e-7 (10 ε for float32).
+        "chebyshev" and "arnoldi" allow rtol times the largest distance from the start; 1e-7 (10 ε for float32).
     allow_unstable : bool, default False
         Whether to integrate circuits and steps that diverge, to show how they do.
 
@@ -207,10 +217,11 @@ def _frames(
     problem: Problem, s: Floats, method: str, step: float | None, tolerances: tuple[float, float]
 ) -> tuple[Floats, Ints, Ints]:
     """Return states at times s (units of τ), steps and products."""
-    if method == "exponential" or (method == "auto" and problem.U.shape[1] <= SMALL):
+    few = problem.U.shape[1] <= SMALL and len(s) * problem.U.size <= FEW
+    if method == "exponential" or (method == "auto" and few):
         return exact_frames(problem, s)
     if method in POLYNOMIAL:
-        return _polynomial(problem, s, tolerances[0])
+        return _polynomial(problem, s, method, tolerances[0])
     if method == "rk45" and step is None:
         frames, run = adaptive_frames(problem, s, tolerances, _endless(problem))
         return frames, run.steps, run.products
@@ -222,14 +233,27 @@ def _frames(
     return frames, run.steps, run.products
 
 
-def _polynomial(problem: Problem, s: Floats, rtol: float) -> tuple[Floats, Ints, Ints]:
-    """Return the states from one polynomial basis, or exactly where the circuit is too far from normal for one."""
-    field = problem.circuit.spectrum.field
-    found = None if field is None else expand(field, s, rtol)
-    frames = None if found is None else expanded_frames(problem, found)
+def _polynomial(problem: Problem, s: Floats, method: str, rtol: float) -> tuple[Floats, Ints, Ints]:
+    """Return the states from polynomial bases, or exactly where that is cheaper than the vectors it would take."""
+    most = math.inf if method == "arnoldi" else exact_cost(problem, s)
+    field = None if method == "arnoldi" else problem.circuit.spectrum.field
+    found = None if field is None else _expansion(problem, field, s, rtol)
+    fits = found is not None and (method == "chebyshev" or found.a.shape[1] <= most)
+    frames = expanded_frames(problem, found) if found is not None and fits else None
+    if frames is None and most * problem.U.shape[1] ** 2 >= WORTH_ARNOLDI:
+        frames = arnoldi_frames(problem, s, rtol, most)
     if frames is None:
         return exact_frames(problem, s)
     return frames[0], np.full(len(problem.U), len(s)), np.full(len(problem.U), frames[1])
+
+
+def _expansion(problem: Problem, field: Enclosure, s: Floats, rtol: float) -> Expansion | None:
+    """Expand once for all pieces of an input with the same times."""
+    known: dict[Any, Any] = problem.known
+    key = ("expansion", s.tobytes())
+    if key not in known:
+        known[key] = expand(field, s, rtol)
+    return cast("Expansion | None", known[key])
 
 
 def _driven(
@@ -266,20 +290,32 @@ def _pieces(
     tolerances: tuple[float, float],
 ) -> tuple[Floats, Ints, Ints]:
     """Return the states under an input that is constant from switch to switch."""
-    circuit, Z, found = problem.circuit, problem.Z, []
-    for k, begin in enumerate(x.times):
-        end = x.times[k + 1] if k + 1 < len(x.times) else math.inf
-        wanted = t[(t >= begin) & (t < end)]
-        if begin > t[-1]:
-            break
-        stops = np.append(wanted, end) if end <= t[-1] else wanted
-        values, _ = sample_or_samples(x.values[k], "values", circuit.size)
-        piece = replace(problem, U=drive(circuit, values, problem.dtype), Z=Z)
-        frames, steps, products = _frames(piece, (stops - begin) / circuit.tau, method, step, tolerances)
-        Z = np.ascontiguousarray(frames[-1])
-        found.append((frames[: len(wanted)], steps, products))
-    frames = np.concatenate([piece for piece, _, _ in found])
-    return frames, np.sum([steps for _, steps, _ in found], 0), np.sum([products for _, _, products in found], 0)
+    circuit = problem.circuit
+    begun = max(1, int(np.searchsorted(x.times, t[-1])))
+    switches, s = x.times[:begun] / circuit.tau, t / circuit.tau
+    U = drives_of(x.values[:begun], circuit, problem.dtype)
+    if method == "exponential" or (method == "auto" and _exact_pays(problem, switches, s)):
+        return switched_frames(problem, switches, U, s)
+    Z, frames = problem.Z, np.empty((len(t), *problem.Z.shape), problem.dtype)
+    total = np.zeros((2, len(Z)), np.int64)
+    bounds = np.searchsorted(s, switches)
+    for k, (begin, first) in enumerate(zip(switches, bounds, strict=True)):
+        last, final = (len(s), True) if k + 1 == begun else (int(bounds[k + 1]), False)
+        stops = (s[first:last] if final else np.append(s[first:last], switches[k + 1])) - begin
+        found, *spent = _frames(replace(problem, U=U[k], Z=Z), stops, method, step, tolerances)
+        frames[first:last], Z = found[: last - first], np.ascontiguousarray(found[-1])
+        total += spent
+    return frames, total[0], total[1]
+
+
+def _exact_pays(problem: Problem, switches: Floats, s: Floats) -> bool:
+    """Tell whether propagators cost less than a basis of `PIECE_PRODUCTS` products for every piece."""
+    if problem.U.shape[1] <= SMALL:
+        return True
+    steps = np.diff(np.union1d(switches, s), prepend=0.0)
+    distinct = len(np.unique(np.round(steps / (8 * EPS * max(s[-1], EPS)))))
+    exact = PROPAGATOR * problem.U.shape[1] * min(distinct, BY_RUNGS)
+    return bool(exact <= PIECE_PRODUCTS * len(switches) * len(problem.U))
 
 
 def _default_step(problem: Problem) -> float:
@@ -292,6 +328,9 @@ def _endless(problem: Problem) -> Goal:
 
 
 def _require_finite(frames: Floats, t: Floats) -> None:
+    # One pass tells that all is well; where it does not, squares may have overflowed and not the activity.
+    if math.isfinite(float(np.vdot(frames, frames))):
+        return
     bad = ~np.isfinite(frames).all(axis=(1, 2))
     if bad.any():
         raise DivergenceError(

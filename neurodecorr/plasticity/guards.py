@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.linalg.lapack
 
 from neurodecorr.errors import DegenerateInputWarning, DivergenceError, StabilityError
 from neurodecorr.plasticity.plan import Plan
@@ -83,9 +83,9 @@ def _twin_error_estimate(state: State) -> float:
 
 
 def _require_stable(state: State) -> None:
-    R = state.R.astype(float)
-    with suppress(np.linalg.LinAlgError):
-        np.linalg.cholesky((R + R.T) / 2)  # positive definite: the numerical range lies to the right of zero
+    R = state.R.astype(float, copy=False)
+    factor = scipy.linalg.lapack.dpotrf((R + R.T).T, overwrite_a=True, clean=False)
+    if factor[1] == 0:  # positive definite: the numerical range lies to the right of zero
         return
     values, vectors = np.linalg.eig(R)
     worst = int(values.real.argmin())

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._threads import one_thread
+from neurodecorr._threads import one_pool
 from neurodecorr.errors import DivergenceError, InputError
+from neurodecorr.plasticity import weave
 from neurodecorr.plasticity.batch import learn_batches
 from neurodecorr.plasticity.guards import inspect
 from neurodecorr.plasticity.plan import Plan
@@ -20,7 +21,7 @@ __all__ = ["learn"]
 Floats = npt.NDArray[np.floating[Any]]
 
 # Between two inspections weak directions may grow by e^5 at most, and no more updates pass than this.
-LONGEST_CHUNK, CHUNK_GROWTH = 1000, 5.0
+LONGEST_CHUNK, CHUNK_GROWTH = 1024, 5.0
 
 
 def learn(state: State, X: Floats, plan: Plan) -> State:
@@ -49,28 +50,28 @@ def learn(state: State, X: Floats, plan: Plan) -> State:
     """
     state, begin = state.copy(), 0
     step = _learn_samples if plan.batch == 1 else learn_batches
-    with one_thread():  # per-sample work is too small to share, and two pools spin against each other
+    with one_pool(X.shape[1]):
         while begin < len(X):
-            chunk = _scaled(X[begin : begin + LONGEST_CHUNK * plan.batch], state.scale)
-            chunk = chunk[: _length(plan, chunk)]
+            chunk, power = _surveyed(X[begin : begin + LONGEST_CHUNK * plan.batch], state.scale)
+            chunk = chunk[: _length(plan, power)]
             step(state, chunk, plan)
             state = inspect(state, plan)
             begin += len(chunk)
     return state
 
 
-def _scaled(X: Floats, scale: float) -> Floats:
-    with np.errstate(over="ignore"):
-        scaled = np.ascontiguousarray(X / X.dtype.type(scale))
-    if not np.abs(scaled).max() < np.finfo(X.dtype).max ** 0.5 / X.shape[1]:  # so that xᵀx is finite, too
+def _surveyed(X: Floats, scale: float) -> tuple[Floats, Floats]:
+    """Return X in units of `scale`, and the variance of each column."""
+    limit = np.finfo(X.dtype).max ** 0.5 / X.shape[1]  # so that xᵀx is finite, too
+    scaled, power, units = np.empty_like(X, order="C"), np.empty_like(X[0]), np.array([scale, limit], X.dtype)
+    if not weave.survey(np.ascontiguousarray(X), units[0], units[1], scaled, power):
         raise InputError("X must stay within the range of its type at the scale of the first inputs seen; use float64.")
-    return scaled
+    return scaled, power
 
 
-def _length(plan: Plan, X: Floats) -> int:
+def _length(plan: Plan, power: Floats) -> int:
     """Return the samples before the next inspection: the gain of the strongest unit grows by η p_j a step."""
     rate = plan.rate if plan.limit is None else min(plan.rate, plan.limit * plan.batch)
-    power = np.maximum(np.einsum("kj,kj->j", X, X) / len(X) - X.mean(axis=0) ** 2, 0)
     ratio = float(power.max() / power.mean()) if power.any() else 1.0
     return max(1, min(LONGEST_CHUNK, int(CHUNK_GROWTH / (rate * ratio)))) * plan.batch
 

@@ -14,6 +14,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from neurodecorr._checks import choice, fraction, positive, samples
+from neurodecorr._sparse import row_cuts
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.plasticity.synapses import LOCAL, RELATIVE, SYMMETRIC, Synapses, learn_rows
 
@@ -224,11 +225,12 @@ def _learn_chunk(state: MaskedState, X: Floats, plan: MaskedPlan) -> MaskedState
         state.power,
         state.counters,
         X,
-        plan.rate,
-        plan.half,
-        plan.limit,
-        math.inf if plan.dominance is None else plan.dominance,
-        plan.tol,
+        row_cuts(A.indptr),
+        float(plan.rate),  # one type each, so that the kernel is compiled once
+        float(plan.half),
+        float(plan.limit),
+        math.inf if plan.dominance is None else float(plan.dominance),
+        float(plan.tol),
         MOST_PRODUCTS,
     )
     if row >= 0 and plan.rule == "relative":

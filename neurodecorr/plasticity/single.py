@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg.blas
 
+from neurodecorr._sweeps import ROWS
+from neurodecorr._threads import threads
 from neurodecorr.plasticity import codes, kernels, weave
 from neurodecorr.plasticity.plan import GAINS, Plan
 from neurodecorr.plasticity.state import State
@@ -18,12 +23,17 @@ __all__ = ["learn_samples"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
-# From this many units on, M stays untouched for a block: two products of rank k cost less than k passes over M.
-SMALLEST_DELAYED = 256
-# Samples per block. A fused block only shares its end; a delayed one of k samples costs 8nk a sample besides.
-FUSED_BLOCK = 256
-DELAYED_BLOCK = {512: 32, 2048: 64}
-LONGEST_DELAYED_BLOCK = 128
+# From this many units on, M stays untouched for a block: products of rank k cost less than k passes over M. The
+# congruent rule still reads M once a sample, and gains only once M no longer fits in cache; the others gain earlier
+# where products have more than one thread.
+SMALLEST_DELAYED, SMALLEST_DELAYED_ALONE, SMALLEST_DELAYED_CONGRUENT = 256, 320, 1536
+# Samples per block, and those of a block that are taken one after the other before the rest is caught up with.
+FUSED_BLOCK = 512
+DELAYED_BLOCK, LONGEST_DELAYED_BLOCK = {768: 64}, 128
+CONGRUENT_BLOCK = 32
+STEPS = 16
+# Bytes of the widest register, and rows of a strip whose mirror image stays in cache.
+REGISTER, TILE = 64, 64
 
 
 @dataclass(frozen=True)
@@ -62,29 +72,30 @@ def learn_samples(state: State, X: Floats, plan: Plan) -> bool:
     plan : Plan
         Form, rule, rate, gain and engine.
     """
-    n, rule, pace = X.shape[1], plan.rules[plan.rule], Pace.of(plan, state.scale)
-    engine = _engine(plan, n)
+    rule, pace, engine = plan.rules[plan.rule], Pace.of(plan, state.scale), _engine(plan, X.shape[1])
     if engine == "plain":
         return _plain(state, X, plan, rule, pace)
-    length = FUSED_BLOCK if engine == "fused" else _delayed_length(n)
-    step = _fused if engine == "fused" else _delayed
-    for begin in range(0, len(X), length):
-        if plan.recurrent:
-            _note_settling_error(state, X[begin], pace)
-        if not step(state, X[begin : begin + length], plan, rule, pace):
-            return False
-    return True
+    if plan.recurrent:
+        _note_settling_error(state, X[0], pace)
+    if engine == "fused":
+        return _fused(state, X, plan, rule, pace)
+    return (
+        _delayed_congruent(state, X, plan, pace) if plan.rule == "congruent" else _delayed(state, X, plan, rule, pace)
+    )
 
 
 def _engine(plan: Plan, n: int) -> str:
-    """Return how M is kept up to date. The congruent rule scales both sides, so each sample needs the newest M."""
-    if plan.engine == "auto":
-        return "delayed" if n >= SMALLEST_DELAYED and plan.rule != "congruent" else "fused"
-    return "fused" if plan.rule == "congruent" and plan.engine == "delayed" else plan.engine
+    """Return how M is kept up to date."""
+    if plan.engine != "auto":
+        return plan.engine
+    return "delayed" if n >= smallest_delayed(plan.rule) else "fused"
 
 
-def _delayed_length(n: int) -> int:
-    return next((k for bound, k in DELAYED_BLOCK.items() if n < bound), LONGEST_DELAYED_BLOCK)
+def smallest_delayed(rule: str) -> int:
+    """Return the units from which on M stays untouched for a block by default."""
+    if rule == "congruent":
+        return SMALLEST_DELAYED_CONGRUENT
+    return SMALLEST_DELAYED if threads() > 1 else SMALLEST_DELAYED_ALONE
 
 
 def _plain(state: State, X: Floats, plan: Plan, rule: int, pace: Pace) -> bool:
@@ -110,83 +121,204 @@ def _plain(state: State, X: Floats, plan: Plan, rule: int, pace: Pace) -> bool:
 
 
 def _fused(state: State, X: Floats, plan: Plan, rule: int, pace: Pace) -> bool:
-    """One pass over M a sample; R follows at the end of the block."""
-    scale = np.ones_like(state.gain)
-    drives, pulls = np.zeros_like(X), np.zeros_like(X)
-    row = weave.fused_block(
-        rule,
-        state.M,
-        scale,
-        state.mean,
-        state.power,
-        state.gain,
-        state.counters,
-        X,
-        pace.memory,
-        pace.schedule,
-        pace.limit,
-        pace.gain,
-        pace.centred,
-        pace.fixed_unit,
-        drives,
-        pulls,
-    )
-    symmetric = rule == codes.CONGRUENT
-    if plan.recurrent:
-        _add_product(state.R, drives, pulls, 1.0)
-        if symmetric:
-            _add_product(state.R, pulls, drives, 1.0)
-    _fold(state, scale, symmetric, plan.recurrent)
-    return bool(row < 0)
+    """One pass over M a sample; R follows at the end of each block."""
+    symmetric, n = rule == codes.CONGRUENT, X.shape[1]
+    S, scale, vectors = _workspace(state.M, ROWS)
+    for rows in _blocks(X, FUSED_BLOCK):
+        drives, pulls = np.empty((2, len(rows) if plan.recurrent else 0, n), X.dtype)
+        row = weave.fused_block(
+            rule,
+            S,
+            scale,
+            state.mean,
+            state.power,
+            state.gain,
+            state.counters,
+            rows,
+            pace.memory,
+            pace.schedule,
+            pace.limit,
+            pace.gain,
+            pace.centred,
+            pace.fixed_unit,
+            vectors,
+            drives,
+            pulls,
+        )
+        if row >= 0:
+            return False
+        _collect(state.R, drives, pulls, symmetric)
+    state.M[...] = S[:n, :n]
+    _fold(state, scale[:n], symmetric, plan.recurrent)
+    return True
+
+
+def _delayed_congruent(state: State, X: Floats, plan: Plan, pace: Pace) -> bool:
+    """M read once a sample, and written once a block."""
+    n = X.shape[1]
+    S, scale, vectors = _workspace(state.M, 0)
+    pairs, swept = _aligned((2 * CONGRUENT_BLOCK, S.shape[1]), X.dtype), -(-n // ROWS) * ROWS
+    for rows in _blocks(X, CONGRUENT_BLOCK):
+        drives, pulls = np.empty((2, len(rows) if plan.recurrent else 0, n), X.dtype)
+        row = weave.delayed_congruent_block(
+            S[:swept],
+            scale,
+            state.mean,
+            state.power,
+            state.gain,
+            state.counters,
+            rows,
+            pace.memory,
+            pace.schedule,
+            pace.limit,
+            pace.gain,
+            pace.centred,
+            pace.fixed_unit,
+            pairs,
+            vectors,
+            drives,
+            pulls,
+        )
+        if row >= 0:
+            return False
+        steps = pairs[: 2 * len(rows)]
+        partners = steps.reshape(-1, 2, S.shape[1])[:, ::-1].reshape(steps.shape)
+        _product(steps, partners, S, -1.0)
+        _collect(state.R, drives, pulls, symmetric=True)
+    state.M[...] = S[:n, :n]
+    _fold(state, scale[:n], True, plan.recurrent)
+    return True
 
 
 def _delayed(state: State, X: Floats, plan: Plan, rule: int, pace: Pace) -> bool:
-    """M untouched within the block: M ← diag(w)(M − Aᵀ(B M)) at its end, A and B holding one row a sample."""
-    drives = np.empty_like(X)
-    weave.centre_block(X, state.mean, state.counters[codes.SAMPLES], pace.memory, pace.centred, drives)
-    scale, pulls = np.ones_like(state.gain), np.zeros_like(X)
-    A, B = np.zeros_like(X), np.zeros_like(X)
-    row = weave.delayed_block(
-        rule,
-        drives @ state.M.T,
-        A,
-        B,
-        scale,
-        state.power,
-        state.gain,
-        state.counters,
-        drives,
-        pace.memory,
-        pace.schedule,
-        pace.limit,
-        pace.gain,
-        pace.fixed_unit,
-        pulls,
-    )
-    if plan.recurrent:
-        _add_product(state.R, drives, pulls, 1.0)
-    _add_product(state.M, A, B @ state.M, -1.0)
+    """M neither read nor written within a block."""
+    n = X.shape[1]
+    length = next((k for bound, k in DELAYED_BLOCK.items() if n < bound), LONGEST_DELAYED_BLOCK)
+    scale, buffers = np.ones_like(state.gain), np.empty((6, min(length, len(X)), n), X.dtype)
+    near = _aligned((3, STEPS, _width(n, X.dtype)), X.dtype)
+    for rows in _blocks(X, length):
+        if not _delayed_block(state, rows, plan, rule, pace, scale, buffers[:, : len(rows)], near):
+            return False
     _fold(state, scale, False, plan.recurrent)
-    return bool(row < 0)
+    return True
 
 
-def _add_product(S: Floats, rows: Floats, columns: Floats, sign: float) -> None:
-    """S ← S ± rowsᵀ columns, in place: BLAS sees the transpose, which lies in memory as it wants it."""
-    gemm = scipy.linalg.blas.dgemm if S.dtype == np.float64 else scipy.linalg.blas.sgemm
-    gemm(sign, columns.T, rows.T, beta=1.0, c=S.T, trans_b=True, overwrite_c=True)
+def _delayed_block(
+    state: State, X: Floats, plan: Plan, rule: int, pace: Pace, scale: Floats, buffers: Floats, near: Floats
+) -> bool:
+    """S ← S − Aᵀ(I + L)⁻¹ C S at the end of the block, A and C holding one row a sample."""
+    drives, Y, A, C, P, pulls = buffers
+    weave.centre_block(X, state.mean, state.counters[codes.SAMPLES], pace.memory, pace.centred, drives)
+    blas = _blas(X.dtype)
+    blas.gemm(1.0, state.M.T, drives.T, c=Y.T, trans_a=True, overwrite_c=True)
+    for begin in range(0, len(X), STEPS):
+        steps, rest = slice(begin, begin + STEPS), slice(begin + STEPS, len(X))
+        L = np.empty((len(Y[steps]), len(Y[steps])), X.dtype)
+        row = weave.delayed_steps(
+            rule,
+            Y[steps],
+            A[steps],
+            C[steps],
+            L,
+            scale,
+            state.power,
+            state.gain,
+            state.counters,
+            drives[steps],
+            pace.memory,
+            pace.schedule,
+            pace.limit,
+            pace.gain,
+            pace.fixed_unit,
+            near,
+            pulls[steps] if plan.recurrent else pulls[:0],
+        )
+        if row >= 0:
+            return False
+        if begin + STEPS < len(X):
+            H = blas.gemm(1.0, Y[rest].T, C[steps].T, trans_a=True)
+            H = blas.trsm(1.0, L.T, H, side=1, diag=1, overwrite_b=True)
+            blas.gemm(-1.0, A[steps].T, H, beta=1.0, c=Y[rest].T, trans_b=True, overwrite_c=True)
+    blas.gemm(1.0, state.M.T, C.T, c=P.T, overwrite_c=True)
+    blas.trsm(1.0, blas.gemm(1.0, A.T, C.T, trans_a=True), P.T, side=1, diag=1, overwrite_b=True)
+    _product(A, P, state.M, -1.0)
+    if plan.recurrent:
+        _product(drives, pulls, state.R, 1.0)
+    return True
+
+
+def _blocks(X: Floats, length: int) -> Iterator[Floats]:
+    return (X[begin : begin + length] for begin in range(0, len(X), length))
+
+
+@cache
+def _blas(dtype: np.dtype[Any]) -> SimpleNamespace:
+    """Return scipy's BLAS for a type: numpy may bring another copy, whose threads would spin against these."""
+    names = ("gemm", "trsm", "syr2k")
+    return SimpleNamespace(**dict(zip(names, scipy.linalg.blas.get_blas_funcs(names, dtype=dtype), strict=True)))
+
+
+def _product(rows: Floats, columns: Floats, S: Floats, sign: float) -> None:
+    """S ← S ± rowsᵀ columns, in place: BLAS sees the transposes, which lie in memory as it wants them."""
+    _blas(S.dtype).gemm(sign, columns.T, rows.T, beta=1.0, c=S.T, trans_b=True, overwrite_c=True)
+
+
+def _collect(R: Floats, drives: Floats, pulls: Floats, symmetric: bool) -> None:
+    """R ← R + drivesᵀpulls, and + pullsᵀdrives if symmetric; of that, only the lower triangle."""
+    if not len(drives):
+        return
+    if symmetric:
+        _blas(R.dtype).syr2k(1.0, drives.T, pulls.T, beta=1.0, c=R.T, overwrite_c=True)
+    else:
+        _product(drives, pulls, R, 1.0)
+
+
+def _width(n: int, dtype: np.dtype[Any]) -> int:
+    """Return n rounded up to whole registers, and past lengths at which neighbouring rows share places in the cache."""
+    lanes = REGISTER // dtype.itemsize
+    width = -(-n // lanes) * lanes
+    return width + 2 * lanes if width * dtype.itemsize % 2048 == 0 else width
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Floats:
+    """Return zeros that begin where a register's worth of memory begins."""
+    size, spare = math.prod(shape), REGISTER // dtype.itemsize
+    memory = np.zeros(size + spare, dtype)
+    begin = -memory.ctypes.data % REGISTER // dtype.itemsize
+    return memory[begin : begin + size].reshape(shape)
+
+
+def _workspace(M: Floats, rows: int) -> tuple[Floats, Floats, Floats]:
+    """Return M, ones and seven vectors, padded with zeros; M square, or to a multiple of `rows`."""
+    n, width = len(M), _width(M.shape[1], M.dtype)
+    S = _aligned((-(-n // rows) * rows if rows else width, width), M.dtype)
+    S[:n, :n] = M
+    scale = _aligned((width,), M.dtype)
+    scale[:n] = 1
+    return S, scale, _aligned((7, width), M.dtype)
 
 
 def _fold(state: State, scale: Floats, symmetric: bool, recurrent: bool) -> None:
-    """Put the gains kept beside the matrices into them, and remove what rounding did to a symmetry."""
+    """Put the gains kept beside the matrices into them."""
     if symmetric:
-        factor = np.outer(scale, scale)
-        state.M[...] = (state.M + state.M.T) * (factor / 2)
+        _mirror(state.M, scale, np.multiply)
         if recurrent:
-            state.R[...] = (state.R + state.R.T) / (factor * 2)
+            _mirror(state.R, scale, np.divide)
         return
     state.M[...] *= scale[:, None]
     if recurrent:
         state.R[...] /= scale
+
+
+def _mirror(S: Floats, scale: Floats, operation: np.ufunc) -> None:
+    """S_ij ← S_ij w_i w_j or S_ij/(w_i w_j) in the lower triangle, and the same number above it."""
+    for begin in range(0, len(S), TILE):
+        end = min(begin + TILE, len(S))
+        strip = operation(S[begin:end, :end], scale[begin:end, None] * scale[:end])
+        S[begin:end, :end] = strip
+        S[:begin, begin:end] = strip[:, :begin].T
+        corner = np.tril(strip[:, begin:])
+        S[begin:end, begin:end] = corner + np.tril(corner, -1).T
 
 
 def _note_settling_error(state: State, sample: Floats, pace: Pace) -> None:

@@ -7,6 +7,7 @@
 ==================  ==========================================================================
 
 Indices are read as unsigned: a signed one may count from the end, and the test for that costs half the speed or more.
+Rows share nothing, so that threads give the same numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from neurodecorr._compile import jit
+from neurodecorr._compile import jit, prange
+from neurodecorr._sparse import sparse_product
+from neurodecorr.plasticity.codes import FASTEST_MEMORY, HUGE, OUTLIER, TRACE_MEMORY
 
 __all__ = ["LOCAL", "RELATIVE", "SYMMETRIC", "Synapses", "learn_rows"]
 
@@ -24,10 +27,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 LOCAL, SYMMETRIC, RELATIVE = 0, 1, 2
 SAMPLES, TRACE, LIMITED, CLIPPED, PRODUCTS = 0, 1, 2, 3, 4
-TRACE_MEMORY = 0.01
-FASTEST_MEMORY = 0.01
-OUTLIER = 10.0
-HUGE = 1e300
 
 
 class Synapses(NamedTuple):
@@ -43,16 +42,6 @@ class Synapses(NamedTuple):
 
 
 @jit()
-def product(A: Synapses, v: Array, out: Array) -> None:
-    """Write A v into `out`."""
-    for i in range(out.size):
-        total = 0.0
-        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
-            total += A.data[s] * v[np.uint32(A.indices[s])]
-        out[i] = total
-
-
-@jit()
 def product_transposed(A: Synapses, v: Array, out: Array) -> None:
     """Write Aᵀ v into `out`, in the order in which A lies in memory."""
     out[:] = 0
@@ -62,35 +51,52 @@ def product_transposed(A: Synapses, v: Array, out: Array) -> None:
 
 
 @jit()
-def local_step(A: Synapses, x: Array, xbar: Array, eta: float, gain: Array) -> None:
-    """R_ij ← (R_ij + η w_ij x_i x̄_j)/g_j."""
+def local_step(A: Synapses, x: Array, xbar: Array, eta: float, keep: Array, first: int, last: int) -> None:
+    """R_ij ← (R_ij + η w_ij x_i x̄_j)/g_j in rows `first` … `last` − 1; `keep` holds 1/g."""
     each = A.taper.size > 1
-    for i in range(x.size):
+    for i in range(first, last):
         pull = eta * x[i]
         for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
             j = np.uint32(A.indices[s])
-            A.data[s] = (A.data[s] + (A.taper[s] if each else A.taper[0]) * pull * xbar[j]) / gain[j]
+            A.data[s] = (A.data[s] + (A.taper[s] if each else A.taper[0]) * pull * xbar[j]) * keep[j]
 
 
 @jit()
-def symmetric_step(A: Synapses, x: Array, xbar: Array, eta: float, gain: Array) -> None:
-    """R_ij ← (R_ij + η/2 w_ij (x_i x̄_j + x̄_i x_j))/√(g_i g_j)."""
+def symmetric_step(A: Synapses, x: Array, xbar: Array, eta: float, keep: Array, first: int, last: int) -> None:
+    """R_ij ← (R_ij + η/2 w_ij (x_i x̄_j + x̄_i x_j))/√(g_i g_j) in the given rows; `keep` holds 1/√g."""
     each = A.taper.size > 1
-    for i in range(x.size):
+    for i in range(first, last):
         for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
             j = np.uint32(A.indices[s])
             mixed = (A.taper[s] if each else A.taper[0]) * 0.5 * eta * (x[i] * xbar[j] + xbar[i] * x[j])
-            A.data[s] = (A.data[s] + mixed) / math.sqrt(gain[i] * gain[j])
+            A.data[s] = (A.data[s] + mixed) * (keep[i] * keep[j])
 
 
 @jit()
-def relative_step(A: Synapses, back: Array, xbar: Array, eta: float, gain: Array) -> None:
-    """M_ij ← g_i (M_ij − η/(1 + η x̄ᵀx̄) x̄_i (x̄ᵀM)_j)."""
-    shrink = eta / (1.0 + eta * np.sum(xbar * xbar))
-    for i in range(xbar.size):
+def relative_step(A: Synapses, back: Array, xbar: Array, shrink: float, gain: Array, first: int, last: int) -> None:
+    """M_ij ← g_i (M_ij − η/(1 + η x̄ᵀx̄) x̄_i (x̄ᵀM)_j) in the given rows; `shrink` is η/(1 + η x̄ᵀx̄)."""
+    for i in range(first, last):
         pull = shrink * xbar[i]
         for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
             A.data[s] = gain[i] * (A.data[s] - pull * back[np.uint32(A.indices[s])])
+
+
+@jit()
+def step_rows(rule: int, A: Synapses, x: Array, xbar: Array, eta: float, gain: Array, first: int, last: int) -> None:
+    """Take the step of a rule in rows `first` … `last` − 1."""
+    if rule == LOCAL:
+        local_step(A, x, xbar, eta, gain, first, last)
+    elif rule == SYMMETRIC:
+        symmetric_step(A, x, xbar, eta, gain, first, last)
+    else:
+        relative_step(A, x, xbar, eta, gain, first, last)
+
+
+@jit(parallel=True)
+def step_on_threads(rule: int, A: Synapses, x: Array, xbar: Array, eta: float, gain: Array, cuts: Array) -> None:
+    """Take the step of a rule, the rows between two cuts by one thread."""
+    for part in prange(cuts.size - 1):
+        step_rows(rule, A, x, xbar, eta, gain, cuts[part], cuts[part + 1])
 
 
 @jit()
@@ -121,13 +127,13 @@ def clip(A: Synapses, share: float, symmetric: bool, factor: Array) -> int:
 
 
 @jit()
-def settle_row(A: Synapses, x: Array, z: Array, work: Array, tol: float, most: int) -> int:
+def settle_row(A: Synapses, x: Array, z: Array, work: Array, cuts: Array, tol: float, most: int) -> int:
     """Bring ‖x − A z‖ below `tol` ‖x‖ by BiCGStab from z; return the products spent, or −1 if it does not get there.
 
     Needs no bounds of the spectrum, which moves while A learns (van der Vorst 1992).
     """
     r, shadow, p, v, s, t = work[0], work[1], work[2], work[3], work[4], work[5]
-    product(A, z, v)
+    sparse_product(A, z, v, cuts)
     for i in range(x.size):
         r[i] = x[i] - v[i]
     goal = tol * tol * np.sum(x * x)
@@ -148,11 +154,11 @@ def settle_row(A: Synapses, x: Array, z: Array, work: Array, tol: float, most: i
             for i in range(x.size):
                 p[i] = r[i] + beta * (p[i] - omega * v[i])
             rho = new
-        product(A, p, v)
+        sparse_product(A, p, v, cuts)
         alpha = rho / np.sum(shadow * v)
         for i in range(x.size):
             s[i] = r[i] - alpha * v[i]
-        product(A, s, t)
+        sparse_product(A, s, t, cuts)
         length = np.sum(t * t)
         omega = np.sum(t * s) / length if length > 0 else 0.0
         for i in range(x.size):
@@ -174,6 +180,7 @@ def learn_rows(
     power: Array,
     counters: Array,
     X: Array,
+    cuts: Array,
     rate: float,
     half: float,
     limit: float,
@@ -195,6 +202,8 @@ def learn_rows(
         Samples, running ⟨x̄²⟩, steps limited, rows clipped, products spent.
     X : (samples, n) array
         The stream.
+    cuts : (parts + 1,) array
+        Where rows are cut for threads, 0 … n; two numbers for no threads.
     rate, half : float
         η = rate/(1 + t/half) in units of the inverse mean input power.
     limit : float
@@ -218,10 +227,10 @@ def learn_rows(
         unit = np.sum(power) / n
         eta = eta / unit if unit > 0 else 0.0
         if rule == RELATIVE:
-            product(A, x, xbar)
+            sparse_product(A, x, xbar, cuts)
             counters[PRODUCTS] += 1
         else:
-            used = settle_row(A, x, xbar, work, tol, most)
+            used = settle_row(A, x, xbar, work, cuts, tol, most)
             if used < 0:
                 return k
             counters[PRODUCTS] += used
@@ -236,12 +245,16 @@ def learn_rows(
         for j in range(n):
             gain[j] = 1.0 + eta * power[j]
         if rule == LOCAL:
-            local_step(A, x, xbar, eta, gain)
+            gain[:] = 1.0 / gain
         elif rule == SYMMETRIC:
-            symmetric_step(A, x, xbar, eta, gain)
+            gain[:] = 1.0 / np.sqrt(gain)
         else:
             product_transposed(A, xbar, x)
-            relative_step(A, x, xbar, eta, gain)
+            eta = eta / (1.0 + eta * np.sum(xbar * xbar))
+        if cuts.size > 2:
+            step_on_threads(rule, A, x, xbar, eta, gain, cuts)
+        else:
+            step_rows(rule, A, x, xbar, eta, gain, 0, n)
         if share < math.inf:
             counters[CLIPPED] += clip(A, share, rule == SYMMETRIC, gain)
         counters[SAMPLES] = time + 1.0

@@ -45,7 +45,7 @@ def test_mildly_non_normal_circuits_keep_the_tolerance_with_few_products(rng, sy
 
 
 @pytest.mark.parametrize("kind", ["rotating", "non_normal"])
-def test_circuits_far_from_real_go_by_exact_propagators_or_keep_the_tolerance(rng, request, kind):
+def test_circuits_far_from_real_keep_the_tolerance_by_whatever_way_is_taken(rng, request, kind):
     R = request.getfixturevalue(kind)(rng, 52, 1.2)
     circuit, X, times = Circuit(R), rng.standard_normal((3, 52)), np.linspace(0, 4, 9)
     found = integrate(circuit, X, 4.0, "auto", times)

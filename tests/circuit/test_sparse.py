@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from neurodecorr import _sparse
 from neurodecorr.circuit import (
     Circuit,
     SparseCircuit,
@@ -13,6 +14,7 @@ from neurodecorr.circuit import (
     settle,
     settle_sparse,
     sigma_bound,
+    stability,
 )
 from neurodecorr.circuit.probe import extreme_ritz_values, probe_bound, symmetric_part
 from neurodecorr.errors import ConfigError, InputError, StabilityError
@@ -181,3 +183,68 @@ def test_bad_weights_are_refused_with_advice(rng):
         settle_sparse(circuit, np.ones((3, 4)), initial=np.ones((2, 4)))
     with pytest.raises(ValueError, match="read-only"):
         circuit.R.data[0] = 2.0
+
+
+def test_settle_and_stability_take_sparse_circuits_as_they_take_dense_ones(rng):
+    R = weighted(GRID, 0.15, rng, False)
+    sparse, dense, x = SparseCircuit(R, tau=3.0), Circuit(R.toarray(), tau=3.0), rng.standard_normal(576)
+    a, b = settle(sparse, x, tol=1e-9), settle(dense, x, tol=1e-9)
+    assert a.settled and b.settled and np.linalg.norm(a.xbar - b.xbar) <= a.bound + b.bound
+    np.testing.assert_array_equal(a.xbar, settle_sparse(sparse, x, tol=1e-9).xbar)
+    for option in ({"dt": 0.1}, {"t_max": 9.0}, {"matrix": np.eye(576)}):
+        with pytest.raises(ConfigError, match=f"{next(iter(option))} has no meaning for a SparseCircuit"):
+            settle(sparse, x, **option)
+    with pytest.raises(ConfigError, match="method must be one of 'auto', 'chebyshev', 'bicgstab', 'gmres'"):
+        settle(sparse, x, method="euler")
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_the_stability_of_a_sparse_circuit_is_that_of_the_dense_one(symmetric, rng):
+    R = weighted(GRID, 0.15, rng, symmetric)
+    sparse, dense = SparseCircuit(R, tau=3.0), stability(Circuit(R.toarray(), tau=3.0), "dense")
+    found = stability(sparse)
+    assert found.kind == "estimate" and found.stable
+    # Ritz values are taken to 1e-6 of an eigenvalue; those of a non-normal matrix are as many times less certain
+    # as its eigenvectors are dependent, some hundred at most here.
+    for name in ("margin", "radius", "euler_limit", "slowest_time", "fastest_time"):
+        assert getattr(found, name) == pytest.approx(getattr(dense, name), rel=1e-4)
+    assert dense.condition <= found.condition <= 10 * dense.condition
+    for method in ("numerical_range", "gershgorin"):
+        bound = stability(sparse, method)
+        assert bound.kind == "bound" and bound.margin <= dense.margin and bound.radius >= dense.radius
+        assert bound.euler_limit <= dense.euler_limit
+    assert stability(sparse, "numerical_range").margin > 0
+    few = weighted(grid_neighbours((6, 6), 4), 0.2, rng, symmetric)
+    exact, expected = stability(SparseCircuit(few)), stability(Circuit(few.toarray()))
+    assert exact.kind == "exact" and exact.margin == pytest.approx(expected.margin, rel=1e-12)
+    assert exact.condition == pytest.approx(expected.condition, rel=1e-9)
+
+
+def test_a_sparse_circuit_that_grows_is_called_unstable(rng):
+    R = weighted(GRID, 0.8, rng, False)
+    assert np.linalg.eigvals(R.toarray()).real.min() < 0
+    found = stability(SparseCircuit(R))
+    assert found.stable is False and found.euler_limit == 0 and found.condition == np.inf
+
+
+def test_threads_give_the_same_rest_as_one(rng, monkeypatch):
+    R, x = weighted(RANDOM, 0.15, rng, False), rng.standard_normal(576)
+    alone = settle_sparse(SparseCircuit(R), x, tol=1e-9)
+    monkeypatch.setattr(_sparse, "MANY_SYNAPSES", 0)
+    assert len(_sparse.row_cuts(R.indptr)) == _sparse.PARTS + 1
+    together = settle_sparse(SparseCircuit(R), x, tol=1e-9)
+    # The states of both are sums in the same order; only the norms that tell when to stop are not.
+    assert together.steps == alone.steps
+    np.testing.assert_array_equal(together.xbar, alone.xbar)
+
+
+@pytest.mark.parametrize("sizes", [[5] * 100, [0, 0, 1000, 0, 1], list(range(60)), [3]])
+def test_rows_are_cut_into_parts_that_cover_them_once_and_are_about_even(sizes, monkeypatch):
+    monkeypatch.setattr(_sparse, "MANY_SYNAPSES", 0)
+    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    cuts = _sparse.row_cuts(indptr)
+    assert cuts[0] == 0 and cuts[-1] == len(sizes) and (np.diff(cuts) >= 0).all()
+    even = indptr[-1] / _sparse.PARTS
+    assert np.diff(indptr[cuts]).max() <= even + max(sizes)
+    monkeypatch.setattr(_sparse, "MANY_SYNAPSES", indptr[-1] + 1)
+    assert _sparse.row_cuts(indptr).tolist() == [0, len(sizes)]

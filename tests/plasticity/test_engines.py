@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from neurodecorr._threads import POOLED, one_pool
 from neurodecorr.errors import DivergenceError
 from neurodecorr.plasticity import Plan, learn, start
-from neurodecorr.plasticity.single import DELAYED_BLOCK, FUSED_BLOCK
+from neurodecorr.plasticity.single import FUSED_BLOCK, LONGEST_DELAYED_BLOCK, smallest_delayed
 
 RULES = [
     ("recurrent", "local"),
@@ -23,7 +25,7 @@ REGIMES = [
     {"rate": 1e-3, "schedule": "constant", "limit": 0.05, "gain": "node", "mean": "none", "normalise": False},
 ]
 N = 17
-SAMPLES = 2 * FUSED_BLOCK + 3 * min(DELAYED_BLOCK.values()) + 5  # whole blocks and a remainder, for both engines
+SAMPLES = 2 * FUSED_BLOCK + 3 * LONGEST_DELAYED_BLOCK + 5  # whole blocks and a remainder, for both engines
 
 
 def stream(dtype=np.float64, n=N, samples=SAMPLES):
@@ -78,11 +80,54 @@ def test_the_sample_that_breaks_the_explicit_rule_is_the_same(engine):
         learn(start(X, plan), X, plan)
 
 
-def test_large_layers_delay_and_small_ones_fuse():
-    """The default chooses by size, and both choices are the engines tested above."""
-    X = stream(n=260, samples=70)
-    for form, rule in RULES:
-        chosen, fused = (learnt(X, form, rule, name, rate=1e-4) for name in ("auto", "fused"))
-        np.testing.assert_allclose(chosen.M, fused.M, rtol=0, atol=1e-12)
-        same = bool((chosen.M == fused.M).all())
-        assert same == (rule == "congruent")
+@pytest.mark.parametrize("n", [1, 2, 7, 64, 129])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("rule", "engine"), [("local", "fused"), ("local", "delayed"), ("congruent", "delayed")])
+def test_any_number_of_units_fills_registers_and_groups_of_rows(rule, engine, dtype, n):
+    """Fewer units than a register holds, whole registers, and one more; rows beside each other in the cache."""
+    X = np.random.default_rng(n).standard_normal((150, n)).astype(dtype)
+    plain, fast = (learnt(X, "recurrent", rule, name, schedule="constant", rate=1e-3 / n) for name in ("plain", engine))
+    rounding = 150 * 10 * np.finfo(dtype).eps  # 150 steps, a few roundings each of entries near one
+    np.testing.assert_allclose(fast.M, plain.M, rtol=0, atol=rounding)
+    np.testing.assert_allclose(fast.R, plain.R, rtol=0, atol=rounding)
+
+
+@pytest.mark.parametrize("engine", ["fused", "delayed"])
+def test_the_congruent_pair_is_symmetric_to_the_bit(engine):
+    state = learnt(stream(), "recurrent", "congruent", engine, schedule="constant")
+    assert (state.M == state.M.T).all()
+    assert (state.R == state.R.T).all()
+
+
+@pytest.mark.parametrize("rule", ["implicit", "congruent"])
+@pytest.mark.parametrize("pool", [1, 2])
+def test_large_layers_delay_and_small_ones_fuse(rule, pool):
+    """The default chooses by size and threads, and both choices are the engines tested above."""
+    with threadpool_limits(pool, user_api="blas"):
+        smallest = smallest_delayed(rule)
+        for n in (smallest - 1, smallest):
+            X = np.random.default_rng(0).standard_normal((20, n))
+            chosen, fused, delayed = (
+                learnt(X, "feedforward", rule, name, rate=1e-5) for name in ("auto", "fused", "delayed")
+            )
+            np.testing.assert_allclose(fused.M, delayed.M, rtol=0, atol=1e-12)
+            assert not (fused.M == delayed.M).all()
+            assert (chosen.M == (fused if n < smallest else delayed).M).all()
+
+
+def test_a_strided_stream_is_read_as_it_lies():
+    X = stream()
+    plan = Plan(form="feedforward", rule="implicit", rate=1e-3)
+    apart = np.repeat(X, 2, axis=1)[:, ::2]
+    np.testing.assert_array_equal(learn(start(X, plan), apart, plan).M, learn(start(X, plan), X, plan).M)
+
+
+def test_two_pools_of_threads_never_run_at_once():
+    """Inside, only scipy's BLAS keeps its threads; outside, every pool has them back."""
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    with one_pool(POOLED):
+        inside = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+        assert sum(threads > 1 for threads in inside) <= 1
+    with one_pool(POOLED - 1):
+        assert all(pool["num_threads"] == 1 for pool in threadpool_info() if pool["user_api"] == "blas")
+    assert [pool["num_threads"] for pool in threadpool_info()] == before

@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse
 
 import neurodecorr as nd
+from neurodecorr import _sparse
 from neurodecorr.circuit import SparseCircuit, grid_neighbours, grid_taper, random_neighbours, settle_sparse
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.plasticity import MaskedPlan, learn_masked, rms_correlation, start_masked
@@ -20,7 +21,7 @@ def dense_reference(w, X, plan):
     trace, fan_in = 0.0, mask.sum() / n
     for t, sample in enumerate(X):
         eta = plan.rate / (1 + t / plan.half)
-        memory = max(1 / (t + 1), min(eta, 0.01))
+        memory = max(1 / (t + 1), min(eta, 0.1))
         mean = mean + memory * (sample - mean)
         x = sample - mean
         power = power + memory * (x**2 - power)
@@ -28,7 +29,7 @@ def dense_reference(w, X, plan):
         xbar = W @ x if plan.rule == "relative" else np.linalg.solve(W, x)
         size = (xbar**2).mean()
         trace += max(1 / (t + 1), 0.01) * (size - trace)
-        strength = fan_in * max(trace, size / 10)
+        strength = fan_in * max(trace, size / 5)
         eta = min(eta, plan.limit / strength) if strength > 0 else eta
         g = 1 + eta * power
         if plan.rule == "local":
@@ -89,6 +90,15 @@ def test_the_given_state_is_left_as_it_was_and_a_stream_may_be_cut_anywhere(wave
     cut = learn_masked(learn_masked(begin, waves[:70], plan), waves[70:200], plan)
     np.testing.assert_array_equal(whole.weights.data, cut.weights.data)
     assert whole.samples == cut.samples == 200
+
+
+@pytest.mark.parametrize("rule", ["local", "symmetric", "relative"])
+def test_threads_learn_the_same_weights_as_one(rule, waves, monkeypatch):
+    plan = MaskedPlan(rule, rate=1e-2)
+    alone = learn_masked(start_masked(MASKS["taper"]), waves[:50], plan)
+    monkeypatch.setattr(_sparse, "MANY_SYNAPSES", 0)
+    together = learn_masked(start_masked(MASKS["taper"]), waves[:50], plan)
+    np.testing.assert_array_equal(together.weights.data, alone.weights.data)
 
 
 def test_the_symmetric_rule_keeps_reciprocal_weights_equal_to_rounding(waves):

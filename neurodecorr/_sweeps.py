@@ -1,0 +1,131 @@
+"""Passes over a few rows of a matrix at once, with what the rows share in registers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neurodecorr._compile import LANES, cgutils, intrinsic, ir, types
+
+__all__ = ["ROWS", "dot_rows", "pull_rows", "push_rows", "twist_rows"]
+
+# Rows that are swept together: what they share is loaded once, and their sums hide each other's latency.
+ROWS = 4
+
+
+class _Sweep:
+    """What the sweeps over `ROWS` rows of a matrix share: vectors of 64 bytes at places of their arguments.
+
+    Left to the compiler, these loops check at every row whether their arguments overlap, and use half the register.
+    Argument number `along` is as long as what is swept of a row: a whole number of registers.
+    """
+
+    def __init__(self, context: Any, builder: Any, kinds: Any, arguments: Any, along: int) -> None:
+        single = kinds[0].dtype == types.float32
+        self.builder, self.kind = builder, ir.FloatType() if single else ir.DoubleType()
+        self.lanes = LANES if single else LANES // 2
+        self.vector = ir.VectorType(self.kind, self.lanes)
+        arrays = [context.make_array(k)(context, builder, a) for k, a in zip(kinds[:-1], arguments, strict=False)]
+        self.data, self.size, self.index = [a.data for a in arrays], arrays[along].nitems, arguments[-1].type
+        self.rows = [builder.add(arguments[-1], self.integer(g)) for g in range(ROWS)]
+        stride = builder.extract_value(arrays[0].shape, 1)
+        self.starts = [builder.mul(row, stride) for row in self.rows]
+
+    def integer(self, value: int) -> Any:
+        return ir.Constant(self.index, value)
+
+    def call(self, name: str, result: Any, arguments: list[Any], **options: Any) -> Any:
+        shape = ir.FunctionType(result, [argument.type for argument in arguments])
+        name = f"llvm.{name}.v{self.lanes}f{64 * 8 // self.lanes}"
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, shape, name), arguments, **options)
+
+    def fused(self, factor: Any, other: Any, addend: Any) -> Any:
+        return self.call("fma", self.vector, [factor, other, addend])
+
+    def total(self, vector: Any) -> Any:
+        return self.call("vector.reduce.fadd", self.kind, [ir.Constant(self.kind, 0.0), vector], fastmath=("reassoc",))
+
+    def at(self, which: int, offset: Any) -> Any:
+        return self.builder.gep(self.data[which], [offset])
+
+    def number(self, which: int, offset: Any) -> Any:
+        return self.builder.load(self.at(which, offset))
+
+    def place(self, which: int, offset: Any) -> Any:
+        return self.builder.bitcast(self.at(which, offset), self.vector.as_pointer())
+
+    def load(self, which: int, offset: Any) -> Any:
+        return self.builder.load(self.place(which, offset), align=4)
+
+    def store(self, vector: Any, which: int, offset: Any) -> None:
+        self.builder.store(vector, self.place(which, offset), align=4)
+
+    def splat(self, value: Any) -> Any:
+        anything, zeros = ir.Constant(self.vector, ir.Undefined), ir.VectorType(ir.IntType(32), self.lanes)
+        one = self.builder.insert_element(anything, value, ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(one, anything, ir.Constant(zeros, None))
+
+    def columns(self) -> Any:
+        return cgutils.for_range_slice(self.builder, self.integer(0), self.size, self.integer(self.lanes), self.index)
+
+
+def _row_products(outer: int) -> Any:
+    """Return the sweep that takes `outer` outer products off `ROWS` rows, and writes the rows' products with z."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sweep = _Sweep(context, builder, signature.args, arguments, 3)
+        pairs = [(1, 2), (2, 1)][:outer]
+        factors = [[sweep.splat(builder.fneg(sweep.number(u, row))) for u, _ in pairs] for row in sweep.rows]
+        sums = [cgutils.alloca_once(builder, sweep.vector) for _ in sweep.rows]
+        for total in sums:
+            builder.store(ir.Constant(sweep.vector, None), total)
+        with sweep.columns() as (column, _):
+            others = [sweep.load(v, column) for _, v in pairs]
+            z = sweep.load(3, column)
+            for start, factor, total in zip(sweep.starts, factors, sums, strict=True):
+                place = builder.add(start, column)
+                entries = sweep.load(0, place)
+                for pull, other in zip(factor, others, strict=True):
+                    entries = sweep.fused(pull, other, entries)
+                if outer:
+                    sweep.store(entries, 0, place)
+                builder.store(sweep.fused(entries, z, builder.load(total)), total)
+        for row, total in zip(sweep.rows, sums, strict=True):
+            builder.store(sweep.total(builder.load(total)), sweep.at(4, row))
+        return context.get_dummy_value()
+
+    return generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def dot_rows(context: Any, S: Any, left: Any, right: Any, z: Any, out: Any, row: Any) -> Any:
+    """Write rows `row` … `row` + 3 of S z into `out`; `left` and `right` are not looked at."""
+    return types.void(S, left, right, z, out, row), _row_products(0)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pull_rows(context: Any, S: Any, left: Any, right: Any, z: Any, out: Any, row: Any) -> Any:
+    """S ← S − left rightᵀ in rows `row` … `row` + 3; write their products with z into `out`."""
+    return types.void(S, left, right, z, out, row), _row_products(1)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def twist_rows(context: Any, S: Any, left: Any, right: Any, z: Any, out: Any, row: Any) -> Any:
+    """S ← S − left rightᵀ − right leftᵀ in rows `row` … `row` + 3; write their products with z into `out`."""
+    return types.void(S, left, right, z, out, row), _row_products(2)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def push_rows(context: Any, S: Any, push: Any, back: Any, row: Any) -> Any:
+    """Add rows `row` … `row` + 3 of S, each times its entry of `push`, to `back`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sweep = _Sweep(context, builder, signature.args, arguments, 2)
+        factors = [sweep.splat(sweep.number(1, row)) for row in sweep.rows]
+        with sweep.columns() as (column, _):
+            total = sweep.load(2, column)
+            for start, factor in zip(sweep.starts, factors, strict=True):
+                total = sweep.fused(factor, sweep.load(0, builder.add(start, column)), total)
+            sweep.store(total, 2, column)
+        return context.get_dummy_value()
+
+    return types.void(S, push, back, row), generate

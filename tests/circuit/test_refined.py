@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+
+from neurodecorr.circuit import Circuit, Settler, batched, settle
+from neurodecorr.circuit.enclosure import enclosure
+from neurodecorr.errors import ConfigError
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Settle by float64 products alone."""
+
+    def run(circuit, X, tol, **options):
+        with monkeypatch.context() as patch:
+            patch.setattr(batched, "REFINED_SIZE", 10**9)
+            return settle(circuit, X, tol, **options)
+
+    return run
+
+
+@pytest.mark.parametrize("samples", [1, 12])
+@pytest.mark.parametrize("condition", [4.0, 100.0, 1000.0])
+@pytest.mark.parametrize("tol", [1e-4, 1e-6, 1e-10])
+def test_float32_steps_settle_where_float64_steps_do_in_hardly_more_products(
+    rng, symmetric, plain, samples, condition, tol
+):
+    circuit, X = Circuit(symmetric(rng, 100, condition)), rng.standard_normal((samples, 100))
+    assert batched.stretch(circuit) > 0
+    light = settle(circuit, X, tol, relative=True, method="chebyshev")
+    heavy = plain(circuit, X, tol, relative=True, method="chebyshev")
+    rest = np.linalg.solve(circuit.R, X.T).T
+    assert light.settled.all() and heavy.settled.all()
+    assert (light.bound <= tol * np.linalg.norm(rest, axis=1)).all()
+    # The reference itself rounds, κ ε ‖x̄‖.
+    slack = condition * 1e-15 * np.linalg.norm(rest, axis=1)
+    assert (np.linalg.norm(light.xbar - rest, axis=1) <= light.bound + slack).all()
+    # Samples wait for each other, and a stretch that ends in float64 may end too early: few steps, whatever κ.
+    assert (light.products <= 1.1 * heavy.products.max() + 4).all()
+
+
+def test_float32_steps_follow_the_path_of_float64_steps(rng, symmetric, plain):
+    circuit, X = Circuit(symmetric(rng, 120, 4.0)), rng.standard_normal((6, 120))
+    for steps in (1, 5, 9, 12):
+        light, heavy = (run(circuit, X, 1e-12, method="chebyshev", max_steps=steps) for run in (settle, plain))
+        assert (light.steps == steps).all() and (heavy.steps == steps).all()
+        assert (light.outcome == "steps").all()
+        # Σ‖p‖ ≤ 3 ‖x̄‖ here, and each step rounds a share of 2⁻²⁴ in its norm, times κ for the momentum.
+        off = np.linalg.norm(light.xbar - heavy.xbar, axis=1) / np.linalg.norm(heavy.xbar, axis=1)
+        assert (off <= 12 * 2.0**-24).all()
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+@pytest.mark.parametrize("samples", [1, 5])
+def test_float32_steps_serve_scales_that_float32_cannot_hold(rng, symmetric, scale, samples):
+    circuit, X = Circuit(symmetric(rng, 100, 10.0)), rng.standard_normal((samples, 100))
+    found = settle(circuit, X * scale, relative=True)
+    rest = np.linalg.solve(circuit.R, X.T).T
+    assert found.settled.all()
+    assert (np.linalg.norm(found.xbar / scale - rest, axis=1) <= 1e-6 * np.linalg.norm(rest, axis=1)).all()
+
+
+@pytest.mark.parametrize("samples", [2, 30])
+def test_samples_of_different_size_leave_the_batch_when_they_are_done(rng, symmetric, samples):
+    circuit = Circuit(symmetric(rng, 100, 30.0))
+    X = rng.standard_normal((samples, 100)) * np.geomspace(1e-3, 1e3, samples)[:, None]
+    found = settle(circuit, X, 1e-7)
+    assert found.settled.all() and (found.bound <= 1e-7).all()
+    assert found.steps[0] < found.steps[-1] - 20
+    assert (found.products >= found.steps).all()
+
+
+def test_starts_near_rest_and_rotating_circuits_and_rates_are_served(rng, rotating):
+    R = rotating(rng, 100, 0.3) + 2 * np.eye(100)
+    X = rng.standard_normal((6, 100))
+    rest = np.linalg.solve(R, X.T).T
+    for rows in (slice(0, 1), slice(None)):
+        near = settle(Circuit(R), X[rows], 1e-9, initial=rest[rows] + 1e-6, method="chebyshev")
+        far = settle(Circuit(R), X[rows], 1e-9, method="chebyshev")
+        assert near.settled.all() and far.settled.all() and (near.products < far.products).all()
+        assert np.abs(far.xbar - rest[rows]).max() <= 1e-9
+        same = settle(Circuit(R), X[rows], 1e-6, initial=rest[rows], method="chebyshev")
+        assert (same.steps == 0).all() and (same.products == 1).all()
+    both = Circuit(np.eye(60) + 0.1 * rng.standard_normal((60, 60)) / 8).two_population(0.5)
+    found = settle(both, X[:, :60], 1e-9, method="chebyshev")
+    assert found.settled.all() and np.abs(X[:, :60] - found.xbar @ both.R.T).max() <= 1e-8
+
+
+def test_tolerances_below_rounding_end_with_their_name(rng, symmetric):
+    circuit, X = Circuit(symmetric(rng, 100, 30.0)), rng.standard_normal((8, 100))
+    for rows in (slice(0, 1), slice(None)):
+        found = settle(circuit, X[rows], 1e-18, method="chebyshev")
+        assert (found.outcome == "precision").all() and (found.bound < 1e-11).all()
+
+
+@pytest.mark.parametrize("method", ["chebyshev", "direct"])
+@pytest.mark.parametrize("n", [20, 150])
+def test_single_precision_proves_one_in_a_million_at_every_condition(rng, symmetric, method, n):
+    # Float32 alone would end at κ · 2⁻²⁴; the end of a float64 state rounds by 2⁻²⁴ of its norm whatever κ.
+    R, X = symmetric(rng, n, 1000.0).astype(np.float32), rng.standard_normal((7, n)).astype(np.float32)
+    found = settle(Circuit(R), X, 1e-6, relative=True, method=method)
+    rest = np.linalg.solve(R.astype(float), X.T.astype(float)).T
+    assert found.xbar.dtype == np.float32 and found.settled.all()
+    assert (np.linalg.norm(found.xbar - rest, axis=1) <= found.bound).all()
+    assert (found.bound <= 1e-6 * np.linalg.norm(rest, axis=1)).all()
+    gap = np.linalg.norm(X - found.xbar.astype(float) @ R.astype(float).T, axis=1)
+    assert (gap <= found.residual).all()
+
+
+@pytest.mark.parametrize("n", [16, 20, 150])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("method", ["chebyshev", "direct"])
+def test_both_ways_of_a_settler_are_certified_alone_and_in_a_stream(rng, symmetric, n, dtype, method):
+    R, X = symmetric(rng, n, 30.0).astype(dtype), rng.standard_normal((9, n)).astype(dtype)
+    X[3] *= 1e9  # far beyond what the inverse proves to an absolute 1e-5: this one goes with care
+    rest = np.linalg.solve(R.astype(float), X.T.astype(float)).T
+    for relative in (True, False):
+        settler = Settler(Circuit(R), 1e-5, relative, method)
+        assert settler.method == method
+        stream = settler(X)
+        for k in range(9):
+            alone = settler(X[k])
+            for xbar, bound in (alone, (stream[0][k], stream[1][k])):
+                error = np.linalg.norm(xbar - rest[k])
+                assert xbar.dtype == dtype and error <= bound + 1e-13 * np.linalg.norm(rest[k])
+                if relative or k != 3:
+                    assert bound <= 1e-5 * (np.linalg.norm(rest[k]) if relative else 1.0)
+
+
+def test_the_bound_of_the_kept_inverse_holds_for_an_inverse_that_is_off(rng, symmetric, monkeypatch):
+    # The proof must come from I − R M of the M that is used, not from how M was made.
+    circuit, X = Circuit(symmetric(rng, 20, 10.0)), rng.standard_normal((50, 20))
+    exact = np.linalg.solve(circuit.R, X.T).T
+    solve = circuit.factors.solve
+    monkeypatch.setattr(circuit.factors, "solve", lambda U: solve(U) * (1 + 1e-8))
+    xbar, bound = Settler(circuit, 1e-5, True, "direct")(X)
+    error = np.linalg.norm(xbar - exact, axis=1)
+    assert (error >= 0.5e-8 * np.linalg.norm(exact, axis=1)).all() and (error <= bound).all()
+
+
+def test_auto_keeps_an_inverse_unless_it_proves_too_little(rng, symmetric):
+    assert Settler(Circuit(symmetric(rng, 20, 30.0)), 1e-6, True).method == "direct"
+    assert Settler(Circuit(symmetric(rng, 20, 30.0)), 1e-13, True).method == "chebyshev"
+    assert Settler(Circuit(rng.standard_normal((4, 4))).two_population()).method == "chebyshev"
+    with pytest.raises(ConfigError, match="Did you mean 'direct'"):
+        Settler(Circuit(np.eye(2)), method="dirrect")
+
+
+def test_steep_spectra_are_enclosed_to_a_percent(rng, symmetric):
+    # Lanczos steps on S alone miss λ_min of 400 units at κ = 1000 by far more; those on S⁻¹ do not.
+    F = symmetric(rng, 400, 1000.0)
+    values, found = np.linalg.eigvalsh(F), enclosure(F, True)
+    assert 0.985 * values[0] <= found.low <= values[0]
+    assert values[-1] <= found.high <= 1.02 * values[-1]
