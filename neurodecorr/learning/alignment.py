@@ -1,0 +1,160 @@
+"""Feedback alignment: errors carried down by weights that are not the forward ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from neurodecorr import _checks
+from neurodecorr.learning.chain import errors_below
+from neurodecorr.learning.credit import Credit, output_error, weight_gradients
+from neurodecorr.learning.feedback import PATHWAYS, pathway
+from neurodecorr.network import Network, Signals
+from neurodecorr.network.algebra import product
+
+__all__ = ["LATERAL", "DirectFeedbackAlignment", "FeedbackAlignment"]
+
+Array = Any  # any array-API array
+LATERAL = ("none", "exact", "adjoint", "random")
+
+
+@dataclass(frozen=True)
+class FeedbackAlignment:
+    """Assign credit through feedback weights B and lateral feedback L.
+
+    ::
+
+        δ_i = φ'(h_i) ∘ L_i B_{i+1}ᵀ δ_{i+1}
+
+    With B = Wᵀ and exact lateral feedback this is backpropagation. P0 and its code keep L_i = M_iᵀ: weight transport
+    of the lateral matrix, which is not local.
+
+    Parameters
+    ----------
+    weights : str
+        "random": B drawn once (Lillicrap et al. 2016). "uSF", "frSF", "brSF": signs of W, magnitudes uniform, fixed
+        or drawn per batch (Liao et al. 2016). "kolen_pollack", "mirror": B learns W (Akrout et al. 2019).
+        "transport": B = W.
+    lateral_feedback : {"none", "exact", "adjoint", "random"}
+        L_i = I; M_iᵀ; the rest of the adjoint circuit τ dδ̄/dt = e − R_iᵀδ̄; or a fixed random matrix.
+    """
+
+    weights: str = "random"
+    lateral_feedback: str = "none"
+
+    def __post_init__(self) -> None:
+        _checks.choice(self.weights, "weights", PATHWAYS)
+        _checks.choice(self.lateral_feedback, "lateral_feedback", LATERAL)
+
+    def start(self, network: Network, seed: Any = 0) -> FeedbackAssigner:
+        """Return the rule at work on a network, its feedback weights drawn from `seed`."""
+        return FeedbackAssigner(self, network, _checks.generator(seed))
+
+
+class FeedbackAssigner:
+    """Feedback alignment at work."""
+
+    def __init__(self, rule: FeedbackAlignment, network: Network, rng: np.random.Generator) -> None:
+        self.network, self._path = network, pathway(rule.weights, network, rng)
+        self._lateral = _LATERAL[rule.lateral_feedback]
+        self.arrays = self._path.arrays
+        if rule.lateral_feedback == "random":
+            for i, layer in enumerate(network.layers[1:], 1):
+                self.arrays[f"L{i}"] = _random_square(layer.W, rng)
+
+    def assign(self, X: Array, Y: Array, rng: np.random.Generator) -> Credit:
+        """Return loss and pseudo-gradients of one batch."""
+        self._path.begin(rng)
+        found = self.network.forward(X, training=True)
+        loss, top = output_error(self.network, found, Y)
+        deltas = errors_below(self.network, found, top, self._through_weights, self._back)
+        return Credit(weight_gradients(deltas, found), loss, found, deltas)
+
+    def follow(self) -> None:
+        """Let feedback weights learn."""
+        self._path.follow()
+
+    def _through_weights(self, index: int, delta: Array) -> Array:
+        return product(delta, self._path.matrix(index))
+
+    def _back(self, index: int, E: Array, found: Signals) -> Array:
+        return self.network.layers[index].send_back(self._lateral(self, index, E, found), found.memos)
+
+
+def _not_at_all(rule: FeedbackAssigner, index: int, E: Array, found: Signals) -> Array:
+    return E
+
+
+def _exactly(rule: FeedbackAssigner, index: int, E: Array, found: Signals) -> Array:
+    return rule.network.layers[index].decorrelator.turn_back(E, found)
+
+
+def _by_adjoint_circuit(rule: FeedbackAssigner, index: int, E: Array, found: Signals) -> Array:
+    return rule.network.layers[index].decorrelator.settle_back(E, found)
+
+
+def _at_random(rule: FeedbackAssigner, index: int, E: Array, found: Signals) -> Array:
+    return product(E, rule.arrays[f"L{index}"])
+
+
+_LATERAL: dict[str, Callable[[FeedbackAssigner, int, Array, Signals], Array]] = {
+    "none": _not_at_all,
+    "exact": _exactly,
+    "adjoint": _by_adjoint_circuit,
+    "random": _at_random,
+}
+
+
+def _random_square(W: Array, rng: np.random.Generator) -> Array:
+    n = W.shape[1]
+    drawn = rng.standard_normal((n, n)) / math.sqrt(n)
+    return array_namespace(W).asarray(drawn, dtype=W.dtype, device=device(W))
+
+
+@dataclass(frozen=True)
+class DirectFeedbackAlignment:
+    """Assign credit by sending the output's error straight to every layer (Nøkland 2016).
+
+    ::
+
+        δ_i = φ'(h_i) ∘ B_iᵀ δ_L
+
+    No lateral matrix and no forward weight is on the way.
+    """
+
+    def start(self, network: Network, seed: Any = 0) -> DirectAssigner:
+        """Return the rule at work on a network, its feedback weights drawn from `seed`."""
+        return DirectAssigner(network, _checks.generator(seed))
+
+
+class DirectAssigner:
+    """Direct feedback alignment at work."""
+
+    def __init__(self, network: Network, rng: np.random.Generator) -> None:
+        self.network = network
+        last = network.layers[-1].W
+        xp, outputs = array_namespace(last), last.shape[0]
+        self.arrays: dict[str, Array] = {}
+        for i, layer in enumerate(network.layers[:-1]):
+            drawn = rng.uniform(-1, 1, (outputs, math.prod(layer.shape))) / math.sqrt(outputs)
+            self.arrays[f"B{i}"] = xp.asarray(drawn, dtype=last.dtype, device=device(last))
+
+    def assign(self, X: Array, Y: Array, rng: np.random.Generator) -> Credit:
+        """Return loss and pseudo-gradients of one batch."""
+        network, found = self.network, self.network.forward(X, training=True)
+        loss, top = output_error(network, found, Y)
+        deltas = []
+        for i, layer in enumerate(network.layers[:-1]):
+            h = found.signals[i].h
+            E = product(top, self.arrays[f"B{i}"])
+            deltas.append(array_namespace(E).reshape(E, h.shape) * layer.slope(h))
+        deltas.append(top)
+        return Credit(weight_gradients(deltas, found), loss, found, deltas)
+
+    def follow(self) -> None:
+        """Feedback weights stay as they are."""

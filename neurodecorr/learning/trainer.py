@@ -1,0 +1,354 @@
+"""`Trainer`: a network learns from batches, watched, guarded, and resumable to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from neurodecorr import _checks
+from neurodecorr._threads import one_pool
+from neurodecorr.data import Batch, Epochs
+from neurodecorr.errors import CheckpointError, ConfigError, InputError
+from neurodecorr.learning import checkpoint, divergence, watch
+from neurodecorr.learning.checkpoint import Keeper
+from neurodecorr.learning.credit import CreditRule
+from neurodecorr.learning.history import History
+from neurodecorr.learning.optimisers import Optimiser
+from neurodecorr.learning.traces import Recording, Stretches
+from neurodecorr.network import Network
+from neurodecorr.network.algebra import alike, as_numpy
+
+__all__ = ["Trainer", "evaluate", "targets"]
+
+Array = Any  # any array-API array
+Progress = Callable[[str, int, int], None]
+# What the random numbers of a run are for.
+_FEEDBACK, _CREDIT = 0, 1
+
+
+class Trainer:
+    """Let a network learn.
+
+    Every number drawn is a function of seed, epoch and batch; what is learnt is in arrays. A run that was killed goes
+    on from its last checkpoint and ends with the same bits, on the same machine and number of threads.
+
+    Parameters
+    ----------
+    network : Network
+        Changed in place.
+    credit : CreditRule
+        `Backprop()`, `FeedbackAlignment()`, `DirectFeedbackAlignment()`, `NodePerturbation()`.
+    optimiser : Optimiser
+        `SGD()`, `RMSprop()`, `Adam()`.
+    seed : int
+        Of feedback weights and noise.
+    watches : sequence of str
+        What to measure on the way: names in `watch.WATCHES`.
+    watch_every : int
+        Batches between two measurements.
+
+    Examples
+    --------
+    >>> from neurodecorr.data import Epochs, labelled
+    >>> from neurodecorr.learning import Adam, Backprop, Trainer
+    >>> from neurodecorr.network import Dense, Network
+    >>> train, test = labelled("digits")
+    >>> network = Network([Dense(64, "tanh"), Dense(10, "identity")], (64,))
+    >>> history = Trainer(network, Backprop(), Adam(3e-3)).fit(Epochs(train, 100), epochs=5, test=Epochs(test))
+    >>> history.epochs["test accuracy"][-1] > 0.85
+    True
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        credit: CreditRule,
+        optimiser: Optimiser,
+        *,
+        seed: int = 0,
+        watches: Sequence[str] = (),
+        watch_every: int = 100,
+    ) -> None:
+        self.network, self.seed = network, _checks.count(seed, "seed", least=0)
+        self.watches = tuple(_checks.choice(name, "watches", watch.WATCHES) for name in watches)
+        self.watch_every = _checks.count(watch_every, "watch_every")
+        self.credit = credit.start(network, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_FEEDBACK,))))
+        self.optimiser = optimiser.start([array for layer in network.layers for array in (layer.W, layer.b)])
+        self.history, self.place = History(), (0, 0)
+        self._rules = {name: checkpoint.described_rule(rule) for name, rule in (("credit", credit), ("optimiser", optimiser))}
+        self._sums = np.zeros(3)  # loss, hits and samples of the running epoch
+
+    def fit(
+        self,
+        training: Epochs,
+        epochs: int,
+        *,
+        validation: Epochs | None = None,
+        test: Epochs | None = None,
+        folder: str | Path | None = None,
+        every: int = 500,
+        resume: bool = False,
+        recording: Recording | None = None,
+        config: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> History:
+        """Learn until `epochs` epochs are done.
+
+        Parameters
+        ----------
+        training, validation, test : Epochs
+            Batches to learn from, and those on which loss and accuracy are measured after each epoch.
+        epochs : int
+            Epochs in all, those before a resume included. A finished run goes on if there are to be more.
+        folder : path, optional
+            Where checkpoints, traces and the result go; what an earlier run left there is replaced, unless `resume`.
+        every : int
+            Batches between two checkpoints; one is also written after each epoch.
+        resume : bool
+            Go on from the checkpoint in `folder`, if there is one.
+        recording : Recording, optional
+            Which arrays to keep on the way; read them with `training_traces`.
+        config : mapping, optional
+            Description of the run, kept in its files.
+        progress : callable, optional
+            Told (words, batches done, batches in all) after each batch. What it raises ends the run, with a checkpoint.
+
+        Returns
+        -------
+        History
+            Losses, accuracies and what was watched.
+
+        Raises
+        ------
+        ConfigError
+            If an option lies outside its range, or the checkpoint has more epochs than asked for.
+        InputError
+            If targets or inputs do not fit the network.
+        DivergenceError
+            If numbers leave the finite range; the cause is named, and the last checkpoint stays.
+        CheckpointError
+            If the checkpoint is damaged or belongs to another run, or the folder cannot be written.
+        """
+        _checks.count(epochs, "epochs")
+        _checks.count(every, "every")
+        place = None if folder is None else Path(folder)
+        if resume and place is None:
+            raise ConfigError("resume=True needs the folder that holds the checkpoint; got folder=None.")
+        if training.dataset.targets is None:
+            raise InputError("training needs targets; the dataset has none.")
+        with one_pool(self.network.size), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            keeper = Keeper(place, self._described(training), config or {}, self.seed)
+            stretches = Stretches(recording, place, self.network, training)
+            if resume:
+                self._restore(keeper, epochs)
+            if resume and self.place == (epochs, 0) and keeper.finished(epochs):
+                return self.history
+            stretches.begin(self._done(training))
+            try:
+                run = _Run(self, training, {"validation": validation, "test": test}, keeper, stretches, every, progress)
+                run.go(epochs)
+            finally:
+                stretches.close()
+            keeper.finish(self._result(), epochs)
+        return self.history
+
+    def learn(self, batch: Batch, index: int, batches: int) -> None:
+        """Learn from one batch, the one of that index in the running epoch, after so many batches in all."""
+        where = f"epoch {self.place[0] + 1}, batch {index + 1}"
+        X, Y = _arrays(self.network, batch)
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(_CREDIT, self.place[0], index)))
+        credit = self.credit.assign(X, Y, rng)
+        divergence.require_finite(self.network, credit, where)
+        if self.watches and batches % self.watch_every == 0:
+            self.history.add_watched(batches, watch.measure(self.watches, self.network, credit, X, Y))
+        self.optimiser.step([array for pair in credit.gradients for array in pair])
+        self.credit.follow()
+        divergence.learnt_decorrelation(self.network, credit, where)
+        self._sums += _scores(credit.loss, credit.forward.output, Y)
+        self.place = (self.place[0], index + 1)
+
+    def end_epoch(self, held_out: Mapping[str, Epochs | None]) -> None:
+        """Measure, and begin the next epoch."""
+        loss, hits, samples = self._sums
+        values = {"training loss": loss / samples, "training accuracy": hits / samples}
+        for name, batches in held_out.items():
+            if batches is not None:
+                values[f"{name} loss"], values[f"{name} accuracy"] = evaluate(self.network, batches)
+        self.history.add_epoch(values)
+        self.place, self._sums = (self.place[0] + 1, 0), np.zeros(3)
+
+    @property
+    def words(self) -> str:
+        """How the running epoch goes."""
+        loss, hits, samples = self._sums
+        return f"epoch {self.place[0] + 1}: loss {loss / samples:.3f}, accuracy {hits / samples:.1%}"
+
+    def arrays(self) -> dict[str, Any]:
+        """Return all that a checkpoint keeps, as numpy arrays by name."""
+        parts = {"network": self.network.arrays(), "credit": self.credit.arrays, "optimiser": self.optimiser.arrays}
+        kept = {f"{part}.{name}": as_numpy(array) for part, found in parts.items() for name, array in found.items()}
+        return kept | self.history.to_arrays() | {"place": np.array(self.place), "sums": self._sums}
+
+    def load(self, arrays: Mapping[str, Any]) -> None:
+        """Take over what `arrays` returned; nothing changes unless all of it fits.
+
+        Raises
+        ------
+        CheckpointError
+            If it is of another network, rule or optimiser.
+        """
+        history, place, sums = History.from_arrays(arrays), *_place(arrays)
+        targets = {"rule of credit": self.credit.arrays, "optimiser": self.optimiser.arrays}
+        parts = {"rule of credit": _part(arrays, "credit"), "optimiser": _part(arrays, "optimiser")}
+        # Slow noise draws its memory with the first batch, so a rule may have more arrays than at its start.
+        fitting = {n: checkpoint.filled(targets[n], parts[n], n, grows=n == "rule of credit") for n in parts}
+        checkpoint.load_network(self.network, _part(arrays, "network"))
+        for name, found in fitting.items():
+            for key, value in found.items():
+                target = targets[name]
+                target[key] = value.copy() if key not in target else _filled_with(target[key], value)
+        self.history, self.place, self._sums = history, place, sums
+
+    def _restore(self, keeper: Keeper, epochs: int) -> None:
+        arrays = keeper.found()
+        if arrays is None:
+            return
+        self.load(arrays)
+        if self.place > (epochs, 0):
+            done = f"{self.place[0]} epochs and {self.place[1]} batches"
+            raise ConfigError(f"epochs must be at least what the checkpoint has learnt, {done}; got {epochs}.")
+
+    def _described(self, training: Epochs) -> dict[str, Any]:
+        watches = f"{', '.join(self.watches)} every {self.watch_every} batches" if self.watches else "none"
+        described = checkpoint.described_network(self.network) | checkpoint.described_data(training)
+        return {**self._rules, "seed": self.seed, "watches": watches, **described}
+
+    def _done(self, training: Epochs) -> int:
+        return self.place[0] * len(training) + self.place[1]
+
+    def _result(self) -> dict[str, Any]:
+        return {name: a for name, a in self.arrays().items() if name.partition(".")[0] in RESULT_PARTS}
+
+
+RESULT_PARTS = ("network", "epochs", "watched", "watched_batches")
+
+
+class _Run:
+    """Batches one after the other, with what has to happen between them."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        training: Epochs,
+        held_out: Mapping[str, Epochs | None],
+        keeper: Keeper,
+        stretches: Stretches,
+        every: int,
+        progress: Progress | None,
+    ) -> None:
+        self._trainer, self._training, self._held_out = trainer, training, held_out
+        self._keeper, self._stretches, self._every, self._progress = keeper, stretches, every, progress
+
+    def go(self, epochs: int) -> None:
+        """Learn until so many epochs are done."""
+        trainer, length = self._trainer, len(self._training)
+        while trainer.place[0] < epochs:
+            epoch, first = trainer.place
+            for index, batch in enumerate(self._training.batches(epoch, first), first):
+                done = epoch * length + index
+                self._stretches.record(done)
+                trainer.learn(batch, index, done)
+                if (done + 1) % self._every == 0:
+                    self._save(done + 1)
+                self._tell(done + 1, epochs * length)
+            trainer.end_epoch(self._held_out)
+            self._save((epoch + 1) * length)
+
+    def _save(self, done: int) -> None:
+        """Close the stretch first: a checkpoint promises that all rows before it are on disk."""
+        epoch, batch = self._trainer.place
+        divergence.finite_state(self._trainer.network, f"epoch {epoch + 1}, batch {batch}" if batch else f"epoch {epoch}")
+        self._stretches.close()
+        self._keeper.save(self._trainer.arrays())
+        self._stretches.begin(done)
+
+    def _tell(self, done: int, total: int) -> None:
+        if self._progress is None:
+            return
+        try:
+            self._progress(self._trainer.words, done, total)
+        except BaseException:
+            self._save(done)
+            raise
+
+
+def evaluate(network: Network, batches: Epochs) -> tuple[float, float]:
+    """Return mean loss and accuracy of a network on a dataset, in its order; accuracy is NaN for real targets.
+
+    Parameters
+    ----------
+    network : Network
+        Not changed.
+    batches : Epochs
+        The samples with their targets.
+    """
+    sums = np.zeros(3)
+    for batch in batches.batches():
+        X, Y = _arrays(network, batch)
+        output = network.forward(X).output
+        sums += _scores(network.loss.measure(output, Y)[0], output, Y)
+    return float(sums[0] / sums[2]), float(sums[1] / sums[2])
+
+
+def targets(values: Any, outputs: int) -> Any:
+    """Return labels as rows that are 1 at the label and 0 elsewhere; rows of numbers as they are.
+
+    Raises
+    ------
+    InputError
+        If there are more classes than outputs, or rows of another length.
+    """
+    values = np.asarray(values)
+    if values.ndim == 2 and values.shape[1] == outputs:
+        return values
+    if values.ndim != 1 or values.dtype.kind not in "iu" or (values >= outputs).any() or (values < 0).any():
+        raise InputError(
+            f"targets must be labels 0 … {outputs - 1} or rows of {outputs} numbers, as the network has {outputs} "
+            f"outputs; got shape {values.shape} of type {values.dtype}, largest {values.max()}."
+        )
+    return np.eye(outputs)[values]
+
+
+def _arrays(network: Network, batch: Batch) -> tuple[Array, Array]:
+    """Return inputs and targets of a batch in the library, the type and the place of the network."""
+    Y = targets(batch.targets, network.layers[-1].W.shape[0])
+    return network.take(batch.inputs), network.take(Y)
+
+
+def _scores(loss: Array, output: Array, Y: Array) -> Any:
+    """Return summed loss, hits and samples of a batch."""
+    xp = array_namespace(loss)
+    hits = xp.sum(xp.astype(xp.argmax(output, axis=1) == xp.argmax(Y, axis=1), loss.dtype))
+    return np.array([float(xp.sum(loss)), float(hits), float(loss.shape[0])])
+
+
+def _part(arrays: Mapping[str, Any], part: str) -> dict[str, Any]:
+    return {name.removeprefix(f"{part}."): a for name, a in arrays.items() if name.startswith(f"{part}.")}
+
+
+def _filled_with(target: Array, value: Any) -> Array:
+    target[...] = alike(value, target)
+    return target
+
+
+def _place(arrays: Mapping[str, Any]) -> tuple[tuple[int, int], Any]:
+    """Return where a run stands, and the sums of its running epoch."""
+    place, sums = arrays.get("place"), arrays.get("sums")
+    whole = place is not None and place.shape == (2,) and place.dtype.kind == "i" and (place >= 0).all()
+    if not whole or sums is None or sums.shape != (3,) or sums.dtype.kind != "f":
+        raise CheckpointError("the checkpoint must say where the run stands: 'place', 2 whole numbers, 'sums', 3 numbers.")
+    return (int(place[0]), int(place[1])), np.array(sums, float)  # type: ignore[index]

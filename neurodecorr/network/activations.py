@@ -1,0 +1,111 @@
+"""Activation functions x = φ(h) and their slopes φ'(h), in array-API code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from neurodecorr import _checks
+
+__all__ = ["ACTIVATIONS", "LEAK", "Activation", "activation_named"]
+
+Array = Any  # any array-API array
+LEAK = 0.01  # slope of LeakyReLU below zero, as in P0's public code
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A unit's response to its drive h.
+
+    Parameters
+    ----------
+    name : str
+        Name in model files.
+    value : callable
+        φ(h), elementwise.
+    slope : callable
+        φ'(h), elementwise.
+    steepest : float
+        Largest |φ'|, the Lipschitz constant.
+    """
+
+    name: str
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+    steepest: float = 1.0
+
+
+def _identity(h: Array) -> Array:
+    return h
+
+
+def _one(h: Array) -> Array:
+    return array_namespace(h).ones_like(h)
+
+
+def _relu(h: Array) -> Array:
+    return array_namespace(h).maximum(h, array_namespace(h).zeros_like(h))
+
+
+def _step(h: Array) -> Array:
+    return array_namespace(h).astype(h > 0, h.dtype)
+
+
+def _leaky_relu(h: Array) -> Array:
+    return array_namespace(h).maximum(h, LEAK * h)
+
+
+def _leaky_step(h: Array) -> Array:
+    slope = _step(h)  # arithmetic, since choosing number by number is ten times slower in numpy
+    slope *= 1 - LEAK
+    slope += LEAK
+    return slope
+
+
+def _tanh(h: Array) -> Array:
+    return array_namespace(h).tanh(h)
+
+
+def _tanh_slope(h: Array) -> Array:
+    return 1 - _tanh(h) ** 2
+
+
+def _sigmoid(h: Array) -> Array:
+    return 0.5 * (1 + array_namespace(h).tanh(0.5 * h))  # no overflow on either side
+
+
+def _sigmoid_slope(h: Array) -> Array:
+    x = _sigmoid(h)
+    return x * (1 - x)
+
+
+def _softplus(h: Array) -> Array:
+    xp = array_namespace(h)
+    return _relu(h) + xp.log1p(xp.exp(-xp.abs(h)))
+
+
+ACTIVATIONS = {
+    found.name: found
+    for found in (
+        Activation("identity", _identity, _one),
+        Activation("relu", _relu, _step),
+        Activation("leaky_relu", _leaky_relu, _leaky_step),
+        Activation("tanh", _tanh, _tanh_slope),
+        Activation("sigmoid", _sigmoid, _sigmoid_slope, 0.25),
+        Activation("softplus", _softplus, _sigmoid),
+    )
+}
+
+
+def activation_named(name: str | Activation) -> Activation:
+    """Return the activation of that name; one of the user's own passes through.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name.
+    """
+    return name if isinstance(name, Activation) else ACTIVATIONS[_checks.choice(name, "activation", ACTIVATIONS)]

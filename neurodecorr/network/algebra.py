@@ -1,0 +1,97 @@
+"""Matrix products that write where they are told: one BLAS for numpy arrays, the array namespace's own otherwise.
+
+numpy and scipy each bring a BLAS with threads of its own, which spin against each other; in numpy all products of a
+training step go through scipy's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg.blas
+import scipy.linalg.lapack
+from array_api_compat import array_namespace, device, to_device
+
+from neurodecorr.errors import DivergenceError
+
+__all__ = ["add_product", "alike", "as_numpy", "identity", "product", "solve_positive"]
+
+Array = Any  # any array-API array
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_GEMM = dict(zip(_FLOATS, (scipy.linalg.blas.sgemm, scipy.linalg.blas.dgemm), strict=True))
+_POSV = dict(zip(_FLOATS, (scipy.linalg.lapack.sposv, scipy.linalg.lapack.dposv), strict=True))
+
+
+def product(A: Array, B: Array, weight: float = 1.0, out: Array | None = None) -> Array:
+    """Return weight A B, in the memory of `out` where that is given and can be used."""
+    if not _for_blas(A, B):
+        return A @ B if weight == 1.0 else weight * (A @ B)
+    shape = (A.shape[0], B.shape[1])
+    if out is None or out.shape != shape or out.dtype != A.dtype or not out.flags.c_contiguous:
+        out = np.empty(shape, A.dtype)
+    _gemm(out, A, B, weight, 0.0)
+    return out
+
+
+def add_product(C: Array, A: Array, B: Array, weight: float = 1.0, keep: float = 1.0) -> None:
+    """C ← keep C + weight A B, in place."""
+    if _for_blas(A, B) and C.flags.c_contiguous and C.dtype == A.dtype:
+        _gemm(C, A, B, weight, keep)
+        return
+    if keep != 1.0:
+        C *= keep
+    C += weight * (A @ B)
+
+
+def solve_positive(A: Array, B: Array) -> Array:
+    """Return A⁻¹B of a symmetric positive definite matrix.
+
+    Raises
+    ------
+    DivergenceError
+        If A is not positive definite.
+    """
+    if not _for_blas(A, B):
+        return array_namespace(A).linalg.solve(A, B)
+    _, found, failed = _POSV[A.dtype](A, B)
+    if failed:
+        raise DivergenceError("a step of decorrelation met a matrix that is not positive definite. Lower its rate.")
+    return np.ascontiguousarray(found)
+
+
+def identity(like: Array, size: int) -> Array:
+    """Return the identity in the type of another array, where that lies."""
+    return array_namespace(like).eye(size, dtype=like.dtype, device=device(like))
+
+
+def alike(value: Any, like: Array) -> Array:
+    """Return numbers as an array of the library, type and device of another."""
+    if isinstance(like, np.ndarray):
+        return np.asarray(value, like.dtype)
+    return array_namespace(like).asarray(value, dtype=like.dtype, device=device(like))
+
+
+def as_numpy(A: Array) -> Any:
+    """Return an array of any library as one of numpy."""
+    if isinstance(A, np.ndarray):
+        return A
+    return np.array(np.from_dlpack(to_device(A, "cpu") if hasattr(A, "cpu") else A))
+
+
+def _for_blas(A: Array, B: Array) -> bool:
+    return isinstance(A, np.ndarray) and isinstance(B, np.ndarray) and A.dtype == B.dtype and A.dtype in _GEMM
+
+
+def _gemm(C: Any, A: Any, B: Any, weight: float, keep: float) -> None:
+    """Let BLAS see the transpose, Cᵀ = Bᵀ Aᵀ, which lies in memory column by column, as it wants it."""
+    b, b_turned = _columns(B.T)
+    a, a_turned = _columns(A.T)
+    _GEMM[C.dtype](weight, b, a, beta=keep, c=C.T, trans_a=b_turned, trans_b=a_turned, overwrite_c=True)
+
+
+def _columns(A: Any) -> tuple[Any, bool]:
+    """Return A or its transpose, whichever lies column by column, and whether it is the transpose."""
+    if A.flags.f_contiguous:
+        return A, False
+    return (A.T, True) if A.flags.c_contiguous else (np.asfortranarray(A), False)

@@ -1,0 +1,136 @@
+"""What a model file says of each layer; `build` puts it on top of a stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from neurodecorr import _checks
+from neurodecorr.network import routes
+from neurodecorr.network.activations import Activation, activation_named
+from neurodecorr.network.decorrelation import Decorrelation
+
+if TYPE_CHECKING:
+    from neurodecorr.network.stack import Stack
+
+__all__ = ["AvgPool2d", "Conv2d", "Dense", "Flatten", "MaxPool2d"]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Describe a layer in which every unit hears every input.
+
+    Parameters
+    ----------
+    units : int
+        Number of units.
+    activation : str or Activation, default "leaky_relu"
+        φ.
+    decorrelation : Decorrelation, optional
+        Of this layer's input; by default that of the network.
+    """
+
+    units: int
+    activation: str | Activation = "leaky_relu"
+    decorrelation: Decorrelation | None = None
+
+    def __post_init__(self) -> None:
+        _checks.count(self.units, "units")
+        activation_named(self.activation)
+
+    def build(self, stack: Stack) -> None:
+        """Put the layer on top of a stack."""
+        stack.flatten()
+        stack.weigh(self.units, self.activation, self.decorrelation, (self.units,))
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """Describe a convolution: units that hear one patch each, with the same weights at every place.
+
+    The patches are decorrelated, by one M for all places (P0 Appendix F); their features lie in the order (row,
+    column, channel), and so do the weights of a unit.
+
+    Parameters
+    ----------
+    channels : int
+        Number of units per place.
+    kernel : int
+        Side of a patch.
+    stride, padding : int
+        Step from one patch to the next, and zeros added at each border.
+    activation : str or Activation, default "leaky_relu"
+        φ.
+    decorrelation : Decorrelation, optional
+        Of the patches; by default that of the network.
+    """
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    activation: str | Activation = "leaky_relu"
+    decorrelation: Decorrelation | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "kernel", "stride"):
+            _checks.count(getattr(self, name), name)
+        _checks.count(self.padding, "padding", least=0)
+        activation_named(self.activation)
+
+    def build(self, stack: Stack) -> None:
+        """Put the layer on top of a stack."""
+        shape = stack.pictures(self.kernel, self.padding)
+        patches = routes.Patches(shape, self.kernel, self.stride, self.padding)
+        stack.route(patches)
+        stack.weigh(self.channels, self.activation, self.decorrelation, (*patches.steps, self.channels))
+
+
+@dataclass(frozen=True)
+class MaxPool2d:
+    """Describe pooling by the largest number of each window and channel.
+
+    Parameters
+    ----------
+    size : int
+        Side of a window.
+    stride : int, optional
+        Step from one window to the next; the side by default.
+    """
+
+    size: int
+    stride: int | None = None
+
+    def __post_init__(self) -> None:
+        _checks.count(self.size, "size")
+        _checks.count(self.size if self.stride is None else self.stride, "stride")
+
+    def build(self, stack: Stack) -> None:
+        """Put the pooling on the way."""
+        stack.route(routes.MaxWindows(stack.pictures(self.size), self.size, self.stride or self.size))
+
+
+@dataclass(frozen=True)
+class AvgPool2d(MaxPool2d):
+    """Describe pooling by the mean of each window and channel.
+
+    Parameters
+    ----------
+    size : int
+        Side of a window.
+    stride : int, optional
+        Step from one window to the next; the side by default.
+    """
+
+    def build(self, stack: Stack) -> None:
+        """Put the pooling on the way."""
+        stack.route(routes.AverageWindows(stack.pictures(self.size), self.size, self.stride or self.size))
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """Describe that pictures become rows of features; `Dense` does so by itself."""
+
+    def build(self, stack: Stack) -> None:
+        """Put the flattening on the way."""
+        stack.flatten()

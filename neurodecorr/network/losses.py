@@ -1,0 +1,108 @@
+"""Losses ℓ(x, y) of the output x, per sample, and their gradients ∂ℓ/∂x, in array-API code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from neurodecorr import _checks
+from neurodecorr.errors import InputError
+
+__all__ = ["LOSSES", "Loss", "cross_entropy", "loss_named", "mse"]
+
+Array = Any  # any array-API array
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the network's output is measured by.
+
+    Parameters
+    ----------
+    name : str
+        Name in model files.
+    measure : callable
+        (x, y) → (ℓ, ∂ℓ/∂x): outputs (b, k) and targets (b, k) → (b,) and (b, k).
+    """
+
+    name: str
+    measure: Callable[[Array, Array], tuple[Array, Array]]
+
+
+def cross_entropy(x: Array, y: Array) -> tuple[Array, Array]:
+    """Return softmax cross-entropy per sample and its gradient.
+
+    ::
+
+        ℓ = log Σ_k exp x_k − Σ_k y_k x_k,    ∂ℓ/∂x = softmax(x) − y
+
+    No φ' belongs here: Algorithm 1 of P0, line 7, prints one.
+
+    Parameters
+    ----------
+    x, y : (b, k) arrays
+        Outputs of linear units, and targets whose rows sum to 1.
+
+    Returns
+    -------
+    loss : (b,) array
+        ℓ in nats.
+    gradient : (b, k) array
+        ∂ℓ/∂x.
+    """
+    _require_targets(x, y)
+    xp = array_namespace(x)
+    shifted = x - xp.max(x, axis=1, keepdims=True)
+    grown = xp.exp(shifted)
+    total = xp.sum(grown, axis=1, keepdims=True)
+    return xp.log(total[:, 0]) - xp.sum(y * shifted, axis=1), grown / total - y
+
+
+def mse(x: Array, y: Array) -> tuple[Array, Array]:
+    """Return half the squared error per sample and its gradient.
+
+    ::
+
+        ℓ = ½ Σ_k (x_k − y_k)²,    ∂ℓ/∂x = x − y
+
+    Parameters
+    ----------
+    x, y : (b, k) arrays
+        Outputs and targets.
+
+    Returns
+    -------
+    loss : (b,) array
+        ℓ, in the squared unit of x.
+    gradient : (b, k) array
+        ∂ℓ/∂x.
+    """
+    _require_targets(x, y)
+    xp, error = array_namespace(x), x - y
+    return 0.5 * xp.sum(error * error, axis=1), error
+
+
+def _require_targets(x: Array, y: Array) -> None:
+    if tuple(y.shape) != tuple(x.shape):
+        hint = " Turn class numbers into rows with a single 1." if len(y.shape) == 1 else ""
+        raise InputError(
+            f"targets must have one row per sample and one column per output, {tuple(x.shape)}; "
+            f"got {tuple(y.shape)}.{hint}"
+        )
+
+
+LOSSES = {"cross_entropy": Loss("cross_entropy", cross_entropy), "mse": Loss("mse", mse)}
+
+
+def loss_named(name: str | Loss) -> Loss:
+    """Return the loss of that name; one of the user's own passes through.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name.
+    """
+    return name if isinstance(name, Loss) else LOSSES[_checks.choice(name, "loss", LOSSES)]

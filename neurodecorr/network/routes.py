@@ -1,0 +1,204 @@
+"""Ways from one weighted layer to the next: maps without weights, and the way back along them.
+
+Pictures lie channels last, (b, H, W, C), so that a patch is copied in runs of C numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from array_api_compat import array_namespace, device
+
+__all__ = ["AverageWindows", "ChannelsLast", "Flatten", "MaxWindows", "Patches", "Route", "Windows"]
+
+Array = Any  # any array-API array
+
+
+class Route(Protocol):
+    """A map from activity to activity or rows; `back` applies the transpose of its derivative."""
+
+    @property
+    def shape_behind(self) -> tuple[int, ...]:
+        """Shape of what one sample becomes; the last number is the length of a row."""
+
+    def forth(self, activity: Array) -> tuple[Array, Any]:
+        """Return the mapped activity, and what `back` has to know."""
+
+    def back(self, E: Array, memo: Any) -> Array:
+        """Return the gradient before the map, for the gradient behind it."""
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """(b, *shape) → (b, features)."""
+
+    shape: tuple[int, ...]
+
+    @property
+    def shape_behind(self) -> tuple[int, ...]:
+        """(features,)."""
+        return (math.prod(self.shape),)
+
+    def forth(self, activity: Array) -> tuple[Array, Any]:
+        """Return one row per sample."""
+        return array_namespace(activity).reshape(activity, (-1, math.prod(self.shape))), None
+
+    def back(self, E: Array, memo: Any) -> Array:
+        """Return the rows in the shape of the activity."""
+        return array_namespace(E).reshape(E, (-1, *self.shape))
+
+
+@dataclass(frozen=True)
+class ChannelsLast:
+    """(b, C, H, W) → (b, H, W, C)."""
+
+    shape: tuple[int, ...]
+
+    @property
+    def shape_behind(self) -> tuple[int, ...]:
+        """(H, W, C)."""
+        return (*self.shape[1:], self.shape[0])
+
+    def forth(self, activity: Array) -> tuple[Array, Any]:
+        """Return pictures with their channels last."""
+        return array_namespace(activity).permute_dims(activity, (0, 2, 3, 1)), None
+
+    def back(self, E: Array, memo: Any) -> Array:
+        """Return gradients with channels first."""
+        return array_namespace(E).permute_dims(E, (0, 3, 1, 2))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Square windows that slide over pictures of a shape (H, W, C).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W, C).
+    size, stride, padding : int
+        Side of a window, step from one to the next, zeros added at each border.
+    """
+
+    shape: tuple[int, ...]
+    size: int
+    stride: int = 1
+    padding: int = 0
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Number of windows down and across."""
+        height, width = ((side + 2 * self.padding - self.size) // self.stride + 1 for side in self.shape[:2])
+        return height, width
+
+    def places(self) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
+        """Yield each place in a window, and where in the padded picture all windows have it."""
+        height, width = self.steps
+        for i in range(self.size):
+            for j in range(self.size):
+                rows = slice(i, i + (height - 1) * self.stride + 1, self.stride)
+                yield i, j, (slice(None), rows, slice(j, j + (width - 1) * self.stride + 1, self.stride), slice(None))
+
+    def padded(self, activity: Array) -> Array:
+        """Return pictures with their borders of zeros."""
+        if self.padding == 0:
+            return activity
+        wide = self.blank(activity)
+        wide[self._inside] = activity
+        return wide
+
+    def blank(self, like: Array) -> Array:
+        """Return as many padded pictures of zeros."""
+        height, width = (side + 2 * self.padding for side in self.shape[:2])
+        shape = (like.shape[0], height, width, self.shape[2])
+        return array_namespace(like).zeros(shape, dtype=like.dtype, device=device(like))
+
+    def unpadded(self, wide: Array) -> Array:
+        """Return padded pictures without their borders."""
+        return wide if self.padding == 0 else wide[self._inside]
+
+    @property
+    def _inside(self) -> tuple[slice, ...]:
+        p = self.padding
+        return (slice(None), slice(p, p + self.shape[0]), slice(p, p + self.shape[1]), slice(None))
+
+
+class Patches(Windows):
+    """(b, H, W, C) → (b, H', W', k·k·C): each place's patch, in the order (row, column, channel)."""
+
+    @property
+    def shape_behind(self) -> tuple[int, ...]:
+        """(H', W', k·k·C)."""
+        return (*self.steps, self.size * self.size * self.shape[2])
+
+    def forth(self, activity: Array) -> tuple[Array, Any]:
+        """Return the patches."""
+        xp, wide = array_namespace(activity), self.padded(activity)
+        shape = (activity.shape[0], *self.steps, self.size, self.size, self.shape[2])
+        found = xp.empty(shape, dtype=activity.dtype, device=device(activity))
+        for i, j, place in self.places():
+            found[:, :, :, i, j, :] = wide[place]
+        return xp.reshape(found, (activity.shape[0], *self.shape_behind)), None
+
+    def back(self, E: Array, memo: Any) -> Array:
+        """Return at each place the sum over the patches that saw it."""
+        steps = self.steps
+        E = array_namespace(E).reshape(E, (-1, *steps, self.size, self.size, self.shape[2]))
+        wide = self.blank(E)
+        for i, j, place in self.places():
+            wide[place] += E[:, :, :, i, j, :]
+        return self.unpadded(wide)
+
+
+class MaxWindows(Windows):
+    """(b, H, W, C) → (b, H', W', C): the largest number of each window; the first one, where several are."""
+
+    @property
+    def shape_behind(self) -> tuple[int, ...]:
+        """(H', W', C)."""
+        return (*self.steps, self.shape[2])
+
+    def forth(self, activity: Array) -> tuple[Array, Any]:
+        """Return the maxima, and where each was found."""
+        xp = array_namespace(activity)
+        places = self.places()
+        best = xp.asarray(activity[next(places)[2]], copy=True)
+        winner = xp.zeros(best.shape, dtype=xp.int16, device=device(activity))
+        for i, j, place in places:
+            seen = activity[place]
+            higher = ~(seen <= best)  # NaN wins, too: it must not vanish here
+            best = xp.where(higher, seen, best)
+            winner[higher] = i * self.size + j
+        return best, winner
+
+    def back(self, E: Array, memo: Any) -> Array:
+        """Return each gradient at the place of its maximum."""
+        E = array_namespace(E).reshape(E, memo.shape)
+        wide = self.blank(E)
+        for i, j, place in self.places():
+            wide[place] += E * array_namespace(E).astype(memo == i * self.size + j, E.dtype)
+        return wide
+
+
+class AverageWindows(Windows):
+    """(b, H, W, C) → (b, H', W', C): the mean of each window."""
+
+    @property
+    def shape_behind(self) -> tuple[int, ...]:
+        """(H', W', C)."""
+        return (*self.steps, self.shape[2])
+
+    def forth(self, activity: Array) -> tuple[Array, Any]:
+        """Return the means."""
+        return sum(activity[place] for _, _, place in self.places()) / self.size**2, None
+
+    def back(self, E: Array, memo: Any) -> Array:
+        """Return a share of each gradient at every place of its window."""
+        E = array_namespace(E).reshape(E, (-1, *self.shape_behind)) / self.size**2
+        wide = self.blank(E)
+        for _, _, place in self.places():
+            wide[place] += E
+        return wide

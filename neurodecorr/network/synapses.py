@@ -1,0 +1,113 @@
+"""The weighted layer that a network holds, and what it did for one batch.
+
+Weights act on rows: a dense layer has one row per sample, a convolution one per patch. Everything without weights
+(patches, pooling, flattening) lies on the way from one weighted layer to the next, and is passed back along it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from neurodecorr.network.activations import Activation
+from neurodecorr.network.algebra import product
+from neurodecorr.network.decorrelators import Decorrelator
+from neurodecorr.network.routes import Route
+
+__all__ = ["Signals", "Synapses"]
+
+Array = Any  # any array-API array
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What one weighted layer did for one batch, row by row.
+
+    Parameters
+    ----------
+    x, drive, xbar : (rows, n) arrays
+        Input, input without its mean, decorrelated input.
+    h : (rows, units) array
+        Drive of the units, W x̄ + b.
+    memos : tuple
+        What the routes before the layer have to remember to pass a gradient back.
+    training : bool
+        Whether mean or variance of this batch may have been used.
+    """
+
+    x: Array
+    drive: Array
+    xbar: Array
+    h: Array
+    memos: tuple[Any, ...]
+    training: bool = False
+
+
+class Synapses:
+    """A weighted layer: x̄ = D(x), h = W x̄ + b, activity φ(h).
+
+    Parameters
+    ----------
+    W : (units, n) array
+        Weights.
+    b : (units,) array
+        Biases.
+    activation : Activation
+        φ.
+    decorrelator : Decorrelator
+        D.
+    routes : tuple of Route
+        How the activity before it becomes rows.
+    shape : tuple of int
+        Shape of one sample's activity.
+    """
+
+    def __init__(
+        self,
+        W: Array,
+        b: Array,
+        activation: Activation,
+        decorrelator: Decorrelator,
+        routes: tuple[Route, ...],
+        shape: tuple[int, ...],
+    ) -> None:
+        self.W, self.b, self.activation, self.decorrelator = W, b, activation, decorrelator
+        self.routes, self.shape = routes, shape
+
+    def respond(self, activity: Array, training: bool) -> Signals:
+        """Return what the layer does for the activity before it."""
+        x, memos = self.receive(activity)
+        drive = self.decorrelator.centre(x, training)
+        xbar = self.decorrelator.decorrelate(drive, training)
+        return Signals(x, drive, xbar, self.excite(xbar), memos, training)
+
+    def receive(self, activity: Array) -> tuple[Array, tuple[Any, ...]]:
+        """Return the rows that this layer reads, and what its routes remember."""
+        memos = []
+        for route in self.routes:
+            activity, memo = route.forth(activity)
+            memos.append(memo)
+        return array_namespace(activity).reshape(activity, (-1, self.W.shape[1])), tuple(memos)
+
+    def send_back(self, E: Array, memos: tuple[Any, ...]) -> Array:
+        """Return the gradient at the activity before, for a gradient at the rows."""
+        for route, memo in zip(reversed(self.routes), reversed(memos), strict=True):
+            E = route.back(E, memo)
+        return E
+
+    def excite(self, xbar: Array) -> Array:
+        """Return h = W x̄ + b."""
+        h = product(xbar, self.W.T)
+        h += self.b
+        return h
+
+    def fire(self, h: Array) -> Array:
+        """Return the activity φ(h), one sample per row, in the shape of the layer."""
+        x = self.activation.value(h)
+        return array_namespace(x).reshape(x, (-1, *self.shape))
+
+    def slope(self, h: Array) -> Array:
+        """Return φ'(h)."""
+        return self.activation.slope(h)

@@ -1,0 +1,91 @@
+"""The network as one system of ODEs: it rests where the layer-by-layer pass says, within its certificate."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from neurodecorr.errors import ConfigError, InputError, StabilityError
+from neurodecorr.network import Conv2d, Decorrelation, Dense, Network
+
+FORMS = [*product(("feedforward", "recurrent"), ("explicit", "implicit", "congruent")), ("none", "explicit")]
+X = np.random.default_rng(1).standard_normal((6, 8)) + 0.5
+
+
+def network(form="recurrent", rule="implicit", rate=0.05, **plan):
+    rng = np.random.default_rng(0)
+    found = Network(
+        [Dense(7, "tanh"), Dense(6), Dense(3, "identity")],
+        8,
+        decorrelation=Decorrelation(form, rule, rate=rate, gain="node", **plan),
+        dtype="float64",
+    )
+    mixing = rng.standard_normal((8, 8)) / 3
+    for _ in range(20):
+        found.decorrelate(found.forward(rng.standard_normal((16, 8)) @ mixing + 0.2, training=True).signals)
+    return found
+
+
+@pytest.mark.parametrize(("form", "rule"), [*FORMS, ("batch_norm", "explicit")])
+def test_both_views_rest_at_the_same_point(form, rule):
+    own = network(form, rule)
+    rest, forward = own.as_circuit(tau=2.0, tau_units=0.5).settle(X, 1e-9), own.forward(X)
+    error = np.linalg.norm(rest.output - forward.output, axis=1)
+    assert (error <= rest.bound + 1e-12).all()
+    assert (rest.bound <= 1e-9).all()
+    for xbar, found in zip(rest.xbar, forward.signals, strict=True):
+        np.testing.assert_allclose(xbar, found.xbar, rtol=0, atol=1e-7)
+
+
+def test_the_certificate_bounds_the_distance_of_every_layer_at_any_time():
+    own = network()
+    circuit, forward = own.as_circuit(), own.forward(X)
+    rest = [array for found in forward.signals for array in (found.xbar, own_activity(own, forward, found))]
+    moving = circuit.integrate(X, 4.0, [0.0, 0.5, 2.0, 4.0])
+    for frame in range(4):
+        state = [part[frame] for pair in zip(moving.xbar, moving.activity, strict=True) for part in pair]
+        for z, there, bound in zip(state, rest, circuit.bounds(X, state), strict=True):
+            assert (np.linalg.norm(z - there, axis=1) <= bound + 1e-12).all()
+
+
+def own_activity(own, forward, found):
+    index = next(i for i, signals in enumerate(forward.signals) if signals is found)
+    return own.layers[index].fire(found.h)
+
+
+def test_integration_ends_where_settling_does():
+    circuit = network().as_circuit()
+    rest = circuit.settle(X, 1e-8)
+    ended = circuit.integrate(X, rest.time, [rest.time])
+    np.testing.assert_allclose(ended.activity[-1][-1], rest.output, rtol=0, atol=1e-7)
+
+
+def test_one_layer_follows_the_closed_form():
+    # x̄(t) = (1 − e^(−t)) x, y' = −y + W x̄: y(t) = (1 − e^(−t) − t e^(−t)) W x.
+    own = Network([Dense(3, "identity")], 8, dtype="float64")
+    moving = own.as_circuit().integrate(X, 3.0)
+    t = moving.t[:, None, None]
+    np.testing.assert_allclose(moving.activity[0], (1 - np.exp(-t) * (1 + t)) * (X @ own.layers[0].W.T), atol=1e-7)
+
+
+def test_a_layer_that_does_not_settle_is_refused():
+    own = network()
+    own.layers[1].decorrelator.arrays["R"][...] = -np.eye(7)
+    with pytest.raises(StabilityError, match="min Re λ > 0"):
+        own.as_circuit().settle(X)
+
+
+def test_convolutions_are_refused():
+    with pytest.raises(ConfigError, match="layer 0 with weights is not"):
+        Network([Conv2d(2, 3), Dense(2)], (1, 5, 5)).as_circuit()
+
+
+@pytest.mark.parametrize("name", ["tau", "tau_units"])
+def test_time_constants_must_be_positive(name):
+    with pytest.raises(ConfigError, match=name):
+        network().as_circuit(**{name: 0.0})
+
+
+def test_inputs_must_fit_the_first_layer():
+    with pytest.raises(InputError, match="8 features"):
+        network().as_circuit().settle(np.ones((2, 5)))
