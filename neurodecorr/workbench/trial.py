@@ -12,7 +12,15 @@ import numpy.typing as npt
 
 from neurodecorr import measures, plasticity
 from neurodecorr._threads import one_thread
-from neurodecorr.circuit import Circuit, certificate, integrate, predicted_settling_time, settle, stability
+from neurodecorr.circuit import (
+    Circuit,
+    certificate,
+    integrate,
+    mismatched,
+    predicted_settling_time,
+    settle,
+    stability,
+)
 from neurodecorr.errors import DivergenceError, StabilityError
 from neurodecorr.plasticity import Plan, State
 from neurodecorr.recording import LogSpaced, spans
@@ -191,7 +199,7 @@ def _instant(R: Floats) -> dict[str, Any]:
 
 
 def _mismatch(M: Floats, R: Floats, recurrent: bool, mean: Floats, bench: Bench) -> Floats:
-    """Return the rms relative output error of copies whose synapses are off by W_ij ← W_ij (1 + σ ξ_ij).
+    """Return the rms relative output error of copies with synaptic mismatch.
 
     The draws ξ are the same for every form. A circuit that lost stability has no output: its error is infinite.
     """
@@ -201,8 +209,7 @@ def _mismatch(M: Floats, R: Floats, recurrent: bool, mean: Floats, bench: Bench)
     for i, level in enumerate(bench.levels):
         for k in range(bench.draws):
             rng = np.random.default_rng(np.random.SeedSequence(bench.seed, spawn_key=(i, k)))
-            factor = 1 + level * rng.standard_normal(M.shape)
-            errors[i, k] = _output_error(R * factor if recurrent else M * factor, recurrent, drive, ideal)
+            errors[i, k] = _output_error(mismatched(R if recurrent else M, level, rng), recurrent, drive, ideal)
     return errors
 
 

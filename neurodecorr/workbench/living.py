@@ -1,0 +1,236 @@
+"""A circuit that settles and learns, stretch after stretch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg.blas
+
+from neurodecorr.errors import DivergenceError, StabilityError
+from neurodecorr.plasticity import Plan, State
+from neurodecorr.plasticity.codes import EXPLICIT
+from neurodecorr.plasticity.plan import GAINS
+from neurodecorr.workbench import stretch
+from neurodecorr.workbench.outlook import Outlook, look, require_stable
+from neurodecorr.workbench.rest import integrated, recalled, refined
+from neurodecorr.workbench.stretch import Course
+
+__all__ = ["Living", "Settling", "lived", "longest_stretch"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+# Samples per stretch: moving those to come costs 2nk a sample, the ends of a stretch n²/k or less.
+STRETCHES = {256: 128, 2048: 128}
+LONGEST_STRETCH = 256
+# Stability is looked at this often, or once in n samples.
+BETWEEN_CHECKS = 1000
+# What settling aims at, as a share of the tolerance, and the same with care: the rest is for rounding and the steps.
+AIM, CARE = 0.5, 1e-3
+# Largest 1/σ_min: a direction that weak carries rounding noise, not signal.
+STRONGEST = {"float32": 3e3, "float64": 1e7}
+
+
+class Settling(NamedTuple):
+    """How the samples of a stretch settled, in the units of the state."""
+
+    xbar: Floats
+    residual: Floats
+    bound: Floats
+    proven: npt.NDArray[np.bool_]
+    worst: float
+    products: int
+
+
+@dataclass(frozen=True)
+class Living:
+    """A circuit between two stretches.
+
+    Parameters
+    ----------
+    learnt : State
+        Weights and running statistics. M is empty, unless a twin is kept.
+    outlook : Outlook
+        Bounds of R.
+    checked : int
+        Sample after which stability was last looked at.
+    """
+
+    learnt: State
+    outlook: Outlook
+    checked: int
+
+    @classmethod
+    def begin(cls, learnt: State) -> Living:
+        """Return the circuit ready for its first stretch.
+
+        Raises
+        ------
+        StabilityError
+            If it does not settle.
+        """
+        return cls(learnt, look(learnt.R, learnt.samples), learnt.samples)
+
+    def inspected(self, plan: Plan) -> Living:
+        """Return the same with bounds that are tight enough, and looked at if that is due.
+
+        Raises
+        ------
+        StabilityError
+            If a mode does not decay, or a direction has become too weak; the sample is named.
+        """
+        R, seen, outlook, checked = self.learnt.R, self.learnt.samples, self.outlook, self.checked
+        if seen - checked >= max(BETWEEN_CHECKS, len(R)):
+            require_stable(R, seen)
+            checked = seen
+        if outlook.stale:
+            outlook = outlook.renewed(R, seen)
+        strongest = plan.strongest or STRONGEST[R.dtype.name]
+        if not outlook.low * strongest > 1:
+            raise StabilityError(
+                f"the circuit must have σ_min(R) > {1 / strongest:.3g}; after sample {seen} its proven bound is "
+                f"{outlook.low:.3g}. Some direction of the input carries no independent signal: remove collinear "
+                "units, or let the rate decay."
+            )
+        return Living(self.learnt, outlook, checked)
+
+
+def longest_stretch(n: int) -> int:
+    """Return how many samples share a stretch."""
+    return next((k for bound, k in STRETCHES.items() if n < bound), LONGEST_STRETCH)
+
+
+def course_of(plan: Plan, scale: float) -> Course:
+    """Return what the compiled steps ask of a plan, in the units of a state."""
+    return Course(
+        rule=plan.rules[plan.rule],
+        memory=plan.memory,
+        rate=plan.rate,
+        hold=plan.timing.hold,
+        half=plan.timing.half,
+        limit=math.inf if plan.limit is None else plan.limit,
+        gain=GAINS[plan.gain],
+        centred=plan.mean != "none",
+        fixed_unit=0.0 if plan.normalise else scale**-2,
+    )
+
+
+def lived(living: Living, X: Floats, plan: Plan, tol: float) -> tuple[Living, Settling]:
+    """Settle and learn the rows of X, in the units of the state; what was given is left as it was.
+
+    Raises
+    ------
+    DivergenceError
+        If numbers leave the finite range, or the explicit rule meets η‖x̄‖² ≥ 1; the sample is named.
+    StabilityError
+        If the circuit no longer settles; the sample is named.
+    """
+    living = living.inspected(plan)
+    R, M, outlook, share = living.learnt.R, living.learnt.M, living.outlook, tol / (1 + tol)
+    mean, drives = living.learnt.mean.copy(), np.empty_like(X)
+    course = course_of(plan, living.learnt.scale)
+    stretch.centre(X, mean, float(living.learnt.samples), course, drives)
+    Y, products = recalled(R, M, drives, outlook, share) if M.size else integrated(R, drives, outlook, AIM * share)
+    trial = _tried(living, drives, Y.copy(), course, share)
+    careful = not trial.settling.proven.all() and _curable(trial.settling, outlook, R)
+    if careful:
+        gaps, _ = stretch.residuals(R, drives, Y, Y[:0], np.empty((0, 3)))
+        Y, more = refined(R, M, gaps, Y, outlook, CARE)
+        products += more
+        trial = _tried(living, drives, Y, course, share)
+    if not M.size and outlook.outgrown(products):
+        outlook = look(R, living.learnt.samples)
+    learnt, low = _learnt(living.learnt, trial, drives, mean, careful)
+    found = Living(learnt, outlook.after(low, products), living.checked)
+    return found, trial.settling._replace(products=products)
+
+
+class Trial(NamedTuple):
+    """What a stretch would leave behind."""
+
+    settling: Settling
+    Z: Floats
+    V: Floats
+    steps: Floats
+    scale: Floats
+    power: Floats
+    gain: Floats
+    counters: Floats
+    low: float
+    size: float
+
+
+def _tried(living: Living, drives: Floats, Z: Floats, course: Course, share: float) -> Trial:
+    """Go through a stretch from R₀⁻¹X and certify it; Z is used up."""
+    learnt, k = living.learnt, len(drives)
+    power, gain, counters = learnt.power.copy(), learnt.gain.copy(), learnt.counters.copy()
+    xbar, V, steps, scale = np.empty_like(Z), np.empty_like(Z), np.empty((k, 3)), np.ones(Z.shape[1])
+    broke = stretch.live_through(course, drives, Z, scale, power, gain, counters, xbar, V, steps)
+    if broke >= 0:
+        raise _broken(course, learnt.samples + broke)
+    gaps, frobenius = stretch.residuals(learnt.R, drives, Z, V, steps)
+    residual, bound, proven = np.empty(k), np.empty(k), np.empty(k, np.bool_)
+    unit, low = float(np.finfo(Z.dtype).eps), living.outlook.low
+    low, size, worst = stretch.judge(
+        gaps, drives, Z, V, xbar, steps, frobenius, low, unit, share, residual, bound, proven
+    )
+    settling = Settling(xbar, residual, bound, proven, worst, 0)
+    return Trial(settling, Z, V, steps, scale, power, gain, counters, low, size)
+
+
+def _curable(settling: Settling, outlook: Outlook, R: Floats) -> bool:
+    """Tell whether some sample missed the tolerance by more than the rounding of x̄ itself explains."""
+    missed = ~settling.proven
+    size = np.linalg.norm(settling.xbar[missed], axis=1)
+    return bool((settling.residual[missed] > float(np.finfo(R.dtype).eps) * outlook.size * size).any())
+
+
+def _learnt(learnt: State, trial: Trial, drives: Floats, mean: Floats, renew: bool) -> tuple[State, float]:
+    """Return the state after a stretch, and the bound of its σ_min with the rounding of the new weights taken off."""
+    dtype, c = learnt.R.dtype, trial.steps[:, :1]
+    scale = trial.scale.astype(dtype, copy=False)
+    pulls = (c * trial.V / trial.scale).astype(dtype, copy=False)
+    R = learnt.R / scale
+    stretch.rank_update(R, drives, pulls, 1.0)
+    rounding = (len(drives) + 8) * float(np.finfo(dtype).eps) * trial.size
+    M, resynchronised = learnt.M, learnt.resynchronised
+    if M.size:
+        M = np.linalg.inv(R.astype(np.float64)).astype(dtype) if renew else _twin(M, trial, scale)
+        resynchronised += renew
+    power, gain, counters = trial.power, trial.gain, trial.counters
+    return State(M, R, mean, power, gain, counters, learnt.scale, resynchronised), trial.low - rounding
+
+
+def _twin(M: Floats, trial: Trial, scale: Floats) -> Floats:
+    """Return the twin after a stretch, without a product of two n × n matrices.
+
+    ::
+
+        M ← diag(w) (M − Zᵀ C' L⁻¹ V M),    L = I + tril(V Zᵀ, −1) C'
+
+    The product of the steps I − c' z vᵀ, applied to all columns of M at once.
+    """
+    shrink = trial.steps[:, 1].astype(M.dtype)
+    L = stretch.product(trial.V, trial.Z)
+    stretch.lower_part(L, shrink)
+    B = stretch.product(trial.V, np.ascontiguousarray(M.T))
+    trsm = scipy.linalg.blas.dtrsm if M.dtype == np.float64 else scipy.linalg.blas.strsm
+    trsm(1.0, L.T, B.T, side=1, lower=0, diag=1, overwrite_b=1)
+    M = M.copy()
+    stretch.rank_update(M, trial.Z * shrink[:, None], B, -1.0)
+    M *= scale[:, None]
+    return M
+
+
+def _broken(course: Course, sample: int) -> DivergenceError:
+    if course.rule == EXPLICIT:
+        return DivergenceError(
+            f"the explicit rule needs η‖x̄‖² < 1 and ηp < 1, which failed at sample {sample} (rate {course.rate:g}). "
+            "Set limit=0.1, lower the rate, or use the local rule."
+        )
+    return DivergenceError(
+        f"activity left the finite numbers at sample {sample} (rate {course.rate:g}). Lower the rate or set a limit."
+    )

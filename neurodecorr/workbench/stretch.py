@@ -1,0 +1,290 @@
+"""One stretch of a living circuit: every sample settled under the weights that the samples before it left.
+
+Let R₀ be the weights at the start of the stretch and w = 1 the gains kept beside them. Sample t finds the circuit
+
+    R_t = T_t diag(1/w),    T_t = R₀ + Σ_{s<t} c_s x_s v_sᵀ,    v_s = w∘x̄_s  (w as sample s found it)
+
+and settles at x̄ = w∘z with T_t z = x. At rest x_s = T_s z_s, so each step is T_{s+1} = T_s (I + c_s z_s v_sᵀ), and with
+v_sᵀz_s = x̄_sᵀx̄_s Sherman and Morrison's formula undoes it exactly:
+
+    T_{s+1}⁻¹ = (I − c'_s z_s v_sᵀ) T_s⁻¹,    c' = c/(1 + c x̄ᵀx̄)
+
+So z_t = (I − c'_{t−1} z_{t−1} v_{t−1}ᵀ) … (I − c'_0 z_0 v_0ᵀ) y_t with y_t = R₀⁻¹x_t: the whole stretch settles under
+R₀ at once, by matrix products, and each sample then moves those after it. What all of that left undone, rounding
+included, the residual under T_t itself says: T_t z = R₀ z + Σ_{s<t} c_s x_s (v_sᵀ z), in double precision.
+
+A step never lowers σ_min but by its gain: R_{t+1} = (R_t (I + c x̄x̄ᵀ) + c r x̄ᵀ) diag(1/g), and I + c x̄x̄ᵀ ≥ I. Hence
+
+    σ_min(R_{t+1}) ≥ (σ_min(R_t) − c ‖r‖ ‖x̄‖) / max g
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg.blas
+
+from neurodecorr._compile import jit
+from neurodecorr.plasticity.codes import (
+    CLOCK,
+    EXPLICIT,
+    HUGE,
+    LIMITED,
+    NO_GAIN,
+    NODE_GAIN,
+    OUTLIER,
+    SAMPLES,
+    TRACE,
+    TRACE_MEMORY,
+)
+
+__all__ = ["Course", "advance", "centre", "judge", "live_through", "lower_part", "product", "rank_update", "residuals"]
+
+Floats = npt.NDArray[np.floating[Any]]
+Array = np.ndarray[Any, np.dtype[Any]]
+
+EPS = float(np.finfo(np.float64).eps)
+# Rows of R that are turned into double precision at a time, so that they stay in the cache.
+PANEL = 256
+
+
+class Course(NamedTuple):
+    """How the rate and the gains run, in the units of a state."""
+
+    rule: int
+    memory: float
+    rate: float
+    hold: float
+    half: float
+    limit: float
+    gain: int
+    centred: bool
+    fixed_unit: float
+
+
+@jit()
+def centre(X: Array, mean: Array, seen: float, course: Course, drives: Array) -> None:
+    """Write x − μ for each row, after the running mean has moved."""
+    for t in range(X.shape[0]):
+        share = max(1.0 / (seen + t + 1.0), course.memory)
+        for j in range(X.shape[1]):
+            if course.centred:
+                mean[j] += share * (X[t, j] - mean[j])
+            drives[t, j] = X[t, j] - mean[j]
+
+
+@jit()
+def advance(X: Array, P: Array, step: Array, Z: Array, alpha: float, omega: float) -> float:
+    """Take one Chebyshev-scheduled Euler step per row, P = Z Rᵀ given; return the largest ‖x − R z‖/‖z‖ before it."""
+    a, o = X.dtype.type(alpha), X.dtype.type(omega)
+    worst = 0.0
+    for t in range(X.shape[0]):
+        gap, size = X[t, 0] * 0, X[t, 0] * 0
+        for j in range(X.shape[1]):
+            r, z = X[t, j] - P[t, j], Z[t, j]
+            gap += r * r
+            size += z * z
+            p = a * r + o * step[t, j]
+            step[t, j] = p
+            Z[t, j] = z + p
+        if not gap < math.inf:
+            return math.inf
+        if gap > 0.0:
+            worst = max(worst, math.sqrt(gap / size)) if size > 0.0 else math.inf
+    return worst
+
+
+@jit()
+def limited(counters: Array, eta: float, size: float, limit: float) -> float:
+    """Return η, shortened to the limit on η tr⟨x̄x̄ᵀ⟩ and counted if it was; the running trace moves on."""
+    counters[TRACE] += max(1.0 / (counters[SAMPLES] + 1.0), TRACE_MEMORY) * (size - counters[TRACE])
+    strongest = limit / max(counters[TRACE], size / OUTLIER) if size > 0 else math.inf
+    if eta <= strongest:
+        return eta
+    counters[LIMITED] += 1
+    return strongest
+
+
+@jit()
+def live_through(
+    course: Course,
+    X: Array,
+    Z: Array,
+    scale: Array,
+    power: Array,
+    gain: Array,
+    counters: Array,
+    xbar: Array,
+    V: Array,
+    steps: Array,
+) -> int:
+    """Settle and learn the rows of a stretch one after the other; return the row that broke the rule, or −1.
+
+    ::
+
+        z = y + d,    x̄ = w∘z,    v = w∘x̄,    d_i ← d_i − c' z (vᵀ z_i) for the rows i to come,    w ← g∘w
+
+    The changes d are kept apart from y and added once: else every step of a stretch would round z anew.
+
+    Parameters
+    ----------
+    course : Course
+        Rule, rate, gains.
+    X : (k, n) array
+        Drives x.
+    Z : (k, n) array
+        In: R₀⁻¹x. Out: z.
+    scale, power, gain : (n,) arrays
+        Gains w, running powers, gains of the last step.
+    counters : (5,) array
+        As in a state.
+    xbar, V : (k, n) arrays
+        Receive x̄ and v.
+    steps : (k, 3) array
+        Receives c, c' and the largest growth of a gain.
+    """
+    k, n = X.shape
+    changes = np.zeros_like(Z)
+    for t in range(k):
+        share = max(1.0 / (counters[SAMPLES] + 1.0), course.memory)
+        total = 0.0
+        for j in range(n):
+            power[j] += share * (X[t, j] * X[t, j] - power[j])
+            total += power[j]
+        unit = course.fixed_unit if course.fixed_unit > 0 else total / n
+        eta = course.rate * math.exp(-max(0.0, counters[CLOCK] - course.hold) / course.half)
+        eta = eta / unit if unit > 0 else 0.0
+        size = 0.0
+        for j in range(n):
+            Z[t, j] += changes[t, j]
+            xbar[t, j] = scale[j] * Z[t, j]
+            V[t, j] = scale[j] * xbar[t, j]
+            size += np.float64(xbar[t, j]) * xbar[t, j]
+        if not size < HUGE:
+            return t
+        eta = limited(counters, eta, size, course.limit)
+        pull = size if course.gain == NO_GAIN else max(size, power.max())
+        if course.rule == EXPLICIT and eta * pull >= 1.0:
+            return t
+        grow = eta / (1.0 - eta * size) if course.rule == EXPLICIT else eta
+        shrink = eta if course.rule == EXPLICIT else eta / (1.0 + eta * size)
+        move_rest(Z, changes, V[t], t, X.dtype.type(shrink))
+        steps[t, 0], steps[t, 1], steps[t, 2] = grow, shrink, 1.0
+        if course.gain != NO_GAIN:
+            for j in range(n):
+                growth = eta * (power[j] if course.gain == NODE_GAIN else total / n)
+                gain[j] = 1.0 / (1.0 - growth) if course.rule == EXPLICIT else 1.0 + growth
+                before = scale[j]
+                scale[j] *= gain[j]
+                steps[t, 2] = max(steps[t, 2], scale[j] / before)
+        counters[SAMPLES] += 1.0
+        counters[CLOCK] += eta * unit
+    return -1
+
+
+@jit()
+def move_rest(Z: Array, changes: Array, v: Array, t: int, shrink: float) -> None:
+    """d_i ← d_i − c' z_t (vᵀ(y_i + d_i)) for all rows i > t."""
+    for i in range(t + 1, Z.shape[0]):
+        dot = v[0] * 0
+        for j in range(v.size):
+            dot += v[j] * (Z[i, j] + changes[i, j])
+        dot *= shrink
+        for j in range(v.size):
+            changes[i, j] -= dot * Z[t, j]
+
+
+@jit()
+def judge(
+    gaps: Array,
+    X: Array,
+    Z: Array,
+    V: Array,
+    xbar: Array,
+    steps: Array,
+    frobenius: float,
+    low: float,
+    unit: float,
+    share: float,
+    residual: Array,
+    bound: Array,
+    proven: Array,
+) -> tuple[float, float, float]:
+    """Turn residuals into certified bounds of ‖x̄ − x̄*‖, proven if they are at most `share` ‖x̄‖.
+
+    Returns the bound of σ_min that the stretch leaves, a bound of ‖T‖ (Frobenius), and the largest bound over ‖x̄‖.
+
+    ::
+
+        ‖x̄ − x̄*‖ ≤ (‖x − T z‖ + γ (‖x‖ + ‖T‖ ‖z‖))/σ + u ‖x̄‖,    σ ← (σ − c (‖r‖ + 3u ‖T‖ ‖x̄‖) ‖x̄‖)/max g
+
+    γ bounds the rounding of sums of n + k terms in double precision, u that of one product in the type of the run.
+    """
+    k, n = X.shape
+    rounding = (n + k + 12) * EPS
+    size, worst = frobenius * (1.0 + rounding), 0.0
+    for t in range(k):
+        r, x, z, v, a = 0.0, 0.0, 0.0, 0.0, 0.0
+        for j in range(n):
+            r += gaps[t, j] * gaps[t, j]
+            x += np.float64(X[t, j]) * X[t, j]
+            z += np.float64(Z[t, j]) * Z[t, j]
+            v += np.float64(V[t, j]) * V[t, j]
+            a += np.float64(xbar[t, j]) * xbar[t, j]
+        r, x, z, v, a = math.sqrt(r), math.sqrt(x), math.sqrt(z), math.sqrt(v), math.sqrt(a)
+        residual[t] = r
+        gap = (r + rounding * (x + size * z)) * (1.0 + rounding)
+        bound[t] = (gap / low + unit * a) * (1.0 + rounding) if low > 0 else math.inf
+        proven[t] = bound[t] <= share * a * (1.0 - rounding)
+        worst = max(worst, bound[t] / a if a > 0 else bound[t])
+        c = steps[t, 0] * (1.0 + rounding)
+        low = (low - c * (gap + 3.0 * unit * size * a) * a * (1.0 + 3.0 * unit)) / steps[t, 2] * (1.0 - 8.0 * EPS)
+        size += c * x * v * (1.0 + rounding)
+    return low, size, worst
+
+
+@jit()
+def lower_part(W: Array, weights: Array) -> None:
+    """W_ts ← W_ts c_s below the diagonal, 0 elsewhere."""
+    for t in range(W.shape[0]):
+        for s in range(W.shape[1]):
+            W[t, s] = W[t, s] * weights[s] if s < t else W[t, s] * 0
+
+
+def product(A: Floats, B: Floats, out: Floats | None = None) -> Floats:
+    """Return A Bᵀ for rows in memory, by the one BLAS that the rest of the run uses."""
+    gemm = scipy.linalg.blas.dgemm if A.dtype == np.float64 else scipy.linalg.blas.sgemm
+    if out is None:
+        out = np.empty((len(A), len(B)), A.dtype)
+    gemm(1.0, B.T, A.T, trans_a=True, c=out.T, overwrite_c=True)
+    return out
+
+
+def rank_update(S: Floats, rows: Floats, columns: Floats, sign: float) -> None:
+    """S ← S ± rowsᵀ columns, in place."""
+    gemm = scipy.linalg.blas.dgemm if S.dtype == np.float64 else scipy.linalg.blas.sgemm
+    gemm(sign, columns.T, rows.T, beta=1.0, c=S.T, trans_b=True, overwrite_c=True)
+
+
+def residuals(R: Floats, X: Floats, Z: Floats, V: Floats, steps: Floats) -> tuple[Floats, float]:
+    """Return x − T_t z per row in double precision, and ‖R‖ (Frobenius).
+
+    ::
+
+        x_t − R z_t − Σ_{s<t} c_s (v_sᵀ z_t) x_s
+    """
+    X, Z, V = X.astype(np.float64), Z.astype(np.float64, copy=False), V.astype(np.float64, copy=False)
+    gaps, squares = X.copy(), 0.0
+    rows = len(R) if R.dtype == np.float64 else PANEL
+    for begin in range(0, len(R), rows):
+        panel = R[begin : begin + rows].astype(np.float64, copy=False)
+        squares += float(np.vdot(panel, panel))
+        gaps[:, begin : begin + rows] -= product(Z, panel)
+    if steps.size:
+        weights = product(Z, V)
+        lower_part(weights, steps[:, 0])
+        rank_update(gaps, np.ascontiguousarray(weights.T), X, -1.0)
+    return gaps, math.sqrt(squares)

@@ -1,0 +1,327 @@
+"""A living circuit: every sample settled under the R it meets, certified, and learnt from."""
+
+import dataclasses
+import itertools
+import resource
+import tracemalloc
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+import neurodecorr as nd
+from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
+from neurodecorr.plasticity import Plan, learn, start
+from neurodecorr.recording import read_traces
+from neurodecorr.workbench.living import longest_stretch
+from neurodecorr.workbench.outlook import SHARES, look
+
+N = 17
+SAMPLES = 2 * longest_stretch(N) + 45  # whole stretches and a remainder
+ENGINES = ["integrate", "twin"]
+REGIMES = [
+    {"rate": 1e-3, "schedule": "constant", "limit": None, "gain": "node"},
+    {"rate": 1e-2, "schedule": "decay", "limit": 0.1, "gain": "layer"},
+    {"rate": 1.0, "schedule": "decay", "limit": 0.1, "gain": "none"},
+    {"rate": 1e-3, "schedule": "constant", "limit": 0.05, "gain": "node", "mean": "none", "normalise": False},
+]
+
+
+def stream(dtype=np.float64, n=N, samples=SAMPLES):
+    rng = np.random.default_rng(4)
+    mixing = np.linalg.qr(rng.standard_normal((n, n)))[0] * np.logspace(0, -1, n)
+    return (rng.standard_normal((samples, n)) @ mixing.T + 0.5).astype(dtype)
+
+
+def lived_sample_by_sample(X, rate):
+    """The definition: solve R x̄ = x, learn, apply the homeostatic gain; constant rate, no limit, own mean power."""
+    n = X.shape[1]
+    R, mean, power, rests = np.eye(n), np.zeros(n), np.zeros(n), []
+    for t, sample in enumerate(X):
+        share = max(1 / (t + 1), min(rate, 0.1))
+        mean += share * (sample - mean)
+        x = sample - mean
+        power += share * (x * x - power)
+        eta = rate / power.mean() if power.any() else 0.0
+        xbar = np.linalg.solve(R, x)
+        rests.append(xbar)
+        R = (R + eta * np.outer(x, xbar)) / (1 + eta * power)
+    return R, mean, np.array(rests)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_it_does_what_one_sample_after_the_other_does(engine):
+    X = stream()
+    life = nd.live(X, Plan(rate=1e-3, schedule="constant", limit=None), 1e-12, engine=engine)
+    R, mean, rests = lived_sample_by_sample(X, 1e-3)
+    # 300 steps move R by about 1; each is off by tol, 1e-12, of itself, and amplified by κ ≈ 10 at most.
+    np.testing.assert_allclose(life.lateral, R, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(life.mean, mean, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(life.xbar, rests, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("rule", ["local", "explicit"])
+@pytest.mark.parametrize(
+    "regime", REGIMES, ids=lambda regime: f"{regime['schedule']}-{regime['gain']}-{regime['rate']}"
+)
+def test_it_learns_what_the_twin_rules_learn(rule, regime, engine):
+    X = stream()
+    plan = Plan(rule=rule, engine="plain", **regime)
+    plain, life = learn(start(X, plan), X, plan), nd.live(X, plan, 1e-12, engine=engine)
+    for name in ("R", "mean", "power", "gain"):
+        np.testing.assert_allclose(getattr(life.learnt, name), getattr(plain, name), rtol=0, atol=2e-11)
+    np.testing.assert_allclose(life.learnt.counters[:4], plain.counters[:4], rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [5, 64, 300])
+def test_both_engines_agree_at_every_size(n):
+    X = stream(n=n, samples=longest_stretch(n) + 20)
+    first, second = (nd.live(X, Plan(rate=0.05 / n, schedule="constant"), 1e-10, engine=engine) for engine in ENGINES)
+    np.testing.assert_allclose(first.lateral, second.lateral, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(first.xbar, second.xbar, rtol=1e-8, atol=1e-8)
+    assert second.products == 1 < first.products
+
+
+def rests_of_each_sample(X, life):
+    """Where the circuit that each sample met rests: R replayed in long doubles from the x̄ that were learnt from."""
+    n, wide = X.shape[1], np.longdouble
+    R, mean, power, rests = np.eye(n, dtype=wide), np.zeros(n), np.zeros(n), []
+    for t, (sample, xbar) in enumerate(zip(X.astype(float), life.xbar, strict=True)):
+        share = max(1 / (t + 1), 1e-3)
+        mean += share * (sample - mean)
+        x = sample - mean
+        power += share * (x * x - power)
+        eta = 1e-3 / power.mean() if power.any() else 0.0
+        z, inverse = np.zeros(n, wide), np.linalg.inv(R.astype(float))
+        for _ in range(4):  # refinement in long doubles
+            z += inverse @ (x - R @ z)
+        rests.append(z)
+        R = (R + eta * np.outer(x, xbar.astype(wide))) / (1 + eta * power)
+    return np.array(rests)
+
+
+@pytest.mark.parametrize("tol", [1e-3, 1e-6, 1e-9])
+def test_no_bound_is_ever_violated(tol):
+    X = stream()
+    life = nd.live(X, Plan(rate=1e-3, schedule="constant", limit=None), tol)
+    # The replay repeats mean and power in another order of operations: 300 roundings of numbers near 1.
+    distance = np.linalg.norm(life.xbar - rests_of_each_sample(X, life), axis=1).astype(float)
+    assert (distance <= life.bound + 1e-13).all()
+    sizes = np.linalg.norm(life.xbar, axis=1)
+    assert life.unproven == 0 and life.worst <= tol and (life.bound <= tol * sizes).all()
+    assert distance.max() > 1e-4 * tol  # so that the test could fail
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_single_precision_is_proven_to_one_part_in_a_million(engine):
+    X = stream(np.float32)
+    plan = Plan(rate=1e-3, schedule="constant", limit=None)
+    life = nd.live(X, plan, 1e-6, engine=engine)
+    wide = nd.live(X.astype(float), plan, 1e-12)
+    assert life.lateral.dtype == life.xbar.dtype == np.float32
+    assert life.unproven == 0 and life.worst <= 1e-6
+    np.testing.assert_allclose(life.lateral, wide.lateral, rtol=0, atol=1e-5)
+
+
+def test_what_rounding_does_not_allow_is_counted():
+    life = nd.live(stream(np.float32), tol=1e-9)
+    assert 0 < life.unproven <= life.samples and 1e-9 < life.worst < 1e-5
+
+
+def test_two_threads_give_the_numbers_of_one():
+    X = stream(n=600, samples=60)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(nd.live(X, tol=1e-9).xbar)
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-8)
+
+
+def test_blocks_of_any_length_give_the_numbers_of_one_array():
+    X = stream()
+    plan = Plan(rate=1e-3)
+    whole = nd.live(X, plan, 1e-12)
+    cuts = [0, 1, 8, 200, 203, len(X)]
+    parts = nd.live((X[a:b] for a, b in itertools.pairwise(cuts)), plan, 1e-12, state=start(X, plan))
+    np.testing.assert_allclose(parts.lateral, whole.lateral, rtol=0, atol=1e-11)
+    assert parts.samples == len(X) and parts.xbar.shape == (0, N)
+
+
+def test_a_life_goes_on_where_it_ended():
+    X = stream()
+    plan = Plan()
+    whole, first = nd.live(X, plan, 1e-12), nd.live(X[:200], plan, 1e-12, state=start(X, plan))
+    second = nd.live(X[200:], plan, 1e-12, state=first.state)
+    np.testing.assert_allclose(second.lateral, whole.lateral, rtol=0, atol=1e-11)
+    assert first.state.twin_error() < 1e-13 and first.learnt.M.size == 0
+    assert learn(first.state, X[200:], plan).samples == len(X)
+
+
+def test_the_state_given_is_left_as_it_was():
+    X = stream()
+    state = start(X, Plan())
+    before = dataclasses.astuple(state.copy())
+    nd.live(X, state=state, engine="twin")
+    for old, new in zip(before, dataclasses.astuple(state), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+# The bounds behind the certificate.
+
+
+def test_the_tracked_bound_never_exceeds_the_smallest_singular_value():
+    from neurodecorr.workbench.living import Living, lived
+
+    X = stream()
+    plan = Plan(rate=5e-3, schedule="constant", limit=None)
+    living = Living.begin(dataclasses.replace(start(X, plan), M=np.empty((0, 0))))
+    for begin in range(0, len(X), 50):
+        living, _ = lived(living, X[begin : begin + 50], plan, 1e-6)
+        sigma = np.linalg.svd(living.learnt.R, compute_uv=False)[-1]
+        assert 0.3 * sigma < living.outlook.low <= sigma
+
+
+def test_a_renewed_bound_is_proven_and_near():
+    rng = np.random.default_rng(0)
+    R = np.eye(30) + 0.1 * rng.standard_normal((30, 30))
+    outlook = look(R, 0)
+    sigma = np.linalg.svd(0.7 * R, compute_uv=False)[-1]
+    low = outlook.renewed(0.7 * R, 0).low
+    assert min(SHARES) * sigma < low <= sigma
+
+
+# Recording.
+
+
+def test_traces_hold_what_the_samples_did(tmp_path):
+    X = stream()
+    path = tmp_path / "traces.h5"
+    life = nd.live(X, record=path, every=7, look_every=100)
+    traces = read_traces(path)
+    steps = np.arange(7, len(X) + 1, 7)
+    assert traces["xbar"].step.tolist() == steps.tolist()
+    np.testing.assert_array_equal(traces["xbar"].values, life.xbar[steps - 1])
+    np.testing.assert_array_equal(traces["bound"].values, life.bound[steps - 1])
+    np.testing.assert_array_equal(traces["residual"].values, life.residual[steps - 1])
+    assert traces["R"].step.tolist() == [0, 100, 200, 300, len(X)]
+    np.testing.assert_array_equal(traces["R"].values[-1], life.lateral)
+    assert traces["margin"].values[-1] == pytest.approx(np.linalg.eigvals(life.lateral).real.min(), rel=1e-12)
+    window = np.cov(life.xbar[100:200].T, bias=True)
+    assert traces["correlation"].values[1] == pytest.approx(nd.plasticity.rms_correlation(window), rel=1e-9)
+
+
+class Interrupted:
+    """Blocks, the last of which never comes."""
+
+    def __init__(self, X, error):
+        self.X, self.error = X, error
+
+    def __iter__(self):
+        yield self.X[:100]
+        yield self.X[100:150]
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("the camera is gone")], ids=repr)
+def test_an_interrupted_run_leaves_its_traces_and_its_life(tmp_path, error):
+    X = stream()
+    path = tmp_path / "traces.h5"
+    with pytest.raises(type(error)) as caught:
+        nd.live(Interrupted(X, error), record=path, every=10)
+    life = caught.value.life
+    assert life.samples == 150 and life.learnt.samples == 150
+    assert read_traces(path)["xbar"].step[-1] == 150
+    np.testing.assert_allclose(life.lateral, nd.live(X[:150], state=start(X[:100], Plan())).lateral, atol=1e-5)
+
+
+def test_a_bad_sample_is_named_and_nothing_before_it_is_lost(tmp_path):
+    X = stream()
+    X[230, 3] = np.nan
+    with pytest.raises(InputError, match="found nan at sample 230, column 3"):
+        nd.live(X)
+    path = tmp_path / "traces.h5"
+    with pytest.raises(InputError, match="found nan at sample 230, column 3") as caught:
+        nd.live(iter([X[:200], X[200:]]), record=path, every=50)
+    assert caught.value.life.samples == 200
+    assert read_traces(path)["xbar"].step.tolist() == [50, 100, 150, 200]
+
+
+# What cannot be.
+
+
+@pytest.mark.parametrize(
+    ("X", "options", "kind", "message"),
+    [
+        (np.ones((3, 2)), {"plan": Plan(rule="congruent")}, ConfigError, "rule='congruent'"),
+        (np.ones((3, 2)), {"plan": Plan(batch=4)}, ConfigError, "batch=4"),
+        (np.ones((3, 2)), {"plan": Plan(form="feedforward", rule="implicit")}, ConfigError, "form='feedforward'"),
+        (np.ones((3, 2)), {"tol": 0.0}, ConfigError, "tol must be > 0"),
+        (np.ones((3, 2)), {"engine": "twins"}, ConfigError, "Did you mean 'twin'"),
+        (np.ones((3, 2)), {"every": 0}, ConfigError, "every must be a whole number"),
+        (np.ones(3), {}, InputError, "reshape"),
+        (iter([]), {}, InputError, "at least one block"),
+        (7, {}, InputError, "an array, or an iterable"),
+        (iter([np.ones((3, 2)), np.ones((3, 4))]), {}, InputError, "must have 2 features.*from sample 3 on"),
+    ],
+)
+def test_bad_input_is_refused_in_plain_words(X, options, kind, message):
+    with pytest.raises(kind, match=message):
+        nd.live(X, **options)
+
+
+def test_the_sample_that_breaks_the_explicit_rule_is_named():
+    X = stream()
+    X[200] *= 100
+    plan = Plan(rule="explicit", rate=1e-2, limit=None, schedule="constant")
+    with pytest.raises(DivergenceError, match="at sample 200 ") as caught:
+        nd.live(X, plan)
+    assert caught.value.life.samples == longest_stretch(N)
+
+
+def test_a_circuit_that_lost_its_stability_is_stopped_and_the_sample_named():
+    X = nd.data.correlated_gaussian(features=10, samples=40_000, condition=10.0).inputs
+    plan = Plan(rate=1e-2, schedule="constant", limit=None)
+    with pytest.raises(StabilityError, match=r"after sample \d+ it is -.*mode strongest in unit"):
+        nd.live(X, plan, engine="twin")
+
+
+def test_a_direction_without_signal_is_stopped_before_it_drowns_in_rounding():
+    X = stream(n=4, samples=3000)
+    X[:, 3] = X[:, 2]
+    with pytest.raises(StabilityError, match="collinear"):
+        nd.live(X, Plan(rate=1e-2, schedule="constant", strongest=100.0))
+
+
+def test_silence_settles_at_zero():
+    life = nd.live(np.zeros((200, 3)))
+    assert not life.xbar.any() and not life.bound.any() and life.unproven == 0
+
+
+# Growth.
+
+
+def blocks(n, samples, block=5000):
+    rng = np.random.default_rng(0)
+    for begin in range(0, samples, block):
+        yield rng.standard_normal((min(block, samples - begin), n))
+
+
+def test_memory_does_not_grow_with_the_samples(tmp_path):
+    peaks = []
+    for samples in (10_000, 40_000):
+        tracemalloc.start()
+        nd.live(blocks(16, samples), engine="twin", record=tmp_path / "t.h5", every=1000)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0] + 2e5
+
+
+@pytest.mark.slow
+def test_a_million_samples_take_no_more_memory_than_a_tenth_of_them(tmp_path):
+    peaks = []
+    for samples in (10**5, 10**6):
+        life = nd.live(blocks(64, samples), engine="twin", record=tmp_path / "t.h5")
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        assert life.samples == samples and life.unproven == 0
+    assert peaks[1] - peaks[0] < 40_000  # kB; x̄ alone would be 512 MB
