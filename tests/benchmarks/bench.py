@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import math
 import os
 import platform
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,3 +102,39 @@ def pass_time(size: int, dtype: str = "float64") -> float:
     """Return the seconds of one read+write pass over a matrix, in the cache level where it lives."""
     A = np.ones((size, size), dtype)
     return interleaved({"pass": lambda: np.negative(A, out=A)}, 5)["pass"].median
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Most bytes held at once on top of what was held before: by numpy and Python, and by the process."""
+
+    traced: int
+    resident: int
+
+
+def peak_memory(call: Callable[[], object]) -> Peak:
+    """Run a call twice, under tracemalloc and without; the resident peak is 0 where the system does not tell it."""
+    gc.collect()
+    tracemalloc.start()
+    call()
+    traced = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    gc.collect()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = _resident("VmRSS")
+        call()
+        return Peak(traced, max(_resident("VmHWM") - before, 0))
+    except OSError:
+        return Peak(traced, 0)
+
+
+def _resident(name: str) -> int:
+    with Path("/proc/self/status").open() as lines:
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def read_time(size: int) -> float:
+    """Return the seconds of one read pass over `size` bytes, on as many threads as BLAS has: a dot product."""
+    a, b = np.ones(size // 16), np.ones(size // 16)
+    return interleaved({"read": lambda: a @ b}, 5)["read"].median

@@ -1,6 +1,7 @@
 """Online local learning, one sample at a time: time per sample beside numpy, torch, similarity matching and one pass.
 
-Run: python tests/benchmarks/online.py [--quick]
+Run: python tests/benchmarks/online.py [--quick] [--threads 2] [--sizes 32 256]
+BLAS's kernel and its largest number of threads are the environment's: OPENBLAS_CORETYPE, OPENBLAS_NUM_THREADS.
 """
 
 from __future__ import annotations
@@ -8,12 +9,16 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from bench import Timing, interleaved, machine, peer, table
+from bench import Timing, gemm_rate, interleaved, machine, peer, table
 from threadpoolctl import threadpool_limits
 
 from neurodecorr.plasticity import Plan, learn, start
 
 RATE, MEMORY = 1e-3, 1e-3
+# Samples by number of units; from DELAYED units on, learning M is three products of a matrix with a block of samples.
+SAMPLES = {32: 102_400, 256: 20_480, 1000: 4096, 3072: 1024}
+QUICK = {32: 20_480, 256: 4096}
+DELAYED = 256
 
 
 def numpy_rule(M, X, power, rate):
@@ -76,8 +81,11 @@ def run(n, samples, dtype, repeats, threads):
     rivals["limit: one read+write pass"] = (lambda: np.negative(A, out=A), 1)
     timed = interleaved({name: call for name, (call, _) in rivals.items()}, repeats)
     found = {name: per_sample(timing, rivals[name][1]) for name, timing in timed.items()}
+    if n >= DELAYED:
+        seconds = 6 * n * n / gemm_rate(np.dtype(dtype).name)
+        found["limit: three matrix products, 6n²"] = Timing(seconds, seconds, seconds)
     table(
-        f"n = {n}, {np.dtype(dtype).name}, per sample",
+        f"n = {n}, {np.dtype(dtype).name}, {threads} BLAS thread(s), per sample",
         found,
         ours="neurodecorr, M implicit",
         limit="limit: one read+write pass",
@@ -94,13 +102,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats")
     parser.add_argument("--threads", type=int, default=1, help="BLAS threads (default 1)")
+    parser.add_argument("--sizes", type=int, nargs="+", help="numbers of units (default 32 256 1000 3072)")
+    parser.add_argument("--types", nargs="+", default=["float64", "float32"], help="(default float64 float32)")
     options = parser.parse_args()
-    machine()
-    sizes = ((32, 20_000), (256, 4000)) if options.quick else ((32, 100_000), (256, 20_000), (1000, 4000), (3072, 1024))
+    samples = QUICK if options.quick else SAMPLES
     with threadpool_limits(options.threads, user_api="blas"):
-        for n, samples in sizes:
-            for dtype in (np.float64, np.float32):
-                run(n, samples, dtype, 3 if options.quick else 5, options.threads)
+        machine()
+        for n in options.sizes or samples:
+            for name in options.types:
+                run(n, samples[n], np.dtype(name).type, 3 if options.quick else 5, options.threads)
 
 
 if __name__ == "__main__":

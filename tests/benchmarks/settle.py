@@ -1,22 +1,29 @@
 """Settle circuits to a certified 1e-6 of the rest state, against general integrators and against LAPACK.
 
-Run: OPENBLAS_NUM_THREADS=1 python tests/benchmarks/settle.py [--quick]
+Run: python tests/benchmarks/settle.py [--quick | --full] [--size N] [--threads N]
+
+By default the cases of docs/performance.md; with --full every n in 32, 256, 1000, batch in 1, 256, κ in 4, 100, 1000,
+float64 and float32, and non-normal R; with --size those of one n. General integrators run at κ = 4.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from bench import interleaved, machine, peer, table
+from bench import Timing, gemm_rate, interleaved, machine, peer, table
 from scipy.integrate import solve_ivp
+from threadpoolctl import threadpool_limits
 
 from neurodecorr.circuit import Circuit, Settler, settle
 
 TOL = 1e-6
+STREAM = 1000
 Solver = Callable[[], np.ndarray]
 
 
@@ -25,6 +32,21 @@ def weights(n: int, condition: float, asymmetry: float, rng: np.random.Generator
     Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
     R = (Q * np.geomspace(1, condition, n)) @ Q.T
     return (R + R.T) / 2 + asymmetry * rng.standard_normal((n, n)) / (2 * math.sqrt(n))
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is settled: units, samples, condition, precision, and the norm of a Gaussian part of R."""
+
+    n: int
+    samples: int
+    condition: float
+    dtype: str = "float64"
+    asymmetry: float = 0.0
+
+    def __str__(self) -> str:
+        words = f"n = {self.n}, batch {self.samples}, κ = {self.condition:g}, {self.dtype}"
+        return words + (f", asymmetry {self.asymmetry}" if self.asymmetry else "")
 
 
 def ours(circuit: Circuit, X: np.ndarray) -> dict[str, Solver]:
@@ -37,12 +59,32 @@ def ours(circuit: Circuit, X: np.ndarray) -> dict[str, Solver]:
 
     rivals: dict[str, Solver] = {}
     if len(X) == 1:
-        settler, x = Settler(circuit, TOL, relative=True), X[0].copy()
-        rivals["Settler"] = lambda: settler(x)[0]
+        rivals.update(settlers(circuit, X[0].copy()))
     rivals["settle"] = lambda: settle(circuit, X, TOL, relative=True).xbar
     rivals["settle, direct"] = factor
+    rivals["settle, direct (factors kept)"] = lambda: settle(circuit, X, TOL, relative=True, method="direct").xbar
     rivals["Circuit and settle"] = lambda: settle(Circuit(circuit.R), X, TOL, relative=True).xbar
     return rivals
+
+
+def settlers(circuit: Circuit, x: np.ndarray) -> dict[str, Solver]:
+    """Return a prepared circuit that meets samples one by one: from Python, and `STREAM` of them in one call."""
+    chebyshev, direct = (Settler(circuit, TOL, True, method) for method in ("chebyshev", "direct"))
+    X = np.repeat(x[None], STREAM, axis=0)
+    return {
+        "Settler, chebyshev": lambda: chebyshev(x)[0],
+        "Settler, direct (factors kept)": lambda: direct(x)[0],
+        "Settler, chebyshev, stream": lambda: chebyshev(X)[0],
+        "Settler, direct (factors kept), stream": lambda: direct(X)[0],
+    }
+
+
+def per_sample(found: dict[str, Timing]) -> dict[str, Timing]:
+    """Return times per sample: those of a stream are for all of its samples."""
+    return {
+        name: Timing(*(t / STREAM for t in (time.median, time.low, time.high))) if "stream" in name else time
+        for name, time in found.items()
+    }
 
 
 def lapack(R: np.ndarray, X: np.ndarray) -> dict[str, Solver]:
@@ -71,7 +113,8 @@ def integrators(R: np.ndarray, X: np.ndarray, slowest: float) -> dict[str, Solve
     rivals = {"scipy RK45": scipy_by("RK45", 1e-6)}
     if X.size <= 1000:
         rivals["scipy LSODA"] = scipy_by("LSODA", 1e-8)
-    return {**rivals, **by_diffrax(R, X, end), **by_torchdiffeq(R, X, end), **by_numbalsoda(R, X, end)}
+    others = (by_diffrax, by_torchdiffeq, by_numbalsoda, by_brian2)
+    return {**rivals, **{name: run for other in others for name, run in other(R, X, end).items()}}
 
 
 def by_diffrax(R: np.ndarray, X: np.ndarray, end: float) -> dict[str, Solver]:
@@ -106,7 +149,6 @@ def by_torchdiffeq(R: np.ndarray, X: np.ndarray, end: float) -> dict[str, Solver
     torch, torchdiffeq = peer("torch"), peer("torchdiffeq")
     if not (torch and torchdiffeq):
         return {}
-    torch.set_num_threads(1)
     A, U = torch.from_numpy(R.T.copy()), torch.from_numpy(X)
     times = torch.tensor([0.0, end], dtype=U.dtype)
 
@@ -121,7 +163,7 @@ def by_torchdiffeq(R: np.ndarray, X: np.ndarray, end: float) -> dict[str, Solver
 def by_numbalsoda(R: np.ndarray, X: np.ndarray, end: float) -> dict[str, Solver]:
     """Dormand–Prince 8(5,3) of numbalsoda, for one sample."""
     numbalsoda = peer("numbalsoda")
-    if not numbalsoda or len(X) > 1:
+    if not numbalsoda or len(X) > 1 or len(R) > 256:
         return {}
     import numba
 
@@ -141,45 +183,106 @@ def by_numbalsoda(R: np.ndarray, X: np.ndarray, end: float) -> dict[str, Solver]
     return {"numbalsoda dop853": lambda: numbalsoda.dop853(address, start, times, known, rtol=1e-6, atol=1e-8)[0][-1]}
 
 
-def case(n: int, samples: int, condition: float, dtype: str, asymmetry: float, peers: bool, repeats: int) -> None:
-    """Print one table, and how exact each rival was."""
+def by_brian2(R: np.ndarray, X: np.ndarray, end: float) -> dict[str, Solver]:
+    """Euler steps of Brian2 at their best size, numpy and C++ targets, for one sample."""
+    brian2 = peer("brian2")
+    if not brian2 or len(X) > 1 or len(R) > 256:
+        return {}
+    values = np.linalg.eigvals(R).real
+    dt, second = 2 / (values.min() + values.max()), brian2.second
+    steps = math.ceil(math.log(TOL) / math.log((values.max() - values.min()) / (values.max() + values.min())))
+
+    def network() -> tuple[object, object]:
+        brian2.start_scope()
+        units = brian2.NeuronGroup(len(R), "dz/dt = (u - s)/second : 1\nu : 1\ns : 1", method="euler", dt=dt * second)
+        synapses = brian2.Synapses(units, units, "w : 1\ns_post = w*z_pre : 1 (summed)", dt=dt * second)
+        synapses.connect()
+        synapses.w, units.u = R.T.ravel(), X[0]
+        return brian2.Network(units, synapses), units
+
+    def by_numpy() -> np.ndarray:
+        net.restore()
+        net.run(steps * dt * second)
+        return np.array(units.z)
+
+    standalone(brian2, network, steps * dt * second)
+    brian2.prefs.codegen.target = "numpy"
+    net, units = network()
+    net.store()
+    return {f"Brian2 numpy, {steps} Euler steps": by_numpy}
+
+
+def standalone(brian2: object, network: Callable[[], tuple[object, object]], duration: object) -> None:
+    """Print the time that the loop of a C++ standalone build takes, compiler and files aside."""
+    brian2.set_device("cpp_standalone", build_on_run=False)
+    net, _ = network()
+    net.run(duration)
+    brian2.device.build(directory=None, compile=True, run=True, debug=False)
+    print(f"Brian2 cpp_standalone, its loop alone: {1e3 * brian2.device._last_run_time:.3g} ms")
+    brian2.device.reinit()
+    brian2.set_device("runtime")
+
+
+def show(case: Case, peers: bool, repeats: int) -> None:
+    """Print one table, how exact each rival was, and what limits them."""
     rng = np.random.default_rng(0)
-    R = weights(n, condition, asymmetry, rng)
-    X = rng.standard_normal((samples, n))
+    R = weights(case.n, case.condition, case.asymmetry, rng)
+    X = rng.standard_normal((case.samples, case.n))
     rest = np.linalg.solve(R, X.T).T
-    circuit = Circuit(R.astype(dtype))
-    own = ours(circuit, X.astype(dtype))
+    circuit, U = Circuit(R.astype(case.dtype)), X.astype(case.dtype)
     general = integrators(R, X, float(np.linalg.eigvals(R).real.min())) if peers else {}
-    rivals = {**own, **lapack(R.astype(dtype), X.astype(dtype)), **general}
-    off = {name: call().reshape(X.shape) - rest for name, call in rivals.items() if "product" not in name}
+    rivals = {**ours(circuit, U), **lapack(circuit.R, U), **general}
+    off = {n: call().reshape(-1, case.n)[: len(X)] - rest for n, call in rivals.items() if "product" not in n}
     worst = {name: (np.linalg.norm(e, axis=1) / np.linalg.norm(rest, axis=1)).max() for name, e in off.items()}
-    title = f"n = {n}, batch {samples}, κ = {condition:g}, {dtype}" + (f", asymmetry {asymmetry}" if asymmetry else "")
-    limit = next(name for name in rivals if "factor +" in name)
-    table(title, interleaved(rivals, repeats), next(iter(own)), limit)
-    found = settle(circuit, X.astype(dtype), TOL, relative=True)
-    least = math.sqrt(condition) / 2 * math.log(2 / TOL)
-    print(f"\nproducts {found.products.max()}, Chebyshev bound {least:.1f}; settled {found.settled.mean():.0%}")
+    found = per_sample(interleaved(rivals, repeats))
+    table(str(case), found, next(iter(rivals)), next(name for name in rivals if "factor +" in name))
+    run = settle(circuit, U, TOL, relative=True)
+    least = math.sqrt(case.condition) / 2 * math.log(2 / TOL)
+    ratio = run.products.max() / least
+    print(f"\nproducts {run.products.max()}, {ratio:.2f} of the Chebyshev bound; settled {run.settled.mean():.0%}")
+    rates = ", ".join(f"{dtype} {gemm_rate(dtype) / 1e9:.0f}" for dtype in ("float64", "float32"))
+    print(f"GFLOP/s of a product of 1000 × 1000: {rates}")
     print("relative error: " + ", ".join(f"{name} {error:.0e}" for name, error in worst.items()))
 
 
+def cases(quick: bool, full: bool) -> list[Case]:
+    """Return what to settle."""
+    if quick:
+        return [Case(32, 1, 4.0), Case(256, 1, 4.0), Case(256, 256, 4.0)]
+    sizes, batches, conditions = (32, 256, 1000), (1, 256), (4.0, 100.0, 1000.0)
+    if full:
+        straight = itertools.product(sizes, batches, conditions, ("float64", "float32"))
+        return [
+            *(Case(*facts) for facts in straight),
+            *(Case(n, b, 4.0, "float64", 0.3) for n in sizes for b in batches),
+        ]
+    symmetric = [Case(n, b, 4.0) for n in sizes for b in batches]
+    steep = [Case(n, 256, condition) for n in (32, 1000) for condition in conditions[1:]]
+    return [
+        *symmetric,
+        *steep,
+        *(Case(n, b, 4.0, "float32") for n in sizes for b in batches),
+        Case(1000, 256, 4.0, asymmetry=0.3),
+    ]
+
+
 def main() -> None:
-    """Print all tables, or with --quick the first few."""
+    """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
-    machine()
-    case(32, 1, 4.0, "float64", 0.0, True, 7)
-    case(256, 1, 4.0, "float64", 0.0, not quick, 5)
-    case(256, 256, 4.0, "float64", 0.0, False, 3)
-    if quick:
-        return
-    case(1000, 256, 4.0, "float64", 0.0, True, 3)
-    for condition in (100.0, 1000.0):
-        case(32, 1, condition, "float64", 0.0, condition == 100.0, 5)
-        case(1000, 256, condition, "float64", 0.0, False, 3)
-    for dtype, asymmetry in (("float32", 0.0), ("float64", 0.3)):
-        for n, samples in ((32, 1), (1000, 1), (1000, 256)):
-            case(n, samples, 4.0, dtype, asymmetry, False, 3)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch = peer("torch")
+    if torch:
+        torch.set_num_threads(given.threads)
+    with threadpool_limits(given.threads, "blas"):
+        machine()
+        for case in cases(given.quick, given.full):
+            if given.size in (None, case.n):
+                peers = case.condition == 4 and case.dtype == "float64" and not case.asymmetry
+                show(case, peers, 3 if case.n == 1000 else 5)
 
 
 if __name__ == "__main__":

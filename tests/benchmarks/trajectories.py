@@ -1,6 +1,6 @@
 """Activity at 200 requested times, to 1e-7 of the largest, against general integrators.
 
-Run: OPENBLAS_NUM_THREADS=1 python tests/benchmarks/trajectories.py [--quick]
+Run: OPENBLAS_NUM_THREADS=1 python tests/benchmarks/trajectories.py [--quick | --many]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from scipy.integrate import solve_ivp
 from neurodecorr.circuit import Circuit, PiecewiseConstant, integrate
 
 FRAMES, END, TOL = 200, 10.0, 1e-7
+LIMIT = "15 products, frames written"
 Solver = Callable[[], np.ndarray]
 
 
@@ -42,8 +43,14 @@ def scipy_frames(R: np.ndarray, X: np.ndarray, t: np.ndarray) -> Solver:
     return run
 
 
-def diffrax_frames(R: np.ndarray, X: np.ndarray, t: np.ndarray) -> dict[str, Solver]:
-    """Tsit5 with interpolated output, compiled."""
+def scipy_one_by_one(R: np.ndarray, X: np.ndarray, t: np.ndarray) -> Solver:
+    """RK45 for each sample in turn."""
+    solvers = [scipy_frames(R, x[None], t) for x in X]
+    return lambda: np.concatenate([run() for run in solvers], axis=1)
+
+
+def diffrax_frames(R: np.ndarray, X: np.ndarray, t: np.ndarray, mapped: bool = False) -> dict[str, Solver]:
+    """Tsit5 with interpolated output, compiled; mapped over the samples, or one system of them all."""
     diffrax, jax = peer("diffrax"), peer("jax")
     if not (diffrax and jax):
         return {}
@@ -51,14 +58,14 @@ def diffrax_frames(R: np.ndarray, X: np.ndarray, t: np.ndarray) -> dict[str, Sol
     A, U, at = jax.numpy.asarray(R.T), jax.numpy.asarray(X), diffrax.SaveAt(ts=jax.numpy.asarray(t))
     controller = diffrax.PIDController(rtol=TOL, atol=TOL / 100)
 
-    @jax.jit
-    def run(U: object) -> object:
+    def solve(U: object) -> object:
         term, start = diffrax.ODETerm(lambda s, z, u: u - z @ A), jax.numpy.zeros_like(U)
         return diffrax.diffeqsolve(
             term, diffrax.Tsit5(), 0.0, END, 0.01, start, U, saveat=at, stepsize_controller=controller
         ).ys
 
-    return {"diffrax Tsit5": lambda: np.asarray(run(U))}
+    run = jax.jit(jax.vmap(solve, out_axes=1) if mapped else solve)
+    return {"diffrax Tsit5, mapped" if mapped else "diffrax Tsit5": lambda: np.asarray(run(U))}
 
 
 def torchdiffeq_frames(R: np.ndarray, X: np.ndarray, t: np.ndarray) -> dict[str, Solver]:
@@ -66,7 +73,6 @@ def torchdiffeq_frames(R: np.ndarray, X: np.ndarray, t: np.ndarray) -> dict[str,
     torch, torchdiffeq = peer("torch"), peer("torchdiffeq")
     if not (torch and torchdiffeq):
         return {}
-    torch.set_num_threads(1)
     A, U, times = torch.from_numpy(R.T.copy()), torch.from_numpy(X), torch.from_numpy(t)
 
     def run() -> np.ndarray:
@@ -78,29 +84,68 @@ def torchdiffeq_frames(R: np.ndarray, X: np.ndarray, t: np.ndarray) -> dict[str,
     return {"torchdiffeq dopri5": run}
 
 
-def case(n: int, samples: int, repeats: int, peers: bool = True) -> None:
+def error(found: np.ndarray, exact: np.ndarray) -> float:
+    """Return the largest error of a frame over the largest activity of its sample, worst sample."""
+    exact = exact[:, : found.shape[1]]
+    return float((np.linalg.norm(found - exact, axis=2) / np.linalg.norm(exact, axis=2).max(axis=0)).max())
+
+
+def limit(R: np.ndarray, X: np.ndarray) -> Callable[[], object]:
+    """Fewest products that reach the tolerance, and the frames written once into fresh memory."""
+
+    def run() -> None:
+        for _ in range(15):
+            X @ R
+        np.empty((FRAMES, *X.shape)).fill(1.0)
+
+    return run
+
+
+def case(n: int, samples: int, repeats: int) -> None:
     """Print one table, and how exact each rival was."""
+    R, X, t, exact = symmetric(n, samples)
+    rivals = ours(Circuit(R), X, t) | {LIMIT: limit(R, X), "scipy RK45": scipy_frames(R, X, t)}
+    rivals |= diffrax_frames(R, X, t) | torchdiffeq_frames(R, X, t)
+    show(f"{FRAMES} frames, n = {n}, batch {samples}, κ = 4, float64", rivals, exact, repeats, LIMIT)
+
+
+def thousands(n: int, samples: int, repeats: int) -> None:
+    """Print a table for many trajectories; rivals that take each alone solve a hundredth of them."""
+    R, X, t, exact = symmetric(n, samples)
+    share = X[: samples // 100]
+    rivals = ours(Circuit(R), X, t) | {LIMIT: limit(R, X), "scipy RK45, all in one": scipy_frames(R, X, t)}
+    rivals["scipy RK45, one by one, a hundredth"] = scipy_one_by_one(R, share, t)
+    mapped = diffrax_frames(R, share, t, mapped=True)
+    rivals |= diffrax_frames(R, X, t) | {f"{name}, a hundredth": call for name, call in mapped.items()}
+    show(f"{FRAMES} frames, n = {n}, {samples} trajectories, κ = 4, float64", rivals, exact, repeats, LIMIT)
+
+
+def non_normal(n: int, repeats: int) -> None:
+    """Print a table for a circuit whose field of values reaches into the left half-plane."""
+    rng = np.random.default_rng(0)
+    R, X = np.eye(n) + 0.9 * rng.standard_normal((n, n)) / np.sqrt(n), rng.standard_normal((1, n))
+    t = np.linspace(0, END, FRAMES)
+    rivals = ours(Circuit(R), X, t) | {"scipy RK45": scipy_frames(R, X, t)} | diffrax_frames(R, X, t)
+    exact = rivals["integrate, exponential"]()
+    show(f"{FRAMES} frames, n = {n}, batch 1, non-normal, float64", rivals, exact, repeats, None)
+
+
+def symmetric(n: int, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return R with κ = 4, inputs, times, and the exact frames in closed form."""
     rng = np.random.default_rng(0)
     Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
     values = np.geomspace(1, 4, n)
     R = (Q * values) @ Q.T
     R, X, t = (R + R.T) / 2, rng.standard_normal((samples, n)), np.linspace(0, END, FRAMES)
-    rivals = ours(Circuit(R), X, t)
-    rivals["15 products R x"] = lambda: [X @ R for _ in range(15)].pop()
-    if peers:
-        rivals["scipy RK45"] = scipy_frames(R, X, t)
-        rivals |= diffrax_frames(R, X, t) | torchdiffeq_frames(R, X, t)
     modes = -np.expm1(-np.multiply.outer(t, values)) / values
-    exact = (modes[:, None] * (X @ Q)) @ Q.T
-    size = np.linalg.norm(exact, axis=2).max(axis=0)
-    errors = {
-        name: (np.linalg.norm(call() - exact, axis=2).max(axis=0) / size).max()
-        for name, call in rivals.items()
-        if "products" not in name
-    }
-    title = f"{FRAMES} frames, n = {n}, batch {samples}, κ = 4, float64"
-    table(title, interleaved(rivals, repeats), "integrate, auto", "15 products R x")
-    print("\nrelative error: " + ", ".join(f"{name} {error:.0e}" for name, error in errors.items()))
+    return R, X, t, (modes[:, None] * (X @ Q)) @ Q.T
+
+
+def show(title: str, rivals: dict[str, Solver], exact: np.ndarray, repeats: int, most: str | None) -> None:
+    """Print times and errors."""
+    errors = {name: error(call(), exact) for name, call in rivals.items() if name != most}
+    table(title, interleaved(rivals, repeats), "integrate, auto", most)
+    print("\nrelative error: " + ", ".join(f"{name} {found:.0e}" for name, found in errors.items()))
 
 
 def pieces(n: int, switches: int, repeats: int) -> None:
@@ -133,17 +178,22 @@ def pieces(n: int, switches: int, repeats: int) -> None:
 
 
 def main() -> None:
-    """Print all tables, or with --quick the small ones."""
+    """Print all tables, or with --quick the small ones, or with --many those of thousands of trajectories."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument("--many", action="store_true")
+    options = parser.parse_args()
     machine()
+    if options.many:
+        thousands(32, 10_000, 3)
+        thousands(256, 1000, 3)
+        return
     case(32, 1, 5)
     case(1000, 1, 3)
     pieces(32, 50, 3)
-    if not quick:
+    if not options.quick:
         case(256, 256, 3)
-        case(32, 5000, 3, peers=False)
+        non_normal(1000, 3)
 
 
 if __name__ == "__main__":
