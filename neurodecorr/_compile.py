@@ -94,7 +94,11 @@ class KernelCache(_Cache):  # type: ignore[misc]
                 content = (folder / name).read_bytes()
                 payload = content[_DIGEST:]
                 if content[:_DIGEST] == self._digest(payload):
-                    return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
+                    found = compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
+                    # What launches the threads: numba hands it on to callers, but only from code that it has compiled.
+                    # A caller stored without it would, alone in a fresh process, call threads that nobody launched.
+                    found.library._reload_init.update(found.reload_init)
+                    return found
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -148,10 +152,11 @@ def _sources(room: Path) -> bytes:
 
 @functools.cache
 def _folders(room: Path) -> tuple[Path, ...]:
-    """Return where kernels of this folder may be kept: where NUMBA_CACHE_DIR says, beside them, with the user."""
+    """Return where kernels of this folder may be kept: beside them or with the user, or as NUMBA_CACHE_DIR says."""
     place = f"{room.name}-{hashlib.sha256(os.fsencode(room.absolute())).hexdigest()[:16]}"
-    chosen = [Path(config.CACHE_DIR) / place] if config.CACHE_DIR else []
-    return (*chosen, room / "__pycache__", Path(AppDirs("neurodecorr", appauthor=False).user_cache_dir) / place)
+    if config.CACHE_DIR:
+        return (Path(config.CACHE_DIR) / place,)
+    return room / "__pycache__", Path(AppDirs("neurodecorr", appauthor=False).user_cache_dir) / place
 
 
 def _written(path: Path, content: bytes) -> bool:

@@ -6,10 +6,12 @@ from typing import Any
 
 from neurodecorr._compile import LANES, cgutils, intrinsic, ir, types
 
-__all__ = ["ROWS", "dot_rows", "pull_rows", "push_rows", "twist_rows"]
+__all__ = ["COLUMNS", "ROWS", "dot_rows", "grow_columns", "pull_rows", "push_rows", "sum_columns", "twist_rows"]
 
 # Rows that are swept together: what they share is loaded once, and their sums hide each other's latency.
 ROWS = 4
+# Columns whose sums stay in registers while all rows go by.
+COLUMNS = 32
 
 
 class _Sweep:
@@ -129,3 +131,44 @@ def push_rows(context: Any, S: Any, push: Any, back: Any, row: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(S, push, back, row), generate
+
+
+def _column_products(outer: int) -> Any:
+    """Return the sweep that adds an outer product to `COLUMNS` columns, or none, and writes their products with z."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sweep = _Sweep(context, builder, signature.args, arguments, 3)
+        places = [builder.add(arguments[-1], sweep.integer(k * sweep.lanes)) for k in range(COLUMNS // sweep.lanes)]
+        others = [sweep.load(2, place) for place in places] if outer else []
+        # Two chains of sums hide the latency of the multiplier.
+        chains = [[cgutils.alloca_once_value(builder, ir.Constant(sweep.vector, None)) for _ in places] for _ in (0, 1)]
+        pair = sweep.integer(len(chains))
+        with cgutils.for_range_slice(builder, sweep.integer(0), sweep.size, pair, sweep.index) as (row, _):
+            for g, sums in enumerate(chains):
+                j = builder.add(row, sweep.integer(g))
+                start, factor = builder.mul(j, sweep.size), sweep.splat(sweep.number(3, j))
+                pull = sweep.splat(sweep.number(1, j)) if outer else None
+                for k, total in enumerate(sums):
+                    place = builder.add(start, places[k])
+                    entries = sweep.load(0, place)
+                    if outer:
+                        entries = sweep.fused(pull, others[k], entries)
+                        sweep.store(entries, 0, place)
+                    builder.store(sweep.fused(entries, factor, builder.load(total)), total)
+        for place, first, second in zip(places, *chains, strict=True):
+            sweep.store(builder.fadd(builder.load(first), builder.load(second)), 4, place)
+        return context.get_dummy_value()
+
+    return generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def sum_columns(context: Any, S: Any, left: Any, right: Any, z: Any, out: Any, column: Any) -> Any:
+    """Write entries `column` … `column` + 31 of Sᵀ z into `out`, S square; `left` and `right` are not looked at."""
+    return types.void(S, left, right, z, out, column), _column_products(0)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def grow_columns(context: Any, S: Any, left: Any, right: Any, z: Any, out: Any, column: Any) -> Any:
+    """S ← S + left rightᵀ in columns `column` … `column` + 31, S square; write their products with z into `out`."""
+    return types.void(S, left, right, z, out, column), _column_products(1)

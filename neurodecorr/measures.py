@@ -30,8 +30,8 @@ def covariance(X: Any) -> Floats:
         ⟨(x − ⟨x⟩)(x − ⟨x⟩)ᵀ⟩, in squared units of x.
     """
     centred = samples(X, "X").astype(np.float64)
-    centred = centred - centred.mean(axis=0)
-    centred = centred - centred.mean(axis=0)  # what the first mean's rounding left: a constant unit has no variance
+    centred -= centred.mean(axis=0)
+    centred -= centred.mean(axis=0)  # what the first mean's rounding left: a constant unit has no variance
     return np.asarray(centred.T @ centred / len(centred))
 
 

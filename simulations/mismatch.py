@@ -47,10 +47,10 @@ def main(full: bool, out: Path) -> None:
             slowest[c, seed] = nd.stability(circuit).settling_time(TOL)
             for k, level in enumerate(LEVELS):
                 for draw in range(draws):
-                    factor = 1 + level * np.random.default_rng([seed, draw]).standard_normal(M.shape)
-                    error_M[c, k, seed, draw] = error(X @ (M * factor).T, X @ M.T)
-                    error_R[c, k, seed, draw] = error(np.linalg.solve(R * factor, X.T).T, X @ M.T)
-                    stable[c, k, seed, draw] = np.linalg.eigvals(R * factor).real.min() > 0
+                    M_built, R_built = (built(W, level, seed, draw) for W in (M, R))
+                    error_M[c, k, seed, draw] = error(X @ M_built.T, X @ M.T)
+                    error_R[c, k, seed, draw] = error(np.linalg.solve(R_built, X.T).T, X @ M.T)
+                    stable[c, k, seed, draw] = np.linalg.eigvals(R_built).real.min() > 0
 
     with plt.rc_context(nd.plots.STYLE):
         figure = draw_prices(error_M, error_R, stable, time, slowest)
@@ -73,6 +73,10 @@ def report(error_M, error_R, stable, time, slowest):
         errors = "  ".join(quartiles(value[c, at]) for value in (error_M, error_R))
         share = f"{stable[c, at].sum()} of {stable[c, at].size}"
         print(f"{condition:<7.0e} {errors}  {share:12} {np.median(time[c]):8.0f} τ {slowest[c].mean():8.0f} τ")
+
+
+def built(W, level, seed, draw):
+    return nd.circuit.mismatched(W, level, np.random.default_rng([seed, draw]))
 
 
 def error(output, ideal):

@@ -230,8 +230,9 @@ def test_the_rooms_of_the_architecture_page_are_those_that_the_imports_obey():
 
 
 def ledger_tests():
-    source = ast.parse((ROOT / "tests" / "test_ledger.py").read_text(encoding="utf-8"))
-    return {node.name: node for node in source.body if isinstance(node, ast.FunctionDef) and node.name[:5] == "test_"}
+    files = [ROOT / "tests" / name for name in ("test_ledger.py", "test_ledger_networks.py")]
+    body = [node for path in files for node in ast.parse(path.read_text(encoding="utf-8")).body]
+    return {node.name: node for node in body if isinstance(node, ast.FunctionDef) and node.name[:5] == "test_"}
 
 
 def test_every_line_of_the_ledger_names_its_checks_and_every_check_its_line():

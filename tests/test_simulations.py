@@ -15,13 +15,18 @@ import neurodecorr as nd
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "simulations").glob("*.py"))
 NAMES = {
+    "alignment",
     "contexts",
     "drift_of_the_inverse",
     "fig3_power",
     "fig3_scale_free",
     "fig3_two_forms",
+    "fig4_conv",
+    "fig4_dense_cifar10",
     "mismatch",
+    "node_perturbation_noise",
     "receptive_fields",
+    "recurrent_network",
     "stability_of_learning",
     "topographic",
     "two_time_scales",
@@ -179,6 +184,12 @@ def test_lag_and_not_speed_parts_continuous_from_settled_learning(tmp_path):
     assert (first[1][~np.isnan(first[1, ..., 1])][:, 3] > 0).all()
     assert np.isnan(first[0, 0, :2, :, 0]).all()
     assert "τ_R/τ_x     30  all 3 lost" in printed
+    # Input of correlation time τ_u: lag and noise again add in squares, and the best τ_u lies between.
+    third, slow = result.arrays["third"][..., :2].mean(axis=-2), result.arrays["predicted_correlated"]
+    np.testing.assert_allclose(third[:, 2, 3:, 0], np.hypot(slow[3:], third[:, 2, 3:, 1]), rtol=0.2)
+    assert (third[:, 2, 4, 0] < np.minimum(third[:, 2, 3, 0], third[:, 2, 5, 0])).all()
+    # Two low-pass filters in a row, the first of them continuous: λτ_u/(τ_x + λτ_u), near where T = τ_u/4.
+    assert slow[0] > 0.3 and (np.diff(slow) < 0).all()
 
 
 def test_a_sparse_circuit_must_taper_off_and_a_sparse_matrix_needs_fewer_synapses(tmp_path):
@@ -190,6 +201,89 @@ def test_a_sparse_circuit_must_taper_off_and_a_sparse_matrix_needs_fewer_synapse
     assert (left["M, same synapses"][:3] < 0.7 * left["R, tapered"][:3]).all()
     assert left["R, dominant"].min() > 0.7
     np.testing.assert_allclose(left["R, tapered"][-1], result.arrays["dense"].mean(), rtol=0.25)
+
+
+def accuracies(result):
+    """Return the test accuracy of each curve, (seeds, epochs)."""
+    return dict(zip(result.arrays["curves"].tolist(), result.arrays["test accuracy"], strict=True))
+
+
+def test_decorrelation_brings_every_rule_of_a_dense_network_further(tmp_path):
+    result, printed = run("fig4_dense_cifar10", tmp_path)
+    at = accuracies(result)
+    assert at["bp none"].shape == (3, 10)
+    for rule in ("bp", "fa", "dfa", "np"):
+        # The area under the curve: learning faster and ending higher both count.
+        assert at[f"{rule} feedforward"].mean() > at[f"{rule} none"].mean()
+    assert (at["np feedforward"][:, 0] > at["np none"][:, 0] + 0.2).all()
+    assert (at["np feedforward"][:, -1] > at["np none"][:, -1] + 0.05).all()
+    assert abs((at["fa feedforward"] - at["bp none"])[:, -1].mean()) < 0.02
+    assert re.search(r"np feedforward +over np none .* 3 of 3", printed)
+
+
+def test_decorrelated_patches_bring_every_rule_of_a_convolutional_network_further(tmp_path):
+    result, _ = run("fig4_conv", tmp_path)
+    at = accuracies(result)
+    for rule in ("bp", "fa", "dfa", "np"):
+        assert at[f"{rule} feedforward"].mean() > at[f"{rule} none"].mean()
+    assert (at["np feedforward"][:, -1] > at["np none"][:, -1] + 0.3).all()
+    assert abs((at["fa feedforward"] - at["bp none"])[:, -1].mean()) < 0.02
+
+
+def test_a_stopped_figure_goes_on_from_its_checkpoints(tmp_path):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    first, _ = run("fig4_dense_cifar10", tmp_path / "first", "--keep", str(tmp_path / "kept"))
+    (tmp_path / "kept" / "np-feedforward-2" / "result.npz").unlink()
+    second, _ = run("fig4_dense_cifar10", tmp_path / "second", "--keep", str(tmp_path / "kept"))
+    np.testing.assert_array_equal(first.arrays["test accuracy"], second.arrays["test accuracy"])
+
+
+def test_learning_from_the_settled_system_is_learning_layer_by_layer(tmp_path):
+    result, printed = run("recurrent_network", tmp_path)
+    assert result.arrays["distance"].max() < 1e-6  # the tolerance of settling
+    assert result.arrays["bound"].max() <= 1e-6
+    assert result.arrays["by_rest"] == result.arrays["by_layers"] > 0.93
+    # Each layer follows the one below: further from rest at any time, once the first has begun to settle.
+    assert (np.diff(result.arrays["way"][:, 10:], axis=0) > 0).all()
+    assert line(printed, "test accuracy layer by layer")[0] == result.arrays["by_layers"].round(4)
+
+
+def test_feedback_that_knows_the_weights_lies_nearer_to_backpropagation_and_decorrelation_turns_all_away(tmp_path):
+    result, _ = run("alignment", tmp_path)
+    angle = dict(zip(result.arrays["curves"].tolist(), result.arrays["angles"], strict=True))
+    end = {name: values[:, -5:].mean() for name, values in angle.items()}
+    for form in ("none", "feedforward"):
+        assert all(80 < angle[f"{name} {form}"][:, 0].mean() < 100 for name in ("FA", "DFA", "weight mirror"))
+        nearer = max(end[f"{name} {form}"] for name in ("uSF", "frSF", "weight mirror"))
+        assert nearer < min(end[f"FA {form}"], end[f"DFA {form}"]) < 75
+    for name in ("FA", "DFA", "uSF", "frSF", "Kolen–Pollack", "weight mirror"):
+        assert end[f"{name} feedforward"] > end[f"{name} none"] + 5
+    assert end["FA, Mᵀ feedforward"] > end["FA none"] + 5
+    learnt = dict(zip(result.arrays["curves"].tolist(), result.arrays["accuracy"][:, :, -1].mean(axis=1), strict=True))
+    assert all(learnt[f"{name} feedforward"] > learnt[f"{name} none"] - 0.01 for name in ("FA", "DFA", "uSF", "frSF"))
+
+
+def test_single_precision_hears_small_noise_badly_and_node_noise_is_unbiased_where_activity_is_not(tmp_path):
+    result, _ = run("node_perturbation_noise", tmp_path)
+    error, sigmas = result.arrays["error"], result.arrays["sigmas"]
+    at = {exponent: int(np.argmin(np.abs(np.log10(sigmas) - exponent))) for exponent in (-7, -6, -4, -3)}
+    # Rounding is of fixed size, so its share of the signal falls as 1/σ: a factor 10 per decade.
+    np.testing.assert_allclose(error[:, 0, at[-7]] / error[:, 0, at[-6]], 10, rtol=0.1)
+    assert 0.05 < error[0, 0, at[-6]] < 0.2 and error[1, 0, at[-6]] > 0.3
+    assert (error[:, 0, at[-4]] < 0.02).all()
+    # In double precision only curvature is left, ∝ σ.
+    assert (error[:, 1, at[-6]] < 1e-4).all() and (error[:, 1, at[-4]] < error[:, 1, at[-3]]).all()
+    counts, names = result.arrays["counts"], result.arrays["variants"].tolist()
+    slopes = np.polyfit(
+        np.log(counts[2:]), np.log(result.arrays["by_count"][..., 2:].reshape(-1, len(counts) - 2).T), 1
+    )
+    slope = dict(zip([(stage, name) for stage in ("start", "late") for name in names], slopes[0], strict=True))
+    for key in slope.keys() - {("late", "activity")}:
+        assert slope[key] == pytest.approx(-0.5, abs=0.12)
+    assert slope["late", "activity"] > -0.25
+    angle = dict(zip(names, result.arrays["by_count"][0, :, -1], strict=True))
+    assert angle["iterative"] < 0.5 * angle["node"]
 
 
 @pytest.mark.slow

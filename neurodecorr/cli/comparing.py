@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,20 @@ __all__ = ["compare", "report"]
 RULES = ("explicit", "local", "congruent")
 HELD_OUT = 4  # held-out samples per sample of the stream, where they can be had
 # Options that decide the numbers, in the order in which the report repeats them.
-DECIDING = ("data", "rule", "rate", "schedule", "gain", "samples", "size", "batch", "seed", "mismatch", "draws")
+DECIDING = (
+    "data",
+    "rule",
+    "rate",
+    "schedule",
+    "gain",
+    "limit",
+    "samples",
+    "size",
+    "batch",
+    "seed",
+    "mismatch",
+    "draws",
+)
 EPILOG = """\b
 Examples:
   neurodecorr compare
@@ -49,6 +64,21 @@ class Percentages(click.ParamType):  # type: ignore[type-arg]  # generic only in
             self.fail(f"{value!r} is not a list of percentages such as 1,5,10.", param, ctx)
 
 
+class Limit(click.ParamType):  # type: ignore[type-arg]
+    """A number, or "none"."""
+
+    name = "number|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        """Return 0.1 for "0.1" and None for "none"."""
+        if value is None or str(value).strip().lower() == "none":
+            return None
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor 'none'.", param, ctx)
+
+
 @click.command(epilog=EPILOG, short_help="Run the comparison and write its report.")
 @click.option(
     "--data",
@@ -71,6 +101,12 @@ class Percentages(click.ParamType):  # type: ignore[type-arg]  # generic only in
 )
 @click.option(
     "--gain", type=Choice(["node", "layer"]), default="node", help="Keep the power of each unit, or of the layer."
+)
+@click.option(
+    "--limit",
+    type=Limit(),
+    default="0.1",
+    help="Largest relative change of the weights in one step, or none.",
 )
 @click.option("--samples", type=int, default=20_000, help="Samples of the stream.")
 @click.option("--size", type=int, default=8, help="Side of an image patch, in pixels; size² units. Also for gaussian.")
@@ -96,12 +132,14 @@ def compare(ctx: click.Context, /, out: Path | None, jobs: int, quiet: bool, **o
     fast the circuit settles, whether it stays stable, what it costs, and what synaptic mismatch does to it. The closed
     form M* is the reference.
     """
-    from neurodecorr.report import require_writable
+    from neurodecorr.recording import require_writable
     from neurodecorr.workbench import compare as run
 
     data, seed = options["data"], options["seed"]
     folder = out or Path("results") / f"compare-{_short(data)}"
     require_writable(folder)
+    # The figures' library loads beside the simulation, where there is a second processor.
+    threading.Thread(target=importlib.import_module, args=("neurodecorr.plots",), daemon=True).start()
     stream, held_out = _inputs(data, options["samples"], seed, options["size"])
     found = run(
         stream,
@@ -110,6 +148,7 @@ def compare(ctx: click.Context, /, out: Path | None, jobs: int, quiet: bool, **o
         rate=options["rate"],
         schedule=options["schedule"],
         gain=options["gain"],
+        limit=options["limit"],
         batch=options["batch"],
         mismatch=options["mismatch"],
         draws=options["draws"],
@@ -181,5 +220,5 @@ def _command(options: dict[str, Any]) -> list[str]:
         elif name == "mismatch":
             words += ["--mismatch", ",".join(f"{100 * level:g}" for level in value)]
         else:
-            words += [f"--{name}", str(value)]
+            words += [f"--{name}", "none" if value is None else str(value)]
     return words

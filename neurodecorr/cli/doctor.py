@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +37,13 @@ def _lines(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "kernel cache", _cache()
     for extra, module in EXTRAS.items():
         there = importlib.util.find_spec(module) is not None
-        yield f"[{extra}]", "installed" if there else f"not installed; pip install 'neurodecorr[{extra}]'"
+        yield f"[{extra}]", _version(module) if there else f"not installed; pip install 'neurodecorr[{extra}]'"
+
+
+def _version(module: str) -> str:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return f"installed, {importlib.metadata.version(module)}"
+    return "installed"
 
 
 def _cache() -> str:

@@ -11,11 +11,27 @@ __all__ = ["locality"]
 def locality() -> None:
     r"""Run every rule on perturbed signals and print what each synapse's change depends on.
 
+    Rules of decorrelation, and of feedback weights that learn:
+
     \b
       local      only what the synapse can measure, and a global scalar such as the rate
       broadcast  also a scalar of the whole layer, or the weight of the reciprocal synapse
       not local  also other synapses' weights, or activity of third units
+
+    Rules of credit assignment:
+
+    \b
+      local      only the synapse's two units, feedback onto them, the output's error or the loss
+      needs …    what else has to be transported or broadcast: Wᵀ, Mᵀ, a layer scalar; or
+                 error units, a population of its own that errors pass on their way
     """
+    from neurodecorr.learning.audited import audit_all_credit, audit_all_feedback
+    from neurodecorr.learning.locality import CREDIT_READS
     from neurodecorr.plasticity import audit_all, format_audit
 
-    click.echo(format_audit(audit_all()))
+    tables = {
+        "Decorrelation": format_audit(audit_all()),
+        "Feedback weights that learn": format_audit(audit_all_feedback()),
+        "Credit assignment": format_audit(audit_all_credit(), CREDIT_READS),
+    }
+    click.echo("\n\n".join(f"{title}\n{table}" for title, table in tables.items()))

@@ -9,6 +9,8 @@ from neurodecorr.cli.comparing import compare, report
 from neurodecorr.cli.doctor import doctor
 from neurodecorr.cli.locality import locality
 from neurodecorr.cli.manners import DEBUG, Shell
+from neurodecorr.cli.sweeping import sweep
+from neurodecorr.cli.training import models, show, train
 
 __all__ = ["main"]
 
@@ -17,6 +19,7 @@ Examples:
   neurodecorr compare                          natural images, all rules, in well under a minute
   neurodecorr compare --data photos/ --size 12 patches of your own images
   neurodecorr report results/compare-natural   draw the figures and the report again
+  neurodecorr train digits                     a network of which every layer can decorrelate
   neurodecorr locality                         what each rule's synapses read
   neurodecorr doctor                           what is installed, and whether kernels are cached
 """
@@ -40,5 +43,9 @@ def main(**options: bool) -> None:
 
 main.add_command(compare)
 main.add_command(report)
+main.add_command(models)
+main.add_command(show)
+main.add_command(train)
+main.add_command(sweep)
 main.add_command(locality)
 main.add_command(doctor)

@@ -7,6 +7,7 @@ from neurodecorr.learning.history import History
 from neurodecorr.learning.noise import Bernoulli, Gaussian, OrnsteinUhlenbeck, Recorded
 from neurodecorr.learning.optimisers import SGD, Adam, RMSprop
 from neurodecorr.learning.perturbation import NodePerturbation
+from neurodecorr.learning.traces import Recording, training_traces
 from neurodecorr.learning.trainer import Trainer, evaluate
 from neurodecorr.learning.watch import WATCHES
 
@@ -25,6 +26,8 @@ __all__ = [
     "OrnsteinUhlenbeck",
     "RMSprop",
     "Recorded",
+    "Recording",
     "Trainer",
     "evaluate",
+    "training_traces",
 ]

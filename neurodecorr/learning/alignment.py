@@ -12,9 +12,9 @@ from array_api_compat import array_namespace, device
 
 from neurodecorr import _checks
 from neurodecorr.learning.chain import errors_below
-from neurodecorr.learning.credit import Credit, output_error, weight_gradients
+from neurodecorr.learning.credit import Credit, Gradient, output_error, weight_gradients
 from neurodecorr.learning.feedback import PATHWAYS, pathway
-from neurodecorr.network import Network, Signals
+from neurodecorr.network import Network, Pass, Signals
 from neurodecorr.network.algebra import product
 
 __all__ = ["LATERAL", "DirectFeedbackAlignment", "FeedbackAlignment"]
@@ -42,14 +42,21 @@ class FeedbackAlignment:
         "transport": B = W.
     lateral_feedback : {"none", "exact", "adjoint", "random"}
         L_i = I; M_iᵀ; the rest of the adjoint circuit τ dδ̄/dt = e − R_iᵀδ̄; or a fixed random matrix.
+    scale : float
+        How much larger B is drawn than W was; √6 in P0's public code.
+    conv_biases : bool
+        Whether the biases of convolutions learn; in P0's public code they do not.
     """
 
     weights: str = "random"
     lateral_feedback: str = "none"
+    scale: float = 1.0
+    conv_biases: bool = True
 
     def __post_init__(self) -> None:
         _checks.choice(self.weights, "weights", PATHWAYS)
         _checks.choice(self.lateral_feedback, "lateral_feedback", LATERAL)
+        _checks.positive(self.scale, "scale")
 
     def start(self, network: Network, seed: Any = 0) -> FeedbackAssigner:
         """Return the rule at work on a network, its feedback weights drawn from `seed`."""
@@ -60,27 +67,35 @@ class FeedbackAssigner:
     """Feedback alignment at work."""
 
     def __init__(self, rule: FeedbackAlignment, network: Network, rng: np.random.Generator) -> None:
-        self.network, self._path = network, pathway(rule.weights, network, rng)
+        self.rule, self.network = rule, network
+        self.path = pathway(rule.weights, network, rng, rule.scale)
         self._lateral = _LATERAL[rule.lateral_feedback]
-        self.arrays = self._path.arrays
+        self.arrays = self.path.arrays
         if rule.lateral_feedback == "random":
             for i, layer in enumerate(network.layers[1:], 1):
                 self.arrays[f"L{i}"] = _random_square(layer.W, rng)
 
     def assign(self, X: Array, Y: Array, rng: np.random.Generator) -> Credit:
         """Return loss and pseudo-gradients of one batch."""
-        self._path.begin(rng)
+        self.path.begin(rng)
         found = self.network.forward(X, training=True)
         loss, top = output_error(self.network, found, Y)
         deltas = errors_below(self.network, found, top, self._through_weights, self._back)
-        return Credit(weight_gradients(deltas, found), loss, found, deltas)
+        return Credit(self._gradients(deltas, found), loss, found, deltas)
 
     def follow(self) -> None:
         """Let feedback weights learn."""
-        self._path.follow()
+        self.path.follow()
+
+    def _gradients(self, deltas: list[Array], found: Pass) -> list[Gradient]:
+        gradients = weight_gradients(deltas, found)
+        if self.rule.conv_biases:
+            return gradients
+        shapes = [layer.shape for layer in self.network.layers]
+        return [(W, b if len(shape) == 1 else 0 * b) for (W, b), shape in zip(gradients, shapes, strict=True)]
 
     def _through_weights(self, index: int, delta: Array) -> Array:
-        return product(delta, self._path.matrix(index))
+        return product(delta, self.path.matrix(index))
 
     def _back(self, index: int, E: Array, found: Signals) -> Array:
         return self.network.layers[index].send_back(self._lateral(self, index, E, found), found.memos)

@@ -15,7 +15,7 @@ from neurodecorr import _checks
 from neurodecorr.network import Network
 from neurodecorr.network.algebra import add_product, product
 
-__all__ = ["PATHWAYS", "Pathway", "pathway", "random_like"]
+__all__ = ["PATHWAYS", "Pathway", "kolen_pollack_step", "mirror_step", "pathway", "random_like"]
 
 Array = Any  # any array-API array
 
@@ -40,52 +40,54 @@ class Pathway(Protocol):
         """Change after the forward weights have changed."""
 
 
-def random_like(W: Array, rng: np.random.Generator) -> Array:
-    """Return weights drawn as W was, uniform in ±1/√n, in its type and on its device.
-
-    The public code of P0 draws them √6 times as large as W.
-    """
+def random_like(W: Array, rng: np.random.Generator, scale: float = 1.0) -> Array:
+    """Return weights drawn as W was, uniform in ±scale/√n, in its type and on its device."""
     xp = array_namespace(W)
-    drawn = rng.uniform(-1, 1, tuple(W.shape)) / np.sqrt(W.shape[1])
+    drawn = rng.uniform(-scale, scale, tuple(W.shape)) / np.sqrt(W.shape[1])
     return xp.asarray(drawn, dtype=W.dtype, device=device(W))
 
 
-class FixedRandom:
-    """B is drawn once (Lillicrap et al. 2016)."""
+class _Still:
+    """Feedback that draws nothing, keeps nothing and never changes by itself."""
 
-    def __init__(self, network: Network, rng: np.random.Generator) -> None:
-        self.network = network
-        self.arrays = {f"B{i}": random_like(layer.W, rng) for i, layer in enumerate(network.layers) if i > 0}
+    def __init__(self, network: Network, rng: np.random.Generator, scale: float = 1.0) -> None:
+        self.network, self.scale, self.arrays = network, scale, dict[str, Array]()
 
     def begin(self, rng: np.random.Generator) -> None:
         """Nothing changes."""
-
-    def matrix(self, index: int) -> Array:
-        """Return the matrix drawn at the start."""
-        return self.arrays[f"B{index}"]
 
     def follow(self) -> None:
         """Nothing changes."""
 
 
-class Transport(FixedRandom):
+class Transport(_Still):
     """B = W, carried over: what backpropagation does."""
-
-    def __init__(self, network: Network, rng: np.random.Generator) -> None:
-        self.network, self.arrays = network, {}
 
     def matrix(self, index: int) -> Array:
         """Return W."""
         return self.network.layers[index].W
 
 
-class UniformSign(Transport):
+class UniformSign(_Still):
     """uSF: B = s sign(W), s the root mean square of the first weights (Liao, Leibo and Poggio 2016)."""
 
     def matrix(self, index: int) -> Array:
         """Return the signs of W."""
         W = self.network.layers[index].W
-        return array_namespace(W).sign(W) / (3 * W.shape[1]) ** 0.5
+        return array_namespace(W).sign(W) * (self.scale / (3 * W.shape[1]) ** 0.5)
+
+
+class FixedRandom(_Still):
+    """B is drawn once (Lillicrap et al. 2016)."""
+
+    def __init__(self, network: Network, rng: np.random.Generator, scale: float = 1.0) -> None:
+        super().__init__(network, rng, scale)
+        for i, layer in enumerate(network.layers[1:], 1):
+            self.arrays[f"B{i}"] = random_like(layer.W, rng, scale)
+
+    def matrix(self, index: int) -> Array:
+        """Return the matrix drawn at the start."""
+        return self.arrays[f"B{index}"]
 
 
 class FixedMagnitude(FixedRandom):
@@ -104,14 +106,14 @@ class BatchMagnitude(FixedMagnitude):
     def begin(self, rng: np.random.Generator) -> None:
         """Draw magnitudes."""
         for name, B in self.arrays.items():
-            self.arrays[name] = random_like(B, rng)
+            self.arrays[name] = random_like(B, rng, self.scale)
 
 
 class KolenPollack(FixedRandom):
     """B changes as W does, and both decay, so that B − W fades by the decay per batch (Akrout et al. 2019)."""
 
-    def __init__(self, network: Network, rng: np.random.Generator) -> None:
-        super().__init__(network, rng)
+    def __init__(self, network: Network, rng: np.random.Generator, scale: float = 1.0) -> None:
+        super().__init__(network, rng, scale)
         self._remember()
 
     def _remember(self) -> None:
@@ -121,9 +123,7 @@ class KolenPollack(FixedRandom):
     def follow(self) -> None:
         """B ← (1 − λ)(B + ΔW), W ← (1 − λ) W."""
         for i, layer in enumerate(self.network.layers[1:], 1):
-            B = self.arrays[f"B{i}"]
-            B += layer.W - self.arrays[f"W{i}_before"]
-            B *= 1 - DECAY
+            kolen_pollack_step(self.arrays[f"B{i}"], layer.W - self.arrays[f"W{i}_before"])
             layer.W *= 1 - DECAY
         self._remember()
 
@@ -139,8 +139,18 @@ class WeightMirror(FixedRandom):
             xp = array_namespace(layer.W)
             drawn = rng.standard_normal((self.SAMPLES, layer.W.shape[1]))
             noise = xp.asarray(drawn, dtype=layer.W.dtype, device=device(layer.W))
-            response = product(noise, layer.W.T)
-            add_product(self.arrays[f"B{i}"], response.T, noise, MIRROR_RATE / self.SAMPLES, 1 - MIRROR_RATE)
+            mirror_step(self.arrays[f"B{i}"], product(noise, layer.W.T), noise)
+
+
+def kolen_pollack_step(B: Array, change: Array) -> None:
+    """B ← (1 − λ)(B + ΔW), in place; ΔW is the change of the reciprocal synapse, of the same two signals."""
+    B += change
+    B *= 1 - DECAY
+
+
+def mirror_step(B: Array, response: Array, noise: Array) -> None:
+    """B ← (1 − η) B + η ⟨h ξᵀ⟩, in place: postsynaptic response times presynaptic noise."""
+    add_product(B, response.T, noise, MIRROR_RATE / noise.shape[0], 1 - MIRROR_RATE)
 
 
 PATHWAYS: dict[str, Any] = {
@@ -154,13 +164,13 @@ PATHWAYS: dict[str, Any] = {
 }
 
 
-def pathway(name: str, network: Network, rng: np.random.Generator) -> Pathway:
-    """Return the feedback weights of that name for a network.
+def pathway(name: str, network: Network, rng: np.random.Generator, scale: float = 1.0) -> Pathway:
+    """Return the feedback weights of that name for a network, `scale` times as large as its first weights.
 
     Raises
     ------
     ConfigError
         If there are none of that name.
     """
-    found: Pathway = PATHWAYS[_checks.choice(name, "weights", PATHWAYS)](network, rng)
+    found: Pathway = PATHWAYS[_checks.choice(name, "weights", PATHWAYS)](network, rng, scale)
     return found

@@ -81,6 +81,6 @@ class History:
                 "a history must hold rows of numbers under 'epochs.…' and 'watched.…', and 'watched_batches'; "
                 f"got {', '.join(sorted(arrays)) or 'nothing'}."
             )
-        epochs = {n.removeprefix("epochs."): [float(v) for v in a] for n, a in arrays.items() if n.startswith("epochs.")}
+        epochs = {n.removeprefix("epochs."): a.tolist() for n, a in arrays.items() if n.startswith("epochs.")}
         watched = {n.removeprefix("watched."): list(a) for n, a in arrays.items() if n.startswith("watched.")}
         return cls(epochs, watched, [int(b) for b in batches])

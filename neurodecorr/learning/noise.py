@@ -12,6 +12,7 @@ import scipy.signal
 
 from neurodecorr import _checks
 from neurodecorr.errors import InputError
+from neurodecorr.learning import kernels
 
 __all__ = ["Bernoulli", "Gaussian", "Noise", "OrnsteinUhlenbeck", "Recorded"]
 
@@ -140,7 +141,12 @@ class _Independent:
 
 
 def _normal(shape: tuple[int, int], rng: np.random.Generator, dtype: Any) -> Floats:
-    return rng.standard_normal(shape, dtype)
+    """Draw by the generator itself, or from its bits in single precision: what then takes the time of a product."""
+    if np.dtype(dtype) != np.float32:
+        return rng.standard_normal(shape, dtype)
+    out = np.empty(shape, np.float32)
+    kernels.normals(rng.integers(0, 2**64, (out.size + 1) // 2, np.uint64), out.reshape(-1))
+    return out
 
 
 def _sign(shape: tuple[int, int], rng: np.random.Generator, dtype: Any) -> Floats:

@@ -34,7 +34,9 @@ class NodePerturbation:
         δ_i = N (ℓ̃ − ℓ)/‖Δh‖² Δh_i                    activity (N units in all, Δh the change of every drive)
         δ_i = N_i (ℓ̃_i − ℓ)/‖ξ_i‖² ξ_i                iterative (noise in one layer at a time)
 
-    Each is an estimate of the gradient at h_i whose mean is the gradient (P0 §4; Dalm et al. 2023 for the last two).
+    The mean of the first and of the last is the gradient at h_i, to first order in σ. That of the second is biased: Δh
+    also holds the noise that lower layers pass on, and the gradient comes out weighed by the covariance of Δh
+    (P0 §4; Dalm et al. 2023 for the last two).
 
     Parameters
     ----------
@@ -49,6 +51,9 @@ class NodePerturbation:
     clean_pass : bool
         Whether there is a pass without noise. Without one, the mean loss of recent batches stands for ℓ, which costs
         variance.
+    joint_batch : bool
+        Whether both passes run as one batch of twice the size, as in P0's public code: its mean is over both halves,
+        and decorrelation learns from both.
     """
 
     variant: str = "node"
@@ -56,12 +61,18 @@ class NodePerturbation:
     samples: int = 1
     antithetic: bool = False
     clean_pass: bool = True
+    joint_batch: bool = False
 
     def __post_init__(self) -> None:
         _checks.choice(self.variant, "variant", VARIANTS)
         _checks.count(self.samples, "samples")
         if self.variant != "node" and not self.clean_pass:
             raise ConfigError(f"variant={self.variant!r} compares with a clean pass; set clean_pass=True.")
+        if self.joint_batch and (self.variant != "node" or self.samples > 1 or self.antithetic or not self.clean_pass):
+            raise ConfigError(
+                "joint_batch=True is one clean and one noisy pass; it needs variant='node', samples=1, "
+                "antithetic=False and clean_pass=True."
+            )
 
     def start(self, network: Network, seed: Any = 0) -> PerturbationAssigner:
         """Return the rule at work on a network; it draws from the generator of each batch."""
@@ -72,13 +83,15 @@ class PerturbationAssigner:
     """Node perturbation at work."""
 
     def __init__(self, rule: NodePerturbation, network: Network) -> None:
-        self.rule, self.network, self._source = rule, network, rule.noise.start()
-        self.arrays = self._source.arrays
+        self.rule, self.network, self.source = rule, network, rule.noise.start()
+        self.arrays = self.source.arrays
         self.arrays["baseline"] = np.full(1, np.nan)  # mean loss of recent batches
         self._estimate = _ESTIMATES[rule.variant]
 
     def assign(self, X: Array, Y: Array, rng: np.random.Generator) -> Credit:
         """Return loss and estimated gradients of one batch."""
+        if self.rule.joint_batch:
+            return self._together(X, Y, rng)
         return self._beside_clean(X, Y, rng) if self.rule.clean_pass else self._noise_only(X, Y, rng)
 
     def follow(self) -> None:
@@ -103,7 +116,7 @@ class PerturbationAssigner:
         xp, drawn = array_namespace(like), []
         for index, layer in enumerate(self.network.layers):
             shape = (int(like.shape[0]) * math.prod(layer.shape[:-1]), layer.shape[-1])
-            noise = self._source.draw(index, shape, rng, self.network.dtype)
+            noise = self.source.draw(index, shape, rng, self.network.dtype)
             drawn.append(xp.asarray(noise, device=device(like)))
         return drawn
 
@@ -113,6 +126,19 @@ class PerturbationAssigner:
         found = [self._estimate(self, clean, loss, Y, rng) for _ in range(self.rule.samples)]
         deltas = [sum(parts) / len(parts) for parts in zip(*found, strict=True)]
         return Credit(weight_gradients(deltas, clean), loss, clean, deltas)
+
+    def _together(self, X: Array, Y: Array, rng: np.random.Generator) -> Credit:
+        """Run both passes as one batch: clean rows first, then noisy ones."""
+        network, sigma, xp, samples = self.network, self.rule.noise.sigma, array_namespace(X), X.shape[0]
+        noise = self._draw(X, rng)
+        both = network.forward(xp.concat([X, X]), training=True, noise=[xp.concat([0 * n, sigma * n]) for n in noise])
+        loss, _ = network.loss.measure(both.output, xp.concat([Y, Y]))
+        change = loss[samples:] - loss[:samples]
+        deltas = [_rows(change / sigma, n) * n for n in noise]
+        halves = tuple(replace(s, xbar=s.xbar[: n.shape[0], :]) for s, n in zip(both.signals, noise, strict=True))
+        clean = both.output[:samples, :]
+        gradients = weight_gradients(deltas, Pass(halves, clean))
+        return Credit(gradients, loss[:samples], Pass(both.signals, clean), deltas)
 
     def _noise_only(self, X: Array, Y: Array, rng: np.random.Generator) -> Credit:
         """Take the noisy activity for presynaptic, and the recent mean loss (or the opposite noise) for ℓ."""

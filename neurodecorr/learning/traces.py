@@ -73,16 +73,14 @@ class Stretches:
         Where the probe comes from.
     """
 
-    def __init__(
-        self, recording: Recording | None, folder: Path | None, network: Network, training: Epochs
-    ) -> None:
+    def __init__(self, recording: Recording | None, folder: Path | None, network: Network, training: Epochs) -> None:
         if recording is not None and folder is None:
             raise ConfigError("recording writes files: give the folder for them; got folder=None.")
         self._recording, self._network = recording, network
         self._folder = None if folder is None else folder / FOLDER
-        self._first, self._recorder = 0, None
-        probe = None if recording is None else replace(training, size=recording.probe, shuffle=False, augment=False)
-        self._probe = None if probe is None else next(probe.batches()).inputs
+        self._first = 0
+        self._recorder: Recorder | None = None
+        self._probe = None if recording is None else _probe(training, recording.probe)
 
     def begin(self, batches: int) -> None:
         """Begin the stretch after so many batches; what an earlier run wrote from there on is removed."""
@@ -153,6 +151,11 @@ def training_traces(folder: str | Path, names: Iterable[str] | None = None) -> d
         for name in found:
             parts.setdefault(name, []).append(found[name])
     return {name: _joined(traces) for name, traces in parts.items()}
+
+
+def _probe(training: Epochs, samples: int) -> Array:
+    inputs = next(replace(training, size=samples, shuffle=False, augment=False).batches()).inputs
+    return inputs.reshape(len(inputs), -1)
 
 
 def _joined(parts: list[Trace]) -> Trace:

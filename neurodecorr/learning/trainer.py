@@ -79,7 +79,8 @@ class Trainer:
         self.credit = credit.start(network, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_FEEDBACK,))))
         self.optimiser = optimiser.start([array for layer in network.layers for array in (layer.W, layer.b)])
         self.history, self.place = History(), (0, 0)
-        self._rules = {name: checkpoint.described_rule(rule) for name, rule in (("credit", credit), ("optimiser", optimiser))}
+        rules = {"credit": credit, "optimiser": optimiser}
+        self._rules = {name: checkpoint.described_rule(rule) for name, rule in rules.items()}
         self._sums = np.zeros(3)  # loss, hits and samples of the running epoch
 
     def fit(
@@ -168,13 +169,13 @@ class Trainer:
         self.optimiser.step([array for pair in credit.gradients for array in pair])
         self.credit.follow()
         divergence.learnt_decorrelation(self.network, credit, where)
-        self._sums += _scores(credit.loss, credit.forward.output, Y)
+        self._sums += _scores(credit.loss, credit.forward.output, Y, _are_labels(batch))
         self.place = (self.place[0], index + 1)
 
     def end_epoch(self, held_out: Mapping[str, Epochs | None]) -> None:
         """Measure, and begin the next epoch."""
         loss, hits, samples = self._sums
-        values = {"training loss": loss / samples, "training accuracy": hits / samples}
+        values = {"training loss": float(loss / samples), "training accuracy": float(hits / samples)}
         for name, batches in held_out.items():
             if batches is not None:
                 values[f"{name} loss"], values[f"{name} accuracy"] = evaluate(self.network, batches)
@@ -185,7 +186,8 @@ class Trainer:
     def words(self) -> str:
         """How the running epoch goes."""
         loss, hits, samples = self._sums
-        return f"epoch {self.place[0] + 1}: loss {loss / samples:.3f}, accuracy {hits / samples:.1%}"
+        found = "" if np.isnan(hits) else f", accuracy {hits / samples:.1%}"
+        return f"epoch {self.place[0] + 1}: loss {loss / samples:.3f}{found}"
 
     def arrays(self) -> dict[str, Any]:
         """Return all that a checkpoint keeps, as numpy arrays by name."""
@@ -271,7 +273,8 @@ class _Run:
     def _save(self, done: int) -> None:
         """Close the stretch first: a checkpoint promises that all rows before it are on disk."""
         epoch, batch = self._trainer.place
-        divergence.finite_state(self._trainer.network, f"epoch {epoch + 1}, batch {batch}" if batch else f"epoch {epoch}")
+        where = f"epoch {epoch + 1}, batch {batch}" if batch else f"epoch {epoch}"
+        divergence.finite_state(self._trainer.network, where)
         self._stretches.close()
         self._keeper.save(self._trainer.arrays())
         self._stretches.begin(done)
@@ -300,7 +303,7 @@ def evaluate(network: Network, batches: Epochs) -> tuple[float, float]:
     for batch in batches.batches():
         X, Y = _arrays(network, batch)
         output = network.forward(X).output
-        sums += _scores(network.loss.measure(output, Y)[0], output, Y)
+        sums += _scores(network.loss.measure(output, Y)[0], output, Y, _are_labels(batch))
     return float(sums[0] / sums[2]), float(sums[1] / sums[2])
 
 
@@ -326,14 +329,18 @@ def targets(values: Any, outputs: int) -> Any:
 def _arrays(network: Network, batch: Batch) -> tuple[Array, Array]:
     """Return inputs and targets of a batch in the library, the type and the place of the network."""
     Y = targets(batch.targets, network.layers[-1].W.shape[0])
-    return network.take(batch.inputs), network.take(Y)
+    return network.take(batch.inputs.reshape(len(batch.inputs), -1)), network.take(Y)
 
 
-def _scores(loss: Array, output: Array, Y: Array) -> Any:
-    """Return summed loss, hits and samples of a batch."""
+def _are_labels(batch: Batch) -> bool:
+    return np.ndim(batch.targets) == 1  # type: ignore[arg-type]
+
+
+def _scores(loss: Array, output: Array, Y: Array, labels: bool) -> Any:
+    """Return summed loss, hits (NaN where targets are no labels) and samples of a batch."""
     xp = array_namespace(loss)
-    hits = xp.sum(xp.astype(xp.argmax(output, axis=1) == xp.argmax(Y, axis=1), loss.dtype))
-    return np.array([float(xp.sum(loss)), float(hits), float(loss.shape[0])])
+    hits = float(xp.sum(xp.astype(xp.argmax(output, axis=1) == xp.argmax(Y, axis=1), loss.dtype)))
+    return np.array([float(xp.sum(loss)), hits if labels else np.nan, float(loss.shape[0])])
 
 
 def _part(arrays: Mapping[str, Any], part: str) -> dict[str, Any]:
@@ -350,5 +357,7 @@ def _place(arrays: Mapping[str, Any]) -> tuple[tuple[int, int], Any]:
     place, sums = arrays.get("place"), arrays.get("sums")
     whole = place is not None and place.shape == (2,) and place.dtype.kind == "i" and (place >= 0).all()
     if not whole or sums is None or sums.shape != (3,) or sums.dtype.kind != "f":
-        raise CheckpointError("the checkpoint must say where the run stands: 'place', 2 whole numbers, 'sums', 3 numbers.")
+        raise CheckpointError(
+            "the checkpoint must say where the run stands: 2 whole numbers 'place', 3 numbers 'sums'."
+        )
     return (int(place[0]), int(place[1])), np.array(sums, float)  # type: ignore[index]

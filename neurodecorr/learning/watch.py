@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from neurodecorr import _checks, measures
-from neurodecorr.errors import InputError
 from neurodecorr.learning.backprop import Backprop
 from neurodecorr.learning.credit import Credit
 from neurodecorr.network import Network
@@ -86,8 +85,5 @@ def _angle(a: Floats, b: Floats) -> float:
 
 
 def _correlation(X: Floats) -> float:
-    try:
-        return measures.rms_correlation(X[:MOST_ROWS])
-    except InputError:  # a layer of one unit has no pair
-        return float("nan")
-
+    """Return the rms correlation; NaN for a layer of one unit, which has no pair."""
+    return measures.rms_correlation(X[:MOST_ROWS]) if X.shape[1] > 1 else float("nan")

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr import _checks
+from neurodecorr.network import kernels
+from neurodecorr.network.memory import empty
 
 __all__ = ["ACTIVATIONS", "LEAK", "Activation", "activation_named"]
 
@@ -55,14 +58,28 @@ def _step(h: Array) -> Array:
 
 
 def _leaky_relu(h: Array) -> Array:
+    if _is_run(h):
+        return _compiled(kernels.leaky_relu, h)
     return array_namespace(h).maximum(h, LEAK * h)
 
 
 def _leaky_step(h: Array) -> Array:
+    if _is_run(h):
+        return _compiled(kernels.leaky_slope, h)
     slope = _step(h)  # arithmetic, since choosing number by number is ten times slower in numpy
     slope *= 1 - LEAK
     slope += LEAK
     return slope
+
+
+def _is_run(h: Array) -> bool:
+    return isinstance(h, np.ndarray) and h.flags.c_contiguous and h.dtype.kind == "f"
+
+
+def _compiled(kernel: Callable[[Array, float, Array], None], h: Array) -> Array:
+    found = empty(h.shape, h.dtype)
+    kernel(h.ravel(), LEAK, found.ravel())
+    return found
 
 
 def _tanh(h: Array) -> Array:

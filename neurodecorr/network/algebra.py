@@ -14,8 +14,9 @@ import scipy.linalg.lapack
 from array_api_compat import array_namespace, device, to_device
 
 from neurodecorr.errors import DivergenceError
+from neurodecorr.network.memory import empty
 
-__all__ = ["add_product", "alike", "as_numpy", "identity", "product", "solve_positive"]
+__all__ = ["add_product", "alike", "as_numpy", "empty_like", "identity", "product", "solve_positive"]
 
 Array = Any  # any array-API array
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -29,7 +30,7 @@ def product(A: Array, B: Array, weight: float = 1.0, out: Array | None = None) -
         return A @ B if weight == 1.0 else weight * (A @ B)
     shape = (A.shape[0], B.shape[1])
     if out is None or out.shape != shape or out.dtype != A.dtype or not out.flags.c_contiguous:
-        out = np.empty(shape, A.dtype)
+        out = empty(shape, A.dtype)
     _gemm(out, A, B, weight, 0.0)
     return out
 
@@ -58,6 +59,13 @@ def solve_positive(A: Array, B: Array) -> Array:
     if failed:
         raise DivergenceError("a step of decorrelation met a matrix that is not positive definite. Lower its rate.")
     return np.ascontiguousarray(found)
+
+
+def empty_like(like: Array, shape: tuple[int, ...]) -> Array:
+    """Return an unset array of another shape in the type of an array, where that lies."""
+    if isinstance(like, np.ndarray):
+        return empty(shape, like.dtype)
+    return array_namespace(like).empty(shape, dtype=like.dtype, device=device(like))
 
 
 def identity(like: Array, size: int) -> Array:

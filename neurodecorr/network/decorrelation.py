@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from neurodecorr import _checks
 from neurodecorr.circuit.settling import METHODS
+from neurodecorr.errors import ConfigError
 
-__all__ = ["FORMS", "GAINS", "MEANS", "RULES", "Decorrelation"]
+__all__ = ["FORMS", "GAINS", "MEANS", "ORDERS", "RULES", "Decorrelation"]
 
 FORMS = ("none", "feedforward", "recurrent", "batch_norm")
 RULES = ("explicit", "implicit", "congruent")
-GAINS = ("node", "layer", "none")
+GAINS = ("node", "layer", "none", "norms")
+ORDERS = ("CM", "MC")
 MEANS = ("running", "batch", "none")
 
 
@@ -27,10 +29,12 @@ class Decorrelation:
         Law by which M or R is learnt; "implicit" is the local rule of R. See `plasticity.twins`.
     rate : float
         η_M, in units of one over the squared unit of x̄.
-    gain : {"node", "layer", "none"}
+    gain : {"node", "layer", "none", "norms"}
         Whose power is kept: g = √(⟨x²⟩/⟨x̄²⟩) per batch; for the congruent rule g = 1 + η p of the running power p.
+        "norms" is what P0's public code does, one number for the layer: g = ⟨‖x‖/√(‖x̄‖² + 1e-8)⟩, μ left in x.
     share : float
-        Share of the samples of a batch that an update reads, in (0, 1]; P0's public code reads a tenth.
+        Share of the samples of a batch that an update reads, in (0, 1]: the first ⌊share · b⌋ + 1, or all b. P0's
+        public code reads a tenth.
     memory : float
         Weight of a batch in the running mean μ, in (0, 1]; 0.1 in P0.
     mean : {"running", "batch", "none"}
@@ -40,6 +44,10 @@ class Decorrelation:
         updates. Otherwise by a method of `circuit.settle`, in float64.
     tol : float
         Tolerance of settling, relative to ‖x̄‖.
+    order : {"CM", "MC"}
+        M ← g (I − ηC) M, as P0 prints it, or M ← g M (I − ηC), as the dense layers of its public code have it.
+    mean_passes : bool
+        Whether a gradient passes through the mean of a batch, too; otherwise μ counts as constant.
     """
 
     form: str = "none"
@@ -51,6 +59,8 @@ class Decorrelation:
     mean: str = "running"
     settling: str = "twin"
     tol: float = 1e-6
+    order: str = "CM"
+    mean_passes: bool = False
 
     def __post_init__(self) -> None:
         _checks.choice(self.form, "form", FORMS)
@@ -58,7 +68,35 @@ class Decorrelation:
         _checks.choice(self.gain, "gain", GAINS)
         _checks.choice(self.mean, "mean", MEANS)
         _checks.choice(self.settling, "settling", METHODS)
+        _checks.choice(self.order, "order", ORDERS)
         for name in ("rate", "tol"):
             _checks.positive(getattr(self, name), name)
         for name in ("share", "memory"):
             _checks.positive(_checks.fraction(getattr(self, name), name), name)
+        if self.order == "MC" and (self.form == "recurrent" or self.rule != "explicit"):
+            raise ConfigError(
+                "order='MC' is the explicit rule of M in the order of P0's public code; got "
+                f"form={self.form!r}, rule={self.rule!r}. Use form='feedforward' and rule='explicit', or order='CM'."
+            )
+        if self.gain == "norms" and self.rule == "congruent":
+            raise ConfigError("gain must be 'node', 'layer' or 'none' for the congruent rule; got 'norms'.")
+
+    @classmethod
+    def public_code(cls, rate: float = 1e-5, *, patches: bool = False) -> Decorrelation:
+        """Return what P0's public code does to the input of a layer (docs/ledger.md, D1 to D6, D12, D18).
+
+        Parameters
+        ----------
+        rate : float
+            η_M of a dense layer.
+        patches : bool
+            Whether the layer is a convolution: these keep the printed order, at a rate of 1e-5 whatever is asked for.
+
+        Examples
+        --------
+        >>> Decorrelation.public_code(1e-6).order, Decorrelation.public_code(1e-6, patches=True).rate
+        ('MC', 1e-05)
+        """
+        order, rate = ("CM", 1e-5) if patches else ("MC", rate)
+        law = cls("feedforward", "explicit", rate, "norms", share=0.1, memory=0.1, mean="batch")
+        return replace(law, order=order, mean_passes=True)

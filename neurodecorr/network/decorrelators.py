@@ -6,7 +6,6 @@ Rows are samples (of a convolution: patches). `centre` subtracts the mean, `deco
 
 from __future__ import annotations
 
-import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,7 +42,7 @@ class Decorrelator(Protocol):
     def turn_back(self, E: Array, found: Any) -> Array:
         """Return the gradient at x for each gradient e at x̄, given the signals of the batch.
 
-        The mean μ counts as constant, except in batch norm.
+        The mean μ counts as constant, except in batch norm and where the plan says that the gradient passes it.
         """
 
     def settle_back(self, E: Array, found: Any) -> Array:
@@ -106,7 +105,8 @@ class _Centred:
 
     def _read(self, drive: Array, Xbar: Array) -> tuple[Array, Array]:
         """Return the rows that an update reads: those of the first samples of the batch."""
-        count = math.ceil(self.plan.share * (drive.shape[0] // self.rows)) * self.rows
+        samples = drive.shape[0] // self.rows
+        count = min(samples, int(self.plan.share * samples) + 1) * self.rows
         return drive[:count, :], Xbar[:count, :]
 
 
@@ -129,8 +129,17 @@ class _Lateral(_Centred):
         else:
             if plan.rule == "explicit":
                 steps.require_small_step(Xbar, plan.rate)
-            self._step(drive, Xbar, steps.power_gain(drive, Xbar, plan.gain))
+            self._step(drive, Xbar, self._gain(X, drive, Xbar))
         self._follow_mean(X)
+
+    def _gain(self, X: Array, drive: Array, Xbar: Array) -> Any:
+        if self.plan.gain == "norms":
+            return steps.norm_ratio(X[: drive.shape[0], :], Xbar)
+        return steps.power_gain(drive, Xbar, self.plan.gain)
+
+    def _through_mean(self, E: Array, found: Any) -> Array:
+        passes = self.plan.mean_passes and self.plan.mean == "batch" and found.training
+        return E - array_namespace(E).mean(E, axis=0) if passes else E
 
     def _step(self, drive: Array, Xbar: Array, gain: Any) -> None:
         raise NotImplementedError
@@ -152,19 +161,22 @@ class Feedforward(_Lateral):
 
     def turn_back(self, E: Array, found: Any) -> Array:
         """Return Mᵀe."""
-        return product(E, self.arrays["M"])
+        return self._through_mean(product(E, self.arrays["M"]), found)
 
     def settle_back(self, E: Array, found: Any) -> Array:
         """Return Mᵀe as the rest of τ dδ̄/dt = e − Rᵀδ̄, R = M⁻¹."""
         if self.plan.settling == "twin":
             return self.turn_back(E, found)
-        return settle_rows(array_namespace(E).linalg.inv(self.arrays["M"]).T, E, self.plan)
+        return self._through_mean(settle_rows(array_namespace(E).linalg.inv(self.arrays["M"]).T, E, self.plan), found)
 
     def as_ode(self) -> tuple[Array | None, Array | None]:
         """τ dx̄/dt = M (x − μ) − x̄."""
         return self.arrays["M"], None
 
     def _step(self, drive: Array, Xbar: Array, gain: Any) -> None:
+        if self.plan.order == "MC":
+            steps.shrink_columns(self.arrays["M"], Xbar, self.plan.rate, gain)
+            return
         steps.shrink(self.arrays["M"], Xbar, self.plan.rule, self.plan.rate, gain)
 
     def _congruent(self, drive: Array, Xbar: Array, root: Array) -> None:
@@ -186,7 +198,8 @@ class Recurrent(_Lateral):
 
     def turn_back(self, E: Array, found: Any) -> Array:
         """Return where the adjoint circuit τ dδ̄/dt = e − Rᵀδ̄ settles: Mᵀe."""
-        return self._twin.back(E) if self._twin else settle_rows(self.arrays["R"].T, E, self.plan)
+        E = self._twin.back(E) if self._twin else settle_rows(self.arrays["R"].T, E, self.plan)
+        return self._through_mean(E, found)
 
     settle_back = turn_back
 

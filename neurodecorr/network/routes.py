@@ -1,6 +1,7 @@
 """Ways from one weighted layer to the next: maps without weights, and the way back along them.
 
-Pictures lie channels last, (b, H, W, C), so that a patch is copied in runs of C numbers.
+Pictures lie channels last, (b, H, W, C), so that a patch is copied in runs of C numbers. Arrays of numpy go through
+compiled passes, others through slices of their library.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 from array_api_compat import array_namespace, device
+
+from neurodecorr.network import kernels
+from neurodecorr.network.algebra import empty_like
 
 __all__ = ["AverageWindows", "ChannelsLast", "Flatten", "MaxWindows", "Patches", "Route", "Windows"]
 
@@ -136,17 +141,22 @@ class Patches(Windows):
 
     def forth(self, activity: Array) -> tuple[Array, Any]:
         """Return the patches."""
-        xp, wide = array_namespace(activity), self.padded(activity)
-        shape = (activity.shape[0], *self.steps, self.size, self.size, self.shape[2])
-        found = xp.empty(shape, dtype=activity.dtype, device=device(activity))
-        for i, j, place in self.places():
-            found[:, :, :, i, j, :] = wide[place]
-        return xp.reshape(found, (activity.shape[0], *self.shape_behind)), None
+        found = empty_like(activity, (activity.shape[0], *self.steps, self.size, self.size, self.shape[2]))
+        if isinstance(activity, np.ndarray):
+            kernels.gather(np.ascontiguousarray(activity), found, self.stride, self.padding)
+        else:
+            wide = self.padded(activity)
+            for i, j, place in self.places():
+                found[:, :, :, i, j, :] = wide[place]
+        return array_namespace(found).reshape(found, (activity.shape[0], *self.shape_behind)), None
 
     def back(self, E: Array, memo: Any) -> Array:
         """Return at each place the sum over the patches that saw it."""
-        steps = self.steps
-        E = array_namespace(E).reshape(E, (-1, *steps, self.size, self.size, self.shape[2]))
+        E = array_namespace(E).reshape(E, (-1, *self.steps, self.size, self.size, self.shape[2]))
+        if isinstance(E, np.ndarray):
+            found = empty_like(E, (E.shape[0], *self.shape))
+            kernels.collect(np.ascontiguousarray(E), found, self.stride, self.padding)
+            return found
         wide = self.blank(E)
         for i, j, place in self.places():
             wide[place] += E[:, :, :, i, j, :]
@@ -163,13 +173,18 @@ class MaxWindows(Windows):
 
     def forth(self, activity: Array) -> tuple[Array, Any]:
         """Return the maxima, and where each was found."""
+        if isinstance(activity, np.ndarray):
+            best = empty_like(activity, (activity.shape[0], *self.shape_behind))
+            winner = np.empty(best.shape, np.int16)
+            kernels.maxima(np.ascontiguousarray(activity), best, winner, self.size, self.stride)
+            return best, winner
         xp = array_namespace(activity)
         places = self.places()
         best = xp.asarray(activity[next(places)[2]], copy=True)
         winner = xp.zeros(best.shape, dtype=xp.int16, device=device(activity))
         for i, j, place in places:
             seen = activity[place]
-            higher = ~(seen <= best)  # NaN wins, too: it must not vanish here
+            higher = (seen > best) | (seen != seen)  # NaN wins, too: it must not vanish here
             best = xp.where(higher, seen, best)
             winner[higher] = i * self.size + j
         return best, winner
@@ -177,6 +192,10 @@ class MaxWindows(Windows):
     def back(self, E: Array, memo: Any) -> Array:
         """Return each gradient at the place of its maximum."""
         E = array_namespace(E).reshape(E, memo.shape)
+        if isinstance(E, np.ndarray):
+            found = empty_like(E, (E.shape[0], *self.shape))
+            kernels.unpool(np.ascontiguousarray(E), memo, found, self.size, self.stride)
+            return found
         wide = self.blank(E)
         for i, j, place in self.places():
             wide[place] += E * array_namespace(E).astype(memo == i * self.size + j, E.dtype)

@@ -14,7 +14,7 @@ from neurodecorr.errors import DivergenceError
 from neurodecorr.network.algebra import add_product, alike, as_numpy, identity, product, solve_positive
 from neurodecorr.plasticity import twins
 
-__all__ = ["grow", "power_gain", "require_small_step", "shrink"]
+__all__ = ["grow", "norm_ratio", "power_gain", "require_small_step", "shrink", "shrink_columns"]
 
 Array = Any  # any array-API array
 Gain = Any  # a float for the whole layer, or an (n,) array
@@ -26,6 +26,13 @@ def power_gain(drive: Array, Xbar: Array, gain: str) -> Gain:
         return 1.0
     found = twins.power_gain(drive, Xbar, gain)
     return found if gain == "node" else float(found[0])
+
+
+def norm_ratio(X: Array, Xbar: Array) -> float:
+    """Return g = ⟨‖x‖/√(‖x̄‖² + 1e-8)⟩ over the rows: the gain of P0's public code, which leaves the mean in x."""
+    xp = array_namespace(X)
+    before, after = (xp.sum(A * A, axis=1) for A in (X, Xbar))
+    return float(xp.mean(xp.sqrt(before / (after + 1e-8))))
 
 
 def require_small_step(Xbar: Array, rate: float) -> None:
@@ -64,6 +71,11 @@ def shrink(M: Array, Xbar: Array, rule: str, rate: float, gain: Gain) -> None:
     else:
         M[...] = solve_positive(identity(C, n) + rate * C, M)
     M *= gain if isinstance(gain, float) else gain[:, None]
+
+
+def shrink_columns(M: Array, Xbar: Array, rate: float, gain: Gain) -> None:
+    """M ← g∘(M (I − ηC)), in place: the order of P0's public code. With a gain per node it does not decorrelate."""
+    _add(M, product(Xbar, M.T), Xbar, -rate / Xbar.shape[0], gain)
 
 
 def _add(M: Array, Xbar: Array, pulled: Array, weight: float, gain: Gain) -> None:

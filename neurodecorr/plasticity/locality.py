@@ -33,7 +33,18 @@ import numpy.typing as npt
 from neurodecorr._checks import choice
 from neurodecorr.errors import ConfigError, InputError
 
-__all__ = ["BROADCAST", "LOCAL", "PLACES", "READS", "Audit", "Signal", "SynapticRule", "audit", "format_audit"]
+__all__ = [
+    "BROADCAST",
+    "LOCAL",
+    "PLACES",
+    "READS",
+    "Audit",
+    "Signal",
+    "SynapticRule",
+    "audit",
+    "format_audit",
+    "violations",
+]
 
 Floats = npt.NDArray[np.floating[Any]]
 Signals = Mapping[str, Any]
@@ -196,10 +207,15 @@ def audit(rule: SynapticRule, seed: int = 0, draws: int = 3) -> Audit:
     for _ in range(draws):
         for read, evidence in _reads(rule, rng):
             seen.setdefault(read, evidence)
-    declared, observed = frozenset(rule.declared), frozenset(seen)
-    undeclared = [f"reads {read!r} undeclared: {seen[read]}" for read in READS if read in observed - declared]
-    unread = [f"declares {read!r} and does not read it" for read in READS if read in declared - observed]
-    return Audit(rule.name, declared, observed, (*undeclared, *unread))
+    return Audit(rule.name, frozenset(rule.declared), frozenset(seen), violations(rule.declared, seen, READS))
+
+
+def violations(declared: Iterable[str], seen: Mapping[str, str], reads: Sequence[str]) -> tuple[str, ...]:
+    """Return what is read and not declared, with its evidence, and what is declared and not read."""
+    declared = frozenset(declared)
+    undeclared = [f"reads {read!r} undeclared: {seen[read]}" for read in reads if read in seen.keys() - declared]
+    unread = [f"declares {read!r} and does not read it" for read in reads if read in declared - seen.keys()]
+    return (*undeclared, *unread)
 
 
 def _reads(rule: SynapticRule, rng: np.random.Generator) -> Iterator[tuple[str, str]]:
@@ -269,13 +285,15 @@ def _classify(signal: Signal, place: tuple[int, ...], i: int, j: int) -> str:
     return names.pop() if len(names) == 1 else ""
 
 
-def format_audit(audits: Sequence[Audit]) -> str:
+def format_audit(audits: Sequence[Audit], reads: Sequence[str] = READS) -> str:
     """Return the audits as a text table: + read, ! read but undeclared, ? declared but not read.
 
     Parameters
     ----------
     audits : sequence of Audit
         From `audit`.
+    reads : sequence of str
+        The columns.
 
     Returns
     -------
@@ -283,9 +301,9 @@ def format_audit(audits: Sequence[Audit]) -> str:
         One rule a line, one read a column.
     """
     width = max(len(found.rule) for found in audits)
-    lines = [f"{'':{width}}  " + "  ".join(READS) + "  verdict"]
+    lines = [f"{'':{width}}  " + "  ".join(reads) + "  verdict"]
     for found in audits:
-        marks = "  ".join(f"{_mark(found, read):^{len(read)}}" for read in READS)
+        marks = "  ".join(f"{_mark(found, read):^{len(read)}}" for read in reads)
         lines.append(f"{found.rule:{width}}  {marks}  {found.verdict}{'' if found.passed else ', FAILED'}")
     return "\n".join(lines)
 

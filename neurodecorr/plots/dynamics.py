@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neurodecorr.plots.style import INK, QUIET, canvas, legend_above, mark, shade_unstable, styled
+from neurodecorr.plots.style import INK, QUIET, canvas, label_decades, legend_above, mark, shade_unstable, styled
 from neurodecorr.workbench import Comparison, Entry, spelt
 
 __all__ = ["eigenvalues", "settling"]
@@ -43,8 +43,9 @@ def settling(comparison: Comparison) -> Figure:
             panel.semilogy(entry.path_time, bound, color=INK, linestyle="--", linewidth=1.0)
         panel.axhline(tol, color=INK, linestyle=":", linewidth=1.4)
         panel.set(title=f"{entry.name}: median {entry.settling_time:.0f} τ", xlabel="time (τ)")
-    axes[0, 0].set_ylabel("distance to the fixed point\n" r"$\|\bar{x} - \bar{x}^*\|\,/\,\|\bar{x}^*\|$")
+    axes[0, 0].set_ylabel("distance to the fixed point,\nrelative to its size")
     axes[0, 0].set_ylim(tol / 10, None)
+    label_decades(axes[0, 0], "y")
     axes[0, 0].set_xlim(0, max(float(entry.path_time[-1]) for entry in circuits))
     handles = [
         Line2D([], [], color=QUIET, linewidth=2.0),
@@ -53,7 +54,7 @@ def settling(comparison: Comparison) -> Figure:
     ]
     labels = [
         "true distance",
-        r"certified bound $\|x - R\,\bar{x}\|\,/\,\sigma_{\min}(R)$",
+        "certified bound, residual / σₘᵢₙ(R)",
         f"tolerance {spelt(tol, 1)}",
     ]
     legend_above(figure, handles, labels, 3)
@@ -80,7 +81,7 @@ def eigenvalues(comparison: Comparison) -> Figure:
         look = mark(entry.name)
         values = entry.eigenvalues
         panel.plot(values.real, values.imag, look.marker, color=look.color, markersize=5, alpha=0.75, markeredgewidth=0)
-        panel.set(xlabel="Re λ (1/τ)", title=f"{entry.name}: min Re λ = {values.real.min():.3g}")
+        panel.set(xlabel="Re λ (1/τ)", title=f"{entry.name}: min Re λ = {spelt(float(values.real.min()))}")
     _scale_real_axis(axes[0, 0], circuits)
     for panel in axes[0]:
         shade_unstable(panel, "x")

@@ -45,8 +45,8 @@ def receptive_fields(comparison: Comparison) -> Figure:
     weights = {entry.name: entry.matrix for entry in comparison.entries}
     if _is_image(comparison.shape):
         pictures = {name: _mosaic(matrix, comparison.shape) for name, matrix in weights.items()}
-        return _images(pictures, 0.5, "weight $M_{ij}$, relative to the\nlargest of the field")
-    return _heat_maps(weights, "weight $M_{ij}$", "input unit j", "output unit i")
+        return _images(pictures, 0.5, "weight Mᵢⱼ, relative to the\nlargest of the field")
+    return _heat_maps(weights, "weight Mᵢⱼ", "input unit j", "output unit i")
 
 
 @styled
@@ -73,8 +73,8 @@ def lateral_fields(comparison: Comparison) -> Figure:
     weights = {entry.name: entry.lateral for entry in comparison.entries if entry.settles}
     if _is_image(comparison.shape):
         pictures = {name: _mosaic(R.T, comparison.shape) for name, R in weights.items()}
-        return _images(pictures, 1.0, "weight $R_{ij}$ (positive inhibits),\nrelative to the largest of the field")
-    return _heat_maps(weights, "weight $R_{ij}$ (positive inhibits)", "sending unit j", "receiving unit i")
+        return _images(pictures, 1.0, "weight Rᵢⱼ (positive inhibits),\nrelative to the largest of the field")
+    return _heat_maps(weights, "weight Rᵢⱼ (positive inhibits)", "sending unit j", "receiving unit i")
 
 
 def _is_image(shape: tuple[int, ...] | None) -> TypeGuard[tuple[int, int]]:

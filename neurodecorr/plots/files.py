@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -12,9 +14,10 @@ from matplotlib.figure import Figure
 from neurodecorr.plots.style import STYLE
 from neurodecorr.recording import write_bytes
 
-__all__ = ["render", "save"]
+__all__ = ["render", "rendered", "save"]
 
 FORMATS = ("svg", "png")
+UNMANAGED = {"figure.autolayout": False, "figure.constrained_layout.use": False}
 
 
 def render(figure: Figure, kind: str) -> bytes:
@@ -32,9 +35,41 @@ def render(figure: Figure, kind: str) -> bytes:
     bytes
         Without date; the same figure gives the same bytes with the same matplotlib.
     """
+    return rendered(figure, (kind,))[kind]
+
+
+def rendered(figure: Figure, kinds: Sequence[str] = FORMATS) -> dict[str, bytes]:
+    """Return the figure as the content of files of several kinds, laid out once for all of them.
+
+    Parameters
+    ----------
+    figure : Figure
+        What was drawn.
+    kinds : sequence of {"svg", "png"}
+        Vector or pixels.
+
+    Returns
+    -------
+    dict of str to bytes
+        The content of each kind, as from `render`.
+    """
+    engine = figure.get_layout_engine()
+    with rc_context({**STYLE, **UNMANAGED}):
+        if engine is not None:
+            engine.execute(figure)
+        figure.set_layout_engine(None)  # else each kind would be laid out, and drawn, twice
+        try:
+            return {kind: _written(figure, kind) for kind in kinds}
+        finally:
+            figure.set_layout_engine(engine)
+
+
+def _written(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
-    with rc_context(STYLE):
-        figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
+    options: dict[str, Any] = {"metadata": {"Date": None}}
+    if kind == "png":
+        options = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}}
+    figure.savefig(buffer, format=kind, **options)
     return buffer.getvalue()
 
 
@@ -60,4 +95,4 @@ def save(figure: Figure, folder: str | os.PathLike[str], name: str) -> tuple[Pat
     CheckpointError
         If a file cannot be written; older files are unchanged.
     """
-    return tuple(write_bytes(Path(folder) / f"{name}.{kind}", render(figure, kind)) for kind in FORMATS)
+    return tuple(write_bytes(Path(folder) / f"{name}.{kind}", content) for kind, content in rendered(figure).items())

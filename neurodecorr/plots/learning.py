@@ -54,6 +54,7 @@ def learning(comparison: Comparison) -> Figure:
     right.text(0.02, 0.02, "unstable: as a circuit, it would not settle", transform=right.transAxes, fontsize=9)
     for panel in axes[0]:
         panel.set(xscale="log", xlabel="samples learnt from")
+    label_decades(left, "x")
     legend_above(figure, handles, [entry.name for entry in online], max(len(online), 1))
     return figure
 

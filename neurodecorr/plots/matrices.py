@@ -107,6 +107,7 @@ def spectra(comparison: Comparison) -> Figure:
     whole.set(xlabel="rank k", ylabel=f"eigenvalue of the covariance λ\n{unit}".strip(), title="Before and after")
     near.set(xlabel="rank k", title="After, magnified", xlim=(1, rank[-1]))
     label_decades(whole, "x")
+    label_decades(whole, "y")
     legend_above(figure, handles, [handle.get_label() for handle in handles], 4)
     return figure
 

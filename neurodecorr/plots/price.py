@@ -131,6 +131,7 @@ def cost(comparison: Comparison) -> Figure:
     label_decades(reached, "x")
     time.set(xlabel="settling time (τ), median to worst")
     work.set(xscale="log", xlabel="multiply-adds per sample")
+    label_decades(work, "x")
     reached.set_yticks(place, [entry.name for entry in comparison.entries])
     for panel, title in zip(axes[0], ("What is left", "What it takes: time", "What it takes: work"), strict=True):
         panel.set_title(title)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, ParamSpec
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
 __all__ = [
     "DIVERGING",
@@ -38,6 +38,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # found by matplotlib, it costs a third of the drawing
     "axes.titlesize": 11.5,
     "axes.titleweight": "bold",
     "figure.constrained_layout.use": True,
@@ -61,6 +62,7 @@ STYLE: dict[str, Any] = {
     "ytick.labelsize": 10,
 }
 DIVERGING = "RdBu_r"
+SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 WIDTH = 10.0  # inches; the column of the report
 
 
@@ -118,16 +120,24 @@ def legend_above(figure: Figure, handles: Any, labels: Any, columns: int) -> Non
 def label_decades(axes: Axes, along: str, last: tuple[float, str] | None = None) -> None:
     """Label a logarithmic axis in plain numbers: 1, 2, 5, 10 over few decades, else whole decades.
 
-    `last` is a place above all numbers, and the word to put there.
+    Powers of ten where a number would be long. `last` is a place above all numbers, and the word to put there.
     """
     axis, limits = (axes.xaxis, axes.get_xlim()) if along == "x" else (axes.yaxis, axes.get_ylim())
     top = limits[1] if last is None else last[0] / 2
     decades = math.log10(top / limits[0])
     locator = LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.2 else (1.0,), numticks=5 if along == "x" else 9)
     ticks = [float(tick) for tick in locator.tick_values(limits[0], top) if limits[0] <= tick <= top]
-    labels = [f"{tick:g}" for tick in ticks]
+    plain = all(1e-3 <= tick < 1e6 for tick in ticks)
+    labels = [f"{tick:,g}" if plain else _power(tick) for tick in ticks]
     axis.set_ticks([*ticks, *(last[:1] if last else ())], [*labels, *(last[1:] if last else ())])
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
+
+
+def _power(value: float) -> str:
+    """Return a number of one digit in front of its power of ten: 10⁻⁶, 2·10⁻⁶."""
+    digit, exponent = f"{value:.0e}".split("e")
+    front = "" if digit == "1" else f"{digit}·"
+    return f"{front}10{str(int(exponent)).translate(SUPERSCRIPTS)}"
 
 
 def shade_unstable(axes: Axes, along: str) -> None:

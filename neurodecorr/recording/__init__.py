@@ -1,6 +1,7 @@
 """Recording: traces streamed to disk, results with their provenance, safe readers and atomic writers."""
 
 from neurodecorr.recording.atomic import atomic_path, write_atomically, write_bytes, write_json, write_text
+from neurodecorr.recording.folders import require_writable
 from neurodecorr.recording.provenance import provenance, run_id
 from neurodecorr.recording.recorder import Recorder
 from neurodecorr.recording.result import Result, load_result
@@ -21,6 +22,7 @@ __all__ = [
     "load_result",
     "provenance",
     "read_traces",
+    "require_writable",
     "run_id",
     "spans",
     "write_atomically",

@@ -1,7 +1,8 @@
 """The report of a comparison: one self-contained page, and the folder of files it comes with."""
 
+from neurodecorr.recording import require_writable
 from neurodecorr.report.findings import findings
-from neurodecorr.report.folder import publish, require_writable
+from neurodecorr.report.folder import publish
 from neurodecorr.report.page import page
 
 __all__ = ["findings", "page", "publish", "require_writable"]

@@ -7,12 +7,19 @@ import os
 from pathlib import Path
 
 from neurodecorr import plots
-from neurodecorr.errors import CheckpointError
-from neurodecorr.recording import Recorder, Variable, atomic_path, write_bytes, write_json, write_text
+from neurodecorr.recording import (
+    Recorder,
+    Variable,
+    atomic_path,
+    require_writable,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from neurodecorr.report.page import page
 from neurodecorr.workbench import Comparison
 
-__all__ = ["publish", "require_writable"]
+__all__ = ["publish"]
 
 REPORT, RESULT, TRACES, MANIFEST = "report.html", "result.npz", "traces.h5", "manifest.json"
 CURVES = (
@@ -49,7 +56,9 @@ def publish(comparison: Comparison, folder: str | os.PathLike[str]) -> Path:
     require_writable(place)
     figures = {name: draw(comparison) for name, draw in plots.FIGURES.items()}
     drawn = {
-        f"{name}.{kind}": plots.render(figure, kind) for name, figure in figures.items() for kind in ("svg", "png")
+        f"{name}.{kind}": content
+        for name, figure in figures.items()
+        for kind, content in plots.rendered(figure).items()
     }
     text = page(comparison, {name: drawn[f"{name}.svg"] for name in figures})
     written = [comparison.to_result().save(place / RESULT), _write_traces(comparison, place / TRACES)]
@@ -57,27 +66,6 @@ def publish(comparison: Comparison, folder: str | os.PathLike[str]) -> Path:
     written.append(write_text(place / REPORT, text))
     write_json(place / MANIFEST, _manifest(comparison, written))
     return place / REPORT
-
-
-def require_writable(folder: str | os.PathLike[str]) -> None:
-    """Raise if `folder` cannot be made or written to, before any work is done for it.
-
-    Parameters
-    ----------
-    folder : path-like
-        The folder to be; nothing is made.
-
-    Raises
-    ------
-    CheckpointError
-        If a part of the path is a file, or the first existing part is not writable.
-    """
-    place = Path(folder).absolute()
-    ground = next(part for part in (place, *place.parents) if part.exists() or part.is_symlink())
-    if not ground.is_dir():
-        raise CheckpointError(f"cannot write to {folder}: {ground} is a file, not a folder. Choose another folder.")
-    if not os.access(ground, os.W_OK | os.X_OK):
-        raise CheckpointError(f"cannot write to {folder}: no permission to write in {ground}. Choose another folder.")
 
 
 def _write_traces(comparison: Comparison, path: Path) -> Path:

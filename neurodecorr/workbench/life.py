@@ -19,7 +19,7 @@ from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.plasticity import Plan, State, start
 from neurodecorr.recording import provenance
 from neurodecorr.workbench.diary import Diary
-from neurodecorr.workbench.living import Living, Settling, lived, longest_stretch
+from neurodecorr.workbench.living import Living, Settling, lived
 
 __all__ = ["ENGINES", "Life", "live"]
 
@@ -184,14 +184,13 @@ def _lives(
 ) -> Iterator[Life]:
     """Yield the life after each stretch."""
     n, keeps = len(living.learnt.mean), life.xbar.size > 0
-    longest = longest_stretch(n)
     scale, dtype = living.learnt.scale, living.learnt.R.dtype
     for block in blocks:
         checked = _checked(block, life.samples, n).astype(dtype, copy=False)
         done = 0
         while done < len(checked):
             seen = living.learnt.samples
-            length = min(longest, len(checked) - done)
+            length = min(living.reach, len(checked) - done)
             if diary is not None:
                 length = diary.room(seen, length)
             X = _scaled(checked[done : done + length], scale)
@@ -200,7 +199,7 @@ def _lives(
             if diary is not None:
                 diary.settled(seen, found.xbar * dtype.type(scale), found.residual * scale, found.bound * scale)
                 diary.look(living.learnt)
-            done += length
+            done += len(found.bound)
             yield life
 
 

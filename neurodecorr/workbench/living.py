@@ -14,9 +14,9 @@ from neurodecorr.errors import DivergenceError, StabilityError
 from neurodecorr.plasticity import Plan, State
 from neurodecorr.plasticity.codes import EXPLICIT
 from neurodecorr.plasticity.plan import GAINS
-from neurodecorr.workbench import stretch
-from neurodecorr.workbench.outlook import Outlook, look, require_stable
-from neurodecorr.workbench.rest import integrated, recalled, refined
+from neurodecorr.workbench import step, stretch
+from neurodecorr.workbench.outlook import STALE, Outlook, look, require_stable
+from neurodecorr.workbench.rest import integrated, most_products, recalled, refined
 from neurodecorr.workbench.stretch import Course
 
 __all__ = ["Living", "Settling", "lived", "longest_stretch"]
@@ -24,7 +24,7 @@ __all__ = ["Living", "Settling", "lived", "longest_stretch"]
 Floats = npt.NDArray[np.floating[Any]]
 
 # Samples per stretch: moving those to come costs 2nk a sample, the ends of a stretch n²/k or less.
-STRETCHES = {256: 128, 2048: 128}
+STRETCHES = {512: 128}
 LONGEST_STRETCH = 256
 # Stability is looked at this often, or once in n samples.
 BETWEEN_CHECKS = 1000
@@ -35,14 +35,14 @@ STRONGEST = {"float32": 3e3, "float64": 1e7}
 
 
 class Settling(NamedTuple):
-    """How the samples of a stretch settled, in the units of the state."""
+    """How samples settled, in the units of the state."""
 
     xbar: Floats
     residual: Floats
     bound: Floats
     proven: npt.NDArray[np.bool_]
     worst: float
-    products: int
+    products: float
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,12 @@ class Living:
         """
         return cls(learnt, look(learnt.R, learnt.samples), learnt.samples)
 
+    @property
+    def reach(self) -> int:
+        """Most samples that `lived` takes at once."""
+        R = self.learnt.R
+        return between_checks(len(R)) if step.suited(R) else longest_stretch(len(R))
+
     def inspected(self, plan: Plan) -> Living:
         """Return the same with bounds that are tight enough, and looked at if that is due.
 
@@ -83,7 +89,7 @@ class Living:
             If a mode does not decay, or a direction has become too weak; the sample is named.
         """
         R, seen, outlook, checked = self.learnt.R, self.learnt.samples, self.outlook, self.checked
-        if seen - checked >= max(BETWEEN_CHECKS, len(R)):
+        if seen - checked >= between_checks(len(R)):
             require_stable(R, seen)
             checked = seen
         if outlook.stale:
@@ -103,6 +109,11 @@ def longest_stretch(n: int) -> int:
     return next((k for bound, k in STRETCHES.items() if n < bound), LONGEST_STRETCH)
 
 
+def between_checks(n: int) -> int:
+    """Return how many samples pass between two looks at stability."""
+    return max(BETWEEN_CHECKS, n)
+
+
 def course_of(plan: Plan, scale: float) -> Course:
     """Return what the compiled steps ask of a plan, in the units of a state."""
     return Course(
@@ -119,7 +130,9 @@ def course_of(plan: Plan, scale: float) -> Course:
 
 
 def lived(living: Living, X: Floats, plan: Plan, tol: float) -> tuple[Living, Settling]:
-    """Settle and learn the rows of X, in the units of the state; what was given is left as it was.
+    """Settle and learn the first rows of X, in the units of the state; what was given is left as it was.
+
+    How many they were is the length of what returns: at least one, at most `reach`.
 
     Raises
     ------
@@ -129,9 +142,47 @@ def lived(living: Living, X: Floats, plan: Plan, tol: float) -> tuple[Living, Se
         If the circuit no longer settles; the sample is named.
     """
     living = living.inspected(plan)
-    R, M, outlook, share = living.learnt.R, living.learnt.M, living.outlook, tol / (1 + tol)
+    course, share = course_of(plan, living.learnt.scale), tol / (1 + tol)
+    if step.suited(living.learnt.R):
+        for _ in range(2):  # a twin that has drifted is made anew once
+            living, found = _stepped(living, X, course, share)
+            if len(found.bound):
+                return living, found
+    return _stretched(living, X[: longest_stretch(X.shape[1])], course, share)
+
+
+def _stepped(living: Living, X: Floats, course: Course, share: float) -> tuple[Living, Settling]:
+    """Settle and learn one row after the other; none if the first does not settle that way."""
+    learnt, outlook, n = living.learnt, living.outlook, X.shape[1]
+    X = X[: between_checks(n) - (learnt.samples - living.checked)]
+    most = most_products(outlook, AIM * share * outlook.low, X.dtype)
+    known = step.Known(outlook.low, STALE * outlook.fresh, share, (n + 16) * stretch.EPS, most)
+    P, Q = step.padded(learnt.R.T), step.padded(learnt.M.T)
+    mean, counters = learnt.mean.copy(), learnt.counters.copy()
+    power, gain = step.padded(learnt.power), step.padded(learnt.gain)
+    xbar, residual, bound, proven = np.empty_like(X), np.empty(len(X)), np.empty(len(X)), np.empty(len(X), np.bool_)
+    done, code, total, low, worst = step.live_step_by_step(
+        course, known, outlook.schedule, X, P, Q, mean, power, gain, counters, xbar, residual, bound, proven
+    )
+    if code == step.BROKE and done == 0:
+        raise _broken(course, learnt.samples)
+    products, drifted = total / max(done, 1), code == step.WEARY
+    R = np.ascontiguousarray(P[:n, :n].T)
+    M = np.linalg.inv(R) if drifted else np.ascontiguousarray(Q[:n, :n].T)
+    resynchronised = learnt.resynchronised + drifted
+    state = State(M, R, mean, power[:n], gain[:n], counters, learnt.scale, resynchronised)
+    if code == step.RESTLESS or (not M.size and outlook.outgrown(round(products))):
+        outlook = look(R, state.samples)
+    else:
+        outlook = outlook.after(low, round(products))
+    found = Settling(xbar[:done], residual[:done], bound[:done], proven[:done], worst, products)
+    return Living(state, outlook, living.checked), found
+
+
+def _stretched(living: Living, X: Floats, course: Course, share: float) -> tuple[Living, Settling]:
+    """Settle and learn all rows together."""
+    R, M, outlook = living.learnt.R, living.learnt.M, living.outlook
     mean, drives = living.learnt.mean.copy(), np.empty_like(X)
-    course = course_of(plan, living.learnt.scale)
     stretch.centre(X, mean, float(living.learnt.samples), course, drives)
     Y, products = recalled(R, M, drives, outlook, share) if M.size else integrated(R, drives, outlook, AIM * share)
     trial = _tried(living, drives, Y.copy(), course, share)
@@ -168,7 +219,7 @@ def _tried(living: Living, drives: Floats, Z: Floats, course: Course, share: flo
     learnt, k = living.learnt, len(drives)
     power, gain, counters = learnt.power.copy(), learnt.gain.copy(), learnt.counters.copy()
     xbar, V, steps, scale = np.empty_like(Z), np.empty_like(Z), np.empty((k, 3)), np.ones(Z.shape[1])
-    broke = stretch.live_through(course, drives, Z, scale, power, gain, counters, xbar, V, steps)
+    broke = stretch.go_through(course, drives, Z, scale, power, gain, counters, xbar, V, steps)
     if broke >= 0:
         raise _broken(course, learnt.samples + broke)
     gaps, frobenius = stretch.residuals(learnt.R, drives, Z, V, steps)

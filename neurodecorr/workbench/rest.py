@@ -12,7 +12,7 @@ from neurodecorr.circuit import Circuit, settle
 from neurodecorr.workbench.outlook import Outlook
 from neurodecorr.workbench.stretch import advance, product, residuals
 
-__all__ = ["integrated", "recalled", "refined"]
+__all__ = ["integrated", "most_products", "recalled", "refined"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -45,26 +45,31 @@ def integrated(R: Floats, X: Floats, outlook: Outlook, share: float) -> tuple[Fl
         Largest certified distance to rest, relative to ‖z‖.
     """
     rounding = float(np.finfo(R.dtype).eps) * outlook.size
-    goal = share * outlook.low
+    goal, nothing = share * outlook.low, np.zeros(len(X))
     if goal > BLIND * rounding or R.dtype == np.float64:
-        return _marched(R, X, outlook, max(goal, rounding))
-    Z, products = _marched(R, X, outlook, HANDOVER * rounding)
+        return _marched(R, X, outlook, max(goal, rounding), nothing)
+    Z, products = _marched(R, X, outlook, HANDOVER * rounding, nothing)
     gaps, _ = residuals(R, X, Z, Z[:0], np.empty((0, 3)))
-    # The gaps are ≤ 30 roundings of ‖z‖ now, and their own rest at most 1/σ_min times as large.
-    left = max(goal / (HANDOVER * rounding) * outlook.low, rounding)
-    change, more = _marched(R, gaps.astype(R.dtype), outlook, left)
+    squares = np.einsum("ij,ij->i", Z, Z, dtype=np.float64)
+    change, more = _marched(R, gaps.astype(R.dtype), outlook, goal, squares)
     return Z + change, products + more + 1
 
 
-def _marched(R: Floats, X: Floats, outlook: Outlook, goal: float) -> tuple[Floats, int]:
-    """March until ‖x − R z‖ ≤ goal ‖z‖ for each row."""
+def most_products(outlook: Outlook, goal: float, dtype: npt.DTypeLike) -> int:
+    """Return the products after which a circuit that should come to rest at `goal` counts as restless."""
+    goal = max(goal, float(np.finfo(dtype).eps) * outlook.size)
+    return FREE + PATIENCE * outlook.ellipse.steps(outlook.size / goal)
+
+
+def _marched(R: Floats, X: Floats, outlook: Outlook, goal: float, squares: Floats) -> tuple[Floats, int]:
+    """March until ‖x − R z‖ ≤ goal ‖z‖ for each row, or goal times the root of `squares` if that is larger."""
     schedule, last = outlook.schedule, 0.0
-    most = FREE + PATIENCE * outlook.ellipse.steps(outlook.size / goal)
+    most = most_products(outlook, goal, R.dtype)
     Z = X * R.dtype.type(schedule[0, 0])
     step, P = Z.copy(), np.empty_like(Z)
     for k in range(1, most):
         alpha, omega = schedule[min(k, len(schedule) - 1)]
-        gap = advance(X, product(Z, R, P), step, Z, alpha, omega)
+        gap = advance(X, product(Z, R, P), step, Z, alpha, omega, squares)
         # The step just taken is not in the gap yet; it will do what the one before did.
         if gap <= goal or (last > 0 and gap * (gap / last) <= goal):
             return Z, k

@@ -41,7 +41,18 @@ from neurodecorr.plasticity.codes import (
     TRACE_MEMORY,
 )
 
-__all__ = ["Course", "advance", "centre", "judge", "live_through", "lower_part", "product", "rank_update", "residuals"]
+__all__ = [
+    "Course",
+    "advance",
+    "centre",
+    "go_through",
+    "judge",
+    "live_through",
+    "lower_part",
+    "product",
+    "rank_update",
+    "residuals",
+]
 
 Floats = npt.NDArray[np.floating[Any]]
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -49,6 +60,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 EPS = float(np.finfo(np.float64).eps)
 # Rows of R that are turned into double precision at a time, so that they stay in the cache.
 PANEL = 256
+# Rows of a stretch that move each other one by one; those after them are moved by products.
+FEW = 32
 
 
 class Course(NamedTuple):
@@ -77,8 +90,11 @@ def centre(X: Array, mean: Array, seen: float, course: Course, drives: Array) ->
 
 
 @jit()
-def advance(X: Array, P: Array, step: Array, Z: Array, alpha: float, omega: float) -> float:
-    """Take one Chebyshev-scheduled Euler step per row, P = Z Rᵀ given; return the largest ‖x − R z‖/‖z‖ before it."""
+def advance(X: Array, P: Array, step: Array, Z: Array, alpha: float, omega: float, squares: Array) -> float:
+    """Take one Chebyshev-scheduled Euler step per row, P = Z Rᵀ given; return the largest ‖x − R z‖/‖z‖ before it.
+
+    The root of a row's entry in `squares` takes the place of ‖z‖ where it is larger.
+    """
     a, o = X.dtype.type(alpha), X.dtype.type(omega)
     worst = 0.0
     for t in range(X.shape[0]):
@@ -93,7 +109,8 @@ def advance(X: Array, P: Array, step: Array, Z: Array, alpha: float, omega: floa
         if not gap < math.inf:
             return math.inf
         if gap > 0.0:
-            worst = max(worst, math.sqrt(gap / size)) if size > 0.0 else math.inf
+            base = max(np.float64(size), squares[t])
+            worst = max(worst, math.sqrt(gap / base)) if base > 0.0 else math.inf
     return worst
 
 
@@ -113,6 +130,7 @@ def live_through(
     course: Course,
     X: Array,
     Z: Array,
+    changes: Array,
     scale: Array,
     power: Array,
     gain: Array,
@@ -121,7 +139,7 @@ def live_through(
     V: Array,
     steps: Array,
 ) -> int:
-    """Settle and learn the rows of a stretch one after the other; return the row that broke the rule, or −1.
+    """Settle and learn a few rows of a stretch one after the other; return the row that broke the rule, or −1.
 
     ::
 
@@ -136,7 +154,9 @@ def live_through(
     X : (k, n) array
         Drives x.
     Z : (k, n) array
-        In: R₀⁻¹x. Out: z.
+        In: y = R₀⁻¹x. Out: z.
+    changes : (k, n) array
+        What the rows before these did to them; then, what these did to each other.
     scale, power, gain : (n,) arrays
         Gains w, running powers, gains of the last step.
     counters : (5,) array
@@ -147,7 +167,6 @@ def live_through(
         Receives c, c' and the largest growth of a gain.
     """
     k, n = X.shape
-    changes = np.zeros_like(Z)
     for t in range(k):
         share = max(1.0 / (counters[SAMPLES] + 1.0), course.memory)
         total = 0.0
@@ -183,6 +202,47 @@ def live_through(
         counters[SAMPLES] += 1.0
         counters[CLOCK] += eta * unit
     return -1
+
+
+def go_through(
+    course: Course,
+    X: Floats,
+    Z: Floats,
+    scale: Floats,
+    power: Floats,
+    gain: Floats,
+    counters: Floats,
+    xbar: Floats,
+    V: Floats,
+    steps: Floats,
+) -> int:
+    """Do what `live_through` does for a whole stretch: a few rows one by one, and those after them by products.
+
+    ::
+
+        D ← D − H Z_b,    (I + C' tril(V_b Z_bᵀ, −1)) Hᵀ = C' V_b (Y + D)ᵀ
+    """
+    changes = np.zeros_like(Z)
+    for begin in range(0, len(Z), FEW):
+        few, rest = slice(begin, begin + FEW), slice(begin + FEW, len(Z))
+        broke = live_through(
+            course, X[few], Z[few], changes[few], scale, power, gain, counters, xbar[few], V[few], steps[few]
+        )
+        if broke >= 0:
+            return begin + broke
+        if rest.start < rest.stop:
+            move_rows(Z[rest], changes[rest], Z[few], V[few], steps[few, 1].astype(Z.dtype))
+    return -1
+
+
+def move_rows(Y: Floats, changes: Floats, Z: Floats, V: Floats, shrink: Floats) -> None:
+    """Move rows that are still to come by the steps I − c' z vᵀ of these, in their order."""
+    L = np.tril(product(V, Z), -1) * shrink[:, None]
+    H = product(Y + changes, V) * shrink
+    trsm = scipy.linalg.blas.dtrsm if Z.dtype == np.float64 else scipy.linalg.blas.strsm
+    # Row by row, H ← H (I + L)⁻ᵀ; the solver sees the transposes.
+    trsm(1.0, L.T, H.T, side=0, lower=0, trans_a=1, diag=1, overwrite_b=1)
+    rank_update(changes, np.ascontiguousarray(H.T), Z, -1.0)
 
 
 @jit()

@@ -6,55 +6,57 @@ number of workers, nor on the order in which they finish.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from neurodecorr._threads import one_thread
-from neurodecorr.errors import CheckpointError, ConfigError, DivergenceError
+from neurodecorr.errors import CheckpointError, DivergenceError
 from neurodecorr.learning import History
-from neurodecorr.modelfile import CREDITS, load_model
+from neurodecorr.learning.checkpoint import RESULT
+from neurodecorr.modelfile import load_model
+from neurodecorr.modelfile.model import LEARNING_FORMS
 from neurodecorr.recording import Result, load_result, run_id, write_text
+from neurodecorr.workbench.sweepfile import SweepFile
 from neurodecorr.workbench.training import prepare_run
+from neurodecorr.workbench.workers import Workers
 
-__all__ = ["Cell", "Sweep", "SweepFile", "load_sweep", "run_sweep", "write_csv"]
+__all__ = ["Cell", "Sweep", "run_sweep", "write_csv"]
 
-RATES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # those of P0's grid
-LEARNS = ("feedforward", "recurrent")
-
-
-class SweepFile(BaseModel):
-    """What a sweep file may say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    schema_version: int = Field(alias="schema", ge=1, le=1)
-    model: str
-    data: str | None = None
-    credit: tuple[str, ...] = CREDITS
-    decorrelation: tuple[str, ...] = ("none", "feedforward")
-    rates: tuple[PositiveFloat, ...] = RATES
-    decorrelation_rates: tuple[PositiveFloat, ...] = RATES
-    validation: PositiveInt = 10_000
-    epochs: PositiveInt | None = None
-    final_epochs: PositiveInt | None = None
-    batch: PositiveInt | None = None
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    select: str = "validation accuracy"
+DIVERGED = "diverged.npz"
+# The cells of one process run one after the other: BLAS threads and compiled kernels are the process's own. A worker
+# of a Dask cluster may have several threads.
+_ALONE = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run of a sweep."""
+    """One training run of a sweep: options of `prepare_run`, and the model.
+
+    Parameters
+    ----------
+    model, document : str
+        Name or path of the model file, and a hash of what it says.
+    data : str or None
+        Path of the data.
+    credit, form : str
+        Rule of credit assignment, and form of decorrelation.
+    rate, decorrelation_rate : float
+        Learning rates of W, and of M or R (None without decorrelation).
+    validation : int
+        Samples held out.
+    epochs, batch : int or None
+        None: what the model says.
+    seed : int
+        Of everything.
+    """
 
     model: str
+    document: str
     data: str | None
     credit: str
     form: str
@@ -72,8 +74,13 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Its folder: a hash of everything above."""
-        return run_id(asdict(self))
+        """Its folder: a hash of everything above but the place of the model file."""
+        return run_id({name: value for name, value in asdict(self).items() if name != "model"})
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `prepare_run` is asked for."""
+        return {name: value for name, value in asdict(self).items() if name not in ("model", "document")}
 
 
 @dataclass(frozen=True)
@@ -83,58 +90,31 @@ class Sweep:
     Parameters
     ----------
     grid : list of dict
-        One row per cell of the grid: curve, rates, seed, and its best value of what selects; NaN where it diverged.
-    chosen : dict of str to Cell
-        The best cell of each curve.
+        One row per cell of the grid: curve, rates, seed, and the number that selects; NaN where it diverged.
+    chosen : dict of str to Cell or None
+        The best cell of each curve; None where all diverged.
     finals : dict of str to list of History
-        The runs with the chosen rates, one per seed, on all training samples.
+        The runs with the chosen rates, one per seed that did not diverge, on all training samples.
+    seeds : int
+        Of the final runs, diverged ones included.
     """
 
     grid: list[dict[str, Any]]
-    chosen: dict[str, Cell]
+    chosen: dict[str, Cell | None]
     finals: dict[str, list[History]]
+    seeds: int
 
     def table(self) -> list[dict[str, Any]]:
-        """Return one row per curve: chosen rates, and the last and best test accuracy over seeds."""
-        rows = []
-        for curve, cell in self.chosen.items():
-            last = np.array([h.epochs["test accuracy"][-1] for h in self.finals[curve]])
-            best = np.array([max(h.epochs["test accuracy"]) for h in self.finals[curve]])
-            rows.append(
-                {
-                    "curve": curve,
-                    "rate": cell.rate,
-                    "decorrelation rate": cell.decorrelation_rate,
-                    "seeds": len(last),
-                    "last": float(last.mean()),
-                    "lowest": float(last.min()),
-                    "highest": float(last.max()),
-                    "best": float(best.mean()),
-                }
-            )
-        return rows
+        """Return one row per curve: its rates, how many seeds diverged, and their last and best test accuracies."""
+        return [self._row(curve, cell) for curve, cell in self.chosen.items()]
 
-
-def load_sweep(path: str | Path) -> SweepFile:
-    """Read a sweep file.
-
-    Raises
-    ------
-    ConfigError
-        If it is missing, no TOML, or says what no sweep file may.
-    """
-    try:
-        found = tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the sweep file {path} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the sweep file {path} is no TOML: {error}.") from None
-    try:
-        return SweepFile.model_validate(found)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place, known = ".".join(map(str, first["loc"])), ", ".join(f.alias or n for n, f in SweepFile.model_fields.items())
-        raise ConfigError(f"{path}: {place}: {first['msg']}; got {first['input']!r}. Keys are {known}.") from None
+    def _row(self, curve: str, cell: Cell | None) -> dict[str, Any]:
+        accuracies = [h.epochs["test accuracy"] for h in self.finals[curve]] or [[np.nan]]
+        last, best = (np.array([law(one) for one in accuracies]) for law in (lambda one: one[-1], max))
+        rates = {"rate": cell and cell.rate, "decorrelation rate": cell and cell.decorrelation_rate}
+        counts = {"seeds": self.seeds, "diverged": self.seeds - len(self.finals[curve])}
+        span = {"last": last.mean(), "lowest": last.min(), "highest": last.max(), "best": best.mean()}
+        return {"curve": curve, **rates, **counts, **{name: float(value) for name, value in span.items()}}
 
 
 def run_sweep(
@@ -147,7 +127,7 @@ def run_sweep(
     sweep : SweepFile
         What to sweep.
     folder : path
-        Each cell has a folder in `cells`; finished ones are not trained again.
+        Each cell has a folder in `cells`; finished ones are not trained again, begun ones go on.
     jobs : int
         Processes on this machine.
     scheduler : str, optional
@@ -159,21 +139,27 @@ def run_sweep(
     -------
     Sweep
         The same numbers whatever `jobs` and `scheduler`.
+
+    Raises
+    ------
+    ConfigError, InputError
+        If the model, the data or the workers cannot be used.
+    DivergenceError
+        If every rate of every curve diverged.
     """
-    cells = Path(folder) / "cells"
-    grid = _grid(sweep)
-    with _workers(jobs, scheduler) as pool:
-        found = pool(grid, cells, "grid", quiet)
-        rows = [_row(cell, history, sweep.select) for cell, history in zip(grid, found, strict=True)]
-        chosen = _best(grid, rows)
-        finals = [_final(cell, sweep, seed) for cell in chosen.values() for seed in sweep.seeds]
-        trained = pool(finals, cells, "finals", quiet)
+    cells, grid = Path(folder).absolute() / "cells", _grid(sweep)
+    prepare_run(load_model(sweep.model), grid[0].options)  # what cannot be used is told before any cell runs
+    with Workers(jobs, scheduler) as workers:
+        found = workers.run(_train, [(cell, cells) for cell in grid], "grid", quiet)
+        rows = [_row(cell, history, sweep) for cell, history in zip(grid, found, strict=True)]
+        chosen = _best(grid, [row[sweep.select] for row in rows], sweep.select)
+        finals = [_final(cell, sweep, seed) for cell in chosen.values() if cell is not None for seed in sweep.seeds]
+        trained = workers.run(_train, [(cell, cells) for cell in finals], "finals", quiet)
     by_curve: dict[str, list[History]] = {curve: [] for curve in chosen}
     for cell, history in zip(finals, trained, strict=True):
-        if history is None:
-            raise DivergenceError(f"{cell.curve} diverged with seed {cell.seed} at the rate that validation chose.")
-        by_curve[cell.curve].append(history)
-    return Sweep(rows, chosen, by_curve)
+        if history is not None:
+            by_curve[cell.curve].append(history)
+    return Sweep(rows, chosen, by_curve, len(sweep.seeds))
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -183,99 +169,62 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def _grid(sweep: SweepFile) -> list[Cell]:
-    cells = []
-    for credit in sweep.credit:
-        for form in sweep.decorrelation:
-            for rate in sweep.rates:
-                for second in sweep.decorrelation_rates if form in LEARNS else (None,):
-                    cells.append(
-                        Cell(
-                            sweep.model, sweep.data, credit, form, rate, second,
-                            sweep.validation, sweep.epochs, sweep.batch, sweep.seeds[0],
-                        )  # fmt: skip
-                    )
-    return cells
+    first = Cell(
+        sweep.model, run_id(load_model(sweep.model).document.model_dump(by_alias=True)), sweep.data, "", "", 0.0, None,
+        sweep.validation, sweep.epochs, sweep.batch, sweep.seeds[0],
+    )  # fmt: skip
+    return [
+        replace(first, credit=credit, form=form, rate=rate, decorrelation_rate=second)
+        for credit in sweep.credit
+        for form in sweep.decorrelation
+        for rate in sweep.rates
+        for second in (sweep.decorrelation_rates if form in LEARNING_FORMS else (None,))
+    ]
 
 
 def _final(cell: Cell, sweep: SweepFile, seed: int) -> Cell:
-    epochs = sweep.final_epochs or sweep.epochs
-    return Cell(**{**asdict(cell), "validation": 0, "epochs": epochs, "seed": seed})
+    return replace(cell, validation=0, epochs=sweep.final_epochs or sweep.epochs, seed=seed)
 
 
-def _row(cell: Cell, history: History | None, select: str) -> dict[str, Any]:
-    value = float("nan") if history is None else history.best(select)[1]
-    return {
-        "curve": cell.curve,
-        "rate": cell.rate,
-        "decorrelation rate": cell.decorrelation_rate,
-        "seed": cell.seed,
-        select: value,
-    }
+def _row(cell: Cell, history: History | None, sweep: SweepFile) -> dict[str, Any]:
+    rates = {"rate": cell.rate, "decorrelation rate": cell.decorrelation_rate}
+    return {"curve": cell.curve, **rates, "seed": cell.seed, sweep.select: _selecting(history, sweep)}
 
 
-def _best(grid: Sequence[Cell], rows: Sequence[Mapping[str, Any]]) -> dict[str, Cell]:
-    chosen: dict[str, tuple[float, Cell]] = {}
-    for cell, row in zip(grid, rows, strict=True):
-        name, value = list(row.items())[-1]
-        score = -value if name.endswith("loss") else value
-        if not np.isnan(score) and (cell.curve not in chosen or score > chosen[cell.curve][0]):
-            chosen[cell.curve] = (score, cell)
-    lost = sorted({cell.curve for cell in grid} - chosen.keys())
-    if lost:
-        raise DivergenceError(f"every rate of the grid diverged for {', '.join(lost)}. Add lower rates.")
-    return {curve: cell for curve, (_, cell) in chosen.items()}
+def _selecting(history: History | None, sweep: SweepFile) -> float:
+    """Return the number that decides between rates; NaN where a run diverged."""
+    if history is None:
+        return float("nan")
+    return history.epochs[sweep.select][-1] if sweep.select_at == "last" else history.best(sweep.select)[1]
+
+
+def _best(grid: Sequence[Cell], values: Sequence[float], select: str) -> dict[str, Cell | None]:
+    """Return the best cell of each curve, of equal ones the first; None where all diverged."""
+    chosen: dict[str, Cell | None] = {}
+    for curve in dict.fromkeys(cell.curve for cell in grid):
+        own = [
+            (value, cell) for value, cell in zip(values, grid, strict=True) if cell.curve == curve and value == value
+        ]
+        sign = -1 if select.endswith("loss") else 1
+        chosen[curve] = max(own, key=lambda one: sign * one[0])[1] if own else None
+    if not any(chosen.values()):
+        raise DivergenceError(f"every rate of the grid diverged for {', '.join(chosen)}. Add lower rates.")
+    return chosen
 
 
 def _train(cell: Cell, folder: Path) -> History | None:
     """Train one cell, or read what it found before; None if it diverged."""
     place = folder / cell.name
-    try:
-        return History.from_arrays(load_result(place).arrays)
-    except CheckpointError:
-        pass  # not finished yet
-    if (place / "diverged.npz").exists():
+    if (place / DIVERGED).exists():
         return None
-    options = asdict(cell)
-    del options["model"]
-    with one_thread():
-        run = prepare_run(load_model(cell.model), options)
+    try:
+        return History.from_arrays(load_result(place / RESULT).arrays)
+    except CheckpointError:  # not there yet; a damaged one is made again
+        pass
+    with _ALONE, one_thread():
+        run = prepare_run(load_model(cell.model), cell.options)
         try:
             return run.go(place, resume=True, quiet=True)
         except DivergenceError as error:
-            Result({}, {"kind": "diverged", "why": str(error)}).save(place / "diverged.npz")
+            Result({}, {"kind": "diverged", "why": str(error)}).save(place / DIVERGED)
             return None
-
-
-class _workers:
-    """Processes on this machine, or those of a Dask cluster."""
-
-    def __init__(self, jobs: int, scheduler: str | None) -> None:
-        self._jobs, self._scheduler = jobs, scheduler
-        self._client: Any = None
-
-    def __enter__(self) -> _workers:
-        if self._scheduler is not None:
-            try:
-                from dask.distributed import Client
-            except ImportError:
-                raise ConfigError("a scheduler needs Dask: pip install 'neurodecorr[dask]'.") from None
-            self._client = Client(self._scheduler)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._client is not None:
-            self._client.close()
-
-    def __call__(self, cells: Sequence[Cell], folder: Path, words: str, quiet: bool) -> list[History | None]:
-        """Train cells, in any order; return what they found, in theirs."""
-        backend = joblib.parallel_config("dask") if self._client is not None else nullcontext()
-        with backend:
-            parallel = joblib.Parallel(self._jobs if self._client is None else -1, return_as="generator")
-            found: Iterable[History | None] = parallel(joblib.delayed(_train)(cell, folder) for cell in cells)
-            return list(_counted(found, len(cells), words, quiet))
-
-
-def _counted(found: Iterable[History | None], total: int, words: str, quiet: bool) -> Iterable[History | None]:
-    import tqdm
-
-    return tqdm.tqdm(found, words, total, disable=quiet or None, unit="run")

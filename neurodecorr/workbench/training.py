@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import difflib
+import math
+import signal
 import sys
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 import tqdm
 
-from neurodecorr import data
+from neurodecorr import _checks, data
 from neurodecorr.data import Epochs
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.learning import History, Trainer
+from neurodecorr.learning import History, Recording, Trainer
+from neurodecorr.learning.checkpoint import CHECKPOINT, RESULT
 from neurodecorr.modelfile import Model
+from neurodecorr.network.decorrelation import FORMS
 
-__all__ = ["Run", "prepare_run"]
+__all__ = ["OPTIONS", "Run", "prepare_run", "unfinished"]
 
-DEFAULTS = {"credit": "bp", "form": "none", "seed": 0, "validation": 0, "watches": (), "watch_every": 100}
-# What names a run: options that decide its numbers.
-DECIDING = (
-    "model", "data", "credit", "form", "epochs", "batch", "rate", "decorrelation_rate", "validation", "seed",
-    "watches", "watch_every",
-)  # fmt: skip
+# Options of a run, with what they are unless given; None: what the model file says.
+OPTIONS: dict[str, Any] = {
+    "data": None,
+    "credit": "bp",
+    "form": "none",
+    "epochs": None,
+    "batch": None,
+    "rate": None,
+    "decorrelation_rate": None,
+    "validation": 0,
+    "seed": 0,
+    "watches": (),
+    "watch_every": 100,
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,7 @@ class Run:
     Parameters
     ----------
     config : dict
-        Resolved options, the content of the model file included; it names the run.
+        Resolved options, the content of the model file included.
     trainer : Trainer
         The network, its rule and its optimiser.
     training, validation, test : Epochs
@@ -47,15 +62,27 @@ class Run:
     test: Epochs | None
 
     def go(
-        self, folder: str | Path | None = None, *, every: int = 500, resume: bool = False, quiet: bool = False
+        self,
+        folder: str | Path | None = None,
+        *,
+        every: int = 500,
+        resume: bool = False,
+        recording: Recording | None = None,
+        quiet: bool = False,
     ) -> History:
-        """Train until the end; see `Trainer.fit`."""
+        """Train until the end; see `Trainer.fit`.
+
+        Ctrl-C lets the running batch end and writes a checkpoint; a second one stops at once. Progress goes to
+        standard error, if that is a terminal.
+        """
         shown = not quiet and sys.stderr.isatty()
-        with tqdm.tqdm(total=self.config["epochs"] * len(self.training), disable=not shown, unit="batch") as bar:
+        total = self.config["epochs"] * len(self.training)
+        with _Interrupt() as interrupt, tqdm.tqdm(total=total, disable=not shown, unit="batch") as bar:
 
             def progress(words: str, done: int, total: int) -> None:
                 bar.set_description(words, refresh=False)
                 bar.update(done - bar.n)
+                interrupt.answer()
 
             return self.trainer.fit(
                 self.training,
@@ -65,6 +92,7 @@ class Run:
                 folder=folder,
                 every=every,
                 resume=resume,
+                recording=recording,
                 config=self.config,
                 progress=progress,
             )
@@ -78,40 +106,62 @@ def prepare_run(model: Model, options: Mapping[str, Any]) -> Run:
     model : Model
         From `load_model`.
     options : mapping
-        `data` (path), `credit`, `form`, `epochs`, `batch`, `rate`, `decorrelation_rate`, `validation` (samples held
-        out), `seed`, `watches`, `watch_every`; None or absent: what the model says.
+        `data` (path), `credit`, `form` (of decorrelation), `epochs`, `batch`, `rate`, `decorrelation_rate`,
+        `validation` (samples held out), `seed`, `watches`, `watch_every`; None or absent: what the model says.
 
     Raises
     ------
     ConfigError, InputError
-        If an option lies outside its range, or the data do not fit the network.
+        If an option is unknown or lies outside its range, or the data do not fit the network.
+
+    Examples
+    --------
+    >>> from neurodecorr.modelfile import load_model
+    >>> run = prepare_run(load_model("digits"), {"credit": "fa", "form": "recurrent", "epochs": 1})
+    >>> len(run.go(quiet=True))
+    1
     """
-    given = {**DEFAULTS, **{name: value for name, value in options.items() if value is not None}}
-    train, test = _data(model, given.get("data"))
-    found = model.document
-    batch, credit, form, seed = given.get("batch", found.training.batch), given["credit"], given["form"], given["seed"]
-    prepared = _preparation(model, train)
-    training = Epochs(train, batch, seed=seed, preparation=prepared)
+    given = _resolved(model, options)
+    train, test = _data(model, given["data"])
+    prepared = data.preparation(train, model.document.data.recipe) if isinstance(train, data.ImageDataset) else None
+    training = Epochs(train, given["batch"], seed=given["seed"], preparation=prepared)
     validation = None
     if given["validation"]:
-        training, validation = training.split(given["validation"], seed=seed)
-    network = model.network(credit, form, seed, decorrelation_rate=given.get("decorrelation_rate"))
-    optimiser = model.optimiser(credit, form)
-    if "rate" in given:
-        optimiser = replace(optimiser, rate=given["rate"])  # type: ignore[type-var]
+        training, validation = training.split(given["validation"], seed=given["seed"])
+    credit, form, seed = given["credit"], given["form"], given["seed"]
     trainer = Trainer(
-        network,
+        model.network(credit, form, seed, decorrelation_rate=given["decorrelation_rate"]),
         model.rule(credit),
-        optimiser,
+        model.optimiser(credit, form, given["rate"]),
         seed=seed,
         watches=given["watches"],
         watch_every=given["watch_every"],
     )
-    config = {name: given.get(name) for name in DECIDING}
-    config |= {"model": model.name, "epochs": given.get("epochs", found.training.epochs), "batch": batch}
-    config |= {"data": train.name, "samples": len(train), "document": found.model_dump(by_alias=True)}
-    held_out = replace(Epochs(test, batch, preparation=prepared), shuffle=False, augment=False)
-    return Run(config, trainer, training, validation, held_out)
+    held_out = Epochs(test, given["batch"], preparation=prepared, shuffle=False, augment=False)
+    document = model.document.model_dump(by_alias=True)
+    return Run({"model": model.name, **given, "document": document}, trainer, training, validation, held_out)
+
+
+def unfinished(folder: str | Path) -> bool:
+    """Whether a folder holds the checkpoint of a run that has not written its result."""
+    kept, result = (Path(folder) / name for name in (CHECKPOINT, RESULT))
+    return kept.exists() and not (result.exists() and result.stat().st_mtime_ns >= kept.stat().st_mtime_ns)
+
+
+def _resolved(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
+    for name in options:
+        _checks.choice(name, "an option of a run", OPTIONS)
+    given = OPTIONS | {name: value for name, value in options.items() if value is not None}
+    own = model.document.training
+    given |= {name: getattr(own, name) for name in ("epochs", "batch") if given[name] is None}
+    for name, least in (("epochs", 1), ("batch", 1), ("validation", 0), ("seed", 0), ("watch_every", 1)):
+        _checks.count(given[name], name, least)
+    for name in ("rate", "decorrelation_rate"):
+        if given[name] is not None:
+            _checks.positive(given[name], name)
+    _checks.choice(given["form"], "decorrelation", FORMS)
+    model.rates(given["credit"])
+    return given
 
 
 def _data(model: Model, source: str | None) -> tuple[Any, Any]:
@@ -121,12 +171,18 @@ def _data(model: Model, source: str | None) -> tuple[Any, Any]:
             f"the model {model.name!r} is made for {name}: give the folder of its files with --data (data=…). "
             "Without data, use the model 'digits'."
         )
+    if source not in (None, "digits") and not Path(source).exists():
+        hint = " Did you mean 'digits'?" if difflib.get_close_matches(source, ["digits"]) else ""
+        raise InputError(
+            f"data must be 'digits' or the path of something; there is no file or folder {source!r}.{hint} The model "
+            f"{model.name!r} is made for {name}."
+        )
     train, test = data.labelled(source or "digits")
     shape, wanted = train.shape or (train.features,), model.document.data.shape
-    recipe = model.document.data.recipe
     if isinstance(train, data.ImageDataset):
-        shape = data.preparation(train, recipe).shape(train.shape)
-    if _size(shape) != _size(wanted):
+        shape = data.preparation(train, model.document.data.recipe).shape(train.shape)
+    pictures = len(shape) == len(wanted) == 3
+    if shape != wanted if pictures else math.prod(shape) != math.prod(wanted):
         raise InputError(
             f"the model {model.name!r} must get inputs of shape {wanted}; {train.name!r} has {shape}. "
             "Choose the data it is made for, or another model."
@@ -134,13 +190,30 @@ def _data(model: Model, source: str | None) -> tuple[Any, Any]:
     return train, test
 
 
-def _preparation(model: Model, train: Any) -> Any:
-    recipe = model.document.data.recipe
-    return data.preparation(train, recipe) if isinstance(train, data.ImageDataset) else None
+class _Interrupt:
+    """Ctrl-C, answered where the state of a run is whole: between two batches."""
 
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: Any = None
 
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def answer(self) -> None:
+        """Raise KeyboardInterrupt if it was asked for."""
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True

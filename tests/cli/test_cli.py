@@ -99,9 +99,11 @@ def test_report_draws_the_same_page_from_the_result(finished):
 def test_locality_prints_a_verdict_for_every_rule():
     result = run("locality")
     assert result.exit_code == 0
-    verdicts = dict(line.rsplit("  ", 1) for line in result.stdout.splitlines()[1:])
-    found = {name.split("  ")[0].strip(): verdict.strip() for name, verdict in verdicts.items()}
+    lines = [line.rsplit("  ", 1) for line in result.stdout.splitlines() if "  " in line]
+    found = {name.split("  ")[0].strip(): verdict.strip() for name, verdict in lines}
     assert (found["R local"], found["R congruent"], found["M implicit"]) == ("local", "broadcast", "not local")
+    assert (found["BP"], found["FA"], found["NP, activity"]) == ("needs Wᵀ, Mᵀ", "local", "needs layer scalar")
+    assert "FAILED" not in result.stdout
 
 
 def test_doctor_names_versions_threads_cache_and_extras():

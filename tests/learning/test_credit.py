@@ -100,7 +100,7 @@ def test_weight_mirror_learns_the_forward_weights_from_noise():
     net = network()
     rule, rng = FeedbackAlignment("mirror").start(net, 1), np.random.default_rng(0)
     for _ in range(2000):
-        rule._path.begin(rng)
+        rule.path.begin(rng)
     B, W = rule.arrays["B1"], net.layers[1].W
     # The running mean holds about 2/0.01 batches of 64 samples; an entry's noise is ‖w‖/√12800 at most.
     assert relative(B, W) < 4 * np.sqrt(W.shape[1] / 12800)

@@ -1,0 +1,120 @@
+"""Compiled passes over pictures with their channels last, (b, H, W, C), and over the drives of units.
+
+What the routes say of any array, for numpy's: each place is written once, in the order in which it lies in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from neurodecorr._compile import jit
+
+__all__ = ["collect", "gather", "leaky_relu", "leaky_slope", "maxima", "unpool"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@jit()
+def gather(pictures: Array, patches: Array, stride: int, padding: int) -> None:
+    """Copy the patch of each place, (b, H', W', k, k, C); zeros stand for what lies outside."""
+    height, width, channels = pictures.shape[1:]
+    samples, down, across, size = patches.shape[:4]
+    flat, out = pictures.ravel(), patches.ravel()
+    run, place = size * channels, 0
+    for s in range(samples):
+        for i in range(down):
+            for j in range(across):
+                left = j * stride - padding
+                for row in range(i * stride - padding, i * stride - padding + size):
+                    target = out[place : place + run]
+                    place += run
+                    if row < 0 or row >= height:
+                        for c in range(run):
+                            target[c] = 0
+                        continue
+                    line = (s * height + row) * width
+                    if left >= 0 and left + size <= width:
+                        source = flat[(line + left) * channels : (line + left) * channels + run]
+                        for c in range(run):
+                            target[c] = source[c]
+                        continue
+                    for k in range(size):
+                        inside = 0 <= left + k < width
+                        for c in range(channels):
+                            target[k * channels + c] = flat[(line + left + k) * channels + c] if inside else 0
+
+
+@jit()
+def collect(patches: Array, pictures: Array, stride: int, padding: int) -> None:
+    """Sum at each place of the pictures what the patches that saw it say: the transpose of `gather`."""
+    height, width, channels = pictures.shape[1:]
+    samples, down, across, size = patches.shape[:4]
+    flat, out = patches.ravel(), pictures.ravel()
+    run, whole, place = size * channels, height * width * channels, 0
+    for s in range(samples):
+        out[s * whole : (s + 1) * whole] = 0
+        for i in range(down):
+            for j in range(across):
+                left = j * stride - padding
+                first, last = max(0, -left), min(size, width - left)
+                length = (last - first) * channels
+                for row in range(i * stride - padding, i * stride - padding + size):
+                    if 0 <= row < height and length > 0:
+                        source = flat[place + first * channels : place + last * channels]
+                        start = ((s * height + row) * width + left + first) * channels
+                        target = out[start : start + length]
+                        for c in range(length):
+                            target[c] += source[c]
+                    place += run
+
+
+@jit()
+def maxima(pictures: Array, best: Array, winner: Array, size: int, stride: int) -> None:
+    """Find the largest number of each window and channel, and which place of the window holds it; NaN wins."""
+    samples, down, across, channels = best.shape
+    for s in range(samples):
+        for i in range(down):
+            for j in range(across):
+                high, where = best[s, i, j], winner[s, i, j]
+                high[:] = pictures[s, i * stride, j * stride]
+                where[:] = 0
+                for place in range(1, size * size):
+                    seen = pictures[s, i * stride + place // size, j * stride + place % size]
+                    for c in range(channels):
+                        higher = seen[c] > high[c] or seen[c] != seen[c]
+                        high[c] = seen[c] if higher else high[c]
+                        where[c] = place if higher else where[c]
+
+
+@jit()
+def unpool(E: Array, winner: Array, wide: Array, size: int, stride: int) -> None:
+    """Add the gradient of each window at the place of its largest number: the transpose of `maxima`."""
+    samples, down, across, channels = E.shape
+    zero = wide.dtype.type(0)
+    for s in range(samples):
+        wide[s] = zero
+        for i in range(down):
+            for j in range(across):
+                gradient, where = E[s, i, j], winner[s, i, j]
+                for place in range(size * size):
+                    target = wide[s, i * stride + place // size, j * stride + place % size]
+                    for c in range(channels):
+                        target[c] += gradient[c] if where[c] == place else zero
+
+
+@jit()
+def leaky_relu(h: Array, leak: float, x: Array) -> None:
+    """x = h above zero, leak · h below."""
+    factor = h.dtype.type(leak)
+    for i in range(h.size):
+        x[i] = max(h[i], factor * h[i])
+
+
+@jit()
+def leaky_slope(h: Array, leak: float, slope: Array) -> None:
+    """1 above zero, leak below."""
+    one, factor = h.dtype.type(1), h.dtype.type(leak)
+    for i in range(h.size):
+        slope[i] = one if h[i] > 0 else factor

@@ -1,0 +1,93 @@
+"""One run from a model file: which number wins, and what is refused before anything is trained."""
+
+import numpy as np
+import pytest
+
+from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.learning import Adam, FeedbackAlignment
+from neurodecorr.modelfile import load_model
+from neurodecorr.workbench.training import OPTIONS, prepare_run, unfinished
+
+
+def test_options_win_over_the_model_and_what_is_not_given_is_the_model_s():
+    own = load_model("digits").document
+    run = prepare_run(load_model("digits"), {"credit": "fa", "form": "recurrent", "rate": 0.5, "epochs": 3, "seed": 4})
+    assert run.config["epochs"] == 3 and run.config["batch"] == own.training.batch == run.training.size
+    assert run.trainer._rules == {"credit": repr(FeedbackAlignment()), "optimiser": repr(Adam(0.5))}
+    plan = run.trainer.network.layers[0].decorrelator.plan
+    assert (plan.form, plan.rate) == ("recurrent", own.rates["fa"].decorrelation)
+
+
+def test_the_rate_of_a_decorrelated_run_is_its_own():
+    own = load_model("digits").document.rates["np"]
+    for form, rate in (("none", own.alone), ("batch_norm", own.alone), ("feedforward", own.decorrelated)):
+        run = prepare_run(load_model("digits"), {"credit": "np", "form": form})
+        assert f"rate={rate}" in run.trainer._rules["optimiser"]
+
+
+def test_validation_samples_are_held_out_of_training_and_the_test_set_is_not_augmented():
+    run = prepare_run(load_model("digits"), {"validation": 300})
+    assert len(run.training.dataset) == 1200 and len(run.validation.dataset) == 300 and len(run.test.dataset) == 297
+    assert not run.test.augment and not run.test.shuffle and not run.validation.augment
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"epoch": 3}, ConfigError, "Did you mean 'epochs'"),
+        ({"epochs": 0}, ConfigError, "epochs must be a whole number ≥ 1; got 0"),
+        ({"batch": 0}, ConfigError, "batch must be a whole number ≥ 1; got 0"),
+        ({"rate": 0.0}, ConfigError, "rate must be > 0; got 0.0"),
+        ({"rate": float("nan")}, ConfigError, "rate must be a finite number"),
+        ({"decorrelation_rate": -1.0}, ConfigError, "decorrelation_rate must be > 0"),
+        ({"validation": -1}, ConfigError, "validation must be a whole number ≥ 0"),
+        ({"validation": 1500}, ConfigError, "1500"),
+        ({"seed": -1}, ConfigError, "seed must be a whole number ≥ 0"),
+        ({"credit": "dffa"}, ConfigError, "Did you mean 'dfa'"),
+        ({"form": "recurent"}, ConfigError, "Did you mean 'recurrent'"),
+        ({"watches": ("angel",)}, ConfigError, "Did you mean 'angle'"),
+        ({"data": "nowhere/"}, InputError, "no file or folder 'nowhere/'. The model 'digits' is made for digits"),
+        ({"data": "digtis"}, InputError, "Did you mean 'digits'"),
+    ],
+    ids=str,
+)
+def test_wrong_options_are_refused(options, kind, words):
+    with pytest.raises(kind, match=words):
+        prepare_run(load_model("digits"), options)
+
+
+def arrays(path, inputs, labels):
+    np.savez(path, x_train=inputs, y_train=labels, x_test=inputs, y_test=labels)
+    return {"data": str(path)}
+
+
+def test_data_that_do_not_fit_the_network_are_refused(tmp_path):
+    model = load_model("digits")
+    with pytest.raises(InputError, match=r"inputs of shape \(1, 8, 8\).*\(9,\)"):
+        prepare_run(model, arrays(tmp_path / "a.npz", np.ones((5, 9)), np.zeros(5, int)))
+    spoilt = np.ones((5, 64))
+    spoilt[3, 7] = np.nan
+    with pytest.raises(InputError, match="found nan at row 3, column 7"):
+        prepare_run(model, arrays(tmp_path / "b.npz", spoilt, np.zeros(5, int)))
+    run = prepare_run(model, arrays(tmp_path / "c.npz", np.eye(5, 64), np.arange(5) + 7))
+    with pytest.raises(InputError, match=r"labels 0 … 9.*largest 11"):
+        run.go(quiet=True)
+
+
+def test_a_model_made_for_other_data_asks_for_them():
+    with pytest.raises(ConfigError, match=r"made for mnist: give the folder of its files with --data"):
+        prepare_run(load_model("mnist"), {})
+
+
+def test_a_run_is_unfinished_until_its_result_is_there(tmp_path):
+    assert not unfinished(tmp_path)
+    run = prepare_run(load_model("digits"), {"epochs": 1, "batch": 500})
+    run.go(tmp_path, quiet=True)
+    assert not unfinished(tmp_path)
+    (tmp_path / "result.npz").unlink()
+    assert unfinished(tmp_path)
+
+
+def test_every_option_of_a_run_is_in_its_description():
+    run = prepare_run(load_model("digits"), {})
+    assert run.config.keys() == OPTIONS.keys() | {"model", "document"}
