@@ -148,4 +148,5 @@ def _apart(signals: Signals, index: int) -> Record:
 
 
 def _whole(signals: Signals, record: Record, index: int) -> Signals:
-    return replace(signals, **{field: record[f"{field}{index}"] for field in FIELDS})
+    fields: dict[str, Any] = {field: record[f"{field}{index}"] for field in FIELDS}
+    return replace(signals, **fields)

@@ -42,7 +42,9 @@ def adam(g, memory, t):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-13), ("float32", 2e-6)])
 @pytest.mark.parametrize(
-    ("optimiser", "law"), [(SGD(0.01, 0.9), sgd), (RMSprop(0.01), rmsprop), (Adam(0.01), adam)], ids=lambda p: str(p)[:8]
+    ("optimiser", "law"),
+    [(SGD(0.01, 0.9), sgd), (RMSprop(0.01), rmsprop), (Adam(0.01), adam)],
+    ids=lambda p: str(p)[:8],
 )
 def test_optimiser_follows_its_equations(optimiser, law, dtype, tolerance):
     np.testing.assert_allclose(steps(optimiser, dtype), by_hand(law), atol=tolerance)

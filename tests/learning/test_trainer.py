@@ -336,7 +336,7 @@ def test_a_cut_checkpoint_is_refused_and_left_as_it_is(tmp_path, keep):
         (lambda a: a.pop("watched_batches"), "a history must hold"),
         (lambda a: a.update({"epochs.training loss": np.array("x")}), "a history must hold"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_checkpoint_with_wrong_arrays_is_refused_and_nothing_changes(tmp_path, change, words):
     trainer().fit(TRAINING, 1, folder=tmp_path)
@@ -505,7 +505,7 @@ def test_chosen_names_only_are_read_and_a_new_run_removes_old_rows(tmp_path):
         (lambda: trainer(watch_every=0), "watch_every"),
         (lambda: History({"a": [1.0]}).best("b"), "name must be one of 'a'"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_wrong_options_are_refused(call, words):
     with pytest.raises(ConfigError, match=words):
