@@ -14,6 +14,13 @@ from neurodecorr.cli.training import models, show, train
 
 __all__ = ["main"]
 
+HELP = """\
+Decorrelate by a feedforward matrix M or by a recurrent circuit R, compare the two, and train networks with either.
+
+\b
+  x̄ = M x                    a matrix answers at once
+  τ dx̄/dt = x − R x̄          a circuit settles to R⁻¹x, and learns from local signals only
+"""
 EPILOG = """\b
 Examples:
   neurodecorr compare                          natural images, all rules, in well under a minute
@@ -27,18 +34,14 @@ Examples:
 
 @click.group(
     cls=Shell,
+    help=HELP,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 @click.version_option(__version__, prog_name="neurodecorr")
 @click.option("--debug", DEBUG, is_flag=True, hidden=True, envvar="NEURODECORR_DEBUG", help="Show tracebacks.")
 def main(**options: bool) -> None:
-    r"""Decorrelate by a feedforward matrix M or by a recurrent circuit R, and compare the two.
-
-    \b
-      x̄ = M x                    a matrix answers at once
-      τ dx̄/dt = x − R x̄          a circuit settles to R⁻¹x, and learns from local signals only
-    """
+    """Gather the commands."""
 
 
 main.add_command(compare)
