@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from array_api_compat import device
 
 from neurodecorr._threads import threads
 from neurodecorr.data import Epochs, ImageDataset
@@ -23,6 +25,7 @@ __all__ = [
     "RESULT",
     "Keeper",
     "described_data",
+    "described_library",
     "described_network",
     "described_rule",
     "filled",
@@ -49,15 +52,19 @@ class Keeper:
         Kept in the files beside it.
     seed : int
         Of the run, for its provenance.
+    arrays : str
+        The library in which the network computes: in another one a run goes on, but not to the bit.
     """
 
-    def __init__(self, folder: Path | None, run: Mapping[str, Any], config: Mapping[str, Any], seed: int) -> None:
+    def __init__(
+        self, folder: Path | None, run: Mapping[str, Any], config: Mapping[str, Any], seed: int, arrays: str = "numpy"
+    ) -> None:
         self._folder, self._run, self._config, self._seed = folder, dict(run), dict(config), seed
         self._started = time.perf_counter()
         self._machine: dict[str, Any] = {}
         if folder is not None:
             require_writable(folder)
-            self._machine = _machine(provenance({}, seed))
+            self._machine = _machine(provenance({}, seed)) | {"arrays": arrays}
 
     def save(self, arrays: Mapping[str, Array]) -> None:
         """Write the checkpoint."""
@@ -112,6 +119,14 @@ def described_network(network: Network) -> dict[str, Any]:
         shapes = " → ".join("×".join(map(str, shape)) for shape in (layer.W.shape[::-1], layer.shape))
         layers[f"layer {i}"] = f"{way} {shapes}, {layer.activation.name}, {layer.decorrelator.plan}".strip()
     return {"inputs": list(network.inputs), "loss": network.loss.name, "dtype": network.dtype.name, **layers}
+
+
+def described_library(network: Network) -> str:
+    """Return the library in which a network computes, and outside numpy its version and the device."""
+    W = network.layers[0].W
+    name = type(W).__module__.partition(".")[0]
+    version = getattr(sys.modules[name], "__version__", "of unknown version")
+    return name if isinstance(W, np.ndarray) else f"{name} {version} on {device(W)}"
 
 
 def described_rule(rule: Any) -> str:

@@ -34,7 +34,7 @@ class Trainer:
     """Let a network learn.
 
     Every number drawn is a function of seed, epoch and batch; what is learnt is in arrays. A run that was killed goes
-    on from its last checkpoint and ends with the same bits, on the same machine and number of threads.
+    on from its last checkpoint and ends with the same bits, on the same machine, array library and number of threads.
 
     Parameters
     ----------
@@ -142,7 +142,8 @@ class Trainer:
         if training.dataset.targets is None:
             raise InputError("training needs targets; the dataset has none.")
         with one_pool(self.network.size), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            keeper = Keeper(place, self._described(training), config or {}, self.seed)
+            library = checkpoint.described_library(self.network)
+            keeper = Keeper(place, self._described(training), config or {}, self.seed, library)
             stretches = Stretches(recording, place, self.network, training)
             if resume:
                 self._restore(keeper, epochs)

@@ -79,9 +79,13 @@ def measure(names: tuple[str, ...], network: Network, credit: Credit, X: Array, 
 
 
 def _angle(a: Floats, b: Floats) -> float:
+    """Return 2 arctan(‖u − v‖/‖u + v‖) of unit vectors: exact to rounding, where arccos loses half the digits."""
     a, b = a.ravel().astype(float), b.ravel().astype(float)
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(np.degrees(np.arccos(np.clip(a @ b / size, -1, 1)))) if size > 0 else float("nan")
+    sizes = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    if not (sizes[0] > 0 and sizes[1] > 0):
+        return float("nan")
+    u, v = a / sizes[0], b / sizes[1]
+    return float(np.degrees(2 * np.arctan2(np.linalg.norm(u - v), np.linalg.norm(u + v))))
 
 
 def _correlation(X: Floats) -> float:
