@@ -11,7 +11,7 @@ from neurodecorr.modelfile.model import Model
 from neurodecorr.modelfile.schema import Document
 from neurodecorr.modelfile.tables import checked, read_tables
 
-__all__ = ["load_model", "model_names"]
+__all__ = ["load_model", "model_file", "model_names"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel the files lie beside the code; in a checkout in the folder at its top.
@@ -27,6 +27,23 @@ def model_names() -> tuple[str, ...]:
     True
     """
     return tuple(sorted(path.stem for path in _own_files()))
+
+
+def model_file(name: str) -> Path:
+    """Return the path of a model file that comes with the package, to read or to copy.
+
+    Parameters
+    ----------
+    name : str
+        A name from `model_names()`.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such model.
+    """
+    own = {found.stem: found for found in _own_files()}
+    return own[_checks.choice(name, "model", own)]
 
 
 def load_model(name: str | os.PathLike[str]) -> Model:
