@@ -23,7 +23,8 @@ import numpy.typing as npt
 from neurodecorr._compile import jit
 from neurodecorr._sweeps import COLUMNS, ROWS, dot_rows, grow_columns, sum_columns
 from neurodecorr.plasticity.codes import CLOCK, EXPLICIT, HUGE, LIMITED, NO_GAIN, NODE_GAIN, SAMPLES, TRACE
-from neurodecorr.workbench.stretch import EPS, Course, limited
+from neurodecorr.plasticity.weave import limited
+from neurodecorr.workbench.stretch import EPS, Course
 
 __all__ = ["BROKE", "RESTLESS", "WEARY", "Known", "live_step_by_step", "padded", "suited"]
 

@@ -32,14 +32,11 @@ from neurodecorr.plasticity.codes import (
     CLOCK,
     EXPLICIT,
     HUGE,
-    LIMITED,
     NO_GAIN,
     NODE_GAIN,
-    OUTLIER,
     SAMPLES,
-    TRACE,
-    TRACE_MEMORY,
 )
+from neurodecorr.plasticity.weave import limited
 
 __all__ = [
     "Course",
@@ -112,17 +109,6 @@ def advance(X: Array, P: Array, step: Array, Z: Array, alpha: float, omega: floa
             base = max(np.float64(size), squares[t])
             worst = max(worst, math.sqrt(gap / base)) if base > 0.0 else math.inf
     return worst
-
-
-@jit()
-def limited(counters: Array, eta: float, size: float, limit: float) -> float:
-    """Return η, shortened to the limit on η tr⟨x̄x̄ᵀ⟩ and counted if it was; the running trace moves on."""
-    counters[TRACE] += max(1.0 / (counters[SAMPLES] + 1.0), TRACE_MEMORY) * (size - counters[TRACE])
-    strongest = limit / max(counters[TRACE], size / OUTLIER) if size > 0 else math.inf
-    if eta <= strongest:
-        return eta
-    counters[LIMITED] += 1
-    return strongest
 
 
 @jit()
