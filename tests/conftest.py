@@ -10,6 +10,15 @@ from neurodecorr import measures, plasticity
 from neurodecorr.recording import provenance
 from neurodecorr.workbench import Comparison, Entry
 
+
+def pytest_make_parametrize_id(config, val, argname):
+    """Bytes are named by their length: a packed file holds the time of its packing, so its name changes by the second.
+
+    Workers collect on their own and must agree on every name.
+    """
+    return f"{argname} of {len(val)} bytes" if isinstance(val, bytes) else None
+
+
 LEVELS, DRAWS, SAMPLES = (0.01, 0.1), 6, 4
 FORMS = (
     ("M* offline", "offline", "closed form"),
