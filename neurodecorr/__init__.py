@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         data,
         errors,
         estimators,
+        hardware,
         learning,
         measures,
         modelfile,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         plots,
         recording,
         report,
+        spiking,
         workbench,
     )
     from neurodecorr.circuit import (
@@ -66,6 +68,7 @@ _ROOMS = (
     "data",
     "errors",
     "estimators",
+    "hardware",
     "learning",
     "measures",
     "modelfile",
@@ -74,6 +77,7 @@ _ROOMS = (
     "plots",
     "recording",
     "report",
+    "spiking",
     "workbench",
 )
 _HOMES = {
@@ -156,6 +160,7 @@ __all__ = [
     "decorrelating_matrix",
     "errors",
     "estimators",
+    "hardware",
     "integrate",
     "learn_continuously",
     "learn_masked",
@@ -172,6 +177,7 @@ __all__ = [
     "recording",
     "report",
     "settle",
+    "spiking",
     "stability",
     "start_masked",
     "workbench",

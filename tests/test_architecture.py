@@ -19,7 +19,7 @@ FLOORS = (
     ("estimators", "network"),
     ("measures",),
     ("learning",),
-    ("modelfile",),
+    ("hardware", "modelfile", "spiking"),
     ("workbench",),
     ("plots",),
     ("report",),
