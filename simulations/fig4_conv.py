@@ -29,29 +29,23 @@ MODELS = {
     "tiny-imagenet": "conv_tiny_imagenet",
 }
 EPOCHS, SEEDS, SEEDS_FULL = 10, 3, 5
-ORDERINGS = (
-    ("bp feedforward", "bp none"),
-    ("fa feedforward", "bp none"),
-    ("fa feedforward", "fa none"),
-    ("dfa feedforward", "dfa none"),
-    ("np feedforward", "np none"),
-)
 
 
-def main(full: bool, out: Path, data: Path | None, keep: Path | None) -> None:
+def main(full: bool, out: Path, data: Path | None, keep: Path | None, **variant: str | None) -> None:
     model = load_model(MODELS[nd.data.layout(data) if data else "digits"])
     seeds, epochs = (SEEDS_FULL, model.document.training.epochs) if full else (SEEDS, EPOCHS)
     rules = tuple(model.document.rates)
-    curves = train_curves(model, rules, data=data, epochs=epochs, seeds=seeds, folder=keep)
+    curves = train_curves(model, rules, data=data, epochs=epochs, seeds=seeds, folder=keep, **variant)
 
     title = f"{model.document.data.name}, {seeds} seeds: mean, lowest to highest"
     nd.plots.save(nd.plots.envelopes(curves.values(), title=title), out, NAME)
     arrays = {"curves": list(curves.histories), "rates": rates(model, rules)}
     arrays |= {what: list(curves.values(what).values()) for what in ("test accuracy", "test loss", "training loss")}
-    config = {"model": model.name, "epochs": epochs, "seeds": seeds}
+    config = {"model": model.name, "epochs": epochs, "seeds": seeds, **variant}
     nd.Result(arrays, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
 
-    report(model, curves, epochs, seeds)
+    print(f"{model.document.title}; {epochs} epochs, {seeds} seeds")
+    print("\n".join(curves.report()))
 
 
 def rates(model, rules):
@@ -60,23 +54,16 @@ def rates(model, rules):
     return [(known[rule].alone, known[rule].decorrelated, known[rule].decorrelation) for rule in rules]
 
 
-def report(model, curves, epochs, seeds):
-    print(f"{model.document.title}; {epochs} epochs, {seeds} seeds")
-    print("test accuracy after the first → the last epoch, mean (lowest … highest)")
-    print("\n".join(curves.lines()))
-    print("lead in points, first epoch → last, and how many seeds it holds for at the last")
-    for above, below in (pair for pair in ORDERINGS if curves.histories.keys() >= set(pair)):
-        lead = 100 * curves.lead(above, below)
-        won = f"{(lead[:, -1] > 0).sum()} of {seeds}"
-        print(f"{above:<15} over {below:<9} {lead[:, 0].mean():+6.1f} → {lead[:, -1].mean():+6.1f}  {won}")
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description="Local learning with and without decorrelation, convolutional networks."
     )
     parser.add_argument("--full", action="store_true", help=f"{SEEDS_FULL} seeds, and all epochs of the model")
     parser.add_argument("--data", type=Path, help="folder of CIFAR-10, CIFAR-100 or Tiny ImageNet (default: digits)")
+    parser.add_argument("--recipe", choices=nd.data.RECIPES, help="crops and flips in training (default: the model's)")
+    parser.add_argument(
+        "--lateral-feedback", choices=nd.learning.LATERAL, help="how fa turns errors through M (default: none)"
+    )
     parser.add_argument("--keep", type=Path, help="folder for checkpoints: the same command goes on after a stop")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for figures and numbers")
     main(**vars(parser.parse_args()))

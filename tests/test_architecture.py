@@ -34,7 +34,7 @@ DOORS = {
     "h5py": {"recording"},
     "brian2": {"spiking"},
     "nir": {"hardware"},
-    "torch": set(),
+    "torch": {"network"},
     "click": {"cli"},
     "threadpoolctl": {"_threads", "recording", "cli"},
 }

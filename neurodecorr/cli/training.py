@@ -20,12 +20,15 @@ CREDITS = ("bp", "fa", "dfa", "np")
 FORMS = ("none", "feedforward", "recurrent", "batch_norm")
 WATCHES = ("angle", "correlation", "input correlation", "condition", "weight norm", "activity")
 RECORDED = ("weights", "activities")
+RECIPES = ("plain", "cifar", "tiny-imagenet")
+LATERAL_FEEDBACK = ("none", "exact", "adjoint", "random")
 EPILOG = """\b
 Examples:
   neurodecorr train digits                                     a few seconds, no download
   neurodecorr train digits --credit np --decorrelation recurrent
   neurodecorr train dense_cifar10 --data cifar10/ --credit fa --decorrelation feedforward
   neurodecorr train dense_cifar10 --data cifar10/ --resume     go on after a stop
+  neurodecorr train dense_cifar10 --data cifar10/ --device cuda
   neurodecorr train digits --watch angle --record weights,activities --record-every 50
 
 \b
@@ -122,6 +125,13 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # generic only from cli
 @click.option("--decorrelation-rate", type=float, help="Learning rate of M or R.  [default: that of the model]")
 @click.option("--validation", type=int, default=0, help="Training samples held out and measured after each epoch.")
 @click.option("--seed", type=int, default=0, help="Of weights, order of samples, noise and augmentation.")
+@click.option("--recipe", type=Choice(RECIPES), help="Crops and flips in training.  [default: those of the model]")
+@click.option(
+    "--lateral-feedback",
+    type=Choice(LATERAL_FEEDBACK),
+    help="What fa sends errors through where bp has Mᵀ; exact is weight transport.  [default: that of the model]",
+)
+@click.option("--device", metavar="NAME", help="cpu, cuda, …: train with PyTorch there.  [default: numpy]")
 @click.option("--watch", "watches", type=Choice(WATCHES), multiple=True, help="A number per layer to keep; repeatable.")
 @click.option("--watch-every", type=int, default=100, help="Batches between two such numbers.")
 @click.option("--record", type=Names(), metavar="NAMES", help="Arrays to stream to disk: weights,activities.")

@@ -1,6 +1,6 @@
 """Credit assignment, optimisers, and training."""
 
-from neurodecorr.learning.alignment import DirectFeedbackAlignment, FeedbackAlignment
+from neurodecorr.learning.alignment import LATERAL, DirectFeedbackAlignment, FeedbackAlignment
 from neurodecorr.learning.backprop import Backprop
 from neurodecorr.learning.credit import Credit
 from neurodecorr.learning.history import History
@@ -12,6 +12,7 @@ from neurodecorr.learning.trainer import Trainer, evaluate
 from neurodecorr.learning.watch import WATCHES
 
 __all__ = [
+    "LATERAL",
     "SGD",
     "WATCHES",
     "Adam",

@@ -47,6 +47,31 @@ class Model:
     name: str
     document: Document
 
+    def varied(self, *, recipe: str | None = None, lateral_feedback: str | None = None) -> Model:
+        """Return this model with another preparation of its images, or another way back through M or R.
+
+        Parameters
+        ----------
+        recipe : {"plain", "cifar", "tiny-imagenet"}, optional
+            Augmentation in training; None: that of the file.
+        lateral_feedback : {"exact", "adjoint", "none", "random"}, optional
+            What feedback alignment sends errors through where backpropagation has Mᵀ; None: what the file says.
+
+        Raises
+        ------
+        ConfigError
+            If a name is unknown.
+        """
+        document = self.document
+        if recipe is not None:
+            _checks.choice(recipe, "recipe", RECIPES)
+            document = document.model_copy(update={"data": document.data.model_copy(update={"recipe": recipe})})
+        if lateral_feedback is not None:
+            FeedbackAlignment(lateral_feedback=lateral_feedback)
+            own = {**document.credit.get("fa", {}), "lateral_feedback": lateral_feedback}
+            document = document.model_copy(update={"credit": {**document.credit, "fa": own}})
+        return Model(self.name, document)
+
     def layers(self) -> list[Any]:
         """Return the descriptions of the layers, from input to output."""
         return [_LAYERS[layer.kind](layer) for layer in self.document.layers]

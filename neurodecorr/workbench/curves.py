@@ -15,9 +15,18 @@ from neurodecorr.learning import History
 from neurodecorr.modelfile import Model
 from neurodecorr.workbench.training import prepare_run
 
-__all__ = ["Curves", "train_curves"]
+__all__ = ["ORDERINGS", "Curves", "train_curves"]
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+
+# Which curve lies above which in Figure 4 of "Correlations are ruining your gradient descent".
+ORDERINGS = (
+    ("bp feedforward", "bp none"),
+    ("fa feedforward", "bp none"),
+    ("fa feedforward", "fa none"),
+    ("dfa feedforward", "dfa none"),
+    ("np feedforward", "np none"),
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,22 @@ class Curves:
         width = max(map(len, found))
         return [f"{name:<{width}}  {_span(runs[:, 0])} → {_span(runs[:, -1])}" for name, runs in found.items()]
 
+    def report(self, orderings: Sequence[tuple[str, str]] = ORDERINGS) -> list[str]:
+        """Return `lines`, and by how much one curve lies above another, for the pairs of which both were trained.
+
+        Parameters
+        ----------
+        orderings : sequence of (str, str)
+            Names of curves, the higher first; by default those of Figure 4 of the paper.
+        """
+        lines = ["test accuracy after the first → the last epoch, mean (lowest … highest)", *self.lines()]
+        lines.append("lead in points, first epoch → last, and how many seeds it holds for at the last")
+        for above, below in (pair for pair in orderings if self.histories.keys() >= set(pair)):
+            lead = 100 * self.lead(above, below)
+            won = f"{(lead[:, -1] > 0).sum()} of {len(lead)}"
+            lines.append(f"{above:<15} over {below:<9} {lead[:, 0].mean():+6.1f} → {lead[:, -1].mean():+6.1f}  {won}")
+        return lines
+
     def lead(self, above: str, below: str) -> Floats:
         """Return by how much one curve lies above another, per seed and epoch.
 
@@ -69,6 +94,8 @@ def train_curves(
     epochs: int | None = None,
     rate: float | None = None,
     decorrelation_rate: float | None = None,
+    recipe: str | None = None,
+    lateral_feedback: str | None = None,
     seeds: int = 5,
     folder: str | Path | None = None,
 ) -> Curves:
@@ -86,6 +113,8 @@ def train_curves(
         By default those of the model.
     rate, decorrelation_rate : float, optional
         Of W, and of M or R, the same for every curve; by default those that the model gives for each.
+    recipe, lateral_feedback : str, optional
+        Augmentation in training, and the way back of feedback alignment; see `Model.varied`.
     seeds : int
         Runs per curve, with seeds 0, 1, ….
     folder : path, optional
@@ -107,6 +136,7 @@ def train_curves(
     if not credits or not forms:
         raise ConfigError("curves must have a rule and a form at least; got none.")
     common: dict[str, Any] = {"epochs": epochs, "rate": rate, "decorrelation_rate": decorrelation_rate}
+    common |= {"recipe": recipe, "lateral_feedback": lateral_feedback}
     common["data"] = None if data is None else str(data)
     histories: dict[str, list[History]] = {}
     for credit in credits:

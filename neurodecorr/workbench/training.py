@@ -22,6 +22,7 @@ from neurodecorr.learning import History, Recording, Trainer
 from neurodecorr.learning.checkpoint import CHECKPOINT, RESULT
 from neurodecorr.modelfile import Model
 from neurodecorr.network.decorrelation import FORMS
+from neurodecorr.network.devices import on_device
 
 __all__ = ["OPTIONS", "Run", "prepare_run", "unfinished"]
 
@@ -36,6 +37,9 @@ OPTIONS: dict[str, Any] = {
     "decorrelation_rate": None,
     "validation": 0,
     "seed": 0,
+    "recipe": None,
+    "lateral_feedback": None,
+    "device": None,
     "watches": (),
     "watch_every": 100,
 }
@@ -107,7 +111,8 @@ def prepare_run(model: Model, options: Mapping[str, Any]) -> Run:
         From `load_model`.
     options : mapping
         `data` (path), `credit`, `form` (of decorrelation), `epochs`, `batch`, `rate`, `decorrelation_rate`,
-        `validation` (samples held out), `seed`, `watches`, `watch_every`; None or absent: what the model says.
+        `validation` (samples held out), `seed`, `recipe` (augmentation), `lateral_feedback` (of feedback alignment),
+        `device` (of PyTorch; None: numpy), `watches`, `watch_every`; None or absent: what the model says.
 
     Raises
     ------
@@ -122,6 +127,7 @@ def prepare_run(model: Model, options: Mapping[str, Any]) -> Run:
     1
     """
     given = _resolved(model, options)
+    model = model.varied(recipe=given["recipe"], lateral_feedback=given["lateral_feedback"])
     train, test = _data(model, given["data"])
     prepared = data.preparation(train, model.document.data.recipe) if isinstance(train, data.ImageDataset) else None
     training = Epochs(train, given["batch"], seed=given["seed"], preparation=prepared)
@@ -129,8 +135,9 @@ def prepare_run(model: Model, options: Mapping[str, Any]) -> Run:
     if given["validation"]:
         training, validation = training.split(given["validation"], seed=given["seed"])
     credit, form, seed = given["credit"], given["form"], given["seed"]
+    network = model.network(credit, form, seed, decorrelation_rate=given["decorrelation_rate"])
     trainer = Trainer(
-        model.network(credit, form, seed, decorrelation_rate=given["decorrelation_rate"]),
+        network if given["device"] is None else on_device(network, given["device"]),
         model.rule(credit),
         model.optimiser(credit, form, given["rate"]),
         seed=seed,

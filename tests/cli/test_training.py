@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from neurodecorr.cli import main, training
-from neurodecorr.learning import WATCHES, training_traces
+from neurodecorr.data import RECIPES
+from neurodecorr.learning import LATERAL, WATCHES, training_traces
 from neurodecorr.learning.traces import KINDS
 from neurodecorr.modelfile import CREDITS, model_names
 from neurodecorr.network.decorrelation import FORMS
@@ -42,6 +43,7 @@ def finished(tmp_path_factory):
 def test_names_spelt_out_for_help_are_those_of_the_library():
     assert training.CREDITS == CREDITS and training.FORMS == FORMS
     assert tuple(WATCHES) == training.WATCHES and training.RECORDED == KINDS
+    assert tuple(RECIPES) == training.RECIPES and training.LATERAL_FEEDBACK == LATERAL
 
 
 def test_models_lists_every_model_with_its_rules():

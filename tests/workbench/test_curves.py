@@ -61,3 +61,22 @@ def test_without_a_rule_or_a_form_there_is_no_curve():
         train_curves(load_model("digits"), ())
     with pytest.raises(ConfigError, match="a rule and a form"):
         train_curves(load_model("digits"), ("bp",), ())
+
+
+def test_a_report_says_which_curve_leads_and_leaves_out_pairs_that_were_not_trained(curves):
+    lines = curves.report()
+    assert lines[1:5] == curves.lines() and len(lines) == 8
+    lead = 100 * curves.lead("np feedforward", "np none")
+    wanted = f"{lead[:, 0].mean():+6.1f} → {lead[:, -1].mean():+6.1f}  {(lead[:, -1] > 0).sum()} of 2"
+    assert lines[-1].startswith("np feedforward") and lines[-1].endswith(wanted)
+    assert [line.split()[0] for line in lines[6:]] == ["bp", "np"]  # no curves of fa and dfa
+
+
+def test_recipe_and_lateral_feedback_reach_every_run():
+    model, options = load_model("digits"), {"epochs": 1, "lateral_feedback": "exact", "recipe": "plain"}
+    found = train_curves(model, ("fa",), ("feedforward",), seeds=1, **options)
+    alone, other = (
+        prepare_run(model, {"credit": "fa", "form": "feedforward", **some}).go(quiet=True)
+        for some in (options, {"epochs": 1})
+    )
+    assert found.histories["fa feedforward"][0].epochs == alone.epochs != other.epochs

@@ -1,5 +1,7 @@
 """One run from a model file: which number wins, and what is refused before anything is trained."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,33 @@ def test_the_rate_of_a_decorrelated_run_is_its_own():
         assert f"rate={rate}" in run.trainer._rules["optimiser"]
 
 
+def test_recipe_and_lateral_feedback_replace_those_of_the_model():
+    model = load_model("dense_cifar10")
+    varied = model.varied(recipe="plain", lateral_feedback="exact")
+    assert (model.document.data.recipe, varied.document.data.recipe) == ("cifar", "plain")
+    assert varied.rule("fa") == FeedbackAlignment(lateral_feedback="exact") and model.rule("fa") == FeedbackAlignment()
+    assert model.varied() == model
+    run = prepare_run(load_model("digits"), {"credit": "fa", "lateral_feedback": "exact"})
+    assert run.trainer._rules["credit"] == repr(FeedbackAlignment(lateral_feedback="exact"))
+
+
+def test_a_device_needs_torch_and_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ConfigError, match=r"device='cuda' needs PyTorch.*pip install 'neurodecorr\[torch\]'"):
+        prepare_run(load_model("digits"), {"device": "cuda"})
+
+
+def test_a_run_on_a_device_learns_what_it_learns_on_numpy():
+    pytest.importorskip("torch", reason="torch is absent: pip install 'neurodecorr[torch]'")
+    options = {"credit": "fa", "form": "feedforward", "epochs": 2, "rate": 3e-3, "decorrelation_rate": 1e-3}
+    runs = [prepare_run(load_model("digits"), {**options, "device": device}) for device in (None, "cpu")]
+    losses = [run.go(quiet=True).epochs["training loss"] for run in runs]
+    assert type(runs[1].trainer.network.layers[0].W).__module__ == "torch"
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)  # float32; a few hundred steps of Adam between
+    with pytest.raises(ConfigError, match=r"device must be one that PyTorch .* reaches here.*got 'nowhere'"):
+        prepare_run(load_model("digits"), {"device": "nowhere"})
+
+
 def test_validation_samples_are_held_out_of_training_and_the_test_set_is_not_augmented():
     run = prepare_run(load_model("digits"), {"validation": 300})
     assert len(run.training.dataset) == 1200 and len(run.validation.dataset) == 300 and len(run.test.dataset) == 297
@@ -45,6 +74,8 @@ def test_validation_samples_are_held_out_of_training_and_the_test_set_is_not_aug
         ({"seed": -1}, ConfigError, "seed must be a whole number ≥ 0"),
         ({"credit": "dffa"}, ConfigError, "Did you mean 'dfa'"),
         ({"form": "recurent"}, ConfigError, "Did you mean 'recurrent'"),
+        ({"recipe": "plane"}, ConfigError, "Did you mean 'plain'"),
+        ({"lateral_feedback": "exakt"}, ConfigError, "Did you mean 'exact'"),
         ({"watches": ("angel",)}, ConfigError, "Did you mean 'angle'"),
         ({"data": "nowhere/"}, InputError, "no file or folder 'nowhere/'. The model 'digits' is made for digits"),
         ({"data": "digtis"}, InputError, "Did you mean 'digits'"),
