@@ -111,7 +111,11 @@ class Traces:
 
 
 def read_traces(
-    path: str | os.PathLike[str], names: Iterable[str] | None = None, *, max_bytes: int = MAX_BYTES
+    path: str | os.PathLike[str],
+    names: Iterable[str] | None = None,
+    *,
+    max_bytes: int = MAX_BYTES,
+    last: int | None = None,
 ) -> Traces:
     """Read the traces of a file, also of one whose writer was killed or still records.
 
@@ -125,6 +129,8 @@ def read_traces(
         Which variables; all of them by default.
     max_bytes : int, default 4 GiB
         The most these variables may take together.
+    last : int, optional
+        Only so many rows of each variable, the last ones; nothing else is read.
 
     Returns
     -------
@@ -142,10 +148,11 @@ def read_traces(
     limit = count(max_bytes, "max_bytes")
     file_path = Path(path) / TRACES_FILE if Path(path).is_dir() else Path(path)
     wanted = None if names is None else list(names)
+    rows = None if last is None else count(last, "last")
     for wait in (*WAITS, None):
         complete = closed_by_writer(file_path)
         try:
-            return _read(file_path, complete, wanted, limit)
+            return _read(file_path, complete, wanted, limit, rows)
         except CheckpointError:
             # The writer may be at work: a page that is being written can be seen half old, half new.
             if complete or wait is None:
@@ -154,15 +161,15 @@ def read_traces(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _read(path: Path, complete: bool, wanted: list[str] | None, limit: int) -> Traces:
+def _read(path: Path, complete: bool, wanted: list[str] | None, limit: int, last: int | None) -> Traces:
     try:
         with opened(path, complete) as file:
             refuse_references(h5py.h5g.open(file.id, b"/"), str(path))
             provenance = _checked_provenance(file, path)
             group = _group(file, path)
             chosen = _choose(group, wanted)
-            _check_total(group, chosen, path, limit)
-            traces = {name: _read_trace(group, name, complete, path) for name in chosen}
+            _check_total(group, chosen, path, limit, last)
+            traces = {name: _read_trace(group, name, complete, path, last) for name in chosen}
             return Traces(traces, provenance, _metadata(file), complete)
     except (CheckpointError, ConfigError):
         raise
@@ -201,14 +208,16 @@ def _choose(group: h5py.Group, wanted: list[str] | None) -> list[str]:
     return known if wanted is None else [choice(name, "a trace", known) for name in wanted]
 
 
-def _check_total(group: h5py.Group, names: list[str], path: Path, limit: int) -> None:
+def _check_total(group: h5py.Group, names: list[str], path: Path, limit: int, last: int | None) -> None:
     file_bytes = path.stat().st_size
     total = 0
     for part in (part for name in names for part in (name, name + STEP)):
         place = f"{path}: {part!r}"
         if not isinstance(group[part], h5py.Dataset):
             raise CheckpointError(f"{place} must be a dataset.")
-        total += checked_bytes(group[part].id, place, file_bytes)
+        taken = checked_bytes(group[part].id, place, file_bytes)
+        rows = max(1, len(group[part])) if group[part].ndim else 1
+        total += taken if last is None else taken // rows * min(last, rows)
     if total > limit:
         raise CheckpointError(
             f"{path} must hold at most {limit} bytes of traces; it holds {total}. "
@@ -216,17 +225,18 @@ def _check_total(group: h5py.Group, names: list[str], path: Path, limit: int) ->
         )
 
 
-def _read_trace(group: h5py.Group, name: str, complete: bool, path: Path) -> Trace:
+def _read_trace(group: h5py.Group, name: str, complete: bool, path: Path, last: int | None) -> Trace:
     values, steps = group[name], group[name + STEP]
     if steps.ndim != 1 or steps.dtype != np.int64:
         raise CheckpointError(f"{path}: {name + STEP!r} must be a row of int64; got {steps.dtype} {steps.shape}.")
     rows = min(len(values), len(steps))
     if complete and len(values) != len(steps):
         raise CheckpointError(f"{path}: {name!r} must have one row per step; got {len(values)} for {len(steps)}.")
-    step = steps[:rows]
+    first = 0 if last is None else max(0, rows - last)
+    step = steps[first:rows]
     if rows and (step[0] < 0 or np.any(np.diff(step) <= 0)):
         raise CheckpointError(f"{path}: {name + STEP!r} must increase from 0 or more. It is damaged.")
-    kept: Array = values[:rows]
+    kept: Array = values[first:rows]
     boolean = kept.dtype == np.int8 and read_attribute(values, "dtype") == "bool"
     unit, description = (read_text(values, part, path) for part in ("units", "description"))
     return Trace(step, kept != 0 if boolean else kept, unit, description)

@@ -59,6 +59,7 @@ class Entry:
     path_time: Floats  # τ (t,); empty for forms that do not settle
     path_error: Floats  # true relative distance to the fixed point (samples, t)
     path_bound: Floats  # its certified bound (samples, t)
+    mean: Floats | None = None  # μ subtracted from the input (n,); None in files of older versions
 
     @property
     def settles(self) -> bool:
@@ -95,6 +96,8 @@ class Comparison:
         Standard deviations of the relative synaptic mismatch.
     entries : tuple of Entry
         One per form, the offline reference first.
+    inputs : (k, n) array or None
+        The first held-out samples, for circuits that are built from this file; None in files of older versions.
     """
 
     dataset: str
@@ -107,6 +110,7 @@ class Comparison:
     held_out: int
     mismatch_levels: Floats
     entries: tuple[Entry, ...]
+    inputs: Floats | None = None
 
     def __getitem__(self, name: str) -> Entry:
         """Return the entry called `name`, "R local" say."""
@@ -123,6 +127,8 @@ class Comparison:
     def to_result(self) -> Result:
         """Return everything as plain arrays and one JSON description."""
         arrays: dict[str, Any] = {"covariance": self.covariance, "mismatch_levels": self.mismatch_levels}
+        if self.inputs is not None:
+            arrays["inputs"] = self.inputs
         entries = []
         for entry in self.entries:
             values = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
@@ -142,8 +148,8 @@ class Comparison:
             entries = tuple(_entry(values, result.arrays) for values in meta.pop("entries"))
             shape = meta.pop("shape")
             levels, covariance = result.arrays["mismatch_levels"], result.arrays["covariance"]
-            shape = None if shape is None else tuple(shape)
-            return cls(shape=shape, covariance=covariance, mismatch_levels=levels, entries=entries, **meta)
+            found = {"covariance": covariance, "mismatch_levels": levels, "inputs": result.arrays.get("inputs")}
+            return cls(shape=None if shape is None else tuple(shape), entries=entries, **found, **meta)
         except (KeyError, TypeError) as error:
             raise CheckpointError(
                 f"this comparison does not have the fields of this version ({error}). Run it again."
@@ -156,13 +162,13 @@ class Comparison:
 
 
 KIND = "comparison"
+NAMES = tuple(field.name for field in dataclasses.fields(Entry))
 
 
 def _entry(values: dict[str, Any], arrays: Mapping[str, Any]) -> Entry:
     """Return an entry from its plain values and its arrays."""
-    names = [field.name for field in dataclasses.fields(Entry)]
-    found: dict[str, Any] = {n: values[n] if n in values else arrays[_key(values["name"], n)] for n in names}
-    return Entry(**found)
+    arrays = {name: array for name in NAMES if (array := arrays.get(_key(values["name"], name))) is not None}
+    return Entry(**{"mean": None, **values, **arrays})
 
 
 def _key(entry: str, field: str) -> str:

@@ -19,7 +19,7 @@ from neurodecorr.errors import ConfigError
 from neurodecorr.plasticity import Plan
 from neurodecorr.recording import provenance
 from neurodecorr.workbench.comparison import Comparison, Entry
-from neurodecorr.workbench.trial import Bench, run_trial
+from neurodecorr.workbench.trial import SETTLED, Bench, run_trial
 
 __all__ = ["FORMS", "compare"]
 
@@ -142,6 +142,7 @@ def compare(
         held_out=len(held_out),
         mismatch_levels=levels,
         entries=entries,
+        inputs=held_out.inputs[:SETTLED],
     )
 
 

@@ -26,7 +26,7 @@ from neurodecorr.plasticity import Plan, State
 from neurodecorr.recording import LogSpaced, spans
 from neurodecorr.workbench.comparison import Entry
 
-__all__ = ["Bench", "run_trial"]
+__all__ = ["SETTLED", "Bench", "run_trial"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -101,6 +101,7 @@ def run_trial(name: str, form: str, rule: str, plan: Plan | None, bench: Bench) 
             correlations=course.looks[:, 2],
             powers=course.looks[:, 3],
             mismatch_error=_mismatch(M, R, form == "recurrent", course.mean, bench),
+            mean=course.mean,
             **(_settling(R, course.mean, bench) if form == "recurrent" else _instant(R)),
         )
 
