@@ -1,0 +1,140 @@
+"""Conductances that fall with time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import number, positive
+from neurodecorr.hardware.devices.programming import not_negative
+
+__all__ = ["Drift", "DriftModel", "PCMDrift", "drift_factor"]
+
+Floats = npt.NDArray[np.floating[Any]]
+# aihwkit takes logarithms no further down than this share of g_max.
+_ZERO = 1e-7
+
+
+class DriftModel(Protocol):
+    """What a model of drift says: when it starts, and each device's exponent."""
+
+    @property
+    def t0_s(self) -> float:
+        """Time of the first reading after programming, in seconds."""
+        ...
+
+    def exponents(self, G: Floats, g_max: float, normals: Floats) -> Floats:
+        """Return ν of each device, from its target and its standard normal draw."""
+        ...
+
+
+def drift_factor(exponents: npt.ArrayLike, time_s: float, t0_s: float) -> Floats:
+    """Return what is left of a conductance some time after programming.
+
+    ::
+
+        G(t) / G(0) = ((t + t₀) / t₀)^−ν
+
+    As in aihwkit, t counts from the first reading, which is t₀ after programming: at t = 0 nothing has drifted.
+
+    Parameters
+    ----------
+    exponents : array
+        ν.
+    time_s : float
+        t ≥ 0 in seconds.
+    t0_s : float
+        t₀ > 0 in seconds.
+
+    Returns
+    -------
+    array
+
+    Examples
+    --------
+    >>> from neurodecorr.hardware.devices import drift_factor
+    >>> round(float(drift_factor(0.05, time_s=3600.0, t0_s=20.0)), 6)
+    0.77111
+    """
+    ratio = 1 + not_negative(time_s, "time_s", "seconds") / positive(t0_s, "t0_s", "seconds")
+    return np.asarray(ratio ** -np.asarray(exponents, dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Drift whose exponents do not depend on the conductance.
+
+    ::
+
+        G(t) = G(0) ((t + t₀) / t₀)^−ν,    ν = max(ν̄ + σ_ν ξ, 0) per device
+
+    Parameters
+    ----------
+    nu : float, default 0.05
+        Mean exponent ν̄ ≥ 0.
+    nu_sd : float, default 0
+        Standard deviation σ_ν ≥ 0 from device to device, in the units of ν.
+    t0_s : float, default 20
+        t₀ in seconds.
+
+    References
+    ----------
+    IBM/aihwkit 1.1.0, `simulator/parameters/inference.py`, `DriftParameter`: its `nu_dtod` is σ_ν / ν̄.
+    """
+
+    nu: float = 0.05
+    nu_sd: float = 0.0
+    t0_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nu", not_negative(self.nu, "nu"))
+        object.__setattr__(self, "nu_sd", not_negative(self.nu_sd, "nu_sd"))
+        object.__setattr__(self, "t0_s", positive(self.t0_s, "t0_s", "seconds"))
+
+    def exponents(self, G: Floats, g_max: float, normals: Floats) -> Floats:
+        """Return max(ν̄ + σ_ν ξ, 0)."""
+        return np.asarray(np.maximum(self.nu + self.nu_sd * normals, 0.0))
+
+
+@dataclass(frozen=True)
+class PCMDrift:
+    """Drift as measured on phase-change memory: small conductances drift faster.
+
+    ::
+
+        ν = |μ_ν + σ_ν ξ|,    μ_ν = clip(−0.0155 ln ĝ + 0.0244, 0.049, 0.1),
+        σ_ν = clip(−0.0125 ln ĝ − 0.0059, 0.008, 0.045),    ĝ = max(G / g_max, 10⁻⁷)
+
+    aihwkit's `PCMLikeNoiseModel.generate_drift_coefficients`.
+
+    Parameters
+    ----------
+    t0_s : float, default 20
+        t₀ in seconds.
+    scale : float, default 1
+        Multiplies ν (aihwkit: `drift_scale`).
+
+    References
+    ----------
+    IBM/aihwkit 1.1.0, `inference/noise/pcm.py`; Nandakumar et al., ICECS (2019).
+    """
+
+    t0_s: float = 20.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "t0_s", positive(self.t0_s, "t0_s", "seconds"))
+        object.__setattr__(self, "scale", not_negative(self.scale, "scale"))
+
+    def moments(self, G: Floats, g_max: float) -> tuple[Floats, Floats]:
+        """Return μ_ν and σ_ν of devices programmed to G."""
+        logarithm = np.log(np.maximum(np.abs(G) / number(g_max, "g_max", "siemens"), _ZERO))
+        return np.clip(-0.0155 * logarithm + 0.0244, 0.049, 0.1), np.clip(-0.0125 * logarithm - 0.0059, 0.008, 0.045)
+
+    def exponents(self, G: Floats, g_max: float, normals: Floats) -> Floats:
+        """Return |μ_ν + σ_ν ξ| times the scale."""
+        mean, spread = self.moments(G, g_max)
+        return np.asarray(self.scale * np.abs(mean + spread * normals))

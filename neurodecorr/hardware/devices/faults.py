@@ -1,0 +1,114 @@
+"""What a device keeps for life: how far off it is, whether it is stuck."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import fraction
+from neurodecorr.errors import ConfigError
+from neurodecorr.hardware.devices.programming import not_negative
+
+__all__ = ["mismatch_factors", "stuck_at", "stuck_devices"]
+
+Floats = npt.NDArray[np.floating[Any]]
+Signs = npt.NDArray[np.int8]
+
+
+def mismatch_factors(level: float, normals: npt.ArrayLike) -> Floats:
+    """Return what multiplies each conductance for as long as the chip lives.
+
+    ::
+
+        f = max(1 + σ ξ, 0),    ξ ~ N(0, 1) per device
+
+    Parameters
+    ----------
+    level : float
+        σ ≥ 0, relative.
+    normals : array
+        ξ.
+
+    Returns
+    -------
+    array
+
+    Examples
+    --------
+    >>> from neurodecorr.hardware.devices import mismatch_factors
+    >>> mismatch_factors(0.5, [0.0, 1.0, -3.0]).tolist()
+    [1.0, 1.5, 0.0]
+    """
+    return np.maximum(1 + not_negative(level, "level") * np.asarray(normals, dtype=np.float64), 0.0)
+
+
+def stuck_devices(on: float, off: float, uniforms: npt.ArrayLike) -> Signs:
+    """Return which devices are stuck.
+
+    ::
+
+        +1 (on)  where u < p_on,    −1 (off)  where u ≥ 1 − p_off,    0 elsewhere;    u uniform on [0, 1) per device
+
+    Each device is stuck independently of the others. The draws u decide: the same draws with larger shares keep every
+    device stuck that was.
+
+    Parameters
+    ----------
+    on, off : float
+        Shares p_on and p_off in [0, 1], with p_on + p_off ≤ 1.
+    uniforms : array
+        u.
+
+    Returns
+    -------
+    array of int8
+
+    Raises
+    ------
+    ConfigError
+        If a share lies outside [0, 1], or both together exceed 1.
+
+    Examples
+    --------
+    >>> from neurodecorr.hardware.devices import stuck_devices
+    >>> stuck_devices(0.1, 0.2, [0.05, 0.5, 0.85]).tolist()
+    [1, 0, -1]
+    """
+    on, off = shares(on, off)
+    u = np.asarray(uniforms, dtype=np.float64)
+    return np.where(u < on, 1, np.where(u >= 1 - off, -1, 0)).astype(np.int8)
+
+
+def stuck_at(G: Floats, stuck: Signs, g_min: float, g_max: float) -> Floats:
+    """Return conductances of which the stuck ones are at an end of the range.
+
+    ::
+
+        G ← g_max where stuck on,    G ← g_min where stuck off
+
+    A stuck device ignores programming, mismatch and drift. Its readings are as noisy as any other's.
+
+    Parameters
+    ----------
+    G : array
+        Conductances in siemens.
+    stuck : array of int8
+        1 on, −1 off, 0 free.
+    g_min, g_max : float
+        Ends of the range in siemens.
+
+    Returns
+    -------
+    array
+    """
+    return np.where(stuck == 0, G, np.where(stuck > 0, g_max, g_min))
+
+
+def shares(on: Any, off: Any) -> tuple[float, float]:
+    """Return two shares that may be had together, or raise `ConfigError`."""
+    up, down = fraction(on, "stuck_on"), fraction(off, "stuck_off")
+    if up + down > 1:
+        raise ConfigError(f"stuck_on + stuck_off must be ≤ 1: a device is stuck one way; got {up:g} + {down:g}.")
+    return up, down

@@ -1,0 +1,52 @@
+"""What a conductance may be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import finite, number, positive, real_array
+from neurodecorr.errors import ConfigError, InputError
+
+__all__ = ["able_to", "conductance_range", "conductances"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def conductance_range(g_min: Any, g_max: Any) -> tuple[float, float]:
+    """Return 0 ≤ g_min < g_max in siemens, or raise `ConfigError` with what must hold."""
+    low, high = number(g_min, "g_min", "siemens"), positive(g_max, "g_max", "siemens")
+    if low < 0:
+        raise ConfigError(f"g_min must be ≥ 0 siemens: no passive device has a negative conductance; got {g_min!r}.")
+    if high <= low:
+        raise ConfigError(
+            f"g_max must exceed g_min; got g_min = {low:g} S and g_max = {high:g} S. In siemens 25 µS is 25e-6."
+        )
+    return low, high
+
+
+def conductances(value: Any, name: str, g_min: float = 0.0, g_max: float = np.inf) -> Floats:
+    """Return `value` as finite conductances between g_min and g_max, in siemens.
+
+    Raises
+    ------
+    InputError
+        If an entry is not finite, or lies outside.
+    """
+    G = finite(real_array(value, name), name).astype(np.float64, copy=False)
+    out = ~((g_min <= G) & (g_max >= G))
+    if out.any():
+        place = tuple(int(k) for k in np.argwhere(out)[0])
+        raise InputError(
+            f"{name} must lie between {g_min:g} and {g_max:g} S; got {G[place]:g} S at index {place} "
+            f"({int(out.sum())} such in all). Conductances are in siemens: 25 µS is 25e-6."
+        )
+    return G
+
+
+def able_to(model: Any, name: str, method: str, example: str) -> None:
+    """Raise `ConfigError` unless `model` is None or has this method."""
+    if model is not None and not callable(getattr(model, method, None)):
+        raise ConfigError(f"{name} must have a method {method}, or be None; got {model!r}. Try {example}.")
