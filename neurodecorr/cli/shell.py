@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from neurodecorr import __version__
+from neurodecorr.cli.budgeting import budget
 from neurodecorr.cli.comparing import compare, report
 from neurodecorr.cli.doctor import doctor
+from neurodecorr.cli.exporting import export
 from neurodecorr.cli.locality import locality
 from neurodecorr.cli.manners import DEBUG, Shell
 from neurodecorr.cli.sweeping import sweep
@@ -27,6 +29,8 @@ Examples:
   neurodecorr compare --data photos/ --size 12 patches of your own images
   neurodecorr report results/compare-natural   draw the figures and the report again
   neurodecorr train digits                     a network of which every layer can decorrelate
+  neurodecorr export results/compare-natural --to bundle    for chips and simulators
+  neurodecorr budget results/compare-natural   how many bits, what settling time, what error
   neurodecorr locality                         what each rule's synapses read
   neurodecorr doctor                           what is installed, and whether kernels are cached
 """
@@ -50,5 +54,7 @@ main.add_command(models)
 main.add_command(show)
 main.add_command(train)
 main.add_command(sweep)
+main.add_command(export)
+main.add_command(budget)
 main.add_command(locality)
 main.add_command(doctor)

@@ -4,12 +4,16 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
+from neurodecorr.plots.chips import ChipPanel, ChipSeries, chip_errors, hardware_budget
 from neurodecorr.plots.dynamics import eigenvalues, settling
 from neurodecorr.plots.fields import lateral_fields, receptive_fields
 from neurodecorr.plots.files import render, rendered, save
+from neurodecorr.plots.healing import HealingPanel, healing
+from neurodecorr.plots.golden import golden_readers
 from neurodecorr.plots.learning import learning
 from neurodecorr.plots.matrices import correlations, spectra
 from neurodecorr.plots.price import cost, mismatch
+from neurodecorr.plots.spikes import spike_codes
 from neurodecorr.plots.style import STYLE
 from neurodecorr.plots.training import envelopes, training
 from neurodecorr.workbench import Comparison
@@ -17,10 +21,17 @@ from neurodecorr.workbench import Comparison
 __all__ = [
     "FIGURES",
     "STYLE",
+    "ChipPanel",
+    "ChipSeries",
+    "HealingPanel",
+    "chip_errors",
     "correlations",
     "cost",
     "eigenvalues",
     "envelopes",
+    "golden_readers",
+    "hardware_budget",
+    "healing",
     "lateral_fields",
     "learning",
     "mismatch",
@@ -30,6 +41,7 @@ __all__ = [
     "save",
     "settling",
     "spectra",
+    "spike_codes",
     "training",
 ]
 

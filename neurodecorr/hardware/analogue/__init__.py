@@ -1,0 +1,36 @@
+"""The circuit in volts, seconds and siemens: one chip, its error budget in closed form, and many chips."""
+
+from neurodecorr.hardware.analogue.amplifier import Amplifier
+from neurodecorr.hardware.analogue.budget import Budget, Share, error_budget
+from neurodecorr.hardware.analogue.chips import Chips, simulate_chips
+from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
+from neurodecorr.hardware.analogue.energy import Energy
+from neurodecorr.hardware.analogue.needs import (
+    bandwidth_needed,
+    bits_needed,
+    gain_needed,
+    mismatch_allowed,
+    offset_allowed,
+)
+from neurodecorr.hardware.analogue.outcomes import Rest, Waveforms
+from neurodecorr.hardware.analogue.waiting import Waiting, settling_time
+
+__all__ = [
+    "Amplifier",
+    "AnalogueCircuit",
+    "Budget",
+    "Chips",
+    "Energy",
+    "Rest",
+    "Share",
+    "Waiting",
+    "Waveforms",
+    "bandwidth_needed",
+    "bits_needed",
+    "error_budget",
+    "gain_needed",
+    "mismatch_allowed",
+    "offset_allowed",
+    "settling_time",
+    "simulate_chips",
+]

@@ -1,0 +1,232 @@
+"""The error of the outputs in closed form: what each imperfection adds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import positive, samples, square
+from neurodecorr.errors import InputError, StabilityError
+from neurodecorr.hardware.analogue.amplifier import Amplifier
+from neurodecorr.hardware.analogue.circuit import AnalogueCircuit, Form
+from neurodecorr.hardware.analogue.moments import sources, weight_moments
+from neurodecorr.hardware.analogue.response import first_order, second_order, strain
+from neurodecorr.hardware.devices import Converter, Devices
+
+__all__ = ["Budget", "Share", "error_budget"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+# Strain up to which the second order agrees with chips within a tenth; the first order does up to 0.04.
+SECOND_HOLDS = 0.1
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one imperfection adds.
+
+    Parameters
+    ----------
+    source : str
+        Its name.
+    error : float
+        Root mean square error of the outputs, over chips, units and inputs, relative to that of the outputs.
+    second : float
+        The same to second order, where that is known; else the first.
+    strain : float
+        How much each further order adds, relative to the one before, in the mean square.
+    """
+
+    source: str
+    error: float
+    second: float
+    strain: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Relative rms error of the outputs, source by source.
+
+    ::
+
+        total² = Σ_sources error²
+
+    Sources are independent; means that several of them shift add as vectors, which this leaves out.
+
+    Parameters
+    ----------
+    shares : tuple of Share
+        Every source that there is, in the order in which they come about.
+    form : {"closed", "open"}
+        Whether the devices hold R or M.
+    """
+
+    shares: tuple[Share, ...]
+    form: Form
+
+    def __getitem__(self, source: str) -> Share:
+        """Return the share of one source, "mismatch" say."""
+        for share in self.shares:
+            if share.source == source:
+                return share
+        raise KeyError(f"{source!r} is not among {', '.join(repr(share.source) for share in self.shares)}")
+
+    @property
+    def error(self) -> float:
+        """Relative rms error of all sources, to first order."""
+        return math.sqrt(sum(share.error**2 for share in self.shares))
+
+    @property
+    def second(self) -> float:
+        """Relative rms error of all sources, to second order where that is known."""
+        return math.sqrt(sum(share.second**2 for share in self.shares))
+
+    @property
+    def strain(self) -> float:
+        """Sum of the strains."""
+        return sum(share.strain for share in self.shares)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the second order is within its range: a strain ≤ 0.1, and no stuck devices, which are never small."""
+        return self.strain <= SECOND_HOLDS and all(share.source != "stuck" for share in self.shares)
+
+
+def error_budget(
+    weights: npt.ArrayLike,
+    X: npt.ArrayLike,
+    devices: Devices | None = None,
+    amplifier: Amplifier | None = None,
+    *,
+    form: Form = "closed",
+    volts_per_unit: float = 0.1,
+    time_s: float = 0.0,
+) -> Budget:
+    """Return in closed form how far the outputs of a chip are off.
+
+    ::
+
+        devices    √mean (M∘M) V (x̄∘x̄),    V = Var[δR];   mismatch: V = σR∘σR,   levels: V = Δ²/12
+        offset     x̄ = M (x + v (1 + Σ_j |R_ij|)):   √mean_i [σ²(M∘M)(t∘t) + 4σ²(MN∘MN)1],    t_i = 1 + Σ_j (P + N)_ij
+        gain       −M (diag(t) + 2N) x̄ / A₀;   second order: + M (diag(t) + 2N) M (diag(t) + 2N) x̄ / A₀² + 4 M N x̄ / A₀²
+        converters DAC √mean (M∘M)1 Δ²/12,   ADC Δ/√12
+
+    For the closed loop, R = P − N. In the open loop the devices hold M = P − N: read x for x̄ and I for the M in front.
+
+    Parameters
+    ----------
+    weights : (n, n) array
+        R for the closed loop, M for the open loop.
+    X : (samples, n) array
+        Inputs x less their mean, of the kind that the chip will see.
+    devices : Devices, optional
+        Ideal ones by default.
+    amplifier : Amplifier, optional
+        Ideal by default.
+    form : {"closed", "open"}
+        Whether the weights are R or M.
+    volts_per_unit : float, default 0.1
+        Volts that stand for one unit of x and x̄.
+    time_s : float, default 0
+        Seconds since programming, for devices that drift.
+
+    Returns
+    -------
+    Budget
+
+    Raises
+    ------
+    StabilityError
+        If R is unstable.
+    InputError
+        If R is singular.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neurodecorr.hardware.analogue import error_budget
+    >>> from neurodecorr.hardware.devices import Devices
+    >>> found = error_budget(np.diag([1.0, 2.0]), [[1.0, 2.0]], Devices(mismatch=0.01))
+    >>> [(share.source, round(share.error, 6)) for share in found.shares]
+    [('mismatch', 0.01)]
+    """
+    W = square(weights, "weights").astype(np.float64)
+    rows = samples(X, "X", len(W)).astype(np.float64)
+    devices, amplifier = devices or Devices(), amplifier or Amplifier()
+    M = _inverse(W) if form == "closed" else np.eye(len(W))
+    outputs = rows @ (M if form == "closed" else W).T
+    signal = outputs if form == "closed" else rows
+    size = math.sqrt((outputs**2).mean())
+    if size == 0:
+        raise InputError("X must hold inputs that are not all 0: errors are relative to the outputs.")
+    shares = [_of_devices(name, one, W, M, signal, size, time_s, form) for name, one in sources(devices)]
+    chip = AnalogueCircuit.build(W, Devices(devices.g_min, devices.g_max, devices.sides), form=form)
+    scale = 1 / (size * positive(volts_per_unit, "volts_per_unit", "volts"))
+    if amplifier.offset_v > 0:
+        shares.append(_plain("offset", amplifier.offset_v * _offset(chip, M) * scale))
+    if math.isfinite(amplifier.gain):
+        shares.append(_of_gain(chip, M, signal, outputs, amplifier.leak, size, form))
+    through = M if form == "closed" else W
+    for name, converter, reach in (("DAC", devices.dac, through), ("ADC", devices.adc, np.eye(len(W)))):
+        if converter is not None:
+            shares.append(_plain(name, _step(converter) * math.sqrt((reach**2).sum(axis=1).mean()) * scale))
+    return Budget(tuple(shares), form)
+
+
+def _inverse(R: Floats) -> Floats:
+    margin = float(np.linalg.eigvals(R).real.min())
+    if not margin > 0:
+        raise StabilityError(f"R must be stable, min Re λ > 0, to be built as a closed loop; got {margin:.3g} per τ.")
+    return np.asarray(np.linalg.inv(R))
+
+
+def _of_devices(
+    name: str, devices: Devices, W: Floats, M: Floats, signal: Floats, size: float, time_s: float, form: Form
+) -> Share:
+    """Return the share of one source; of the open loop, which is linear in M, the first order is all."""
+    moments = weight_moments(W, devices, time_s)
+    first = first_order(M, moments.variance, signal, moments.bias, moments.shared)
+    if form == "open" or name == "stuck":  # stuck devices are few and far off: not normal, and not small
+        error = math.sqrt(first) / size
+        return Share(name, error, error, strain(M, moments.variance) if form == "closed" else 0.0)
+    # The mean shift is known: it belongs to the weights around which the others spread.
+    shifted = np.linalg.inv(W + moments.bias)
+    moved = signal @ W.T @ shifted.T
+    spread = second_order(shifted, moments.variance, moved) + first_order(
+        shifted, np.zeros_like(W), moved, shared=moments.shared
+    )
+    second = spread + float(((moved - signal) ** 2).mean())
+    return Share(name, math.sqrt(first) / size, math.sqrt(second) / size, strain(M, moments.variance))
+
+
+def _plain(name: str, error: float) -> Share:
+    return Share(name, error, error, 0.0)
+
+
+def _offset(chip: AnalogueCircuit, M: Floats) -> float:
+    """Return the rms of the outputs per volt of offset."""
+    network = chip.network
+    own, inverters = (M**2) @ network.load**2, ((2 * M @ network.N) ** 2).sum(axis=1)
+    return math.sqrt((own + inverters).mean())
+
+
+def _of_gain(
+    chip: AnalogueCircuit, M: Floats, signal: Floats, outputs: Floats, leak: float, size: float, form: Form
+) -> Share:
+    """Return the share of finite gain; N raises the matrix of a loop, and lowers what stands in front of one."""
+    network = chip.network
+    sign = 1 if form == "closed" else -1
+    inverted = 2 * sign * signal @ network.N.T
+    first = -leak * (outputs * network.load + inverted) @ M.T
+    again = first * network.load + (2 * first @ network.N.T if form == "closed" else 0.0)
+    second = first - leak * again @ M.T + 2 * leak**2 * inverted @ M.T
+    ratio = leak**2 * float(((again @ M.T) ** 2).mean() / (first**2).mean()) if form == "closed" else 0.0
+    return Share("gain", math.sqrt((first**2).mean()) / size, math.sqrt((second**2).mean()) / size, ratio)
+
+
+def _step(converter: Converter) -> float:
+    return converter.step / math.sqrt(12)

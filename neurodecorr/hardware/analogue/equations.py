@@ -1,0 +1,249 @@
+"""Kirchhoff's laws of the two circuits, as linear systems that the integrators of the core can run.
+
+All conductances are in units of the unit conductance G₀, all voltages in volts, time in units of τ = C/G₀. For each
+unit i: o_i is the output of its amplifier, w_i that of the inverter that makes −o_i, e_i the inverting input of the
+amplifier ("virtual ground"), q_i = o_i − e_i the voltage on the capacitor, x_i the input. P and N are the positive and
+the negative conductances, t_i = 1 + Σ_j (P_ij + N_ij) all that hangs on node i, r = ωτ the speed of the amplifiers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+
+from neurodecorr.circuit import LinearCircuit
+from neurodecorr.circuit.spectrum import Sigma, Spectrum
+from neurodecorr.errors import StabilityError
+from neurodecorr.hardware.analogue.amplifier import Amplifier
+
+__all__ = ["Loop", "Network", "closed_loop", "open_loop", "require_settling", "rest_system"]
+
+Floats = npt.NDArray[np.floating[Any]]
+EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """What is wired to what, without units.
+
+    Parameters
+    ----------
+    P, N : (n, n) array
+        Positive and negative conductances, in units of G₀.
+    offsets, inverter_offsets : (n,) array
+        Input offsets of the amplifiers, in volts.
+    amplifier : Amplifier
+        What all amplifiers have in common.
+    speed : float
+        Rate of the amplifiers r = ωτ, in units of 1/τ.
+    """
+
+    P: Floats
+    N: Floats
+    offsets: Floats
+    inverter_offsets: Floats
+    amplifier: Amplifier
+    speed: float
+
+    @cached_property
+    def load(self) -> Floats:
+        """All that hangs on each summing node, t_i = 1 + Σ_j (P_ij + N_ij), (n,)."""
+        return np.asarray(1 + self.P.sum(axis=1) + self.N.sum(axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Loop(LinearCircuit):
+    """A linear circuit in volts with a constant drive.
+
+    ::
+
+        dz/ds = κ ∘ (B x + c − A z),    s = t/τ,    o = z[:n]
+
+    Parameters
+    ----------
+    A : (N, N) array
+        Matrix of the state.
+    kappa : (N,) array
+        Relative rates.
+    B : (N, n) array
+        Where the inputs go.
+    c : (N,) array
+        What offsets add to the drive, in volts.
+    start : (N, n) array
+        The state that has a given output, but for a constant.
+    start_c : (N,) array
+        That constant, in volts.
+    R : (n, n) array
+        The weights that it stands for.
+    tau : float
+        Time constant in seconds.
+    """
+
+    A: Floats
+    kappa: Floats
+    B: Floats
+    c: Floats
+    start: Floats
+    start_c: Floats
+    R: Floats
+    tau: float
+
+    @property
+    def matrix(self) -> Floats:
+        """Matrix A of the state."""
+        return self.A
+
+    @property
+    def rates(self) -> Floats:
+        """Relative rates κ."""
+        return self.kappa
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Spectral facts of diag(κ) A, and the singular values of A."""
+        sigma = scipy.linalg.svdvals(self.A)
+        least, largest = float(sigma[-1]), float(sigma[0])
+        return Spectrum(self.kappa[:, None] * self.A, Sigma(least, largest, least - len(self.A) * EPS * largest))
+
+    def drive(self, X: Floats) -> Floats:
+        """Return the drive of the whole state for inputs in volts, (samples, n) → (samples, N)."""
+        return np.asarray(X @ self.B.T + self.c)
+
+    def state(self, xbar: Floats) -> Floats:
+        """Return a state with these outputs, (samples, n) → (samples, N)."""
+        return np.asarray(xbar @ self.start.T + self.start_c)
+
+    def unit(self, index: int) -> str:
+        """Return the name of one entry of the state."""
+        kinds = (
+            ("amplifier", "inverter") if self.state_size == 2 * self.size else ("amplifier", "capacitor", "inverter")
+        )
+        return f"{kinds[index // self.size]} {index % self.size}"
+
+
+def rest_system(network: Network, closed: bool) -> tuple[Floats, Floats, Floats]:
+    """Return A, b and B of the outputs at rest, A o = B x + b.
+
+    ::
+
+        closed:  (P − hN + diag(t)/A₀) o = x + t ∘ v − 2h N v'
+        open:    (1 + t/A₀) ∘ o = (P − hN) x + t ∘ v − 2h N v',    h = 1/(1 + 2/A₀)
+
+    with the offsets v of the amplifiers and v' of the inverters. An inverter gives w = h(2v' − u) for its input u. The
+    closed loop inverts its outputs; the open loop inverts its inputs.
+
+    Parameters
+    ----------
+    network : Network
+        The circuit.
+    closed : bool
+        Whether the devices hold R inside the loop, or M in front of it.
+
+    Returns
+    -------
+    A : (n, n) array
+    b : (n,) array
+        In volts.
+    B : (n, n) array
+
+    References
+    ----------
+    Sun et al., PNAS 116(10):4123 (2019), for the closed loop with ideal amplifiers.
+    """
+    amplifier, n = network.amplifier, len(network.P)
+    h = amplifier.inversion
+    weights, leak = network.P - h * network.N, network.load * amplifier.leak
+    b = network.load * network.offsets - 2 * h * network.N @ network.inverter_offsets
+    if closed:
+        return weights + np.diag(leak), b, np.eye(n)
+    return np.diag(1 + leak), b, weights
+
+
+def closed_loop(network: Network, tau_s: float) -> Loop:
+    """Return the closed loop with its amplifiers as a linear system.
+
+    ::
+
+        dq/ds = x + t ∘ (o − q) − P o − N w
+        do/ds = r (v − (o − q) − o/A₀)
+        dw/ds = r (v' − (o + w)/2 − w/A₀)
+
+    The first line is Kirchhoff's current law at the summing node, the others are the amplifiers. With an infinite
+    bandwidth o and w follow at once, and (1 + 1/A₀) do/ds = x + b − A o is left, with A and b of `rest_system`.
+
+    Parameters
+    ----------
+    network : Network
+        The circuit.
+    tau_s : float
+        τ = C/G₀ in seconds.
+
+    Returns
+    -------
+    Loop
+        State (o), or (o, q, w) if the bandwidth is finite.
+    """
+    R, n, leak = network.P - network.N, len(network.P), network.amplifier.leak
+    unit, zero = np.eye(n), np.zeros((n, n))
+    if np.isinf(network.speed):
+        A, b, B = rest_system(network, closed=True)
+        slow = 1 + leak
+        return Loop(A / slow, np.ones(n), B / slow, b / slow, unit, np.zeros(n), R, tau_s)
+    load = np.diag(network.load)
+    A = np.block([
+        [(1 + leak) * unit, -unit, zero],
+        [network.P - load, load, network.N],
+        [unit / 2, zero, (0.5 + leak) * unit],
+    ])  # fmt: skip
+    kappa = np.repeat([network.speed, 1.0, network.speed], n)
+    c = np.concatenate([network.offsets, np.zeros(n), network.inverter_offsets])
+    h = network.amplifier.inversion
+    # Amplifiers that follow: q = (1 + 1/A₀) o − v, w = h(2v' − o).
+    start = np.vstack([unit, (1 + leak) * unit, -h * unit])
+    start_c = np.concatenate([np.zeros(n), -network.offsets, 2 * h * network.inverter_offsets])
+    return Loop(A, kappa, np.vstack([zero, unit, zero]), c, start, start_c, R, tau_s)
+
+
+def open_loop(network: Network, tau_s: float) -> Loop:
+    """Return the open loop with its amplifiers as a linear system; their bandwidth must be finite.
+
+    ::
+
+        do/ds = r (v − e − o/A₀),    t ∘ e = o − P x + N w
+        dw/ds = r (v' − (w − x)/2 − w/A₀) with x the input that is inverted twice
+
+    Parameters
+    ----------
+    network : Network
+        The circuit.
+    tau_s : float
+        The unit of time in seconds.
+
+    Returns
+    -------
+    Loop
+        State (o, w).
+    """
+    n, leak = len(network.P), network.amplifier.leak
+    unit, zero, per_load = np.eye(n), np.zeros((n, n)), np.diag(1 / network.load)
+    A = np.block([[per_load + leak * unit, per_load @ network.N], [zero, (0.5 + leak) * unit]])
+    B = np.vstack([per_load @ network.P, unit / 2])
+    c = np.concatenate([network.offsets, network.inverter_offsets])
+    h = network.amplifier.inversion
+    start, start_c = np.vstack([unit, zero]), np.concatenate([np.zeros(n), 2 * h * network.inverter_offsets])
+    return Loop(A, np.full(2 * n, network.speed), B, c, start, start_c, network.P - network.N, tau_s)
+
+
+def require_settling(loop: Loop) -> None:
+    """Raise `StabilityError` unless every mode of the loop, its amplifiers included, decays."""
+    margin = loop.spectrum.margin
+    if not margin > 0:
+        raise StabilityError(
+            f"the closed loop must be stable, min Re λ > 0 with its amplifiers; got {margin:.3g} per τ. Use a stable "
+            "R, faster amplifiers (bandwidth_hz), or a longer tau_s."
+        )

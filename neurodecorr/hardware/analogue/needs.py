@@ -1,0 +1,214 @@
+"""The budget turned round: what devices must be like for an error that is allowed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import positive
+from neurodecorr.hardware.analogue.amplifier import Amplifier
+from neurodecorr.hardware.analogue.budget import Budget, error_budget
+from neurodecorr.hardware.analogue.circuit import AnalogueCircuit, Form
+from neurodecorr.hardware.devices import Devices
+
+__all__ = ["bandwidth_needed", "bits_needed", "gain_needed", "mismatch_allowed", "offset_allowed"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+MOST_BITS = 24
+
+
+def bits_needed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices: Devices | None = None,
+                form: Form = "closed") -> int | None:  # fmt: skip
+    """Return the least number of bits at which levels alone add no more than an error.
+
+    ::
+
+        error(b) = error(1)/(2ᵇ − 1)    to first order:  b = ⌈log₂(1 + error(1)/error)⌉
+
+    Parameters
+    ----------
+    weights : (n, n) array
+        R for the closed loop, M for the open loop.
+    X : (samples, n) array
+        Inputs x less their mean.
+    error : float
+        Relative rms error of the outputs, > 0.
+    devices : Devices, optional
+        Range and sides; the rest is left out.
+    form : {"closed", "open"}
+        Whether the weights are R or M.
+
+    Returns
+    -------
+    int or None
+        None if 24 are not enough.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neurodecorr.hardware.analogue import bits_needed
+    >>> bits_needed(np.array([[1.0, 0.4], [0.4, 1.3]]), [[1.0, -1.0]], error=0.01)
+    6
+    """
+    wanted = positive(error, "error")
+    per_step = _alone(weights, X, replace(_plain(devices), bits=MOST_BITS), form).error * (2.0**MOST_BITS - 1)
+    bits = max(1, math.ceil(math.log2(1 + per_step / wanted)))
+    return bits if bits <= MOST_BITS else None
+
+
+def mismatch_allowed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices: Devices | None = None,
+                     form: Form = "closed") -> float:  # fmt: skip
+    """Return the largest mismatch σ that alone adds no more than an error.
+
+    ::
+
+        error² = a σ² + b σ⁴,    a and b from the first and the second order
+
+    Parameters
+    ----------
+    weights : (n, n) array
+        R for the closed loop, M for the open loop.
+    X : (samples, n) array
+        Inputs x less their mean.
+    error : float
+        Relative rms error of the outputs, > 0.
+    devices : Devices, optional
+        Range and sides; the rest is left out.
+    form : {"closed", "open"}
+        Whether the weights are R or M.
+
+    Returns
+    -------
+    float
+        Relative standard deviation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neurodecorr.hardware.analogue import mismatch_allowed
+    >>> round(mismatch_allowed(np.diag([1.0, 2.0]), [[1.0, 2.0]], error=0.01), 4)
+    0.01
+    """
+    wanted = positive(error, "error")
+    share = _alone(weights, X, replace(_plain(devices), mismatch=PROBE), form).shares[0]
+    a = (share.error / PROBE) ** 2
+    b = max(0.0, share.second**2 - share.error**2) / PROBE**4
+    # The root of bσ⁴ + aσ² = error², written so that b → 0 does no harm.
+    return math.sqrt(2 * wanted**2 / (a + math.sqrt(a**2 + 4 * b * wanted**2)))
+
+
+# Small enough for the clipping of conductances at 0 not to count, large enough for the difference of orders.
+PROBE = 1e-3
+
+
+def gain_needed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices: Devices | None = None,
+                form: Form = "closed") -> float:  # fmt: skip
+    """Return the least gain A₀ whose finiteness alone adds no more than an error, error ∝ 1/A₀.
+
+    Parameters
+    ----------
+    weights : (n, n) array
+        R for the closed loop, M for the open loop.
+    X : (samples, n) array
+        Inputs x less their mean.
+    error : float
+        Relative rms error of the outputs, > 0.
+    devices : Devices, optional
+        Range and sides; the rest is left out.
+    form : {"closed", "open"}
+        Whether the weights are R or M.
+
+    Returns
+    -------
+    float
+        Volts per volt.
+    """
+    share = error_budget(weights, X, _plain(devices), Amplifier(gain=1.0), form=form)["gain"]
+    return share.error / positive(error, "error")
+
+
+def offset_allowed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices: Devices | None = None,
+                   form: Form = "closed", volts_per_unit: float = 0.1) -> float:  # fmt: skip
+    """Return the largest standard deviation of offsets that alone adds no more than an error, in volts.
+
+    Parameters
+    ----------
+    weights : (n, n) array
+        R for the closed loop, M for the open loop.
+    X : (samples, n) array
+        Inputs x less their mean.
+    error : float
+        Relative rms error of the outputs, > 0.
+    devices : Devices, optional
+        Range and sides; the rest is left out.
+    form : {"closed", "open"}
+        Whether the weights are R or M.
+    volts_per_unit : float, default 0.1
+        Volts that stand for one unit of x and x̄.
+
+    Returns
+    -------
+    float
+        Volts.
+    """
+    amplifier = Amplifier(offset_v=1.0)
+    budget = error_budget(weights, X, _plain(devices), amplifier, form=form, volts_per_unit=volts_per_unit)
+    return positive(error, "error") / budget["offset"].error
+
+
+def bandwidth_needed(weights: npt.ArrayLike, tau_s: float, devices: Devices | None = None, keep: float = 0.9) -> float:
+    """Return the least gain–bandwidth product at which a closed loop keeps most of its stability margin.
+
+    ::
+
+        min Re λ((I + (diag(t) + 2N − R)/r)⁻¹ R) ≥ keep · min Re λ(R),    r = 2π GBW τ
+
+    The first order in 1/r of `AnalogueCircuit.stability`. Slower amplifiers slow the loop down, or make it oscillate.
+
+    Parameters
+    ----------
+    weights : (n, n) array
+        R.
+    tau_s : float
+        τ in seconds.
+    devices : Devices, optional
+        Range and sides; the rest is left out.
+    keep : float, default 0.9
+        Share of the margin, in (0, 1).
+
+    Returns
+    -------
+    float
+        Hertz.
+    """
+    chip = AnalogueCircuit.build(weights, _plain(devices), tau_s=tau_s)
+    network, R = chip.network, chip.weights
+    lag = np.diag(network.load) + 2 * network.N - R
+    wanted = keep * float(np.linalg.eigvals(R).real.min())
+
+    def enough(r: float) -> bool:
+        return bool(np.linalg.eigvals(np.linalg.solve(np.eye(len(R)) + lag / r, R)).real.min() >= wanted)
+
+    high = float(np.abs(lag).sum(axis=1).max()) / (1 - keep)
+    while not enough(high):
+        high *= 4
+    low = high
+    while enough(low) and low > 1e-3:
+        low /= 2
+    for _ in range(12):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high / (2 * math.pi * positive(tau_s, "tau_s", "seconds"))
+
+
+def _plain(devices: Devices | None) -> Devices:
+    return Devices() if devices is None else Devices(devices.g_min, devices.g_max, devices.sides)
+
+
+def _alone(weights: npt.ArrayLike, X: npt.ArrayLike, devices: Devices, form: Form) -> Budget:
+    return error_budget(weights, X, devices, form=form)
