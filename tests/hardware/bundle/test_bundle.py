@@ -1,0 +1,385 @@
+"""A bundle verifies itself: everything that is changed is found, by name."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import neurodecorr as nd
+from neurodecorr.circuit import Circuit
+from neurodecorr.errors import CheckpointError, ConfigError, InputError, StabilityError
+from neurodecorr.hardware.bundle import Formats, Golden, export_bundle, load_bundle
+from neurodecorr.hardware.bundle.manifest import manifest, require_checksums
+from neurodecorr.hardware.nir import write_nir
+from neurodecorr.network import Conv2d, Decorrelation, Dense, Network
+from neurodecorr.recording import Result, load_result
+from neurodecorr.recording.archive import read_files, write_zip
+
+N, TAU = 5, 0.02
+FILES = {
+    "G_minus.csv",
+    "G_plus.csv",
+    "R.csv",
+    "R_fixed.csv",
+    "README.txt",
+    "circuit.cir",
+    "circuit.nir",
+    "golden.npz",
+    "golden_course.csv",
+    "golden_rest.csv",
+    "golden_stimulus.csv",
+    "manifest.json",
+    "mean.csv",
+    "topology.csv",
+    "weights.npz",
+}
+
+
+def unsymmetric(n=N, seed=0):
+    """R whose transposition shows, with zeros, and stimuli."""
+    rng = np.random.default_rng(seed)
+    R = np.eye(n) + 0.5 * rng.standard_normal((n, n)) / np.sqrt(n)
+    R[0, 1] = 0.0
+    return Circuit(R, TAU), rng.standard_normal((3, n)), rng.standard_normal(n)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    circuit, X, mean = unsymmetric()
+    return export_bundle(circuit, X, tmp_path_factory.mktemp("bundle") / "own", name="own", mean=mean)
+
+
+@pytest.fixture
+def copy(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "copy")
+
+
+def sealed(folder):
+    """Write the checksums of a changed bundle anew, as somebody who changes it with care would."""
+    path = folder / "manifest.json"
+    document = json.loads(path.read_text())
+    files = read_files(folder)
+    del files["manifest.json"]
+    document["files"] = manifest("", files, {}, {})["files"]
+    path.write_text(json.dumps(document))
+    return folder
+
+
+def rewritten(folder, name, **changes):
+    result = load_result(folder / name)
+    Result({**result.arrays, **changes}, result.meta).save(folder / name)
+    return sealed(folder)
+
+
+def test_a_bundle_comes_back_to_the_bit(original):
+    circuit, X, mean = unsymmetric()
+    found = load_bundle(original).contents
+    assert found.circuit.R.tobytes() == circuit.R.tobytes() and found.circuit.tau == TAU
+    assert found.mean.tobytes() == mean.tobytes() and found.golden.stimulus.tobytes() == X.tobytes()
+    np.testing.assert_allclose(found.golden.response, np.linalg.solve(circuit.R, X.T).T, rtol=0, atol=1e-13)
+
+
+def test_a_bundle_holds_these_files_and_lists_each_with_its_checksum(original):
+    assert {file.name for file in original.iterdir()} == FILES
+    document = json.loads((original / "manifest.json").read_text())
+    assert set(document["files"]) == FILES - {"manifest.json"}
+    assert all(len(entry["sha256"]) == 64 and entry["what"] for entry in document["files"].values())
+    assert document["circuits"][""]["tau_s"] == TAU and "R[i, j]" in document["equation"]
+
+
+def test_folder_and_zip_hold_the_same_files(original, tmp_path):
+    circuit, X, mean = unsymmetric()
+    packed = read_files(export_bundle(circuit, X, tmp_path / "own.zip", name="own", mean=mean))
+    assert set(packed) == FILES
+    timeless = {name for name in FILES if name.endswith((".csv", ".npz", ".txt", ".cir"))}
+    assert all(packed[name] == (original / name).read_bytes() for name in timeless)
+    assert load_bundle(tmp_path / "own.zip").contents.circuit.R.tobytes() == circuit.R.tobytes()
+
+
+def test_a_bundle_packed_by_another_program_loads_too(original, tmp_path):
+    shutil.make_archive(str(tmp_path / "packed"), "zip", original.parent, original.name)
+    assert load_bundle(tmp_path / "packed.zip").name == "own"
+
+
+@pytest.mark.parametrize("name", sorted(FILES - {"manifest.json"}))
+def test_one_changed_byte_is_found_by_name(copy, name):
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(data)
+    with pytest.raises(CheckpointError, match=rf"{name.replace('.', '[.]')} must have the checksum"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_missing_file_is_found_by_name(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(CheckpointError, match=name.replace(".", "[.]")):
+        load_bundle(copy)
+
+
+def test_a_file_that_is_not_in_the_manifest_is_found(copy):
+    (copy / "extra.py").write_text("print('hello')")
+    with pytest.raises(CheckpointError, match=r"extra[.]py is not in the manifest"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "message"),
+    [
+        ("topology.csv", "u1,u1,leak,", "must hold R to the bit"),
+        ("R.csv", "\nu1,", "must hold weights[.]npz to the bit"),
+        ("R_fixed.csv", "\nu1,", "must hold weights[.]npz to the bit"),
+        ("G_plus.csv", "\nu1,", "must hold weights[.]npz to the bit"),
+        ("mean.csv", "\nx1,", "must hold weights[.]npz to the bit"),
+        ("golden_rest.csv", "\n1,", "must hold the numbers of .*golden[.]npz"),
+        ("golden_course.csv", "\n0.0,", "must hold the numbers of .*golden[.]npz"),
+        ("circuit.cir", "G1_1 xbar1 0 xbar1 0 ", "the weight must be R within"),
+        ("circuit.cir", "I1 0 xbar1 DC ", "x must be"),
+        ("circuit.cir", "* xbar xbar1 = ", "x̄ must be"),
+        ("circuit.cir", "C1 xbar1 0 ", "τ must be"),
+    ],
+)
+def test_files_that_disagree_are_found_even_under_new_checksums(copy, name, before, message):
+    text, changes = re.subn(re.escape(before) + r"[^,\s]+", before + "7", (copy / name).read_text(), count=1)
+    assert changes == 1
+    (copy / name).write_text(text)
+    with pytest.raises(CheckpointError, match=rf"{name.replace('.', '[.]')}.* {message}"):
+        load_bundle(sealed(copy))
+
+
+def test_a_golden_response_that_is_none_is_found(copy):
+    response = load_result(copy / "golden.npz").arrays["response"]
+    with pytest.raises(CheckpointError, match="R x̄ = x must hold"):
+        load_bundle(rewritten_with_tables(copy, response=response * (1 + 1e-9)))
+
+
+def test_a_golden_time_course_that_is_none_is_found(copy):
+    course = load_result(copy / "golden.npz").arrays["course"].copy()
+    course[100, 2] += 1e-6
+    with pytest.raises(CheckpointError, match="must follow the exact flow"):
+        load_bundle(rewritten_with_tables(copy, course=course))
+
+
+def rewritten_with_tables(folder, **changes):
+    golden = Golden.from_arrays({**load_result(folder / "golden.npz").arrays, **changes}, "golden")
+    for name, text in golden.tables().items():
+        (folder / name).write_text(text)
+    return rewritten(folder, "golden.npz", **changes)
+
+
+def test_weights_of_another_circuit_are_found(copy):
+    R = load_result(copy / "weights.npz").arrays["R"].copy()
+    R[3, 2] += 2.0**-12  # more than half a step of Q1.14 is 2⁻¹⁵
+    with pytest.raises(CheckpointError, match="R_fixed must be R within"):
+        load_bundle(rewritten(copy, "weights.npz", R=R))
+
+
+def test_absurd_formats_are_refused_before_anything_is_computed(copy):
+    with pytest.raises(CheckpointError, match="fixed_bits must be"):
+        load_bundle(rewritten(copy, "weights.npz", fixed_bits=np.array([10**18, 3])))
+
+
+def test_a_time_constant_that_is_none_is_refused(copy):
+    with pytest.raises(CheckpointError):
+        load_bundle(rewritten(copy, "weights.npz", tau_s=np.array(-1.0)))
+
+
+def test_conductances_out_of_their_range_are_found(copy):
+    with pytest.raises(CheckpointError, match="conductances must lie in"):
+        load_bundle(rewritten(copy, "weights.npz", G_range_S=np.array([0.0, 1e-6])))
+
+
+@pytest.mark.parametrize("key", ["../outside", "/abs", "a\\b"])
+def test_a_manifest_that_leads_out_is_refused(copy, key):
+    document = json.loads((copy / "manifest.json").read_text())
+    document["circuits"] = {key: document["circuits"][""]}
+    (copy / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="plain names"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": "other"}, "must have schema 'neurodecorr-bundle'"),
+        ({"version": 99}, "a newer neurodecorr"),
+        ({"files": []}, "must list files and circuits"),
+        ({"circuits": {}}, "must list files and circuits"),
+        ({"circuits": {"": {}}}, "KeyError"),
+    ],
+    ids=["schema", "version", "files", "circuits", "facts"],
+)
+def test_a_manifest_that_is_none_is_refused(copy, change, message):
+    document = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(document | change))
+    with pytest.raises(CheckpointError, match=message):
+        load_bundle(copy)
+
+
+def test_a_manifest_that_contradicts_the_files_is_found(copy):
+    document = json.loads((copy / "manifest.json").read_text())
+    document["circuits"][""]["tau_s"] = 0.5
+    (copy / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match=r"must say tau_s = 0[.]02"):
+        load_bundle(copy)
+
+
+def test_absurd_sizes_are_refused(original):
+    with pytest.raises(CheckpointError, match="at most 1000 bytes"):
+        load_bundle(original, max_bytes=1000)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.95])
+def test_a_truncated_zip_is_refused(original, tmp_path, share):
+    path = write_zip(tmp_path / "b.zip", read_files(original))
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(CheckpointError, match="undamaged zip"):
+        load_bundle(path)
+
+
+@pytest.mark.parametrize(
+    "formats",
+    [
+        Formats(kind="crossbar"),
+        Formats(kind="crossbar", sides="one", g_min=1e-6, bits=8),
+        Formats(simulator="gnucap", bits=32),
+    ],
+    ids=["crossbar", "one-sided crossbar", "gnucap"],
+)
+def test_every_kind_of_netlist_and_pair_verifies(tmp_path, formats):
+    circuit, X, _ = unsymmetric(seed=3)
+    load_bundle(export_bundle(circuit, X, tmp_path / "b", formats=formats))
+
+
+@pytest.mark.parametrize("dialect", ["sinabs", "rockpool", "nengo"])
+def test_numbers_for_a_simulator_come_with_the_canonical_graph_and_verify(tmp_path, dialect):
+    circuit, X, _ = unsymmetric(seed=4)
+    path = export_bundle(circuit, X, tmp_path / "b", formats=Formats(dialect=dialect))
+    load_bundle(path)
+    assert (path / "circuit.nir").is_file() and (path / f"circuit_{dialect}.nir").is_file()
+    other, _, _ = unsymmetric(seed=5)
+    write_nir(other, path / f"circuit_{dialect}.nir")
+    with pytest.raises(CheckpointError, match=rf"circuit_{dialect}[.]nir must hold R to the bit"):
+        load_bundle(sealed(path))
+
+
+def test_single_precision_weights_are_exported_as_they_are(tmp_path):
+    R = unsymmetric()[0].R.astype(np.float32)
+    found = load_bundle(export_bundle(Circuit(R), np.ones(N), tmp_path / "b", tau_s=TAU))
+    assert np.array_equal(found.contents.circuit.R, R) and found.contents.circuit.tau == TAU
+
+
+@pytest.mark.parametrize("R", [[[0.5]], [[2.0, 0.0], [0.0, 1.0]]], ids=["one unit", "diagonal"])
+@pytest.mark.parametrize("kind", ["ota", "crossbar"])
+def test_silent_stimuli_and_the_smallest_circuits_verify(tmp_path, R, kind):
+    path = export_bundle(Circuit(R, TAU), np.zeros(len(R)), tmp_path / "silent_stimulus", formats=Formats(kind=kind))
+    assert not load_bundle(path).contents.golden.course.any()
+
+
+def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
+    circuit, X, _ = unsymmetric()
+    monkeypatch.setattr(
+        "neurodecorr.hardware.bundle.contents.write_spice", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    for name in ("b", "b.zip"):
+        with pytest.raises(KeyboardInterrupt):
+            export_bundle(circuit, X, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from neurodecorr.circuit import Circuit
+from neurodecorr.hardware.bundle import contents, export_bundle
+
+contents.write_spice = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
+export_bundle(Circuit(np.eye(3)), np.ones(3), sys.argv[1])
+"""
+
+
+def test_a_killed_export_leaves_no_half_bundle_and_the_older_one_whole(original, tmp_path):
+    shutil.copytree(original, tmp_path / "b")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "b")], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert load_bundle(tmp_path / "b").name == "own"
+    assert [file.name for file in tmp_path.iterdir() if not file.name.startswith(".")] == ["b"]
+
+
+def network(activation="relu", form="recurrent"):
+    own = Network(
+        [Dense(4, activation), Dense(3, "identity")],
+        5,
+        decorrelation=Decorrelation(form, rate=1e-2),
+        dtype="float64",
+        seed=1,
+    )
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((64, 5)) @ (np.eye(5) + 0.5)
+    for _ in range(20):
+        own.decorrelate(own.forward(X, training=True).signals)
+    return own, X[:4]
+
+
+@pytest.mark.parametrize("form", ["recurrent", "feedforward", "none"])
+def test_a_network_bundle_answers_as_the_network_does(tmp_path, form):
+    own, X = network(form=form)
+    found = load_bundle(export_bundle(own, X, tmp_path / "b", tau_s=TAU))
+    assert list(found.circuits) == ["layer0", "layer1"]
+    # Both solve two systems of condition below 100 in double precision.
+    np.testing.assert_allclose(found.stack.activity[-1], own.forward(X).output, rtol=0, atol=1e-11)
+
+
+def test_a_changed_feedforward_weight_is_found(tmp_path):
+    own, X = network()
+    path = export_bundle(own, X, tmp_path / "b")
+    W = load_result(path / "network.npz").arrays["layer0.W"] * 1.001
+    with pytest.raises(CheckpointError, match=r"activity must be the response|must hold a network"):
+        load_bundle(rewritten(path, "network.npz", **{"layer0.W": W}))
+
+
+def test_convolutions_are_refused_with_advice(tmp_path):
+    own = Network([Conv2d(2, 3), Dense(3)], (1, 6, 6))
+    with pytest.raises(ConfigError, match="dense to be exported whole"):
+        export_bundle(own, np.zeros((1, 36)), tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("circuit", "options", "error", "message"),
+    [
+        (Circuit([[1.0, 3.0], [3.0, 1.0]]), {}, StabilityError, "settle"),
+        (np.eye(2), {}, InputError, "must be a Circuit or a Network"),
+        (Circuit(np.eye(2)), {"x": [1.0, np.nan]}, InputError, "finite"),
+        (Circuit(np.eye(2)), {"x": [1.0, 1.0, 1.0]}, InputError, "2"),
+        (Circuit(np.eye(2)), {"mean": [1.0]}, InputError, r"shape \(2,\)"),
+        (Circuit(np.eye(2)), {"tau_s": -1.0}, ConfigError, "tau_s"),
+        (Circuit(np.eye(2)), {"name": "../own"}, InputError, "one plain name"),
+        (Circuit(np.eye(2)), {"name": "a/b"}, InputError, "one plain name"),
+        (Circuit(np.eye(2)), {"formats": Formats(bits=99)}, ConfigError, "bits"),
+        (Circuit(np.eye(2)), {"formats": Formats(g_min=-1e-6)}, ConfigError, "g_min"),
+        (Circuit(np.eye(2)), {"formats": Formats(kind="otaa")}, ConfigError, "Did you mean 'ota'"),
+        (Circuit(np.eye(2)), {"formats": Formats(sides="both")}, ConfigError, "sides"),
+    ],
+    ids=["unstable", "matrix", "nan", "length", "mean", "tau", "parent", "slash", "bits", "g_min", "kind", "sides"],
+)
+def test_what_cannot_be_exported_is_refused_and_nothing_is_written(tmp_path, circuit, options, error, message):
+    with pytest.raises(error, match=message):
+        export_bundle(circuit, **{"x": [1.0, 1.0], "path": tmp_path / "b", **options})
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_checksum_names_every_changed_file(original):
+    document = json.loads((original / "manifest.json").read_text())
+    files = read_files(original)
+    files["R.csv"], files["mean.csv"] = b"", b""
+    with pytest.raises(CheckpointError, match=r"R[.]csv, mean[.]csv must have the checksum"):
+        require_checksums(document, files, "b")
+
+
+def test_the_door_has_the_names():
+    assert nd.hardware.export_bundle is export_bundle and nd.hardware.load_bundle is load_bundle

@@ -1,0 +1,113 @@
+"""Learning on the chip heals what programming it once leaves."""
+
+import numpy as np
+import pytest
+
+from neurodecorr import data, plasticity
+from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.hardware.devices import Devices, Drift
+from neurodecorr.hardware.insitu import InSitu, PulsedSynapse, heal
+
+REAL = {"noise": 0.3, "spread": 0.3, "slope": 1.0, "asymmetry_spread": 0.1}
+
+
+def setting(n, samples, condition=1e3, seed=0):
+    sigma = data.gaussian_covariance(n, condition, seed)
+    R = np.linalg.inv(plasticity.decorrelating_matrix(sigma, "layer"))
+    return R, data.correlated_gaussian(n, samples, condition, seed).inputs, sigma
+
+
+@pytest.mark.parametrize("mismatch", [0.1, 0.2])
+def test_mismatch_is_healed_and_no_chip_ends_unstable(mismatch):
+    found = heal(*setting(16, 8000), Devices(mismatch=mismatch), chips=20)
+    assert found.ratio < 0.25
+    assert found.unstable[1] == 0 and found.unstable[0] > 0
+    # As from 8000 samples with weights alike: 1/√8000 = 0.011 for each pair of units.
+    assert found.learnt.max() < 2 * 8000**-0.5
+    assert (found.counts["raised"] > 0)[found.exported_margin <= 0].all()
+    assert found.counts["unsettled"].sum() == 0
+
+
+@pytest.mark.parametrize("one_way", [False, True], ids=["two-way", "one-way"])
+def test_uneven_noisy_saturating_devices_heal_where_they_verify(one_way):
+    R, X, sigma = setting(16, 8000)
+    devices = Devices(mismatch=0.1)
+    ratio = {}
+    for programming in ("stochastic", "verified"):
+        synapse = PulsedSynapse(programming=programming, one_way=one_way, **REAL)
+        found = heal(R, X, sigma, devices, synapse, chips=8, seed=2)
+        assert found.unstable[1] == 0
+        ratio[programming] = found.ratio
+    assert ratio["verified"] < 0.25 < ratio["stochastic"]
+
+
+def test_drift_before_and_while_learning_is_healed():
+    R, X, sigma = setting(16, 8000)
+    devices = Devices(drift=Drift(nu=0.05, nu_sd=0.02))
+    before = heal(R, X, sigma, devices, chips=8, time_s=1e4)
+    assert before.ratio < 0.25 and before.unstable[1] == 0
+    meanwhile = heal(R, X, sigma, devices, plan=InSitu(sample_s=1.0), chips=8)
+    assert meanwhile.ratio < 0.25 and meanwhile.unstable[1] == 0
+
+
+def test_coarse_levels_set_the_floor_and_finer_ones_lower_it():
+    R, X, sigma = setting(16, 6000)
+    floors = [np.median(heal(R, X, sigma, Devices(bits=bits), chips=4).learnt) for bits in (5, 7, 9)]
+    assert floors[0] > 2 * floors[1] > 3 * floors[2]
+
+
+def test_the_floor_of_pulses_without_memory_grows_with_their_size_and_not_with_the_rate():
+    """Each pulse is a step of a random walk, δ² per pulse; they come at η|Δ|/δ and are pulled back at η."""
+    R, X, sigma = setting(16, 6000, condition=30.0)
+    floor = {}
+    for step, rate in ((1e-3, 2e-3), (4e-3, 2e-3), (4e-3, 5e-4)):
+        synapse, plan = PulsedSynapse(step=step, programming="stochastic"), InSitu(rate, "constant")
+        # The floor of a rate itself lies lower: √η against √δ.
+        floor[step, rate] = np.median(heal(R, X, sigma, Devices(), synapse, plan, chips=8).learnt)
+    assert floor[4e-3, 2e-3] / floor[1e-3, 2e-3] > 1.5
+    assert floor[4e-3, 5e-4] / floor[4e-3, 2e-3] == pytest.approx(1, abs=0.35)
+
+
+def test_an_error_of_the_measurement_is_not_healed():
+    """s_i off by 5 %: the limit of learning in situ is how well a unit measures its drive."""
+    R, X, sigma = setting(16, 8000)
+    clean, off = (heal(R, X, sigma, Devices(), plan=InSitu(sense_mismatch=s), chips=8) for s in (0.0, 0.05))
+    assert np.median(off.learnt) > 2 * np.median(clean.learnt)
+
+
+def test_an_ideal_chip_loses_only_what_its_stream_cannot_tell():
+    found = heal(*setting(8, 6000, condition=100.0), Devices(), chips=2, records=3)
+    assert found.exported.max() < 1e-10
+    assert found.learnt.max() < 2 * 6000**-0.5
+    assert found.samples.tolist() == [0, 2000, 4000, 6000] and found.course.shape == (4, 2)
+    np.testing.assert_array_equal(found.course[-1], found.learnt)
+    low, middle, high = found.envelope()
+    assert (low <= middle).all() and (middle <= high).all()
+
+
+def test_chips_do_not_depend_on_how_many_there_are():
+    R, X, sigma = setting(8, 600, condition=100.0)
+    many, few = (heal(R, X, sigma, Devices(mismatch=0.1), chips=chips, seed=4) for chips in (5, 2))
+    np.testing.assert_array_equal(many.weights[:2], few.weights)
+    np.testing.assert_array_equal(many.exported[:2], few.exported)
+
+
+def test_what_does_not_belong_together_is_refused():
+    R, X, sigma = setting(4, 10, condition=10.0)
+    with pytest.raises(InputError, match="must belong to the same units"):
+        heal(R, X[:, :3], sigma, Devices(), chips=1)
+    with pytest.raises(InputError, match="must belong to the same units"):
+        heal(R, X, sigma[:3, :3], Devices(), chips=1)
+    with pytest.raises(ConfigError, match="headroom must be > 0"):
+        heal(R, X, sigma, Devices(), chips=1, headroom=0.0)
+    with pytest.raises(ConfigError, match="chips must be"):
+        heal(R, X, sigma, Devices(), chips=0)
+
+
+@pytest.mark.slow
+def test_a_hundred_chips_at_ten_percent_keep_at_most_half_of_the_residual():
+    R, X, sigma = setting(32, 12_000)
+    for synapse in (PulsedSynapse(), PulsedSynapse(**REAL), PulsedSynapse(one_way=True, **REAL)):
+        found = heal(R, X, sigma, Devices(mismatch=0.1), synapse, chips=100)
+        assert found.ratio < 0.15
+        assert found.unstable[1] == 0
