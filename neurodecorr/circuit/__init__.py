@@ -5,6 +5,7 @@ from neurodecorr.circuit.chebyshev import chebyshev_schedule
 from neurodecorr.circuit.driven import PiecewiseConstant
 from neurodecorr.circuit.mismatch import mismatched
 from neurodecorr.circuit.model import Circuit, LinearCircuit, TwoPopulationCircuit
+from neurodecorr.circuit.recorded import record_trajectory
 from neurodecorr.circuit.settler import Settler
 from neurodecorr.circuit.settling import Settled, settle
 from neurodecorr.circuit.sparse import SparseCircuit, sigma_bound
@@ -33,6 +34,7 @@ __all__ = [
     "integrate",
     "mismatched",
     "predicted_settling_time",
+    "record_trajectory",
     "random_neighbours",
     "settle",
     "settle_sparse",

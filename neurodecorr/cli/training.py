@@ -19,7 +19,7 @@ __all__ = ["models", "show", "train"]
 CREDITS = ("bp", "fa", "dfa", "np")
 FORMS = ("none", "feedforward", "recurrent", "batch_norm")
 WATCHES = ("angle", "correlation", "input correlation", "condition", "weight norm", "activity")
-RECORDED = ("weights", "activities")
+RECORDED = ("weights", "activities", "residuals", "margins", "errors")
 RECIPES = ("plain", "cifar", "tiny-imagenet")
 LATERAL_FEEDBACK = ("none", "exact", "adjoint", "random")
 EPILOG = """\b
@@ -134,7 +134,12 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # generic only from cli
 @click.option("--device", metavar="NAME", help="cpu, cuda, …: train with PyTorch there.  [default: numpy]")
 @click.option("--watch", "watches", type=Choice(WATCHES), multiple=True, help="A number per layer to keep; repeatable.")
 @click.option("--watch-every", type=int, default=100, help="Batches between two such numbers.")
-@click.option("--record", type=Names(), metavar="NAMES", help="Arrays to stream to disk: weights,activities.")
+@click.option(
+    "--record",
+    type=Names(),
+    metavar="NAMES",
+    help="Arrays to stream to disk, with commas: weights, activities, residuals, margins, errors.",
+)
 @click.option("--record-every", type=int, default=100, help="Batches between two recorded rows.")
 @click.option("--every", type=int, default=500, help="Batches between two checkpoints.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write to.")

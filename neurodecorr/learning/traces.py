@@ -6,7 +6,7 @@ checkpoint begins its stretch anew, so that no row is lost and none is there twi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,32 @@ from typing import Any
 import numpy as np
 
 from neurodecorr import _checks
-from neurodecorr.data import Epochs
+from neurodecorr.data import Batch, Epochs
 from neurodecorr.errors import CheckpointError, ConfigError
 from neurodecorr.network import Network
-from neurodecorr.network.algebra import as_numpy
+from neurodecorr.network.algebra import as_numpy, product
+from neurodecorr.network.synapses import Signals, Synapses
 from neurodecorr.recording import Recorder, Trace, Variable, read_traces
 
 __all__ = ["KINDS", "Recording", "Stretches", "training_traces"]
 
 Array = Any  # any array-API array
-KINDS = ("weights", "activities")
+KINDS = ("weights", "activities", "residuals", "margins", "errors")
+COMMON = ("weights", "activities")
 FOLDER = "traces"
+EQUATION = "τ dx̄/dt = A (x − μ) − B x̄, y = φ(W x̄ + b); recurrent: A = I, B = R; feedforward: A = M, B = I"
+# Unit and meaning of each array, by the last part of its name.
+MEANINGS = {
+    "W": ("1", "feedforward weights, from column to row"),
+    "b": ("", "biases, in the unit of h = W x̄ + b"),
+    "R": ("1", "lateral weights, from column to row"),
+    "M": ("1", "decorrelating matrix, from column to row"),
+    "xbar": ("", "decorrelated inputs of the layer for the probe, in the unit of its input"),
+    "residual": ("1", "‖A (x − μ) − B x̄‖/‖x̄‖ over the probe: how far from rest"),
+    "margin": ("1/τ", "min Re λ(B)"),
+    "loss": ("", "loss of each input of the probe"),
+    "error": ("", "derivative of the loss by the output, for each input of the probe"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,8 +48,10 @@ class Recording:
 
     Parameters
     ----------
-    what : sequence of {"weights", "activities"}
-        W, b and M or R of each layer; x̄ of each layer for some inputs that stay the same.
+    what : sequence of {"weights", "activities", "residuals", "margins", "errors"}
+        W, b and M or R of each layer; x̄ of each layer for some inputs that stay the same; how far from rest it is;
+        min Re λ of each layer's circuit; loss and its derivative by the output for these inputs. The first two by
+        default.
     every : int
         Batches between two rows.
     probe : int
@@ -46,7 +63,7 @@ class Recording:
         If a name is unknown, or a number is not ≥ 1.
     """
 
-    what: tuple[str, ...] = KINDS
+    what: tuple[str, ...] = COMMON
     every: int = 100
     probe: int = 32
 
@@ -71,16 +88,29 @@ class Stretches:
         Whose arrays are kept.
     training : Epochs
         Where the probe comes from.
+    arrays : callable
+        (network, batch) → inputs and targets, in the library of the network.
+    about : mapping
+        Provenance of the run.
     """
 
-    def __init__(self, recording: Recording | None, folder: Path | None, network: Network, training: Epochs) -> None:
+    def __init__(
+        self,
+        recording: Recording | None,
+        folder: Path | None,
+        network: Network,
+        training: Epochs,
+        arrays: Callable[[Network, Batch], tuple[Array, Array]],
+        about: Mapping[str, Any],
+    ) -> None:
         if recording is not None and folder is None:
             raise ConfigError("recording writes files: give the folder for them; got folder=None.")
         self._recording, self._network = recording, network
         self._folder = None if folder is None else folder / FOLDER
         self._first = 0
         self._recorder: Recorder | None = None
-        self._probe = None if recording is None else _probe(training, recording.probe)
+        self._probe = None if recording is None else arrays(network, _probe(training, recording.probe))
+        self._about = dict(about)
 
     def begin(self, batches: int) -> None:
         """Begin the stretch after so many batches; what an earlier run wrote from there on is removed."""
@@ -106,18 +136,51 @@ class Stretches:
     def _opened(self, values: dict[str, Any]) -> Recorder:
         if self._recorder is None:
             assert self._folder is not None
-            variables = [Variable(name, value.shape, value.dtype) for name, value in values.items()]
-            self._recorder = Recorder(self._folder / f"{self._first:012d}.h5", variables)
+            variables = [_variable(name, value) for name, value in values.items()]
+            path = self._folder / f"{self._first:012d}.h5"
+            self._recorder = Recorder(path, variables, provenance=self._about, metadata=self._metadata())
         return self._recorder
 
-    def _arrays(self) -> dict[str, Array]:
+    def _metadata(self) -> dict[str, str | int | float]:
         assert self._recording is not None
+        told: dict[str, str | int | float] = {
+            "equation": EQUATION,
+            "tau": 1.0,
+            "tau_unit": "τ",
+            "step_unit": "batches learnt from before the row",
+        }
+        rate = self._network.layers[0].decorrelator.plan.rate
+        return {
+            **told,
+            "every_batches": self._recording.every,
+            "probe": self._recording.probe,
+            "decorrelation_rate": rate,
+        }
+
+    def _arrays(self) -> dict[str, Array]:
+        assert self._recording is not None and self._probe is not None
+        what, network = self._recording.what, self._network
         found: dict[str, Array] = {}
-        if "weights" in self._recording.what:
-            found |= {name: array for name, array in self._network.arrays().items() if _kept(name, self._network)}
-        if "activities" in self._recording.what:
-            signals = self._network.forward(self._probe).signals
-            found |= {f"layer{i}.xbar": one.xbar for i, one in enumerate(signals)}
+        if "weights" in what:
+            found |= {name: array for name, array in network.arrays().items() if _kept(name, network)}
+        if "margins" in what:
+            found |= {f"layer{i}.margin": _margin(layer) for i, layer in enumerate(network.layers)}
+        if {"activities", "residuals", "errors"} & set(what):
+            found |= self._responses()
+        return found
+
+    def _responses(self) -> dict[str, Array]:
+        """Return what the probe shows."""
+        assert self._recording is not None and self._probe is not None
+        what, found = self._recording.what, dict[str, Array]()
+        passed = self._network.forward(self._probe[0])
+        for i, (layer, one) in enumerate(zip(self._network.layers, passed.signals, strict=True)):
+            if "activities" in what:
+                found[f"layer{i}.xbar"] = one.xbar
+            if "residuals" in what:
+                found[f"layer{i}.residual"] = _residual(layer, one)
+        if "errors" in what:
+            found["loss"], found["error"] = self._network.loss.measure(passed.output, self._probe[1])
         return found
 
 
@@ -153,9 +216,28 @@ def training_traces(folder: str | Path, names: Iterable[str] | None = None) -> d
     return {name: _joined(traces) for name, traces in parts.items()}
 
 
-def _probe(training: Epochs, samples: int) -> Array:
-    inputs = next(replace(training, size=samples, shuffle=False, augment=False).batches()).inputs
-    return inputs.reshape(len(inputs), -1)
+def _probe(training: Epochs, samples: int) -> Batch:
+    return next(replace(training, size=samples, shuffle=False, augment=False).batches())
+
+
+def _variable(name: str, value: Any) -> Variable:
+    unit, meaning = MEANINGS.get(name.rpartition(".")[2], ("", ""))
+    return Variable(name, value.shape, value.dtype, unit, meaning)
+
+
+def _margin(layer: Synapses) -> Any:
+    """Return min Re λ(B) of a layer's circuit, per τ."""
+    lateral = layer.decorrelator.as_ode()[1]
+    return np.array(1.0 if lateral is None else np.linalg.eigvals(as_numpy(lateral).astype(float)).real.min())
+
+
+def _residual(layer: Synapses, found: Signals) -> Any:
+    """Return ‖A (x − μ) − B x̄‖/‖x̄‖ over all rows."""
+    feed, lateral = (None if part is None else as_numpy(part).astype(float) for part in layer.decorrelator.as_ode())
+    drive, xbar = (as_numpy(part).astype(float) for part in (found.drive, found.xbar))
+    pull = (drive if feed is None else product(drive, feed.T)) - (xbar if lateral is None else product(xbar, lateral.T))
+    size = np.linalg.norm(xbar)
+    return np.array(np.linalg.norm(pull) / size if size > 0 else 0.0)
 
 
 def _joined(parts: list[Trace]) -> Trace:

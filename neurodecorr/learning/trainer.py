@@ -21,6 +21,7 @@ from neurodecorr.learning.optimisers import Optimiser
 from neurodecorr.learning.traces import Recording, Stretches
 from neurodecorr.network import Network
 from neurodecorr.network.algebra import alike, as_numpy
+from neurodecorr.recording import provenance
 
 __all__ = ["Trainer", "evaluate", "targets"]
 
@@ -144,7 +145,8 @@ class Trainer:
         with one_pool(self.network.size), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             library = checkpoint.described_library(self.network)
             keeper = Keeper(place, self._described(training), config or {}, self.seed, library)
-            stretches = Stretches(recording, place, self.network, training)
+            about = {} if recording is None else provenance(config or {}, self.seed)
+            stretches = Stretches(recording, place, self.network, training, _arrays, about)
             if resume:
                 self._restore(keeper, epochs)
             if resume and self.place == (epochs, 0) and keeper.finished(epochs):

@@ -9,6 +9,7 @@ from neurodecorr.plasticity.learning import learn
 from neurodecorr.plasticity.locality import Audit, Signal, SynapticRule, audit, format_audit
 from neurodecorr.plasticity.masked import MASKED_RULES, MaskedPlan, MaskedState, learn_masked, start_masked
 from neurodecorr.plasticity.plan import FEEDFORWARD_RULES, GAINS, MEANS, RECURRENT_RULES, Plan
+from neurodecorr.plasticity.recorded import RECORDED, record_learning
 from neurodecorr.plasticity.rivals import Foldiak, Oja, Rule, SimilarityMatching, Vogels
 from neurodecorr.plasticity.schedules import Constant, Decay
 from neurodecorr.plasticity.state import State, start
@@ -20,6 +21,7 @@ __all__ = [
     "GAINS",
     "MASKED_RULES",
     "MEANS",
+    "RECORDED",
     "RECURRENT_RULES",
     "Audit",
     "Constant",
@@ -53,6 +55,7 @@ __all__ = [
     "learn_continuously",
     "learn_masked",
     "power",
+    "record_learning",
     "relative_off_diagonal",
     "rms_correlation",
     "start",

@@ -7,9 +7,11 @@ from neurodecorr.recording.recorder import Recorder
 from neurodecorr.recording.result import Result, load_result
 from neurodecorr.recording.schedule import EverySamples, LogSpaced, Schedule, spans
 from neurodecorr.recording.traces import Trace, Traces, read_traces
+from neurodecorr.recording.tree import Branch, graft, read_tree, write_tree
 from neurodecorr.recording.variable import Variable
 
 __all__ = [
+    "Branch",
     "EverySamples",
     "LogSpaced",
     "Recorder",
@@ -19,9 +21,11 @@ __all__ = [
     "Traces",
     "Variable",
     "atomic_path",
+    "graft",
     "load_result",
     "provenance",
     "read_traces",
+    "read_tree",
     "require_writable",
     "run_id",
     "spans",
@@ -29,4 +33,5 @@ __all__ = [
     "write_bytes",
     "write_json",
     "write_text",
+    "write_tree",
 ]

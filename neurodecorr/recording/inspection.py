@@ -15,8 +15,10 @@ from neurodecorr.recording.layout import CHECKSUM
 from neurodecorr.recording.npz import DEFLATE_RATIO
 from neurodecorr.recording.superblock import SIZE, ClosedView, left_open
 
-__all__ = ["checked_bytes", "closed_by_writer", "opened", "refuse_references"]
+__all__ = ["DAMAGE", "checked_bytes", "chunked_bytes", "closed_by_writer", "opened", "refuse_references"]
 
+# What h5py raises on damaged input.
+DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
 OBJECTS = 10_000
 DEPTH = 16
 FILTERS = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32)
@@ -151,9 +153,14 @@ def checked_bytes(dataset: h5py.h5d.DatasetID, place: str, file_bytes: int) -> i
     kind = dataset.get_type()
     if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) or kind.get_size() > 8:
         raise CheckpointError(f"{place} must hold integers or floats of at most 8 bytes; objects are never read.")
-    properties = dataset.get_create_plist()
-    if properties.get_layout() != h5py.h5d.CHUNKED:
+    if dataset.get_create_plist().get_layout() != h5py.h5d.CHUNKED:
         raise CheckpointError(f"{place} must be stored in chunks.")
+    return chunked_bytes(dataset, place, file_bytes)
+
+
+def chunked_bytes(dataset: h5py.h5d.DatasetID, place: str, file_bytes: int) -> int:
+    """Return the size of the values of a dataset in chunks, whatever their type; else as `checked_bytes`."""
+    kind, properties = dataset.get_type(), dataset.get_create_plist()
     filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
     if filters != [known for known in FILTERS if known in filters]:
         raise CheckpointError(

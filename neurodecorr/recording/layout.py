@@ -36,6 +36,8 @@ TEXT_BYTES = 64 * 2**20
 # in one page together with its checksum is therefore either old or new, never torn.
 PAGE = 4096
 CHECKSUM = 4
+# The oldest format with a single writer and many readers: HDF5 1.10 and all that is built on it read these files, too.
+LIBVER = ("v110", "v110")
 STEP_ROWS = (PAGE - CHECKSUM) // 8
 
 

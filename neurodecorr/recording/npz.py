@@ -20,7 +20,17 @@ import numpy.typing as npt
 from neurodecorr._checks import Array
 from neurodecorr.errors import CheckpointError, InputError
 
-__all__ = ["array_name", "plain_array", "read_npz", "write_npz"]
+__all__ = [
+    "DAMAGE",
+    "EPOCH",
+    "Metered",
+    "array_name",
+    "check_sizes",
+    "member_bytes",
+    "plain_array",
+    "read_npz",
+    "write_npz",
+]
 
 KINDS = "biufcSU"
 # Deflate cannot shrink by more than 1032 : 1; a member that claims more is lying about its size.
@@ -146,10 +156,10 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int) -> dict[str, Array]:
     """
     place = os.fspath(path)
     try:
-        with _Metered(place) as file, zipfile.ZipFile(file) as container:
+        with Metered(place) as file, zipfile.ZipFile(file) as container:
             file.largest = None
             members = _checked_members(container.infolist(), file.size, max_bytes, place)
-            return {name: _read_member(container, info, place) for name, info in members.items()}
+            return {name: _read_array(container, info, place) for name, info in members.items()}
     except CheckpointError:
         raise
     except OSError as error:
@@ -161,7 +171,7 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int) -> dict[str, Array]:
         ) from None
 
 
-class _Metered(io.FileIO):
+class Metered(io.FileIO):
     """A regular file whose single reads are bounded, so that a forged directory cannot claim memory."""
 
     largest: int | None = DIRECTORY_BYTES
@@ -173,6 +183,7 @@ class _Metered(io.FileIO):
         self.size = os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes, no more than `largest` at a time."""
         wanted = max(self.size - self.tell(), 0) if size is None or size < 0 else size
         if self.largest is not None and wanted > self.largest:
             raise CheckpointError(
@@ -190,7 +201,7 @@ def _checked_members(
         name = _member_name(info.filename, place)
         if name in members:
             raise CheckpointError(f"{place} must name each member once; {name!r} comes twice.")
-        _check_sizes(info, file_bytes, place)
+        check_sizes(info, file_bytes, place)
         members[name] = info
     total = sum(info.file_size for info in infos)
     if total > max_bytes:
@@ -210,7 +221,7 @@ def _member_name(filename: str, place: str) -> str:
         raise CheckpointError(f"{place} must hold plain names ending in .npy; got {filename!r}.") from None
 
 
-def _check_sizes(info: zipfile.ZipInfo, file_bytes: int, place: str) -> None:
+def check_sizes(info: zipfile.ZipInfo, file_bytes: int, place: str) -> None:
     """Compare what a member declares with what its bytes in this file can hold."""
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 0x1:
         raise CheckpointError(f"{place}: member {info.filename!r} must be stored or deflated, and not encrypted.")
@@ -222,7 +233,12 @@ def _check_sizes(info: zipfile.ZipInfo, file_bytes: int, place: str) -> None:
         )
 
 
-def _read_member(container: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> Array:
+def _read_array(container: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> Array:
+    return _parse_array(member_bytes(container, info), f"{place}: member {info.filename!r}")
+
+
+def member_bytes(container: zipfile.ZipFile, info: zipfile.ZipInfo) -> memoryview:
+    """Return what a member holds, which must be as much as it declares; its sizes have been checked before."""
     data = memoryview(bytearray(info.file_size))
     filled = 0
     with container.open(info) as member:
@@ -232,7 +248,7 @@ def _read_member(container: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) 
                 raise EOFError(f"member {info.filename!r} ends after {filled} of {len(data)} bytes")
             data[filled : filled + len(piece)] = piece
             filled += len(piece)
-    return _parse_array(data, f"{place}: member {info.filename!r}")
+    return data
 
 
 def _parse_array(data: memoryview, place: str) -> Array:

@@ -14,6 +14,7 @@ from neurodecorr._checks import Array, count
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.recording.atomic import write_atomically
 from neurodecorr.recording.documents import canonical_json, plain, read_json
+from neurodecorr.recording.labelled import axes, dataset
 from neurodecorr.recording.npz import array_name, plain_array, read_npz, write_npz
 
 __all__ = ["Result", "load_result"]
@@ -91,6 +92,21 @@ class Result:
         with write_atomically(path, "wb") as file:
             write_npz(file, {DOCUMENT: document, **self.arrays})
         return Path(path)
+
+    def to_xarray(self) -> Any:
+        """Return the arrays as an xarray.Dataset, each with axes of its own.
+
+        Returns
+        -------
+        xarray.Dataset
+            One variable per array; `meta` as attributes, in JSON what is neither text nor number.
+
+        Raises
+        ------
+        ConfigError
+            If xarray is not installed.
+        """
+        return dataset({name: (axes(name, a.ndim), a, {}) for name, a in self.arrays.items()}, {}, self.meta)
 
 
 def load_result(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Result:

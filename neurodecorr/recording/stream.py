@@ -8,11 +8,13 @@ import shutil
 
 import h5py
 
-__all__ = ["Stream"]
+from neurodecorr.recording.layout import LIBVER
+
+__all__ = ["Stream", "allocate"]
 
 # Chunks are written once; HDF5's own cache, up to 8 MiB for each of many datasets, would not keep memory bounded.
 CACHE_BYTES = 64 * 2**10
-GROWTH = 2**20
+GROWTH = 4 * 2**20
 # Room for what HDF5 itself writes when a file is closed.
 MARGIN = 256 * 2**10
 
@@ -59,10 +61,10 @@ class Stream:
         if end <= self._end:
             return
         try:
-            _allocate(self._handle, self._path, end + GROWTH)
+            allocate(self._handle, self._path, end + GROWTH)
             self._end = end + GROWTH
         except OSError:
-            _allocate(self._handle, self._path, end)
+            allocate(self._handle, self._path, end)
             self._end = end
 
     def close(self) -> None:
@@ -75,7 +77,7 @@ class Stream:
 
 
 def _open(path: str) -> h5py.File:
-    file = h5py.File(path, "r+", libver="latest", rdcc_nbytes=CACHE_BYTES, locking="best-effort")
+    file = h5py.File(path, "r+", libver=LIBVER, rdcc_nbytes=CACHE_BYTES, locking="best-effort")
     try:
         file.swmr_mode = True
     except BaseException:
@@ -84,7 +86,7 @@ def _open(path: str) -> h5py.File:
     return file
 
 
-def _allocate(handle: int, path: str, end: int) -> None:
+def allocate(handle: int, path: str, end: int) -> None:
     """Make the disk hold `end` bytes of the file, or raise."""
     wanted = end - os.fstat(handle).st_size
     if wanted <= 0:

@@ -10,12 +10,25 @@ from typing import Any
 import h5py
 import numpy as np
 
+from neurodecorr.errors import ConfigError
 from neurodecorr.recording.atomic import write_bytes
-from neurodecorr.recording.layout import AXIS, GROUP, PAGE, SCHEMA, SCHEMA_VERSION, STEP, STEP_ROWS, write_text
+from neurodecorr.recording.layout import (
+    AXIS,
+    GROUP,
+    LIBVER,
+    PAGE,
+    RESERVED,
+    SCHEMA,
+    SCHEMA_VERSION,
+    STEP,
+    STEP_ROWS,
+    write_text,
+)
 from neurodecorr.recording.stream import MARGIN
+from neurodecorr.recording.tree import Branch, write_branch
 from neurodecorr.recording.variable import Variable
 
-__all__ = ["create_tracefile"]
+__all__ = ["checked_parts", "create_tracefile"]
 
 
 def create_tracefile(
@@ -24,6 +37,7 @@ def create_tracefile(
     provenance: str,
     metadata: Mapping[str, str | int | float],
     compression: int | None,
+    parts: Branch | None = None,
 ) -> None:
     """Create a trace file without rows, atomically.
 
@@ -39,6 +53,8 @@ def create_tracefile(
         Attributes of the whole file.
     compression : int, optional
         gzip level.
+    parts : Branch, optional
+        What stands beside the traces.
 
     Raises
     ------
@@ -47,7 +63,7 @@ def create_tracefile(
     """
     # Made in memory, since HDF5 may crash the process when the disk is full. Paged, so that no small object of the file
     # straddles a page, and each write of one is done or not done.
-    options: dict[str, Any] = {"libver": "latest", "fs_strategy": "page", "fs_page_size": PAGE}
+    options: dict[str, Any] = {"libver": LIBVER, "fs_strategy": "page", "fs_page_size": PAGE}
     image = io.BytesIO()
     with h5py.File(image, "w", **options) as file:
         write_text(file, "schema", SCHEMA)
@@ -55,11 +71,25 @@ def create_tracefile(
         write_text(file, "provenance", provenance)
         for name, value in metadata.items():
             _write_attribute(file, name, value)
+        if parts is not None:
+            write_branch(file, parts)
         group = file.create_group(GROUP)
         for variable in variables:
             _create_variable(group, variable, compression)
     # The zeros show that there is room to open the file; HDF5 cuts them off.
     write_bytes(path, image.getvalue() + bytes(MARGIN))
+
+
+def checked_parts(parts: Branch | None) -> Branch | None:
+    """Return `parts` if none of them takes the place of the traces or of what is said of them."""
+    if parts is None:
+        return None
+    if not isinstance(parts, Branch):
+        raise ConfigError(f"parts must be a Branch of arrays and texts; got {type(parts).__name__}.")
+    for name in (*parts.parts, *parts.attributes):
+        if name == GROUP or name in RESERVED:
+            raise ConfigError(f"parts must have names other than {', '.join((GROUP, *RESERVED))}; got {name!r}.")
+    return parts
 
 
 def _create_variable(group: h5py.Group, variable: Variable, compression: int | None) -> None:

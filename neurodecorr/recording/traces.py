@@ -16,7 +16,8 @@ import numpy.typing as npt
 from neurodecorr._checks import Array, choice, count
 from neurodecorr.errors import CheckpointError, ConfigError
 from neurodecorr.recording.documents import read_json
-from neurodecorr.recording.inspection import checked_bytes, closed_by_writer, opened, refuse_references
+from neurodecorr.recording.inspection import DAMAGE, checked_bytes, closed_by_writer, opened, refuse_references
+from neurodecorr.recording.labelled import axes, dataset
 from neurodecorr.recording.layout import (
     GROUP,
     RESERVED,
@@ -32,8 +33,6 @@ __all__ = ["Trace", "Traces", "read_traces"]
 
 MAX_BYTES = 4 * 2**30
 WAITS = (0.02, 0.1)
-# What h5py raises on damaged input.
-DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +98,31 @@ class Traces:
             The same as `names`.
         """
         return self.names
+
+    def to_xarray(self) -> Any:
+        """Return the traces as an xarray.Dataset, each with its own step axis.
+
+        Returns
+        -------
+        xarray.Dataset
+            Variables with `units` and `description`; the file's metadata and, as JSON, its provenance as attributes.
+
+        Raises
+        ------
+        ConfigError
+            If xarray is not installed.
+        """
+        variables = {
+            name: (
+                (name + STEP, *axes(name, trace.values.ndim - 1)),
+                trace.values,
+                {"units": trace.unit, "description": trace.description},
+            )
+            for name, trace in self.traces.items()
+        }
+        steps = {name + STEP: trace.step for name, trace in self.traces.items()}
+        said = {**self.metadata, "provenance": self.provenance, "complete": int(self.complete)}
+        return dataset(variables, steps, said)
 
     def __contains__(self, name: object) -> bool:
         return name in self.traces
@@ -189,7 +213,7 @@ def _checked_provenance(file: h5py.File, path: Path) -> dict[str, Any]:
 
 
 def _metadata(file: h5py.File) -> dict[str, str | int | float]:
-    """Return the attributes that are texts or numbers; others belong to other tools."""
+    """Return the attributes that are texts of fixed length or numbers; others belong to other tools."""
     read = {name: read_attribute(file, name) for name in file.attrs if name not in RESERVED}
     return {name: value for name, value in read.items() if value is not None}
 

@@ -148,8 +148,14 @@ class Comparison:
             entries = tuple(_entry(values, result.arrays) for values in meta.pop("entries"))
             shape = meta.pop("shape")
             levels, covariance = result.arrays["mismatch_levels"], result.arrays["covariance"]
-            found = {"covariance": covariance, "mismatch_levels": levels, "inputs": result.arrays.get("inputs")}
-            return cls(shape=None if shape is None else tuple(shape), entries=entries, **found, **meta)
+            return cls(
+                shape=None if shape is None else tuple(shape),
+                covariance=covariance,
+                mismatch_levels=levels,
+                entries=entries,
+                inputs=result.arrays.get("inputs"),
+                **meta,
+            )
         except (KeyError, TypeError) as error:
             raise CheckpointError(
                 f"this comparison does not have the fields of this version ({error}). Run it again."

@@ -17,6 +17,7 @@ from neurodecorr.workbench.stretch import rank_update
 __all__ = ["Diary"]
 
 Floats = npt.NDArray[np.floating[Any]]
+EQUATION = "τ dx̄/dt = (x − μ) − R x̄ to rest; R[i, j] acts from unit j on unit i; then R learns from x̄"
 
 
 class Diary:
@@ -57,7 +58,16 @@ class Diary:
             Variable("R", (n, n), dtype, description="lateral weights"),
         ]
         self.every, self.look_every, self.begin = every, look_every, begin
-        self._recorder = Recorder(path, variables, provenance=provenance, metadata={"equation": "τ dx̄/dt = x − R x̄"})
+        told = {
+            "equation": EQUATION,
+            "tau": 1.0,
+            "tau_unit": "τ",
+            "step_unit": "samples learnt from",
+            "every_samples": every,
+            "look_every_samples": look_every,
+            **{name: value for name, value in provenance["config"].items() if isinstance(value, str | float)},
+        }
+        self._recorder = Recorder(path, variables, provenance=provenance, metadata=told)
         self._moment, self._sum, self._count = np.zeros((n, n), dtype), np.zeros(n), 0
 
     def room(self, seen: int, wanted: int) -> int:

@@ -35,12 +35,16 @@ class Timing:
         return (self.high - self.low) / 2 / self.median
 
 
-def interleaved(rivals: dict[str, Callable[[], object]], repeats: int = 7) -> dict[str, Timing]:
-    """Time each rival in turn, `repeats` times; fast ones are called often enough per turn to be seen by the clock."""
+def interleaved(rivals: dict[str, Callable[[], object]], repeats: int = 7, pause: float = 0.0) -> dict[str, Timing]:
+    """Time each rival in turn, `repeats` times; fast ones are called often enough per turn to be seen by the clock.
+
+    Threads of a library spin for a while after its last call; in a pause before each turn they fall asleep.
+    """
     counts = {name: max(1, math.ceil(ROUND / _seconds(call, 2))) for name, call in rivals.items()}
     seconds: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(repeats):
         for name, call in rivals.items():
+            time.sleep(pause)
             seconds[name].append(_seconds(call, counts[name]))
     return {name: Timing(*np.percentile(found, [50, 25, 75])) for name, found in seconds.items()}
 

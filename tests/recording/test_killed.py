@@ -32,9 +32,9 @@ with Recorder(path, variables, compression=int(sys.argv[3]) or None, flush_secon
 """
 
 
-def killed(path, every, compression, seconds):
+def killed(path, every, compression, seconds, writer=WRITER):
     """Run the writer, kill it some time after its first flush, and return the last step it said was flushed."""
-    command = [sys.executable, "-c", WRITER, str(path), str(every), str(compression)]
+    command = [sys.executable, "-c", writer, str(path), str(every), str(compression)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         told = [process.stdout.readline()]
         listener = threading.Thread(target=lambda: told.extend(process.stdout))
@@ -70,6 +70,42 @@ def test_every_row_up_to_the_last_flush_survives_a_hundred_kills(tmp_path, every
     for _ in range(100):
         flushed = killed(tmp_path / "traces.h5", every, compression, random.uniform(0, 0.4))
         check(read_traces(tmp_path), flushed)
+
+
+# Blocks of rows that are wider than a page, and the last row of each block told after its flush.
+BLOCKS = """
+import os, sys
+import numpy as np
+from neurodecorr.recording import Recorder, Variable
+with Recorder(sys.argv[1], [Variable("x", (700,)), Variable("a")], flush_seconds=3600) as recorder:
+    step = 0
+    while True:
+        steps = np.arange(step, step + 37)
+        recorder.record_rows(steps, {"x": np.repeat(steps[:, None], 700, axis=1).astype(float), "a": steps})
+        recorder.flush()
+        step += 37
+        os.write(1, b"%d\\n" % (step - 1))
+"""
+
+
+def check_blocks(traces, flushed):
+    for name in ("x", "a"):
+        assert len(traces[name]) > flushed
+        assert np.array_equal(traces[name].step, np.arange(len(traces[name])))
+    assert np.array_equal(traces["a"].values, traces["a"].step)
+    assert np.all(traces["x"].values == traces["x"].step[:, None])
+
+
+def test_every_block_up_to_the_last_flush_survives_a_kill(tmp_path):
+    flushed = killed(tmp_path / "traces.h5", 0, 0, random.uniform(0.05, 0.3), BLOCKS)
+    check_blocks(read_traces(tmp_path), flushed)
+
+
+@pytest.mark.slow
+def test_every_block_up_to_the_last_flush_survives_a_hundred_kills(tmp_path):
+    for _ in range(100):
+        flushed = killed(tmp_path / "traces.h5", 0, 0, random.uniform(0, 0.4), BLOCKS)
+        check_blocks(read_traces(tmp_path), flushed)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What is recorded comes back to the bit, in bounded memory, and bad input records nothing."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -359,3 +360,53 @@ def test_rows_recorded_before_an_error_of_the_run_are_kept(tmp_path):
         1 / 0  # noqa: B018
     traces = read_traces(tmp_path / "t.h5")
     assert traces.complete and traces["a"].values.tolist() == [1]
+
+
+@pytest.mark.parametrize("buffer_bytes", [1, 3000, 8 * 2**20])
+def test_rows_recorded_in_blocks_are_those_recorded_one_by_one(tmp_path, buffer_bytes):
+    data, at = rows(1300), 3 * np.arange(1300)
+    cuts = [0, 1, 1, 2, 40, 700, 701, 1300]
+    with Recorder(tmp_path / "t.h5", MIXED, buffer_bytes=buffer_bytes) as recorder:
+        for first, last in itertools.pairwise(cuts):
+            block = {name: values[first:last] for name, values in data.items()}
+            if last - first == 1:
+                recorder.record(int(at[first]), {name: values[0] for name, values in block.items()})
+            else:
+                recorder.record_rows(at[first:last], block)
+    traces = read_traces(tmp_path / "t.h5")
+    for name, values in data.items():
+        assert identical(traces[name].values, values) and np.array_equal(traces[name].step, at)
+
+
+def test_blocks_of_another_type_or_order_are_converted(tmp_path):
+    block = np.asfortranarray(np.arange(3500.0).reshape(100, 5, 7))
+    with Recorder(tmp_path / "t.h5", [Variable("R", (5, 7), "float32")], buffer_bytes=2000) as recorder:
+        recorder.record_rows(range(100), {"R": block})
+    assert np.array_equal(read_traces(tmp_path / "t.h5")["R"].values, block.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("steps", "values", "error", "message"),
+    [
+        ([11, 11], {"margin": [1, 2]}, InputError, "steps must be ≥ 0 and increase; got 11 after 11 at index 1"),
+        ([-1, 11], {"margin": [1, 2]}, InputError, "steps must be ≥ 0 and increase; got -1 at index 0"),
+        ([1.5], {"margin": [1]}, InputError, r"steps must be whole numbers in a row; got float64 of shape \(1,\)"),
+        ([[11]], {"margin": [1]}, InputError, "whole numbers in a row"),
+        ([10, 12], {"margin": [1, 2]}, InputError, "the steps of 'margin' must increase; got 10 after 10"),
+        ([11, 12], {"margin": [1]}, InputError, r"'margin' must have shape \(2,\); got \(1,\)"),
+        ([11, 12], {"margin": [1, [2]]}, InputError, "'margin' must be rectangular"),
+        ([11, 12], {"margin": ["1", "2"]}, InputError, "'margin' must hold float64, as declared; got <U1"),
+        ([11], {"codes": [[0, 1, 2, 256]]}, InputError, "'codes' must hold uint8.*does not fit"),
+        ([11], {"margn": [1]}, ConfigError, "Did you mean 'margin'"),
+        ([11], [("margin", [1])], InputError, "values must be a mapping"),
+    ],
+)
+def test_bad_blocks_are_refused_and_nothing_of_them_is_recorded(tmp_path, steps, values, error, message):
+    with Recorder(tmp_path / "t.h5", MIXED) as recorder:
+        recorder.record(10, {"margin": 0.5})
+        with pytest.raises(error, match=message):
+            recorder.record_rows(steps, {"never": np.ones(len(steps))} | values if isinstance(values, dict) else values)
+        recorder.record_rows([], {"margin": np.zeros(0)})
+        recorder.record_rows([12], {"margin": [0.25]})
+    traces = read_traces(tmp_path / "t.h5")
+    assert traces["margin"].step.tolist() == [10, 12] and len(traces["never"]) == 0

@@ -1,0 +1,285 @@
+"""A bundle: one folder or zip file with everything that a circuit's hardware needs, and its loader."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import positive, real_array
+from neurodecorr.circuit import Circuit
+from neurodecorr.errors import CheckpointError, ConfigError, InputError
+from neurodecorr.hardware.bundle.agreement import require_agreement
+from neurodecorr.hardware.bundle.contents import Contents, Formats, make_contents, read_contents, write_contents
+from neurodecorr.hardware.bundle.guide import guide
+from neurodecorr.hardware.bundle.manifest import MANIFEST, README, checked_manifest, manifest, require_checksums
+from neurodecorr.hardware.bundle.stack import NETWORK, Stack, circuits_of, read_stack, stack_of, write_stack
+from neurodecorr.network import Network
+from neurodecorr.recording import provenance, write_json, write_text
+from neurodecorr.recording.archive import MAX_BYTES, atomic_folder, read_files, relative_name, write_zip
+
+__all__ = ["Bundle", "export_bundle", "load_bundle"]
+
+Floats = npt.NDArray[np.floating[Any]]
+STANDARD = Formats()
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """What a bundle holds, after all of it was held against the rest.
+
+    Parameters
+    ----------
+    name : str
+        Of the circuit or network.
+    circuits : dict of str to Contents
+        One, or one per layer of a network: "layer0", "layer1", ….
+    stack : Stack or None
+        Feedforward weights and responses of a network.
+    manifest : dict
+        The manifest.
+    """
+
+    name: str
+    circuits: dict[str, Contents]
+    stack: Stack | None
+    manifest: dict[str, Any]
+
+    @property
+    def contents(self) -> Contents:
+        """The one circuit.
+
+        Raises
+        ------
+        ConfigError
+            If there are several.
+        """
+        if len(self.circuits) > 1:
+            raise ConfigError(f"choose a layer of this network by circuits[…]: {', '.join(self.circuits)}.")
+        return next(iter(self.circuits.values()))
+
+
+def export_bundle(
+    circuit: Circuit | Network,
+    x: npt.ArrayLike,
+    path: str | os.PathLike[str],
+    *,
+    name: str = "circuit",
+    mean: npt.ArrayLike | None = None,
+    tau_s: float | None = None,
+    formats: Formats = STANDARD,
+    origin: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write everything that building a circuit needs into one folder or zip file.
+
+    ::
+
+        τ dx̄/dt = x − R x̄
+
+    Weights as floats, in fixed point and as conductances; every connection in a table; golden stimuli with the response
+    to expect; NIR; a SPICE netlist; a manifest with units and checksums. Of a network the same for every layer, with
+    its feedforward weights.
+
+    Parameters
+    ----------
+    circuit : Circuit or Network
+        The circuit, or a network of dense layers.
+    x : (n,) or (k, n) array_like
+        Golden stimuli. Of a circuit: centred, x − μ. Of a network: raw.
+    path : path-like
+        A folder, or a file that ends in ".zip". An older bundle there is replaced whole, or not at all.
+    name : str
+        What it is called in the manifest.
+    mean : (n,) array_like, optional
+        μ that hardware has to subtract from its raw input; zero by default. A network has its own.
+    tau_s : float, optional
+        τ in seconds; by default `circuit.tau` is taken as seconds, and 1 s for a network.
+    formats : Formats
+        Bits, range of conductances, dialects.
+    origin : mapping, optional
+        Where the weights come from, such as the provenance of the run; kept in the manifest.
+
+    Returns
+    -------
+    Path
+        The path written.
+
+    Raises
+    ------
+    StabilityError
+        If the circuit does not settle.
+    InputError, ConfigError
+        If weights, stimuli, a name or an option cannot be used.
+    CheckpointError
+        If something else is at `path`, or it cannot be written.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = export_bundle(Circuit([[2.0, 1.0], [1.0, 2.0]], tau=0.02), [3.0, 3.0], Path(folder) / "pair.zip")
+    ...     bundle = load_bundle(path)
+    >>> bundle.contents.golden.response.round(12).tolist(), bundle.contents.fixed.name
+    ([[1.0, 1.0]], 'Q2.13')
+    """
+    target, name = Path(path), _plain_name(name)
+    stack, circuits = _parts(circuit, x, mean, tau_s)
+    made = {key: make_contents(one, drive, centre, formats) for key, (one, drive, centre) in circuits.items()}
+    about = {
+        "options": asdict(formats),
+        "origin": dict(origin or {}),
+        "provenance": provenance({"name": name, **asdict(formats)}, 0),
+    }
+    if target.suffix.lower() != ".zip":
+        with atomic_folder(target, MANIFEST) as folder:
+            _fill(folder, circuit, name, made, stack, formats, about)
+        return target
+    with tempfile.TemporaryDirectory() as temporary:
+        _fill(Path(temporary), circuit, name, made, stack, formats, about)
+        return write_zip(target, read_files(temporary))
+
+
+def load_bundle(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Bundle:
+    """Read a bundle, and prove that it is whole and that all its files agree.
+
+    Checksums of all files; every format of the weights against R; the table of connections to the bit; R x̄ = x on every
+    golden sample; the golden time course against the exact flow; NIR and SPICE against R and τ.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder or zip file that `export_bundle` wrote.
+    max_bytes : int, default 1 GiB
+        The most that all files may hold together, decompressed.
+
+    Returns
+    -------
+    Bundle
+        Its circuits.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, damaged or hostile, if a file was changed (it is named), or if two files disagree.
+    """
+    files, place = read_files(path, max_bytes=max_bytes), str(path)
+    files = _without_top(files)
+    if MANIFEST not in files:
+        raise CheckpointError(
+            f"{place} must hold {MANIFEST}; it holds {', '.join(list(files)[:4]) or 'nothing'}. It is no bundle."
+        )
+    document = checked_manifest(files[MANIFEST], place)
+    require_checksums(document, files, place)
+    # What has been checked is read, and nothing that may have changed since.
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name, data in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+        return _read(folder, document, place)
+
+
+def _read(folder: Path, document: dict[str, Any], place: str) -> Bundle:
+    circuits = {}
+    try:
+        for key, facts in document["circuits"].items():
+            part, prefix = (folder / key, f"{place}: {key}/") if key else (folder, f"{place}: ")
+            if key:
+                relative_name(key, place)
+            contents = read_contents(part, prefix)
+            require_agreement(contents, part, prefix)
+            _require_facts(facts, contents, prefix)
+            circuits[key or str(document.get("name", "circuit"))] = contents
+        own = [(one.circuit.R, one.mean) for one in circuits.values()]
+        stack = read_stack(folder, own, place) if (folder / NETWORK).is_file() else None
+    except (KeyError, TypeError, ValueError, ArithmeticError, FileNotFoundError) as error:
+        raise CheckpointError(
+            f"{place} must hold every file of a bundle, of its kind: {type(error).__name__}: {error}."
+        ) from error
+    return Bundle(str(document.get("name", "circuit")), circuits, stack, document)
+
+
+def _require_facts(facts: Any, contents: Contents, prefix: str) -> None:
+    """Raise unless the manifest says of the circuit what its files say."""
+    fixed, pair = contents.fixed, contents.pair
+    wanted = {
+        "n": contents.circuit.size,
+        "tau_s": contents.circuit.tau,
+        "dt_s": contents.golden.dt_s,
+        "format": fixed.name,
+        "scale_S": pair.scale,
+    }
+    weights = facts["weights"]
+    found = {
+        **{name: facts[name] for name in ("n", "tau_s", "dt_s")},
+        "format": weights["fixed"]["format"],
+        "scale_S": weights["conductances"]["scale_S"],
+    }
+    for name, value in wanted.items():
+        if found[name] != value:
+            raise CheckpointError(
+                f"{prefix}{MANIFEST} must say {name} = {value!r}, as the files do; it says {found[name]!r}."
+            )
+
+
+def _parts(
+    circuit: Any, x: npt.ArrayLike, mean: npt.ArrayLike | None, tau_s: float | None
+) -> tuple[Stack | None, dict[str, tuple[Circuit, Floats, Floats]]]:
+    """Return each circuit in float64 and seconds, with its stimuli and its mean."""
+    if isinstance(circuit, Network):
+        if mean is not None:
+            raise ConfigError("mean must not be given for a network, whose layers have their own.")
+        stack = stack_of(circuit, x)
+        tau = 1.0 if tau_s is None else positive(tau_s, "tau_s", "seconds")
+        own = circuits_of(stack, tau)
+        means = [layer.mean for layer in stack.layers]
+        return stack, {key: (*own[key], centre) for key, centre in zip(own, means, strict=True)}
+    if not isinstance(circuit, Circuit):
+        raise InputError(f"circuit must be a Circuit or a Network; got {type(circuit).__name__}. Use Circuit(R, tau).")
+    wide = Circuit(circuit.R.astype(np.float64), circuit.tau if tau_s is None else positive(tau_s, "tau_s", "seconds"))
+    centre = np.zeros(wide.size) if mean is None else real_array(mean, "mean").astype(np.float64)
+    if centre.shape != (wide.size,) or not np.isfinite(centre).all():
+        raise InputError(f"mean must be finite, of shape ({wide.size},); got shape {centre.shape}.")
+    return None, {"": (wide, np.atleast_2d(np.asarray(real_array(x, "x"), np.float64)), centre)}
+
+
+def _fill(
+    folder: Path,
+    subject: Any,
+    name: str,
+    made: Mapping[str, Contents],
+    stack: Stack | None,
+    formats: Formats,
+    about: Mapping[str, Any],
+) -> None:
+    """Write all files into an empty folder, the manifest last."""
+    for key, contents in made.items():
+        part = folder / key if key else folder
+        part.mkdir(exist_ok=True)
+        write_contents(part, contents, formats)
+    if stack is not None:
+        tau_s = next(iter(made.values())).circuit.tau
+        write_stack(folder, subject, stack, tau_s, formats.simulator)
+    write_text(folder / README, guide(name, made, formats))
+    facts = {key: contents.facts() for key, contents in made.items()}
+    write_json(folder / MANIFEST, manifest(name, read_files(folder), facts, about))
+
+
+def _without_top(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the files without the one folder around them that other programs' zip files have."""
+    tops = {name.partition("/")[0] for name in files}
+    if MANIFEST in files or len(tops) != 1 or not all("/" in name for name in files):
+        return files
+    return {name.partition("/")[2]: data for name, data in files.items()}
+
+
+def _plain_name(name: Any) -> str:
+    try:
+        return relative_name(name, "a bundle") if isinstance(name, str) and "/" not in name else relative_name("", "")
+    except CheckpointError:
+        raise InputError(f"name must be one plain name, without slashes or a leading dot; got {name!r}.") from None

@@ -1,0 +1,86 @@
+"""The page that comes with a bundle: what lies in it, in which units, and how to open each file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from neurodecorr.hardware.bundle.contents import GOLDEN, NIR, SPICE, TOPOLOGY, WEIGHTS, Contents, Formats
+
+__all__ = ["guide", "opening"]
+
+TITLE = "Decorrelating circuit {name!r}, exported by neurodecorr"
+LAW = """\
+  tau dxbar/dt = x - R xbar        at rest  R xbar = x
+
+R[i, j] acts from unit j (column, presynaptic) on unit i (row, postsynaptic); R[i, j] > 0 inhibits.
+x is the raw input minus its mean (mean.csv). Times are in seconds, conductances in siemens, weights without unit."""
+VERIFY = """\
+Verify everything (checksums, all formats of the weights, the golden response):
+  python -c "import neurodecorr as nd; print(nd.hardware.load_bundle('.').name)"
+"""
+WORDS = {
+    "npz": "python: numpy.load('{path}')",
+    "csv": "any spreadsheet; python: numpy.genfromtxt('{path}', delimiter=',', comments='#')",
+    "topology": "any spreadsheet; python: pandas.read_csv('{path}', comment='#')",
+    "nir": "python: nir.read('{path}')    (pip install nir)",
+    "nengo": "python {path}    (pip install nengo h5py)",
+    "ngspice": "ngspice -b {path}    (apt install ngspice)",
+    "gnucap": "gnucap -b {path}    (apt install gnucap)",
+    "bundle": "python: neurodecorr.hardware.load_bundle('{path}')",
+}
+
+
+def opening(kind: str, path: object) -> str:
+    """Return one line on how to open a file of a kind.
+
+    Parameters
+    ----------
+    kind : {"npz", "csv", "topology", "nir", "nengo", "ngspice", "gnucap", "bundle"}
+        Which.
+    path : path-like
+        The file.
+    """
+    return WORDS[kind].format(path=path)
+
+
+def guide(name: str, circuits: Mapping[str, Contents], formats: Formats) -> str:
+    """Return the text of the page.
+
+    Parameters
+    ----------
+    name : str
+        Of the circuit or network.
+    circuits : mapping of str to Contents
+        By folder.
+    formats : Formats
+        How they were exported.
+    """
+    title = TITLE.format(name=name)
+    lines = [title, "=" * len(title), "", LAW, ""]
+    for key, contents in circuits.items():
+        lines += _described(f"{key}/" if key else "", contents, formats)
+    return "\n".join([*lines, VERIFY])
+
+
+def _described(prefix: str, contents: Contents, formats: Formats) -> list[str]:
+    facts, fixed, pair, golden = contents.facts(), contents.fixed, contents.pair, contents.golden
+    chip = facts["weights"]["fixed"]
+    told = (
+        f"settles, response off by {chip['response_error']:.2g}" if chip["stable"] else "DOES NOT SETTLE: use more bits"
+    )
+    rows = {
+        WEIGHTS: opening("npz", prefix + WEIGHTS),
+        GOLDEN: opening("npz", prefix + GOLDEN),
+        TOPOLOGY: opening("topology", prefix + TOPOLOGY),
+        NIR: opening("nir", prefix + NIR),
+        SPICE: opening(formats.simulator, prefix + SPICE),
+    }
+    return [
+        f"{prefix or 'circuit'}: {contents.circuit.size} units, tau = {contents.circuit.tau:g} s, "
+        f"slowest mode {facts['slowest_time_s']:g} s, fastest {facts['fastest_time_s']:g} s",
+        f"  fixed point {fixed.name}, {fixed.bits} bits, step {fixed.step:g}: {told}",
+        f"  conductances {pair.g_min:g} to {pair.g_max:g} S, {pair.scale:g} S per unit of weight, {pair.sides} sides",
+        f"  golden: {len(golden.stimulus)} stimuli; time course to {golden.times[-1]:g} s; step dt = {golden.dt_s:g} s",
+        *(f"  {file:<13} {how}" for file, how in rows.items()),
+        "",
+    ]

@@ -1,0 +1,203 @@
+"""Learning with a rule, what it does streamed to a file on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import choice, count, samples
+from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.plasticity.correlation import rms_correlation
+from neurodecorr.plasticity.learning import learn
+from neurodecorr.plasticity.plan import Plan
+from neurodecorr.plasticity.state import State, start
+from neurodecorr.recording import Recorder, Variable, provenance
+
+__all__ = ["RECORDED", "record_learning"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+EQUATION = "τ dx̄/dt = (x − μ) − R x̄ at rest, or x̄ = M (x − μ); R[i, j] and M[i, j] act from unit j on unit i"
+
+
+def record_learning(
+    X: npt.ArrayLike | Iterable[npt.ArrayLike],
+    plan: Plan,
+    path: str | os.PathLike[str],
+    *,
+    every: int = 1000,
+    what: Iterable[str] | None = None,
+    state: State | None = None,
+    seed: int = 0,
+    config: Mapping[str, Any] | None = None,
+) -> State:
+    """Learn from samples in their order, and stream weights, statistics and errors to a file of traces.
+
+    The state is that of `learn`, called with the pieces between two rows. Memory is bounded: blocks are read one at a
+    time, and nothing of them is kept. The file is readable at any time, also after the process was killed; see
+    `read_traces`.
+
+    Parameters
+    ----------
+    X : (samples, n) array, or iterable of such arrays
+        Inputs. Every block must be a whole number of the plan's batches.
+    plan : Plan
+        Form, rule, rate, gain, batch.
+    path : path-like
+        The file of traces to write.
+    every : int, default 1000
+        Samples between two rows, a whole number of batches; the first row is the start, the last one the end.
+    what : iterable of str, optional
+        Some of `RECORDED`; all by default.
+    state : State, optional
+        Where to begin; identity by default.
+    seed : int
+        Of whatever made the samples; kept in the file.
+    config : mapping, optional
+        Kept in the file, too.
+
+    Returns
+    -------
+    State
+        What was learnt.
+
+    Raises
+    ------
+    InputError, ConfigError
+        If samples or an option cannot be used.
+    DivergenceError, StabilityError
+        If learning breaks down; rows until then are in the file.
+    CheckpointError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neurodecorr.recording import read_traces
+    >>> X = np.random.default_rng(0).standard_normal((3000, 4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     state = record_learning(X, Plan(form="recurrent", rule="local"), f"{folder}/traces.h5")
+    ...     traces = read_traces(folder)
+    >>> traces["R"].step.tolist(), bool((traces["R"].values[-1] == state.R).all())
+    ([0, 1000, 2000, 3000], True)
+    """
+    names = _names(what)
+    if count(every, "every") % plan.batch:
+        raise ConfigError(f"every must be a whole number of batches of {plan.batch} samples; got {every}.")
+    blocks = _blocks(X)
+    first = next(blocks, None)
+    if first is None:
+        raise InputError("X must hold at least one block of samples; the iterable was empty.")
+    state = start(first, plan) if state is None else state
+    options = dataclasses.asdict(plan) | {"schedule": str(plan.schedule), "every": every, "what": list(names)}
+    about = provenance({"plan": options, **(config or {})}, seed)
+    told: dict[str, str | int | float] = {"equation": EQUATION, "tau": 1.0, "tau_unit": "τ", "seed": seed}
+    told |= {"step_unit": "samples", "rule": plan.rule, "form": plan.form, "rate": plan.rate}
+    with Recorder(path, _variables(names, state, plan), provenance=about, metadata=told) as recorder:
+        seen = 0
+        recorder.record(seen, _row(names, state, plan, None))
+        for block in _chained(first, blocks):
+            for begin, end in _spans(seen, len(block), every):
+                rows = block[begin:end]
+                state = learn(state, rows, plan)
+                seen += len(rows)
+                if seen % every == 0:
+                    recorder.record(seen, _row(names, state, plan, rows))
+        if seen % every:
+            recorder.record(seen, _row(names, state, plan, rows))
+    return state
+
+
+def _names(what: Iterable[str] | None) -> tuple[str, ...]:
+    if what is None:
+        return RECORDED
+    if isinstance(what, str) or not (chosen := tuple(what)):
+        raise ConfigError(f"what must be a sequence with some of {', '.join(RECORDED)}; got {what!r}.")
+    return tuple(choice(name, "what", RECORDED) for name in chosen)
+
+
+def _blocks(X: Any) -> Iterator[Floats]:
+    if isinstance(X, np.ndarray | list | tuple) or hasattr(X, "__array__"):
+        yield samples(X, "X")
+        return
+    if not isinstance(X, Iterable):
+        raise InputError(f"X must be an array, or an iterable of arrays; got {type(X).__name__}.")
+    n = None
+    for block in X:
+        checked = samples(block, "X", n)
+        n = checked.shape[1]
+        yield checked
+
+
+def _chained(first: Floats, rest: Iterator[Floats]) -> Iterator[Floats]:
+    yield first
+    yield from rest
+
+
+def _spans(seen: int, length: int, every: int) -> Iterator[tuple[int, int]]:
+    """Yield the pieces of a block, cut where a row is due."""
+    begin = 0
+    while begin < length:
+        end = min(length, begin + every - (seen + begin) % every)
+        yield begin, end
+        begin = end
+
+
+def _variables(names: tuple[str, ...], state: State, plan: Plan) -> list[Variable]:
+    n, kind = len(state.mean), state.M.dtype if state.M.size else state.R.dtype
+    found = []
+    for name in names:
+        shape, unit, description = _MEANINGS[name]
+        own = ("R" if plan.recurrent else "M") if name == "weights" else name
+        found.append(Variable(own, (n,) * shape, kind if name == "weights" else "float64", unit, description))
+    return found
+
+
+def _row(names: tuple[str, ...], state: State, plan: Plan, rows: Floats | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in names:
+        if name == "weights":
+            found["R" if plan.recurrent else "M"] = state.R if plan.recurrent else state.M
+        elif name != "correlation":
+            found[name] = _VALUES[name](state)
+        elif rows is not None and len(rows) > 1:
+            found[name] = _correlation(state, rows)
+    return found
+
+
+def _correlation(state: State, rows: Floats) -> float:
+    Xbar = (rows.astype(np.float64) - state.mean * state.scale) @ state.matrix.astype(np.float64).T
+    return rms_correlation(np.cov(Xbar.T, bias=True).reshape(Xbar.shape[1], -1))
+
+
+def _margin(state: State) -> float:
+    return float(np.linalg.eigvals(state.lateral.astype(np.float64)).real.min())
+
+
+# Axes of length n, unit, meaning.
+_MEANINGS = {
+    "weights": (2, "1", "lateral weights R, or the matrix M"),
+    "mean": (1, "", "running mean μ of the inputs, in their unit"),
+    "power": (1, "", "running power of the inputs, in their unit squared"),
+    "gain": (1, "1", "gain g of the last step"),
+    "margin": (0, "1/τ", "min Re λ(R)"),
+    "correlation": (0, "1", "rms correlation coefficient of x̄ over the samples since the last row"),
+    "residual": (0, "1", "largest error of rest met so far, ‖M (x − R x̄)‖/‖x̄‖"),
+    "twin_error": (0, "1", "‖RM − I‖/√n"),
+    "limited": (0, "1", "steps that the limiter shortened"),
+}
+_VALUES: dict[str, Callable[[State], Any]] = {
+    "mean": lambda state: state.mean.astype(np.float64) * state.scale,
+    "power": lambda state: state.power.astype(np.float64) * state.scale**2,
+    "gain": lambda state: state.gain.astype(np.float64),
+    "margin": _margin,
+    "residual": lambda state: state.settling_error,
+    "twin_error": lambda state: state.twin_error(),
+    "limited": lambda state: float(state.limited),
+}
+RECORDED = tuple(_MEANINGS)

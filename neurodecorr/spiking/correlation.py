@@ -1,0 +1,231 @@
+"""How correlated spike trains are, with confidence: a bootstrap over blocks of time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import count, fraction, generator, samples
+from neurodecorr.errors import ConfigError, InputError
+
+__all__ = ["Correlation", "Reduction", "mean_correlation", "reduction"]
+
+Floats = npt.NDArray[np.float64]
+LEAST_BLOCKS, MOST_BLOCKS = 20, 20_000
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Mean size of the correlation coefficients between different units.
+
+    Parameters
+    ----------
+    mean : float
+        Mean |ρ_ij| over all pairs, as measured.
+    low, high : float
+        Confidence interval of what a recording of this length shows on average.
+    floor : float
+        What it would show if all correlations were zero, √(2/π) times the sampling error of one coefficient.
+    blocks : int
+        Blocks of time that were drawn from.
+    """
+
+    mean: float
+    low: float
+    high: float
+    floor: float
+    blocks: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """By which factor the mean |correlation| fell.
+
+    Parameters
+    ----------
+    before, after : Correlation
+        Both measurements.
+    factor : float
+        Their ratio.
+    low, high : float
+        Confidence interval of the ratio, from blocks drawn together.
+    """
+
+    before: Correlation
+    after: Correlation
+    factor: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.before} → {self.after}, {self.factor:.2f} [{self.low:.2f}, {self.high:.2f}] times less"
+
+
+def mean_correlation(
+    activity: npt.ArrayLike, block: int | None = None, *, resamples: int = 1000, level: float = 0.95, seed: Any = 0
+) -> Correlation:
+    """Return the mean |correlation| between units, with a block-bootstrap confidence interval.
+
+    ::
+
+        c = ⟨|ρ_ij|⟩_{i<j},    [c + q_{α/2}, c + q_{1−α/2}],    q quantiles of c* − ⟨c*⟩ over resampled blocks
+
+    Sizes of coefficients are biased upwards by sampling, in c* once more than in c; centring takes that second share
+    out. What is left, a mean |ρ| of `floor` for independent units, stays in: the measured value errs on the safe side.
+
+    Parameters
+    ----------
+    activity : (records, n) array_like
+        Activity at equally spaced times. Units without variance are left out.
+    block : int, optional
+        Records per block; should span several correlation times. √records by default.
+    resamples : int, default 1000
+        How often blocks are drawn.
+    level : float, default 0.95
+        Confidence.
+    seed : int, SeedSequence or Generator, default 0
+        Source of randomness.
+
+    Returns
+    -------
+    Correlation
+        Mean, interval, floor.
+
+    Raises
+    ------
+    InputError
+        If fewer than two units vary.
+    ConfigError
+        If an option is out of range, or the recording shorter than 20 blocks.
+
+    References
+    ----------
+    Carlstein (1986), Annals of Statistics 14, 1171–1179 (non-overlapping blocks).
+    """
+    sums = _block_sums(activity, block)
+    sizes, draws, spread = _drawn(sums, _weights(len(sums[0]), resamples, seed))
+    return _correlation(sizes, draws, spread, len(sums[0]), _level(level))
+
+
+def reduction(
+    before: npt.ArrayLike,
+    after: npt.ArrayLike,
+    block: int | None = None,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: Any = 0,
+) -> Reduction:
+    """Return by which factor the mean |correlation| fell, blocks drawn together from both recordings.
+
+    ::
+
+        c_before/c_after,    with quantiles of the centred log ratio over resampled blocks
+
+    Parameters
+    ----------
+    before, after : (records, n) array_like
+        Activity under the same stimulus, at the same times.
+    block, resamples, level, seed
+        As for `mean_correlation`.
+
+    Returns
+    -------
+    Reduction
+        Both measurements, factor and its interval.
+
+    Raises
+    ------
+    InputError, ConfigError
+        As for `mean_correlation`, or if the recordings differ in length.
+    """
+    first, second = _block_sums(before, block), _block_sums(after, block)
+    if len(first[0]) != len(second[0]):
+        raise InputError(
+            f"before and after must hold the same number of records; got {len(np.asarray(before))} and "
+            f"{len(np.asarray(after))}."
+        )
+    weights, level = _weights(len(first[0]), resamples, seed), _level(level)
+    found = [_drawn(sums, weights) for sums in (first, second)]
+    both = [_correlation(*parts, len(weights[0]), level) for parts in found]
+    logs = np.log(found[0][1] / found[1][1])
+    factor = both[0].mean / both[1].mean
+    low, high = factor * np.exp(_centred(logs, level))
+    return Reduction(both[0], both[1], factor, float(low), float(high))
+
+
+def _block_sums(activity: npt.ArrayLike, block: int | None) -> tuple[Floats, Floats]:
+    """Return Σx and Σxxᵀ of each block, of the units that vary; what does not fill a block is left out."""
+    X = samples(activity, "activity").astype(np.float64)
+    X = X - X.mean(axis=0)
+    X = X[:, np.ptp(X, axis=0) > 0]
+    if X.shape[1] < 2:
+        raise InputError(f"activity must vary in at least two units for a correlation; {X.shape[1]} of them varies.")
+    size = max(1, math.isqrt(len(X))) if block is None else count(block, "block")
+    blocks = len(X) // size
+    if blocks < LEAST_BLOCKS:
+        raise ConfigError(
+            f"activity must span at least {LEAST_BLOCKS} blocks of {size} records; it holds {len(X)} records. "
+            "Record for longer, or take shorter blocks."
+        )
+    if blocks > MOST_BLOCKS:
+        raise ConfigError(
+            f"activity must span at most {MOST_BLOCKS} blocks, since each is drawn anew in each resample; it holds "
+            f"{blocks} blocks of {size} records. Take longer blocks."
+        )
+    parts = X[: blocks * size].reshape(blocks, size, -1)
+    return parts.sum(axis=1) / size, np.matmul(parts.transpose(0, 2, 1), parts) / size
+
+
+def _weights(blocks: int, resamples: int, seed: Any) -> Floats:
+    """Return the share of each block in each resample."""
+    drawn = generator(seed).multinomial(blocks, np.full(blocks, 1 / blocks), size=count(resamples, "resamples", 2))
+    return np.asarray(drawn / blocks)
+
+
+def _level(level: float) -> float:
+    level = fraction(level, "level")
+    if not 0 < level < 1:
+        raise ConfigError(f"level must lie strictly between 0 and 1; got {level!r}.")
+    return level
+
+
+def _drawn(sums: tuple[Floats, Floats], weights: Floats) -> tuple[float, Floats, Floats]:
+    """Return mean |ρ|, the same for every resample, and the sampling error of each coefficient."""
+    whole = np.full((1, len(sums[0])), 1 / len(sums[0]))
+    resampled = _coefficients(sums, weights)
+    return float(_size(_coefficients(sums, whole))[0]), _size(resampled), np.nanstd(resampled, axis=0)
+
+
+def _coefficients(sums: tuple[Floats, Floats], weights: Floats) -> Floats:
+    """Return ρ_ij, i < j, for each row of weights; NaN where a unit has no variance in that resample."""
+    first, second = sums
+    n = first.shape[1]
+    above = np.triu_indices(n, 1)
+    mean = weights @ first
+    power = weights @ np.diagonal(second, axis1=1, axis2=2) - mean**2
+    cross = weights @ second[:, above[0], above[1]] - mean[:, above[0]] * mean[:, above[1]]
+    scale = np.sqrt(np.where(power > 0, power, np.nan))
+    return np.asarray(cross / (scale[:, above[0]] * scale[:, above[1]]))
+
+
+def _size(coefficients: Floats) -> Floats:
+    return np.asarray(np.nanmean(np.abs(coefficients), axis=1))
+
+
+def _centred(draws: Floats, level: float) -> Floats:
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    return np.asarray(np.quantile(draws, tails) - draws.mean())
+
+
+def _correlation(mean: float, draws: Floats, spread: Floats, blocks: int, level: float) -> Correlation:
+    low, high = mean + _centred(draws, level)
+    floor = math.sqrt(2 / math.pi) * float(spread.mean())
+    return Correlation(mean, max(float(low), 0.0), float(high), floor, blocks)

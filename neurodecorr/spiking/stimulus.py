@@ -1,0 +1,158 @@
+"""What drives a spiking network: inputs that are constant from frame to frame."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._checks import count, finite, generator, positive, real_array, square
+from neurodecorr.errors import ConfigError, InputError
+
+__all__ = ["Stimulus", "constant_stimulus", "ou_stimulus"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Stimulus:
+    """Input to n units, constant for one frame at a time.
+
+    Parameters
+    ----------
+    values : (frames, n) array
+        Input x of each unit in each frame.
+    frame_s : float
+        Duration of a frame, in seconds.
+
+    Raises
+    ------
+    InputError
+        If `values` is not a finite matrix.
+    ConfigError
+        If `frame_s` ≤ 0.
+    """
+
+    values: Floats
+    frame_s: float
+
+    def __post_init__(self) -> None:
+        values = np.array(finite(real_array(self.values, "values"), "values"), dtype=np.float64, order="C")
+        if values.ndim != 2 or 0 in values.shape:
+            raise InputError(f"values must be a matrix, (frames, units), that is not empty; got shape {values.shape}.")
+        values.setflags(write=False)
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "frame_s", positive(self.frame_s, "frame_s", "s"))
+
+    @property
+    def units(self) -> int:
+        """Number of units n."""
+        return int(self.values.shape[1])
+
+    @property
+    def duration_s(self) -> float:
+        """Duration of all frames, in seconds."""
+        return len(self.values) * self.frame_s
+
+    def steps_per_frame(self, dt_s: float) -> int:
+        """Return how many steps of `dt_s` a frame takes; a whole number, or the step is refused."""
+        steps = round(self.frame_s / dt_s)
+        if steps < 1 or abs(steps * dt_s - self.frame_s) > 1e-9 * self.frame_s:
+            raise ConfigError(
+                f"dt_s must divide the frame of {self.frame_s:g} s into whole steps; got {dt_s:g} s, "
+                f"{self.frame_s / dt_s:g} steps. Use frame_s/{max(steps, 1)} = {self.frame_s / max(steps, 1):g} s."
+            )
+        return steps
+
+    def __repr__(self) -> str:
+        return f"Stimulus(units={self.units}, duration_s={self.duration_s:g}, frame_s={self.frame_s:g})"
+
+
+def constant_stimulus(x: npt.ArrayLike, duration_s: float) -> Stimulus:
+    """Return one frame of the input x.
+
+    Parameters
+    ----------
+    x : (n,) array
+        Input.
+    duration_s : float
+        Duration, in seconds.
+
+    Returns
+    -------
+    Stimulus
+        The input for that long.
+
+    Examples
+    --------
+    >>> constant_stimulus([1.0, -0.5], 0.2)
+    Stimulus(units=2, duration_s=0.2, frame_s=0.2)
+    """
+    return Stimulus(real_array(x, "x").astype(np.float64)[None], duration_s)
+
+
+def ou_stimulus(
+    covariance: npt.ArrayLike, frames: int, *, correlation_time_s: float = 0.1, frame_s: float = 1e-3, seed: Any = 0
+) -> Stimulus:
+    """Return correlated Ornstein–Uhlenbeck noise, sampled exactly.
+
+    ::
+
+        x_{k+1} = a x_k + √(1 − a²) L ξ_k,    a = e^(−Δ/τ_x),    L Lᵀ = Σ,    ξ_k ~ N(0, I),    x_0 ~ N(0, Σ)
+
+    Stationary from the first frame on: ⟨x_k x_{k+m}ᵀ⟩ = aᵐ Σ.
+
+    Parameters
+    ----------
+    covariance : (n, n) array
+        Covariance Σ of the inputs, positive definite.
+    frames : int
+        How many frames.
+    correlation_time_s : float, default 0.1
+        Time constant τ_x of the noise, in seconds.
+    frame_s : float, default 1e-3
+        Duration Δ of a frame, in seconds.
+    seed : int, SeedSequence or Generator, default 0
+        Source of randomness.
+
+    Returns
+    -------
+    Stimulus
+        The noise.
+
+    Raises
+    ------
+    InputError
+        If Σ is not symmetric and positive definite.
+    ConfigError
+        If a time or a count is out of range.
+
+    Examples
+    --------
+    >>> ou_stimulus([[1.0, 0.5], [0.5, 1.0]], 1000)
+    Stimulus(units=2, duration_s=1, frame_s=0.001)
+    """
+    L = _factor(square(covariance, "covariance").astype(np.float64))
+    a = math.exp(-positive(frame_s, "frame_s", "s") / positive(correlation_time_s, "correlation_time_s", "s"))
+    X = generator(seed).standard_normal((count(frames, "frames"), len(L)))
+    X[1:] *= math.sqrt(-math.expm1(2 * math.log(a)))
+    for before, now in itertools.pairwise(X):
+        now += a * before
+    return Stimulus(X @ L.T, frame_s)
+
+
+def _factor(covariance: Floats) -> Floats:
+    if not np.allclose(covariance, covariance.T, rtol=1e-10, atol=1e-12 * np.abs(covariance).max()):
+        gap = np.abs(covariance - covariance.T).max()
+        raise InputError(f"covariance must be symmetric; it differs from its transpose by up to {gap:.3g}.")
+    try:
+        return np.asarray(np.linalg.cholesky(covariance))
+    except np.linalg.LinAlgError:
+        least = np.linalg.eigvalsh(covariance)[0]
+        raise InputError(
+            f"covariance must be positive definite; its smallest eigenvalue is {least:.3g}. Add εI to it."
+        ) from None
