@@ -8,6 +8,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from neurodecorr.network import Network, Pass, Signals
+from neurodecorr.network.algebra import times
 
 __all__ = ["errors_below"]
 
@@ -42,5 +43,5 @@ def errors_below(
     for index in range(len(network.layers) - 1, 0, -1):
         below, h = network.layers[index - 1], found.signals[index - 1].h
         E = turn_back(index, weigh(index, deltas[0]), found.signals[index])
-        deltas.insert(0, array_namespace(E).reshape(E, h.shape) * below.slope(h))
+        deltas.insert(0, times(array_namespace(E).reshape(E, h.shape), below.slope(h)))
     return deltas

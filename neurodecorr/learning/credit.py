@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr.network import Network, Pass, Signals
-from neurodecorr.network.algebra import product
+from neurodecorr.network.algebra import product, sum_rows
 
 __all__ = ["Assigner", "Credit", "CreditRule", "Gradient", "output_error", "weight_gradient", "weight_gradients"]
 
@@ -68,7 +68,7 @@ def output_error(network: Network, found: Pass, Y: Array) -> tuple[Array, Array]
 
 def weight_gradient(delta: Array, found: Signals, samples: int) -> Gradient:
     """Return the mean over the batch of δ x̄ᵀ, postsynaptic error times presynaptic activity, and of δ."""
-    return product(delta.T, found.xbar, 1 / samples), array_namespace(delta).sum(delta, axis=0) / samples
+    return product(delta.T, found.xbar, 1 / samples), sum_rows(delta) / samples
 
 
 def weight_gradients(deltas: Sequence[Array], found: Pass) -> list[Gradient]:

@@ -14,9 +14,22 @@ import scipy.linalg.lapack
 from array_api_compat import array_namespace, device, to_device
 
 from neurodecorr.errors import DivergenceError
+from neurodecorr.network import kernels
 from neurodecorr.network.memory import empty
 
-__all__ = ["add_product", "alike", "as_numpy", "empty_like", "identity", "product", "solve_positive"]
+__all__ = [
+    "add_product",
+    "add_row",
+    "alike",
+    "as_numpy",
+    "empty_like",
+    "identity",
+    "less",
+    "product",
+    "solve_positive",
+    "sum_rows",
+    "times",
+]
 
 Array = Any  # any array-API array
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -66,6 +79,35 @@ def empty_like(like: Array, shape: tuple[int, ...]) -> Array:
     if isinstance(like, np.ndarray):
         return empty(shape, like.dtype)
     return array_namespace(like).empty(shape, dtype=like.dtype, device=device(like))
+
+
+def less(X: Array, row: Array) -> Array:
+    """Return all rows of X less one row."""
+    if isinstance(X, np.ndarray) and X.dtype == row.dtype:
+        return np.subtract(X, row, out=empty(X.shape, X.dtype))
+    return X - row
+
+
+def add_row(X: Array, row: Array) -> None:
+    """Add the same numbers to every row of X, in place."""
+    if isinstance(X, np.ndarray) and X.flags.c_contiguous and X.dtype == row.dtype:
+        kernels.add_row(X, row)
+        return
+    X += row
+
+
+def sum_rows(X: Array) -> Array:
+    """Return the sum of all rows of X."""
+    if isinstance(X, np.ndarray) and X.flags.c_contiguous:
+        return kernels.sum_rows(X)
+    return array_namespace(X).sum(X, axis=0)
+
+
+def times(A: Array, B: Array) -> Array:
+    """Return A ∘ B, of one shape."""
+    if isinstance(A, np.ndarray) and isinstance(B, np.ndarray) and A.dtype == B.dtype:
+        return np.multiply(A, B, out=empty(A.shape, A.dtype))
+    return A * B
 
 
 def identity(like: Array, size: int) -> Array:

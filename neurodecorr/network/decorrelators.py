@@ -12,7 +12,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr.network import steps
-from neurodecorr.network.algebra import identity, product
+from neurodecorr.network.algebra import identity, less, product, sum_rows
 from neurodecorr.network.decorrelation import Decorrelation
 from neurodecorr.network.settling import settle_rows
 from neurodecorr.network.twin import Twin
@@ -94,14 +94,14 @@ class _Centred:
         if self.plan.mean == "none":
             return X
         batchwise = training and self.plan.mean == "batch"
-        return X - (array_namespace(X).mean(X, axis=0) if batchwise else self.arrays["mean"])
+        return less(X, array_namespace(X).mean(X, axis=0) if batchwise else self.arrays["mean"])
 
     def _follow(self, name: str, now: Array) -> None:
         followed = self.arrays[name]
         followed += self.plan.memory * (now - followed)
 
     def _follow_mean(self, X: Array) -> None:
-        self._follow("mean", array_namespace(X).mean(X, axis=0))
+        self._follow("mean", sum_rows(X) / X.shape[0])
 
     def _read(self, drive: Array, Xbar: Array) -> tuple[Array, Array]:
         """Return the rows that an update reads: those of the first samples of the batch."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from neurodecorr._compile import jit
 
-__all__ = ["collect", "gather", "leaky_relu", "leaky_slope", "maxima", "unpool"]
+__all__ = ["add_row", "collect", "gather", "leaky_relu", "leaky_slope", "maxima", "squares", "sum_rows", "unpool"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -118,3 +118,35 @@ def leaky_slope(h: Array, leak: float, slope: Array) -> None:
     one, factor = h.dtype.type(1), h.dtype.type(leak)
     for i in range(h.size):
         slope[i] = one if h[i] > 0 else factor
+
+
+@jit()
+def add_row(X: Array, row: Array) -> None:
+    """Add the same numbers to every row of X."""
+    for i in range(X.shape[0]):
+        line = X[i]
+        for j in range(line.size):
+            line[j] += row[j]
+
+
+@jit()
+def sum_rows(X: Array) -> Array:
+    """Return the sum of all rows."""
+    found = np.zeros(X.shape[1], X.dtype)
+    for i in range(X.shape[0]):
+        line = X[i]
+        for j in range(line.size):
+            found[j] += line[j]
+    return found
+
+
+@jit()
+def squares(X: Array) -> float:
+    """Return the sum of all squares: rows in the type of X, their sum in double precision."""
+    total = 0.0
+    for row in range(X.shape[0]):
+        line, part = X[row], X.dtype.type(0)
+        for i in range(line.size):
+            part += line[i] * line[i]
+        total += part
+    return total

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr.errors import DivergenceError
+from neurodecorr.network import kernels, panels
 from neurodecorr.network.algebra import add_product, alike, as_numpy, identity, product, solve_positive
 from neurodecorr.plasticity import twins
 
@@ -24,6 +26,9 @@ def power_gain(drive: Array, Xbar: Array, gain: str) -> Gain:
     """Return g = √(⟨x²⟩/⟨x̄²⟩), per unit or for the layer; see `plasticity.twins.power_gain`."""
     if gain == "none":
         return 1.0
+    if gain == "layer" and isinstance(drive, np.ndarray):
+        sums = np.array([[_power(drive)], [_power(Xbar)]]) ** 0.5
+        return float(twins.power_gain(sums[:1], sums[1:], gain)[0])
     found = twins.power_gain(drive, Xbar, gain)
     return found if gain == "node" else float(found[0])
 
@@ -44,7 +49,7 @@ def require_small_step(Xbar: Array, rate: float) -> None:
         If the step would turn a direction of x̄ round, or x̄ is not finite.
     """
     xp, rows = array_namespace(Xbar), Xbar.shape[0]
-    if rate * float(xp.sum(Xbar * Xbar)) / rows < 1:
+    if rate * _power(Xbar) / rows < 1:
         return
     gram = product(Xbar, Xbar.T) if rows < Xbar.shape[1] else product(Xbar.T, Xbar)
     whole = as_numpy(gram).astype(float)
@@ -59,6 +64,10 @@ def require_small_step(Xbar: Array, rate: float) -> None:
 def shrink(M: Array, Xbar: Array, rule: str, rate: float, gain: Gain) -> None:
     """M ← g∘((I − ηC) M) (explicit) or g∘((I + ηC)⁻¹ M) (implicit), in place."""
     rows, n = Xbar.shape
+    if rows < n and n >= panels.LEAST and _lie_alike(M, Xbar):
+        pulling = solve_positive(_gram(Xbar, rate), Xbar) if rule == "implicit" else Xbar
+        panels.step_down(M, Xbar, pulling * (rate / rows), alike(np.broadcast_to(gain, n), M))
+        return
     if rows < n:
         pulled = product(Xbar, M)
         if rule == "implicit":
@@ -103,6 +112,17 @@ def grow(R: Array, drive: Array, Xbar: Array, rule: str, rate: float, gain: Gain
             return
         add_product(R, drive.T, pulling, rate / rows)
     R /= gain
+
+
+def _power(X: Array) -> float:
+    """Return the sum of all squares."""
+    if isinstance(X, np.ndarray):
+        return float(kernels.squares(np.ascontiguousarray(X)))
+    return float(array_namespace(X).sum(X * X))
+
+
+def _lie_alike(M: Array, Xbar: Array) -> bool:
+    return all(isinstance(A, np.ndarray) and A.flags.c_contiguous for A in (M, Xbar)) and M.dtype == Xbar.dtype
 
 
 def _gram(Xbar: Array, rate: float) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from neurodecorr.network.activations import Activation
-from neurodecorr.network.algebra import product
+from neurodecorr.network.algebra import add_row, product
 from neurodecorr.network.decorrelators import Decorrelator
 from neurodecorr.network.routes import Route
 
@@ -100,7 +100,7 @@ class Synapses:
     def excite(self, xbar: Array) -> Array:
         """Return h = W x̄ + b."""
         h = product(xbar, self.W.T)
-        h += self.b
+        add_row(h, self.b)
         return h
 
     def fire(self, h: Array) -> Array:

@@ -20,6 +20,7 @@ from neurodecorr.network import Conv2d, Decorrelation, Dense, MaxPool2d, Network
 
 BATCH, RATE, ETA, SHARE, SIGMA = 256, 1e-4, 1e-5, 0.1, 1e-4
 STEPS = 5
+PAUSE = 0.1  # seconds between rivals, so that the threads of the last one do not take the next one's cores
 HIDDEN = (1000, 1000, 1000, 1000)
 RULES = {
     "BP": (Backprop(), "none"),
@@ -211,7 +212,7 @@ def run(names, build, repeats, torch, conv):
             rivals["torch"] = TorchTwin(torch, name, X, labels).step
         if torch is not None and conv and name == "BP":
             rivals["torch"] = torch_convolution(torch, X, labels)
-        found = interleaved({who: in_a_row(step) for who, step in rivals.items()}, repeats)
+        found = interleaved({who: in_a_row(step) for who, step in rivals.items()}, repeats, PAUSE)
         table(f"{name}, batch {BATCH}", found, ours="neurodecorr", per=STEPS)
         if not conv:
             print(f"share of the rate of products: {STEPS * flops(name) / rate / found['neurodecorr'].median:.0%}")
