@@ -59,7 +59,8 @@ def test_integers_come_to_rest_where_the_circuit_does(pace):
 @pytest.mark.parametrize("batch", [1, 16])
 @pytest.mark.parametrize("stochastic", [True, False], ids=["random", "nearest"])
 def test_kernel_and_plain_python_agree_bit_for_bit(bits, batch, stochastic):
-    X, plan = stream(3, 2000, condition=3.0), IntegerPlan(bits=bits, batch=batch, stochastic=stochastic, rate=6, hold=300)
+    X = stream(3, 2000, condition=3.0)
+    plan = IntegerPlan(bits=bits, batch=batch, stochastic=stochastic, rate=6, hold=300)
     start = integer_state(np.eye(3), X, plan, seed=5)
     compiled, plain = (learn_integers(start, X, plan, engine) for engine in ("compiled", "plain"))
     np.testing.assert_array_equal(compiled.R, plain.R)

@@ -18,7 +18,13 @@ from neurodecorr.network import Decorrelation, Dense, Network
 from neurodecorr.recording import Recorder, Variable
 
 RNG = np.random.default_rng(3)
+START = RNG.bit_generator.state
 DT = 1e-4
+
+
+@pytest.fixture(autouse=True)
+def _numbers_that_do_not_depend_on_other_tests():
+    RNG.bit_generator.state = START
 
 
 def needed(name, line):
