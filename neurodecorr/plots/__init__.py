@@ -8,8 +8,8 @@ from neurodecorr.plots.chips import ChipPanel, ChipSeries, chip_errors, hardware
 from neurodecorr.plots.dynamics import eigenvalues, settling
 from neurodecorr.plots.fields import lateral_fields, receptive_fields
 from neurodecorr.plots.files import render, rendered, save
-from neurodecorr.plots.healing import HealingPanel, healing
 from neurodecorr.plots.golden import golden_readers
+from neurodecorr.plots.healing import HealingPanel, healing
 from neurodecorr.plots.learning import learning
 from neurodecorr.plots.matrices import correlations, spectra
 from neurodecorr.plots.price import cost, mismatch

@@ -84,7 +84,7 @@ def weight_moments(weights: npt.ArrayLike, devices: Devices, time_s: float = 0.0
 
     ::
 
-        levels:  V_ij = Δ²/12 for every device off the end of its range,    Δ = level step / s
+        levels:  V_ij = Δ²/12 for every device off the end of its range and no reference,    Δ = level step / s
         others:  E[G], E[G²] through  programming → mismatch → drift → stuck → read noise;    wires by the nodal solve
 
     The error of rounding to levels is taken as uniform; for weights known beforehand it is in truth a number each. So
@@ -110,16 +110,14 @@ def weight_moments(weights: npt.ArrayLike, devices: Devices, time_s: float = 0.0
     W = square(weights, "weights").astype(np.float64)
     target = replace(devices, bits=None, codes=None).map(W)
     means, variances = zip(*(device_moments(G, devices, time_s) for G in (target.plus, target.minus)), strict=True)
-    rounding = devices.weight_step(target.scale) ** 2 / 12
-    rows, reference = (
-        variance / target.scale**2 + rounding * _off_the_end(G, target)
-        for G, variance in zip((target.plus, target.minus), variances, strict=True)
-    )
+    rounding = devices.weight_step(devices.map(W).scale) ** 2 / 12
+    rows, reference = (variance / target.scale**2 for variance in variances)
+    rows = rows + rounding * _off_the_end(target.plus, target)
     plus, minus = wired(means[0], means[1], devices.wire_resistance_ohm)
     bias = (plus - minus) / target.scale - W
-    if target.sides == "one":
+    if target.sides == "one":  # the reference is a level: rounding leaves it where it is
         return Moments(bias, rows, reference[0])
-    return Moments(bias, rows + reference, np.zeros(len(W)))
+    return Moments(bias, rows + reference + rounding * _off_the_end(target.minus, target), np.zeros(len(W)))
 
 
 def device_moments(G: Floats, devices: Devices, time_s: float = 0.0) -> tuple[Floats, Floats]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import positive
+from neurodecorr._checks import number, positive
+from neurodecorr.errors import ConfigError, StabilityError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.budget import Budget, error_budget
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit, Form
@@ -185,11 +186,23 @@ def bandwidth_needed(weights: npt.ArrayLike, tau_s: float, devices: Devices | No
     -------
     float
         Hertz.
+
+    Raises
+    ------
+    StabilityError
+        If R is unstable: it has no margin to keep.
+    ConfigError
+        If `keep` lies outside (0, 1).
     """
+    if not 0 < number(keep, "keep") < 1:
+        raise ConfigError(f"keep must lie between 0 and 1, a share of the margin; got {keep!r}.")
     chip = AnalogueCircuit.build(weights, _plain(devices), tau_s=tau_s)
     network, R = chip.network, chip.weights
     lag = np.diag(network.load) + 2 * network.N - R
-    wanted = keep * float(np.linalg.eigvals(R).real.min())
+    margin = float(np.linalg.eigvals(R).real.min())
+    if margin <= 0:
+        raise StabilityError(f"R must be stable, min Re λ > 0, to have a margin to keep; got {margin:.3g} per τ.")
+    wanted = keep * margin
 
     def enough(r: float) -> bool:
         return bool(np.linalg.eigvals(np.linalg.solve(np.eye(len(R)) + lag / r, R)).real.min() >= wanted)
