@@ -1,0 +1,254 @@
+"""Learning on the chip against programming it once, on the same chips."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr import plasticity
+from neurodecorr._checks import Floats, count, positive, samples, square
+from neurodecorr.errors import InputError
+from neurodecorr.hardware.devices.chips import Devices
+from neurodecorr.hardware.devices.pairs import weight_scale
+from neurodecorr.hardware.insitu import kernels
+from neurodecorr.hardware.insitu.chips import LearningChips, chip_streams, learning_chips
+from neurodecorr.hardware.insitu.codes import COUNTERS
+from neurodecorr.hardware.insitu.plan import InSitu
+from neurodecorr.hardware.insitu.synapses import PulsedSynapse
+
+__all__ = ["Healing", "heal", "learn_in_situ"]
+
+# Samples between two looks at the clock of drift.
+STRETCH = 512
+
+
+@dataclass(frozen=True)
+class Healing:
+    """What learning in situ made of chips, beside programming them once.
+
+    A chip that is not stable has no residual: infinity.
+
+    Attributes
+    ----------
+    exported, learnt : (chips,) arrays
+        Root mean square correlation between different units, from the covariance: programmed once, and after learning.
+    exported_margin, learnt_margin : (chips,) arrays
+        min Re λ of the weights as built.
+    samples : (records,) array
+        Samples learnt at each record; the first is 0.
+    course : (records, chips) array
+        Residual correlation on the way.
+    weights : (chips, n, n) array
+        Weights after learning, leak included.
+    leak : (chips, n) array
+        Conductance that units have added to themselves.
+    counts : dict of str to (chips,) int array
+        Pulses sent, wanted changes capped, pairs refreshed, activities railed, leaks raised, samples or tests that
+        did not settle.
+    """
+
+    exported: Floats
+    learnt: Floats
+    exported_margin: Floats
+    learnt_margin: Floats
+    samples: npt.NDArray[np.int64]
+    course: Floats
+    weights: Floats
+    leak: Floats
+    counts: dict[str, npt.NDArray[np.int64]]
+
+    @property
+    def ratio(self) -> float:
+        """Median residual after learning over that of programming once; 0 where most chips did not settle before."""
+        after, once = float(np.median(self.learnt)), float(np.median(self.exported))
+        return after / once if once > 0 else np.inf
+
+    @property
+    def unstable(self) -> tuple[int, int]:
+        """Chips without a settled state: programmed once, and after learning."""
+        return int((self.exported_margin <= 0).sum()), int((self.learnt_margin <= 0).sum())
+
+    def envelope(self, low: float = 0.1, high: float = 0.9) -> Floats:
+        """Return quantiles of the residual over chips at each record: low, median, high.
+
+        Parameters
+        ----------
+        low, high : float
+            Shares of the chips.
+
+        Returns
+        -------
+        (3, records) array
+        """
+        return np.quantile(self.course, [low, 0.5, high], axis=1, method="nearest")
+
+
+def heal(
+    R: Any,
+    X: Any,
+    covariance: Any,
+    devices: Devices,
+    synapse: PulsedSynapse | None = None,
+    plan: InSitu | None = None,
+    chips: int = 100,
+    seed: int = 0,
+    *,
+    time_s: float = 0.0,
+    headroom: float = 2.0,
+    records: int = 1,
+) -> Healing:
+    """Program R into many chips, have each learn from there, and compare with the programmed chips.
+
+    ::
+
+        ΔR_ij = η (s_i − i_ij) x̄_j + η R_ij (x̄_j² − p_j)
+
+    Chip k has the same mismatch, faults and drift on both sides, and both are looked at when learning ends. The
+    exported one uses the whole range of its devices.
+
+    Parameters
+    ----------
+    R : (n, n) array_like
+        Trained weights.
+    X : (samples, n) array_like
+        Inputs with mean 0, learnt from one by one.
+    covariance : (n, n) array_like
+        Covariance Σ of the inputs, by which residuals are measured.
+    devices : Devices
+        What the chips are made of.
+    synapse : PulsedSynapse, optional
+        How they learn. Default: steps of 1e-3, or one level where devices have bits.
+    plan : InSitu, optional
+        Rate, gain, tests of stability.
+    chips : int, default 100
+        How many.
+    seed : int, default 0
+        Chip k depends on the seed and k alone, not on how many there are or on the threads.
+    time_s : float, default 0
+        Seconds between programming and learning, in which devices drift.
+    headroom : float, default 2
+        Range of a device of a chip that learns, over the largest weight of R.
+    records : int, default 1
+        Looks at the residual while learning.
+
+    Returns
+    -------
+    Healing
+
+    Raises
+    ------
+    InputError
+        If shapes do not agree.
+    ConfigError
+        If devices have what learning does not model: wires, converters, read noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neurodecorr.data import correlated_gaussian, gaussian_covariance
+    >>> from neurodecorr.hardware.devices.chips import Devices
+    >>> from neurodecorr.hardware.insitu import heal
+    >>> from neurodecorr.plasticity import decorrelating_matrix
+    >>> sigma = gaussian_covariance(8, 100.0)
+    >>> R = np.linalg.inv(decorrelating_matrix(sigma, "layer"))
+    >>> X = correlated_gaussian(8, 4000, 100.0).inputs
+    >>> found = heal(R, X, sigma, Devices(mismatch=0.1), chips=4)
+    >>> found.ratio < 0.5, found.unstable[1]
+    (True, 0)
+    """
+    W, inputs = square(R, "R").astype(float), samples(X, "X").astype(float)
+    sigma = square(covariance, "covariance").astype(float)
+    if inputs.shape[1] != len(W) or len(sigma) != len(W):
+        raise InputError(
+            f"R, X and covariance must belong to the same units; got R {W.shape}, X {inputs.shape}, covariance "
+            f"{sigma.shape}."
+        )
+    synapse = synapse or PulsedSynapse(bits=devices.bits)
+    plan, chips = plan or InSitu(), count(chips, "chips")
+    scale = weight_scale(W, devices.g_min, devices.g_max, devices.sides) / positive(headroom, "headroom")
+    population = learning_chips(W, devices, synapse, chips, count(seed, "seed", 0), scale, plan.sense_mismatch)
+    end_s = time_s + len(inputs) * plan.sample_s
+    exported = np.stack([_exported(W, devices, seed, k, end_s) for k in range(chips)])
+    marks = np.linspace(0, len(inputs), count(records, "records") + 1).astype(np.int64)
+    course = [_residuals(population.weights(time_s), sigma)[0]]
+    for begin, end in itertools.pairwise(marks.tolist()):
+        learn_in_situ(population, inputs, synapse, plan, time_s=time_s, begin=begin, end=end)
+        course.append(_residuals(population.weights(time_s + end * plan.sample_s), sigma)[0])
+    weights = population.weights(end_s)
+    before, before_margin = _residuals(exported, sigma)
+    after, after_margin = _residuals(weights, sigma)
+    counts = {name: population.counters[:, k].copy() for k, name in enumerate(COUNTERS)}
+    return Healing(
+        before, after, before_margin, after_margin, marks, np.stack(course), weights, population.leak, counts
+    )
+
+
+def learn_in_situ(
+    chips: LearningChips,
+    X: Floats,
+    synapse: PulsedSynapse,
+    plan: InSitu,
+    *,
+    time_s: float = 0.0,
+    begin: int = 0,
+    end: int | None = None,
+) -> None:
+    """Have chips learn from rows `begin` to `end` of X, in place.
+
+    Parameters
+    ----------
+    chips : LearningChips
+        Changed in place.
+    X : (samples, n) array
+        The whole stream: rates and powers follow from all of it.
+    synapse : PulsedSynapse
+        How devices move.
+    plan : InSitu
+        Rate, gain, tests.
+    time_s : float, default 0
+        Seconds since programming at the first row of X.
+    begin, end : int
+        Rows to learn from.
+    """
+    power = float(np.mean(X * X))
+    rates, powers = plan.rates(len(X)) / power, plan.powers(X)
+    end = len(X) if end is None else end
+    stretch = STRETCH if plan.sample_s else max(end - begin, 1)
+    for first in range(begin, end, stretch):
+        rows = slice(first, min(first + stretch, end))
+        kernels.learn_chips(
+            chips.pairs,
+            chips.factors(time_s + first * plan.sample_s),
+            chips.limits,
+            chips.leak,
+            chips.rest,
+            chips.sense,
+            chips.counters,
+            chips.state,
+            np.ascontiguousarray(X[rows]),
+            rates[rows],
+            powers,
+            chips.floor,
+            plan.gain != "none",
+            synapse.packed(chips.unit),
+            plan.watch(np.sqrt(power)),
+        )
+
+
+def _exported(R: Floats, devices: Devices, seed: int, chip: int, time_s: float) -> Floats:
+    manufacture, programming, _ = chip_streams(seed, chip)
+    return devices.manufacture((len(R), len(R)), manufacture).program(R, programming).weights(time_s)
+
+
+def _residuals(weights: Floats, sigma: Floats) -> tuple[Floats, Floats]:
+    """Return residual correlation, infinite where unstable, and min Re λ of each chip."""
+    margin = np.linalg.eigvals(weights).real.min(axis=-1)
+    residual = np.full(len(weights), np.inf)
+    for k in np.flatnonzero(margin > 0):
+        M = np.linalg.inv(weights[k])
+        residual[k] = plasticity.rms_correlation(M @ sigma @ M.T)
+    return residual, margin
