@@ -1,6 +1,7 @@
 """The house as docs/architecture.md describes it: imports point downwards, one importer for each heavy library."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ PACKAGE = Path(neurodecorr.__file__).parent
 FLOORS = (
     ("errors",),
     ("_checks", "_compile", "_threads"),
-    ("_sparse", "_sweeps", "data", "recording"),
+    ("_blas", "_sparse", "_sweeps", "data", "recording"),
     ("circuit", "plasticity"),
     ("estimators", "network"),
     ("measures",),
@@ -127,9 +128,20 @@ def test_every_public_name_resolves():
         assert getattr(neurodecorr, name) is not None
 
 
+def test_the_names_of_hardware_are_those_of_its_rooms():
+    names = {}
+    exec("from neurodecorr.hardware import *", names)
+    for name in neurodecorr.hardware.__all__:
+        room = importlib.import_module(f"neurodecorr.hardware.{neurodecorr.hardware._HOMES[name]}")
+        assert name in room.__all__ and names[name] is getattr(room, name)
+    assert set(neurodecorr.hardware.__all__) == set(neurodecorr.hardware._HOMES)
+
+
 def test_an_unknown_name_is_refused():
     with pytest.raises(AttributeError, match="Circiut"):
         _ = neurodecorr.Circiut
+    with pytest.raises(AttributeError, match="Devcies"):
+        _ = neurodecorr.hardware.Devcies
 
 
 def test_models_and_simulations_are_no_packages():

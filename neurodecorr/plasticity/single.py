@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg.blas
 
+from neurodecorr._blas import add_product, blas
 from neurodecorr._sweeps import ROWS
 from neurodecorr._threads import threads
 from neurodecorr.plasticity import codes, kernels, weave
@@ -183,7 +181,7 @@ def _delayed_congruent(state: State, X: Floats, plan: Plan, pace: Pace) -> bool:
             return False
         steps = pairs[: 2 * len(rows)]
         partners = steps.reshape(-1, 2, S.shape[1])[:, ::-1].reshape(steps.shape)
-        _product(steps, partners, S, -1.0)
+        add_product(S, steps, partners, -1.0)
         _collect(state.R, drives, pulls, symmetric=True)
     state.M[...] = S[:n, :n]
     _fold(state, scale[:n], True, plan.recurrent)
@@ -209,8 +207,8 @@ def _delayed_block(
     """S ← S − Aᵀ(I + L)⁻¹ C S at the end of the block, A and C holding one row a sample."""
     drives, Y, A, C, P, pulls = buffers
     weave.centre_block(X, state.mean, state.counters[codes.SAMPLES], pace.memory, pace.centred, drives)
-    blas = _blas(X.dtype)
-    blas.gemm(1.0, state.M.T, drives.T, c=Y.T, trans_a=True, overwrite_c=True)
+    own = blas(X.dtype)
+    own.gemm(1.0, state.M.T, drives.T, c=Y.T, trans_a=True, overwrite_c=True)
     for begin in range(0, len(X), STEPS):
         steps, rest = slice(begin, begin + STEPS), slice(begin + STEPS, len(X))
         L = np.empty((len(Y[steps]), len(Y[steps])), X.dtype)
@@ -236,14 +234,14 @@ def _delayed_block(
         if row >= 0:
             return False
         if begin + STEPS < len(X):
-            H = blas.gemm(1.0, Y[rest].T, C[steps].T, trans_a=True)
-            H = blas.trsm(1.0, L.T, H, side=1, diag=1, overwrite_b=True)
-            blas.gemm(-1.0, A[steps].T, H, beta=1.0, c=Y[rest].T, trans_b=True, overwrite_c=True)
-    blas.gemm(1.0, state.M.T, C.T, c=P.T, overwrite_c=True)
-    blas.trsm(1.0, blas.gemm(1.0, A.T, C.T, trans_a=True), P.T, side=1, diag=1, overwrite_b=True)
-    _product(A, P, state.M, -1.0)
+            H = own.gemm(1.0, Y[rest].T, C[steps].T, trans_a=True)
+            H = own.trsm(1.0, L.T, H, side=1, diag=1, overwrite_b=True)
+            own.gemm(-1.0, A[steps].T, H, beta=1.0, c=Y[rest].T, trans_b=True, overwrite_c=True)
+    own.gemm(1.0, state.M.T, C.T, c=P.T, overwrite_c=True)
+    own.trsm(1.0, own.gemm(1.0, A.T, C.T, trans_a=True), P.T, side=1, diag=1, overwrite_b=True)
+    add_product(state.M, A, P, -1.0)
     if plan.recurrent:
-        _product(drives, pulls, state.R, 1.0)
+        add_product(state.R, drives, pulls, 1.0)
     return True
 
 
@@ -251,26 +249,14 @@ def _blocks(X: Floats, length: int) -> Iterator[Floats]:
     return (X[begin : begin + length] for begin in range(0, len(X), length))
 
 
-@cache
-def _blas(dtype: np.dtype[Any]) -> SimpleNamespace:
-    """Return scipy's BLAS for a type: numpy may bring another copy, whose threads would spin against these."""
-    names = ("gemm", "trsm", "syr2k")
-    return SimpleNamespace(**dict(zip(names, scipy.linalg.blas.get_blas_funcs(names, dtype=dtype), strict=True)))
-
-
-def _product(rows: Floats, columns: Floats, S: Floats, sign: float) -> None:
-    """S ← S ± rowsᵀ columns, in place: BLAS sees the transposes, which lie in memory as it wants them."""
-    _blas(S.dtype).gemm(sign, columns.T, rows.T, beta=1.0, c=S.T, trans_b=True, overwrite_c=True)
-
-
 def _collect(R: Floats, drives: Floats, pulls: Floats, symmetric: bool) -> None:
     """R ← R + drivesᵀpulls, and + pullsᵀdrives if symmetric; of that, only the lower triangle."""
     if not len(drives):
         return
     if symmetric:
-        _blas(R.dtype).syr2k(1.0, drives.T, pulls.T, beta=1.0, c=R.T, overwrite_c=True)
+        blas(R.dtype).syr2k(1.0, drives.T, pulls.T, beta=1.0, c=R.T, overwrite_c=True)
     else:
-        _product(drives, pulls, R, 1.0)
+        add_product(R, drives, pulls, 1.0)
 
 
 def _width(n: int, dtype: np.dtype[Any]) -> int:

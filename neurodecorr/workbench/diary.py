@@ -9,10 +9,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._blas import add_product
 from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.plasticity import State, rms_correlation
 from neurodecorr.recording import Recorder, Variable
-from neurodecorr.workbench.stretch import rank_update
 
 __all__ = ["Diary"]
 
@@ -76,7 +76,7 @@ class Diary:
 
     def settled(self, seen: int, xbar: Floats, residual: Floats, bound: Floats) -> None:
         """Record every k-th of these samples, `seen` of them having come before; gather their covariance."""
-        rank_update(self._moment, xbar, xbar, 1.0)
+        add_product(self._moment, xbar, xbar, 1.0)
         self._sum += xbar.sum(axis=0, dtype=np.float64)
         self._count += len(xbar)
         for row in range(self.every - 1 - (seen - self.begin) % self.every, len(xbar), self.every):

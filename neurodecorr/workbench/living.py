@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg.blas
 
+from neurodecorr._blas import add_product, blas, rows_product
 from neurodecorr.errors import DivergenceError, StabilityError
 from neurodecorr.plasticity import Plan, State
 from neurodecorr.plasticity.codes import EXPLICIT
@@ -245,7 +245,7 @@ def _learnt(learnt: State, trial: Trial, drives: Floats, mean: Floats, renew: bo
     scale = trial.scale.astype(dtype, copy=False)
     pulls = (c * trial.V / trial.scale).astype(dtype, copy=False)
     R = learnt.R / scale
-    stretch.rank_update(R, drives, pulls, 1.0)
+    add_product(R, drives, pulls, 1.0)
     rounding = (len(drives) + 8) * float(np.finfo(dtype).eps) * trial.size
     M, resynchronised = learnt.M, learnt.resynchronised
     if M.size:
@@ -265,13 +265,12 @@ def _twin(M: Floats, trial: Trial, scale: Floats) -> Floats:
     The product of the steps I − c' z vᵀ, applied to all columns of M at once.
     """
     shrink = trial.steps[:, 1].astype(M.dtype)
-    L = stretch.product(trial.V, trial.Z)
+    L = rows_product(trial.V, trial.Z)
     stretch.lower_part(L, shrink)
-    B = stretch.product(trial.V, np.ascontiguousarray(M.T))
-    trsm = scipy.linalg.blas.dtrsm if M.dtype == np.float64 else scipy.linalg.blas.strsm
-    trsm(1.0, L.T, B.T, side=1, lower=0, diag=1, overwrite_b=1)
+    B = rows_product(trial.V, np.ascontiguousarray(M.T))
+    blas(M.dtype).trsm(1.0, L.T, B.T, side=1, lower=0, diag=1, overwrite_b=1)
     M = M.copy()
-    stretch.rank_update(M, trial.Z * shrink[:, None], B, -1.0)
+    add_product(M, trial.Z * shrink[:, None], B, -1.0)
     M *= scale[:, None]
     return M
 

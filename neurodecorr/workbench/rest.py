@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._blas import rows_product
 from neurodecorr.circuit import Circuit, settle
 from neurodecorr.workbench.outlook import Outlook
-from neurodecorr.workbench.stretch import advance, product, residuals
+from neurodecorr.workbench.stretch import advance, residuals
 
 __all__ = ["integrated", "most_products", "recalled", "refined"]
 
@@ -69,7 +70,7 @@ def _marched(R: Floats, X: Floats, outlook: Outlook, goal: float, squares: Float
     step, P = Z.copy(), np.empty_like(Z)
     for k in range(1, most):
         alpha, omega = schedule[min(k, len(schedule) - 1)]
-        gap = advance(X, product(Z, R, P), step, Z, alpha, omega, squares)
+        gap = advance(X, rows_product(Z, R, P), step, Z, alpha, omega, squares)
         # The step just taken is not in the gap yet; it will do what the one before did.
         if gap <= goal or (last > 0 and gap * (gap / last) <= goal):
             return Z, k
@@ -82,17 +83,17 @@ def _marched(R: Floats, X: Floats, outlook: Outlook, goal: float, squares: Float
 
 def recalled(R: Floats, M: Floats, X: Floats, outlook: Outlook, share: float) -> tuple[Floats, int]:
     """Return X Mᵀ; refined once where its own rounding, in single precision, exceeds the tolerance."""
-    Y = product(X, M)
+    Y = rows_product(X, M)
     if share * outlook.low > BLIND * float(np.finfo(R.dtype).eps) * outlook.size or R.dtype == np.float64:
         return Y, 1
     gaps, _ = residuals(R, X, Y, Y[:0], np.empty((0, 3)))
-    return Y + product(gaps.astype(R.dtype), M), 3
+    return Y + rows_product(gaps.astype(R.dtype), M), 3
 
 
 def refined(R: Floats, M: Floats, gaps: Floats, Y: Floats, outlook: Outlook, share: float) -> tuple[Floats, int]:
     """Return Y + R⁻¹ gaps, the gaps being X − Y Rᵀ in double precision: one step of iterative refinement."""
     rows = gaps.astype(R.dtype)
     if M.size:
-        return Y + product(rows, M), 1
+        return Y + rows_product(rows, M), 1
     change, products = integrated(R, rows, outlook, share)
     return Y + change, products

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg.blas
 
+from neurodecorr._blas import add_product, blas, rows_product
 from neurodecorr._compile import jit
 from neurodecorr.plasticity.codes import (
     CLOCK,
@@ -46,8 +46,6 @@ __all__ = [
     "judge",
     "live_through",
     "lower_part",
-    "product",
-    "rank_update",
     "residuals",
 ]
 
@@ -223,12 +221,11 @@ def go_through(
 
 def move_rows(Y: Floats, changes: Floats, Z: Floats, V: Floats, shrink: Floats) -> None:
     """Move rows that are still to come by the steps I − c' z vᵀ of these, in their order."""
-    L = np.tril(product(V, Z), -1) * shrink[:, None]
-    H = product(Y + changes, V) * shrink
-    trsm = scipy.linalg.blas.dtrsm if Z.dtype == np.float64 else scipy.linalg.blas.strsm
+    L = np.tril(rows_product(V, Z), -1) * shrink[:, None]
+    H = rows_product(Y + changes, V) * shrink
     # Row by row, H ← H (I + L)⁻ᵀ; the solver sees the transposes.
-    trsm(1.0, L.T, H.T, side=0, lower=0, trans_a=1, diag=1, overwrite_b=1)
-    rank_update(changes, np.ascontiguousarray(H.T), Z, -1.0)
+    blas(Z.dtype).trsm(1.0, L.T, H.T, side=0, lower=0, trans_a=1, diag=1, overwrite_b=1)
+    add_product(changes, np.ascontiguousarray(H.T), Z, -1.0)
 
 
 @jit()
@@ -300,21 +297,6 @@ def lower_part(W: Array, weights: Array) -> None:
             W[t, s] = W[t, s] * weights[s] if s < t else W[t, s] * 0
 
 
-def product(A: Floats, B: Floats, out: Floats | None = None) -> Floats:
-    """Return A Bᵀ for rows in memory, by the one BLAS that the rest of the run uses."""
-    gemm = scipy.linalg.blas.dgemm if A.dtype == np.float64 else scipy.linalg.blas.sgemm
-    if out is None:
-        out = np.empty((len(A), len(B)), A.dtype)
-    gemm(1.0, B.T, A.T, trans_a=True, c=out.T, overwrite_c=True)
-    return out
-
-
-def rank_update(S: Floats, rows: Floats, columns: Floats, sign: float) -> None:
-    """S ← S ± rowsᵀ columns, in place."""
-    gemm = scipy.linalg.blas.dgemm if S.dtype == np.float64 else scipy.linalg.blas.sgemm
-    gemm(sign, columns.T, rows.T, beta=1.0, c=S.T, trans_b=True, overwrite_c=True)
-
-
 def residuals(R: Floats, X: Floats, Z: Floats, V: Floats, steps: Floats) -> tuple[Floats, float]:
     """Return x − T_t z per row in double precision, and ‖R‖ (Frobenius).
 
@@ -328,9 +310,9 @@ def residuals(R: Floats, X: Floats, Z: Floats, V: Floats, steps: Floats) -> tupl
     for begin in range(0, len(R), rows):
         panel = R[begin : begin + rows].astype(np.float64, copy=False)
         squares += float(np.vdot(panel, panel))
-        gaps[:, begin : begin + rows] -= product(Z, panel)
+        gaps[:, begin : begin + rows] -= rows_product(Z, panel)
     if steps.size:
-        weights = product(Z, V)
+        weights = rows_product(Z, V)
         lower_part(weights, steps[:, 0])
-        rank_update(gaps, np.ascontiguousarray(weights.T), X, -1.0)
+        add_product(gaps, np.ascontiguousarray(weights.T), X, -1.0)
     return gaps, math.sqrt(squares)
