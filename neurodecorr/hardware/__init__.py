@@ -4,7 +4,82 @@ Names are loaded when they are first used.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neurodecorr.hardware.analogue import (
+        Amplifier,
+        AnalogueCircuit,
+        Budget,
+        Chips,
+        Energy,
+        bandwidth_needed,
+        bits_needed,
+        error_budget,
+        gain_needed,
+        mismatch_allowed,
+        offset_allowed,
+        settling_time,
+        simulate_chips,
+    )
+    from neurodecorr.hardware.bundle import (
+        Bundle,
+        export_bundle,
+        load_bundle,
+    )
+    from neurodecorr.hardware.devices import (
+        PCM,
+        RRAM,
+        Array,
+        Chip,
+        Converter,
+        Devices,
+        Drift,
+        Independent,
+        Pair,
+        PCMDrift,
+        PCMReadNoise,
+        Proportional,
+        ReadNoise,
+        effective_conductances,
+        map_to_conductances,
+        preset,
+        preset_names,
+    )
+    from neurodecorr.hardware.insitu import (
+        Healing,
+        InSitu,
+        IntegerPlan,
+        IntegerState,
+        PulsedSynapse,
+        heal,
+        integer_state,
+        learn_in_situ,
+        learn_integers,
+    )
+    from neurodecorr.hardware.nir import (
+        Graph,
+        StateSpace,
+        TimeGridded,
+        add_nir,
+        nir_parts,
+        read_nir,
+        read_nir_data,
+        read_nir_graph,
+        state_space,
+        time_gridded,
+        write_nengo_script,
+        write_nir,
+        write_nir_data,
+        write_nir_layers,
+    )
+    from neurodecorr.hardware.spice import (
+        PiecewiseLinear,
+        run_spice,
+        write_spice,
+        write_spice_learning,
+        write_spice_network,
+    )
 
 _HOMES: dict[str, str] = {
     "Amplifier": "analogue",
@@ -70,7 +145,69 @@ _HOMES: dict[str, str] = {
     "write_spice_network": "spice",
 }
 
-__all__: list[str] = []
+__all__ = [
+    "PCM",
+    "RRAM",
+    "Amplifier",
+    "AnalogueCircuit",
+    "Array",
+    "Budget",
+    "Bundle",
+    "Chip",
+    "Chips",
+    "Converter",
+    "Devices",
+    "Drift",
+    "Energy",
+    "Graph",
+    "Healing",
+    "InSitu",
+    "Independent",
+    "IntegerPlan",
+    "IntegerState",
+    "PCMDrift",
+    "PCMReadNoise",
+    "Pair",
+    "PiecewiseLinear",
+    "Proportional",
+    "PulsedSynapse",
+    "ReadNoise",
+    "StateSpace",
+    "TimeGridded",
+    "add_nir",
+    "bandwidth_needed",
+    "bits_needed",
+    "effective_conductances",
+    "error_budget",
+    "export_bundle",
+    "gain_needed",
+    "heal",
+    "integer_state",
+    "learn_in_situ",
+    "learn_integers",
+    "load_bundle",
+    "map_to_conductances",
+    "mismatch_allowed",
+    "nir_parts",
+    "offset_allowed",
+    "preset",
+    "preset_names",
+    "read_nir",
+    "read_nir_data",
+    "read_nir_graph",
+    "run_spice",
+    "settling_time",
+    "simulate_chips",
+    "state_space",
+    "time_gridded",
+    "write_nengo_script",
+    "write_nir",
+    "write_nir_data",
+    "write_nir_layers",
+    "write_spice",
+    "write_spice_learning",
+    "write_spice_network",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -80,4 +217,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(_HOMES)
+    return sorted(__all__)

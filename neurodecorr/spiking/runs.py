@@ -130,7 +130,8 @@ class SpikeRun:
         return float(np.sqrt(np.mean((self.settled(skip_s) - aim) ** 2)))
 
     def __repr__(self) -> str:
-        return f"SpikeRun(units={self.units}, duration_s={self.duration_s:g}, spikes={len(self.spikes)})"
+        behind = f", overloaded={self.overloaded}" if self.overloaded else ""
+        return f"SpikeRun(units={self.units}, duration_s={self.duration_s:g}, spikes={len(self.spikes)}{behind})"
 
 
 @dataclass(frozen=True, eq=False)

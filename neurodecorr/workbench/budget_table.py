@@ -58,8 +58,9 @@ def budget_answer(budget: HardwareBudget) -> tuple[str, ...]:
     needs, last, tau = budget.together["closed"], budget.rows[-1].closed, budget.tau_s
     bits = "more than 24 bits" if needs.bits is None else f"{needs.bits} bits"
     n = budget.units
+    devices = f"{2 * n * n:,} devices in pairs" if budget.sides == "two" else f"{n * n + n:,} devices with references"
     asked = (
-        f"{_printable(budget.name)}: {n} units, {2 * n * n:,} devices in pairs, min Re λ(R) = {spelt(budget.margin)} "
+        f"{_printable(budget.name)}: {n} units, {devices}, min Re λ(R) = {spelt(budget.margin)} "
         f"per τ, τ = {si(tau, 's')}. Errors are rms over outputs and inputs, relative to the output."
     )
     answer = (
@@ -142,8 +143,11 @@ def budget_notes(budget: HardwareBudget) -> tuple[str, ...]:
         "no converters.",
         f"inputs: {_printable(budget.samples)}." if budget.samples else "",
     ]
-    if not all(row.closed.holds for row in budget.rows):
-        notes.append("*: outside the range of the formula, the second order in the errors of R. Trust the chips.")
+    if not all(cell.holds for row in budget.rows for cell in (row.closed, row.open)):
+        notes.append(
+            "*: outside the range of the formula, the second order in errors that look random: R is near singularity, "
+            "or most weights are smaller than half a level. Trust the chips."
+        )
     return tuple(note for note in notes if note)
 
 

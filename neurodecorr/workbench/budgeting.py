@@ -109,6 +109,8 @@ class HardwareBudget:
         The circuit, and the file that it comes from.
     units : int
         n.
+    sides : {"two", "one"}
+        Two devices for each weight, n² pairs, or one and a reference for each column, n² + n.
     margin : float
         min Re λ(R), per τ.
     wanted : float
@@ -138,6 +140,7 @@ class HardwareBudget:
     name: str
     source: str
     units: int
+    sides: str
     margin: float
     wanted: float
     tau_s: float
@@ -215,7 +218,8 @@ def hardware_budget(
         raise InputError(f"the inputs of {found.name} must not all be equal to their mean: errors are relative to x̄.")
     bench = _Bench(
         {"closed": found.R.astype(np.float64), "open": M}, X, devices or Devices(), OUTPUT_V / size,
-        positive(tau_s, "tau_s", "seconds"), count(chips, "chips"), count(seed, "seed", 0), jobs, progress,
+        positive(tau_s, "tau_s", "seconds"), count(chips, "chips"), count(seed, "seed", 0), count(jobs, "jobs"),
+        progress,
     )  # fmt: skip
     alone = {form: bench.needs(form, wanted) for form in FORMS}
     together = {form: bench.needs(form, SHARE * wanted) for form in FORMS}
@@ -225,6 +229,7 @@ def hardware_budget(
         name=found.name,
         source=str(found.meta.get("source", "")),
         units=len(M),
+        sides=bench.devices.sides,
         margin=margin,
         wanted=wanted,
         tau_s=bench.tau_s,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import positive, square
+from neurodecorr._checks import finite, positive, real_array, square
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.recording import Result, load_result, read_traces
@@ -297,20 +297,21 @@ def _activity(file: Path, n: int) -> Floats:
 
 def _made(name: str, R: Any, M: Any, mean: Any, samples: Any, tau: float, meta: dict[str, Any]) -> Found:
     """Return a circuit of which R or M, the mean and the samples may be missing."""
-    place = f"{meta['source']}: {name}"
-    R = _inverse(M, place) if R is None else square(np.asarray(R, np.float64), f"{place} R")
-    M = _inverse(R, place) if M is None else square(np.asarray(M, np.float64), f"{place} M")
-    mean = np.zeros(len(R)) if mean is None else np.asarray(mean, np.float64)
+    place = f"{meta['source']}:" + ("" if name in LATERAL + MATRIX else f" {name}")
+    R = _inverse(M, f"{place} M") if R is None else square(R, f"{place} R").astype(np.float64)
+    M = _inverse(R, f"{place} R") if M is None else square(M, f"{place} M").astype(np.float64)
+    mean = np.zeros(len(R)) if mean is None else finite(real_array(mean, f"{place} mean"), f"{place} mean")
+    mean = mean.astype(np.float64)
     given = samples is not None and len(samples) > 0
     if not given:
         # Where the mean has another length, there is nothing to draw, and the check below says so.
         samples = np.random.default_rng(0).standard_normal((SAMPLES, len(R))) @ R.T
         samples = samples + mean if mean.shape == (len(R),) else samples
         meta = meta | {"samples": "x = R x̄ + μ with independent normal x̄, as the run keeps no inputs"}
-    samples = np.asarray(samples, np.float64)[:SAMPLES]
+    samples = finite(real_array(samples, f"{place} X"), f"{place} X").astype(np.float64)[:SAMPLES]
     if R.shape != M.shape or mean.shape != (len(R),) or samples.ndim != 2 or samples.shape[1] != len(R):
         raise CheckpointError(
-            f"{place}: R and M must be (n, n), the mean (n,) and the samples (k, n); got {R.shape}, {M.shape}, "
+            f"{place} R and M must be (n, n), the mean (n,) and the samples (k, n); got {R.shape}, {M.shape}, "
             f"{mean.shape} and {samples.shape}."
         )
     return Found(name, R, M, mean, samples, tau, meta)
@@ -318,9 +319,9 @@ def _made(name: str, R: Any, M: Any, mean: Any, samples: Any, tau: float, meta: 
 
 def _inverse(A: Any, place: str) -> Floats:
     try:
-        return np.linalg.inv(square(np.asarray(A, np.float64), place))
+        return np.linalg.inv(square(A, place).astype(np.float64))
     except np.linalg.LinAlgError:
-        raise InputError(f"{place} must be invertible to be a circuit; it is singular.") from None
+        raise InputError(f"{place} must be invertible to make a circuit; it is singular.") from None
 
 
 def _drawn(covariance: Floats) -> Floats:

@@ -14,7 +14,7 @@ from neurodecorr._checks import choice, count, positive
 from neurodecorr.circuit import Circuit, stability
 from neurodecorr.errors import ConfigError, StabilityError
 from neurodecorr.hardware.bundle import Formats, export_bundle, golden_response
-from neurodecorr.hardware.bundle.contents import EQUATION, Contents, make_contents
+from neurodecorr.hardware.bundle.contents import EQUATION, MATRIX, Contents, make_contents
 from neurodecorr.hardware.bundle.guide import opening
 from neurodecorr.hardware.devices import map_to_conductances
 from neurodecorr.hardware.nir import write_nengo_script, write_nir
@@ -163,7 +163,8 @@ def _one(folder: Path, found: Found, export: Export, circuits: dict[str, Found])
         )
     path = _path(folder, found.name, export)
     kind = _WRITERS[export.to](found, circuit, path, export)
-    return Written(found.name, path, _words(found, circuit, facts.margin), opening(kind, path))
+    shown = path / MATRIX if kind == "csv" else path
+    return Written(found.name, path, _words(found, circuit, facts.margin), opening(kind, shown))
 
 
 def _whole_network(folder: Path, network: Network, circuits: dict[str, Found], export: Export) -> Written:
@@ -184,7 +185,7 @@ def _whole_network(folder: Path, network: Network, circuits: dict[str, Found], e
 
 def _csv(found: Found, circuit: Circuit, path: Path, export: Export) -> str:
     tables = _contents(found, circuit, export).tables()
-    with atomic_folder(path, "R.csv") as folder:
+    with atomic_folder(path, MATRIX) as folder:
         for name, text in tables.items():
             write_text(folder / name, text)
     return "csv"

@@ -1,5 +1,7 @@
 """The command export: what it prints and writes, and how it answers when it cannot."""
 
+import re
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -176,11 +178,13 @@ def test_a_circuit_that_does_not_settle_is_refused_and_others_are_named(tmp_path
         (["--to", "csv", "--tau", "-1"], 2, "tau must be > 0"),
         (["--to", "csv", "--bits", "99"], 2, "bits must be 2 … 32"),
         (["--to", "csv", "--g-min", "-1"], 2, "g_min"),
+        (["--to", "spice", "--kind", "ota", "--g-min", "-1"], 2, "g_min must be ≥ 0 siemens"),
+        (["--to", "nir", "--dt", "-1"], 2, "dt_s must be > 0 (seconds)"),
         (["--to", "csv", "--samples", "0"], 2, "samples must be a whole number ≥ 1"),
         (["--to", "csv", "--circuit", "network"], 2, "a whole network goes to nir, spice, bundle"),
         ([], 2, "Missing option '--to'"),
     ],
-    ids=["format", "circuit", "dialect", "tau", "bits", "conductance", "samples", "network", "nothing"],
+    ids=["format", "circuit", "dialect", "tau", "bits", "conductance", "unused", "dt", "samples", "network", "nothing"],
 )
 def test_what_cannot_be_exported_is_refused_in_one_line(compared, words, code, message):
     assert message in refused(compared, *words, code=code)
@@ -191,6 +195,13 @@ def test_missing_folders_and_folders_of_others_are_refused(compared, tmp_path):
     assert "must hold result.npz" in refused(tmp_path, "--to", "csv", code=1)
     (tmp_path / "result.npz").write_bytes(b"something else")
     assert "undamaged .npz" in refused(tmp_path, "--to", "csv", code=1)
+
+
+def test_the_line_on_how_to_open_tables_gives_the_weights(compared, tmp_path):
+    printed = run("export", compared, "--to", "csv", "--out", tmp_path / "t").stdout
+    code = re.search("python: (numpy.*)", printed)[1]
+    weights = eval(code, {"numpy": np})  # the printed line is Python
+    np.testing.assert_array_equal(weights, best_circuit(find_circuits(compared)).R)
 
 
 def test_folders_with_other_files_are_not_replaced(compared, tmp_path):

@@ -286,7 +286,7 @@ def test_runs_in_pieces_are_runs_in_one(monkeypatch):
 def test_a_unit_that_cannot_keep_up_is_counted():
     # At most one spike per step: γ/dt = 0.01/1e-3 = 10 per second, but λ x̄ = 50.
     run = run_code(spiking.SpikeCode([[1.0]], gamma=0.01), spiking.constant_stimulus([1.0], 0.5), dt_s=1e-3)
-    assert run.overloaded > 100
+    assert run.overloaded > 100 and f"overloaded={run.overloaded}" in repr(run)
 
 
 def test_learning_too_fast_raises_instead_of_returning_nan():

@@ -164,10 +164,14 @@ def test_missing_and_foreign_folders_are_errors_with_advice(compared, tmp_path):
     [
         ({"R": np.zeros((2, 3))}, InputError, "square"),
         ({"M": np.zeros((2, 2))}, InputError, "singular"),
+        ({"R": np.eye(2) + 0j}, InputError, r"result[.]npz: R must hold real numbers"),
+        ({"left.R": [[np.nan]]}, InputError, r"result[.]npz: left R must be finite"),
+        ({"R": np.eye(2), "mean": [0.0, np.nan]}, InputError, r"result[.]npz: mean must be finite.*index 1"),
+        ({"R": np.eye(2), "X": [[0.0, np.inf]]}, InputError, r"result[.]npz: X must be finite.*row 0, column 1"),
         ({"R": np.eye(2), "mean": np.zeros(3)}, CheckpointError, r"mean \(n,\)"),
         ({"R": np.eye(2), "X": np.zeros((4, 3))}, CheckpointError, r"samples \(k, n\)"),
     ],
-    ids=["not square", "singular", "mean", "samples"],
+    ids=["not square", "singular", "complex", "nan", "mean nan", "samples inf", "mean", "samples"],
 )
 def test_weights_that_make_no_circuit_are_errors(tmp_path, arrays, error, message):
     Result(arrays).save(tmp_path / "result.npz")

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import positive, samples, square
-from neurodecorr.errors import InputError, StabilityError
+from neurodecorr.errors import InputError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit, Form
+from neurodecorr.hardware.analogue.equations import margin_required
 from neurodecorr.hardware.analogue.moments import sources, weight_moments
 from neurodecorr.hardware.analogue.response import first_order, second_order, strain
+from neurodecorr.hardware.analogue.wiring import parts
 from neurodecorr.hardware.devices import Converter, Devices
 
 __all__ = ["Budget", "Share", "error_budget"]
@@ -23,6 +25,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 # Strain up to which the second order agrees with chips within a tenth; the first order does up to 0.04.
 SECOND_HOLDS = 0.1
+LARGEST = 1e50
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,16 @@ class Share:
         The same to second order, where that is known; else the first.
     strain : float
         How much each further order adds, relative to the one before, in the mean square.
+    holds : bool, default True
+        Whether the formula is made for this: not for stuck devices, which are never small, nor for levels so coarse
+        that most weights are smaller than half of one.
     """
 
     source: str
     error: float
     second: float
     strain: float
+    holds: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,8 +99,8 @@ class Budget:
 
     @property
     def holds(self) -> bool:
-        """Whether the second order is within its range: a strain ≤ 0.1, and no stuck devices, which are never small."""
-        return self.strain <= SECOND_HOLDS and all(share.source != "stuck" for share in self.shares)
+        """Whether the second order is within its range: a strain ≤ 0.1, and every share holds."""
+        return self.strain <= SECOND_HOLDS and all(share.holds for share in self.shares)
 
 
 def error_budget(
@@ -143,7 +150,7 @@ def error_budget(
     StabilityError
         If R is unstable.
     InputError
-        If R is singular.
+        If the inputs are all 0, or the weights too large or too small for their squares to be numbers.
 
     Examples
     --------
@@ -154,10 +161,12 @@ def error_budget(
     >>> [(share.source, round(share.error, 6)) for share in found.shares]
     [('mismatch', 0.01)]
     """
-    W = square(weights, "weights").astype(np.float64)
+    W = _of_a_size(square(weights, "weights").astype(np.float64))
     rows = samples(X, "X", len(W)).astype(np.float64)
-    devices, amplifier = devices or Devices(), amplifier or Amplifier()
-    M = _inverse(W) if form == "closed" else np.eye(len(W))
+    devices, amplifier = parts(devices, amplifier)
+    if form == "closed":
+        margin_required(W)
+    M = np.linalg.inv(W) if form == "closed" else np.eye(len(W))
     outputs = rows @ (M if form == "closed" else W).T
     signal = outputs if form == "closed" else rows
     size = math.sqrt((outputs**2).mean())
@@ -177,11 +186,15 @@ def error_budget(
     return Budget(tuple(shares), form)
 
 
-def _inverse(R: Floats) -> Floats:
-    margin = float(np.linalg.eigvals(R).real.min())
-    if not margin > 0:
-        raise StabilityError(f"R must be stable, min Re λ > 0, to be built as a closed loop; got {margin:.3g} per τ.")
-    return np.asarray(np.linalg.inv(R))
+def _of_a_size(W: Floats) -> Floats:
+    """Return the weights if their squares and those of their inverses are numbers."""
+    largest = float(np.abs(W).max())
+    if not 1 / LARGEST < largest < LARGEST:
+        raise InputError(
+            f"weights must have a largest magnitude between {1 / LARGEST:g} and {LARGEST:g}; got {largest:g}. "
+            "Rescale them."
+        )
+    return W
 
 
 def _of_devices(
@@ -192,7 +205,8 @@ def _of_devices(
     first = first_order(M, moments.variance, signal, moments.bias, moments.shared)
     if form == "open" or name == "stuck":  # stuck devices are few and far off: not normal, and not small
         error = math.sqrt(first) / size
-        return Share(name, error, error, strain(M, moments.variance) if form == "closed" else 0.0)
+        load = strain(M, moments.variance) if form == "closed" else 0.0
+        return Share(name, error, error, load, moments.fine and name != "stuck")
     # The mean shift is known: it belongs to the weights around which the others spread.
     shifted = np.linalg.inv(W + moments.bias)
     moved = signal @ W.T @ shifted.T
@@ -200,7 +214,7 @@ def _of_devices(
         shifted, np.zeros_like(W), moved, shared=moments.shared
     )
     second = spread + float(((moved - signal) ** 2).mean())
-    return Share(name, math.sqrt(first) / size, math.sqrt(second) / size, strain(M, moments.variance))
+    return Share(name, math.sqrt(first) / size, math.sqrt(second) / size, strain(M, moments.variance), moments.fine)
 
 
 def _plain(name: str, error: float) -> Share:

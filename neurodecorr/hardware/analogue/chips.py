@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from neurodecorr._checks import choice, count, positive, samples, square
 from neurodecorr._threads import one_thread
+from neurodecorr.errors import InputError
+from neurodecorr.hardware.analogue import wiring
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.circuit import FORMS, Form
-from neurodecorr.hardware.analogue.equations import Network, closed_loop, rest_system
-from neurodecorr.hardware.analogue.wiring import wired
+from neurodecorr.hardware.analogue.equations import Network, closed_loop, margin_required, rest_system
 from neurodecorr.hardware.devices import Devices
 
 __all__ = ["Chips", "simulate_chips"]
@@ -70,8 +71,11 @@ class Chips:
         return math.sqrt(float((self.error[self.stable] ** 2).mean())) if self.stable.any() else math.nan
 
     def quantile(self, share: float) -> float:
-        """Return the error that this share of all chips does not exceed."""
-        return float(np.quantile(self.error, share, method="lower"))
+        """Return the least error that at least this share of all chips do not exceed."""
+        return float(np.quantile(self.error, share, method="inverted_cdf"))
+
+    def __repr__(self) -> str:
+        return f"Chips({len(self.error)}, form={self.form!r}, median={self.median:.3g}, unstable={self.unstable})"
 
 
 def simulate_chips(
@@ -128,6 +132,15 @@ def simulate_chips(
     -------
     Chips
 
+    Raises
+    ------
+    StabilityError
+        If R is unstable: the ideal circuit does not settle.
+    InputError
+        If the outputs are all 0.
+    ConfigError
+        If an option lies outside its range.
+
     Examples
     --------
     >>> import numpy as np
@@ -141,7 +154,7 @@ def simulate_chips(
     x = positive(volts_per_unit, "volts_per_unit", "volts") * samples(X, "X", len(W)).astype(np.float64)
     total, root = count(chips, "chips"), count(seed, "seed", least=0)
     plan = _Plan(
-        W, x, devices or Devices(), amplifier or Amplifier(), _form(form),
+        W, x, _ideal(W, x, _form(form)), *wiring.parts(devices, amplifier), form,
         positive(tau_s, "tau_s", "seconds"), time_s,
     )  # fmt: skip
     tasks = (joblib.delayed(_block)(plan, root, k, min(BLOCK, total - k)) for k in range(0, total, BLOCK))
@@ -163,12 +176,23 @@ def _form(form: Form) -> Form:
     return form
 
 
+def _ideal(W: Floats, x: Floats, form: Form) -> Floats:
+    """Return the outputs of the ideal circuit, (n, samples); errors are relative to them."""
+    if form == "closed":
+        margin_required(W)
+    outputs = np.linalg.solve(W, x.T) if form == "closed" else W @ x.T
+    if not outputs.any():
+        raise InputError("X must hold inputs whose outputs are not all 0: errors are relative to the outputs.")
+    return np.asarray(outputs)
+
+
 @dataclass(frozen=True, eq=False)
 class _Plan:
     """What all blocks share; voltages."""
 
     W: Floats
     x: Floats
+    ideal: Floats
     devices: Devices
     amplifier: Amplifier
     form: Form
@@ -190,15 +214,14 @@ def _block(plan: _Plan, seed: int, first: int, number: int) -> tuple[Floats, Flo
         o = np.linalg.solve(A, B @ x.T + b[:, :, None])
         saturated = (np.abs(o) > plan.amplifier.swing_v).any(axis=1).mean(axis=1)
         read = o if plan.devices.adc is None else plan.devices.adc(o)
-        ideal = np.linalg.solve(plan.W, plan.x.T) if closed else plan.W @ plan.x.T
-        error = np.sqrt(((read - ideal) ** 2).mean(axis=(1, 2)) / (ideal**2).mean())
+        error = np.sqrt(((read - plan.ideal) ** 2).mean(axis=(1, 2)) / (plan.ideal**2).mean())
     return np.where(margin > 0, error, np.inf), margin, saturated
 
 
 def _network(plan: _Plan, seed: np.random.SeedSequence) -> Network:
     for_devices, for_offsets, for_reading = np.random.default_rng(seed).spawn(3)
     pair = plan.devices.program(plan.W, for_devices).pair(plan.time_s, for_reading)
-    plus, minus = wired(pair.plus, pair.minus, plan.devices.wire_resistance_ohm)
+    plus, minus = wiring.wired(pair.plus, pair.minus, plan.devices.wire_resistance_ohm)
     offsets = plan.amplifier.offset_v * for_offsets.standard_normal((2, len(plan.W)))
     speed = plan.amplifier.rate * plan.tau_s
     return Network(plus / pair.scale, minus / pair.scale, offsets[0], offsets[1], plan.amplifier, speed)

@@ -18,7 +18,8 @@ from neurodecorr.hardware.analogue.energy import Energy, array_power, bias_power
 from neurodecorr.hardware.analogue.equations import Loop, Network, closed_loop, open_loop, require_settling, rest_system
 from neurodecorr.hardware.analogue.outcomes import Rest, Waveforms
 from neurodecorr.hardware.analogue.rails import inverters, outputs, outputs_at_rails, rest_at_rails, summing_nodes
-from neurodecorr.hardware.analogue.wiring import node_voltages, wired
+from neurodecorr.hardware.analogue.waiting import share
+from neurodecorr.hardware.analogue.wiring import node_voltages, parts, wired
 from neurodecorr.hardware.devices import Converter, Devices
 
 __all__ = ["AnalogueCircuit"]
@@ -154,7 +155,7 @@ class AnalogueCircuit:
         W = square(weights.R if isinstance(weights, Circuit) else weights, "weights").astype(np.float64)
         if tau_s is None:
             tau_s = weights.tau if isinstance(weights, Circuit) else 1.0
-        made, amplifier = Devices() if devices is None else devices, amplifier or Amplifier()
+        made, amplifier = parts(devices, amplifier)
         for_devices, for_offsets, for_reading = generator(seed).spawn(3)
         pair = made.program(W, for_devices).pair(time_s, for_reading)
         plus, minus = wired(pair.plus, pair.minus, made.wire_resistance_ohm)
@@ -337,7 +338,7 @@ class AnalogueCircuit:
         e = summing_nodes(self.network, o, x, self.form == "closed")
         a, b, d = (o, inverters(self.network, o), -x) if self.form == "closed" else (-x, inverters(self.network, -x), o)
         ideal = self.form == "open" and np.isinf(self.amplifier.bandwidth_hz)
-        time = 0.0 if ideal else self.stability().settling_time(positive(accuracy, "accuracy")) * self.tau_s
+        time = 0.0 if ideal else self.stability().settling_time(share(accuracy)) * self.tau_s
         heat = array_power(self.plus, self.minus, self.unit_siemens, (a, b, d, e))
         count = 2 * len(self.plus)
         return Energy(heat, bias_power(self.amplifier, count), time, 2 * self.plus.size, count)

@@ -21,7 +21,7 @@ from neurodecorr.circuit.spectrum import Sigma, Spectrum
 from neurodecorr.errors import StabilityError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 
-__all__ = ["Loop", "Network", "closed_loop", "open_loop", "require_settling", "rest_system"]
+__all__ = ["Loop", "Network", "closed_loop", "margin_required", "open_loop", "require_settling", "rest_system"]
 
 Floats = npt.NDArray[np.floating[Any]]
 EPS = float(np.finfo(np.float64).eps)
@@ -237,6 +237,14 @@ def open_loop(network: Network, tau_s: float) -> Loop:
     h = network.amplifier.inversion
     start, start_c = np.vstack([unit, zero]), np.concatenate([np.zeros(n), 2 * h * network.inverter_offsets])
     return Loop(A, np.full(2 * n, network.speed), B, c, start, start_c, network.P - network.N, tau_s)
+
+
+def margin_required(R: Floats) -> float:
+    """Return min Re λ(R), or raise `StabilityError` where it is not above 0."""
+    margin = float(np.linalg.eigvals(R).real.min())
+    if not margin > 0:
+        raise StabilityError(f"R must be stable, min Re λ > 0, to be built as a closed loop; got {margin:.3g} per τ.")
+    return margin
 
 
 def require_settling(loop: Loop) -> None:

@@ -40,11 +40,15 @@ class Moments:
         V, from devices that one weight has for itself.
     shared : (n,) array
         s, from the reference device that a column shares; 0 with two sides.
+    fine : bool, default True
+        Whether levels lie close enough for their rounding to look random: at least half of the weights that it moves
+        are half a level or more in size.
     """
 
     bias: Floats
     variance: Floats
     shared: Floats
+    fine: bool = True
 
 
 def sources(devices: Devices) -> Iterator[tuple[str, Devices]]:
@@ -88,7 +92,8 @@ def weight_moments(weights: npt.ArrayLike, devices: Devices, time_s: float = 0.0
         others:  E[G], E[G²] through  programming → mismatch → drift → stuck → read noise;    wires by the nodal solve
 
     The error of rounding to levels is taken as uniform; for weights known beforehand it is in truth a number each. So
-    its share holds where many weights are spread over several levels, Δ ≲ their standard deviation.
+    its share holds where many weights are spread over several levels. Where most are smaller than half a level they
+    become 0, all in one direction: then it is too small, or too large, by half (`Moments.fine`).
 
     Parameters
     ----------
@@ -110,14 +115,15 @@ def weight_moments(weights: npt.ArrayLike, devices: Devices, time_s: float = 0.0
     W = square(weights, "weights").astype(np.float64)
     target = replace(devices, bits=None, codes=None).map(W)
     means, variances = zip(*(device_moments(G, devices, time_s) for G in (target.plus, target.minus)), strict=True)
-    rounding = devices.weight_step(devices.map(W).scale) ** 2 / 12
+    step, moved = devices.weight_step(devices.map(W).scale), _moved(W, target)
     rows, reference = (variance / target.scale**2 for variance in variances)
-    rows = rows + rounding * _off_the_end(target.plus, target)
+    rows = rows + step**2 / 12 * moved
     plus, minus = wired(means[0], means[1], devices.wire_resistance_ohm)
     bias = (plus - minus) / target.scale - W
-    if target.sides == "one":  # the reference is a level: rounding leaves it where it is
-        return Moments(bias, rows, reference[0])
-    return Moments(bias, rows + reference + rounding * _off_the_end(target.minus, target), np.zeros(len(W)))
+    fine = not moved.any() or float(np.median(np.abs(W[moved]))) >= step / 2
+    if target.sides == "one":
+        return Moments(bias, rows, reference[0], fine)
+    return Moments(bias, rows + reference, np.zeros(len(W)), fine)
 
 
 def device_moments(G: Floats, devices: Devices, time_s: float = 0.0) -> tuple[Floats, Floats]:
@@ -163,9 +169,11 @@ def device_moments(G: Floats, devices: Devices, time_s: float = 0.0) -> tuple[Fl
     return first, variance
 
 
-def _off_the_end(G: Floats, target: Pair) -> Floats:
-    """Return 1 where rounding can move a conductance: off the ends of the range, which are levels."""
-    return np.asarray((target.g_min < G) & (target.g_max * (1 - 1e-12) > G), np.float64)
+def _moved(W: Floats, target: Pair) -> npt.NDArray[np.bool_]:
+    """Return where rounding can move a weight: off 0 and the ends of the range, which are levels, as references are."""
+    ends = (1 - 1e-12) * target.g_max
+    devices = (target.plus, target.minus) if target.sides == "two" else (target.plus,)
+    return np.asarray((W != 0) & np.any([(target.g_min < G) & (ends > G) for G in devices], axis=0))
 
 
 def _clipped(mean: Floats, sigma: Floats) -> tuple[Floats, Floats]:

@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import number, positive
-from neurodecorr.errors import ConfigError, StabilityError
+from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.budget import Budget, error_budget
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit, Form
+from neurodecorr.hardware.analogue.equations import margin_required
+from neurodecorr.hardware.analogue.wiring import parts
 from neurodecorr.hardware.devices import Devices
 
 __all__ = ["bandwidth_needed", "bits_needed", "gain_needed", "mismatch_allowed", "offset_allowed"]
@@ -58,7 +60,9 @@ def bits_needed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices:
     """
     wanted = positive(error, "error")
     per_step = _alone(weights, X, replace(_plain(devices), bits=MOST_BITS), form).error * (2.0**MOST_BITS - 1)
-    bits = max(1, math.ceil(math.log2(1 + per_step / wanted)))
+    # A reference needs levels on both of its sides.
+    least = 2 if devices is not None and devices.sides == "one" else 1
+    bits = max(least, math.ceil(math.log2(1 + per_step / wanted)))
     return bits if bits <= MOST_BITS else None
 
 
@@ -199,10 +203,7 @@ def bandwidth_needed(weights: npt.ArrayLike, tau_s: float, devices: Devices | No
     chip = AnalogueCircuit.build(weights, _plain(devices), tau_s=tau_s)
     network, R = chip.network, chip.weights
     lag = np.diag(network.load) + 2 * network.N - R
-    margin = float(np.linalg.eigvals(R).real.min())
-    if margin <= 0:
-        raise StabilityError(f"R must be stable, min Re λ > 0, to have a margin to keep; got {margin:.3g} per τ.")
-    wanted = keep * margin
+    wanted = keep * margin_required(R)
 
     def enough(r: float) -> bool:
         return bool(np.linalg.eigvals(np.linalg.solve(np.eye(len(R)) + lag / r, R)).real.min() >= wanted)
@@ -220,7 +221,8 @@ def bandwidth_needed(weights: npt.ArrayLike, tau_s: float, devices: Devices | No
 
 
 def _plain(devices: Devices | None) -> Devices:
-    return Devices() if devices is None else Devices(devices.g_min, devices.g_max, devices.sides)
+    made, _ = parts(devices, None)
+    return Devices(made.g_min, made.g_max, made.sides)
 
 
 def _alone(weights: npt.ArrayLike, X: npt.ArrayLike, devices: Devices, form: Form) -> Budget:

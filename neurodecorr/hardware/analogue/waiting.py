@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-from neurodecorr._checks import positive
+from neurodecorr._checks import positive, square
 from neurodecorr.errors import ConfigError, StabilityError
 
 __all__ = ["Waiting", "settling_time"]
@@ -82,9 +82,7 @@ def settling_time(R: npt.ArrayLike, accuracy: float) -> Waiting:
     ----------
     Trefethen and Embree, Spectra and Pseudospectra, §14 and §17.
     """
-    F = np.asarray(R, np.float64)
-    if not 0 < positive(accuracy, "accuracy") < 1:
-        raise ConfigError(f"accuracy must lie between 0 and 1, a share of the distance to rest; got {accuracy!r}.")
+    F, accuracy = square(R, "R").astype(np.float64), share(accuracy)
     eigenvalues, V = scipy.linalg.eig(F)
     margin, log = float(eigenvalues.real.min()), math.log(1 / accuracy)
     if not margin > 0:
@@ -98,6 +96,13 @@ def settling_time(R: npt.ArrayLike, accuracy: float) -> Waiting:
     field = float(scipy.linalg.eigvalsh((F + F.T) / 2)[0])
     proven = min(proven, log / field) if field > 0 else proven
     return Waiting(modal, proven, _worst(F, accuracy, modal), False)
+
+
+def share(accuracy: float) -> float:
+    """Return ε in (0, 1), or raise `ConfigError`."""
+    if not 0 < positive(accuracy, "accuracy") < 1:
+        raise ConfigError(f"accuracy must lie between 0 and 1, a share of the distance to rest; got {accuracy!r}.")
+    return float(accuracy)
 
 
 def _worst(F: Floats, accuracy: float, modal: float) -> float:

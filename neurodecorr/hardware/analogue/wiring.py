@@ -8,12 +8,30 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import finite, real_array
-from neurodecorr.errors import InputError
-from neurodecorr.hardware.devices import effective_conductances
+from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.hardware.analogue.amplifier import Amplifier
+from neurodecorr.hardware.devices import Devices, effective_conductances
 
-__all__ = ["node_voltages", "wired"]
+__all__ = ["node_voltages", "parts", "wired"]
 
 Floats = npt.NDArray[np.floating[Any]]
+
+
+def parts(devices: Any, amplifier: Any) -> tuple[Devices, Amplifier]:
+    """Return devices and amplifier, ideal ones for None.
+
+    Raises
+    ------
+    ConfigError
+        If they are anything else.
+    """
+    made = Devices() if devices is None else devices
+    if not isinstance(made, Devices):
+        raise ConfigError(f"devices must be Devices, such as preset('pcm'), or None; got {type(made).__name__}.")
+    one = Amplifier() if amplifier is None else amplifier
+    if not isinstance(one, Amplifier):
+        raise ConfigError(f"amplifier must be an Amplifier, such as Amplifier(gain=1e4), or None; got {one!r}.")
+    return made, one
 
 
 def wired(plus: Floats, minus: Floats, wire_resistance_ohm: float) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import positive, real_array
+from neurodecorr._checks import finite, positive, real_array
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.hardware.bundle.agreement import require_agreement
@@ -243,8 +243,8 @@ def _parts(
         raise InputError(f"circuit must be a Circuit or a Network; got {type(circuit).__name__}. Use Circuit(R, tau).")
     wide = Circuit(circuit.R.astype(np.float64), circuit.tau if tau_s is None else positive(tau_s, "tau_s", "seconds"))
     centre = np.zeros(wide.size) if mean is None else real_array(mean, "mean").astype(np.float64)
-    if centre.shape != (wide.size,) or not np.isfinite(centre).all():
-        raise InputError(f"mean must be finite, of shape ({wide.size},); got shape {centre.shape}.")
+    if finite(centre, "mean").shape != (wide.size,):
+        raise InputError(f"mean must be of shape ({wide.size},), an entry per unit; got shape {centre.shape}.")
     return None, {"": (wide, np.atleast_2d(np.asarray(real_array(x, "x"), np.float64)), centre)}
 
 

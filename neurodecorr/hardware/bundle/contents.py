@@ -9,16 +9,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import Array
+from neurodecorr._checks import Array, choice, count, positive
 from neurodecorr.circuit import Circuit, stability
-from neurodecorr.errors import CheckpointError
-from neurodecorr.hardware.bundle.fixed_point import FixedPoint, to_fixed_point
+from neurodecorr.errors import CheckpointError, ConfigError
+from neurodecorr.hardware.bundle.fixed_point import BITS, FixedPoint, to_fixed_point
 from neurodecorr.hardware.bundle.golden import Golden, golden_response
 from neurodecorr.hardware.bundle.tables import matrix_text
 from neurodecorr.hardware.bundle.topology import topology_text
 from neurodecorr.hardware.devices import Pair, map_to_conductances
+from neurodecorr.hardware.devices.limits import conductance_range
+from neurodecorr.hardware.devices.pairs import SIDES
 from neurodecorr.hardware.nir import TimeGridded, write_nengo_script, write_nir
+from neurodecorr.hardware.nir.dialects import DIALECTS
 from neurodecorr.hardware.spice import write_spice
+from neurodecorr.hardware.spice.circuits import KINDS
+from neurodecorr.hardware.spice.deck import SIMULATORS
 from neurodecorr.recording import Result, load_result, write_text
 
 __all__ = [
@@ -73,6 +78,11 @@ class Formats:
         Of the netlist; see `write_spice`.
     simulator : {"ngspice", "gnucap"}
         For which the netlist is.
+
+    Raises
+    ------
+    ConfigError
+        If an option is unknown or out of range, whether or not a format uses it.
     """
 
     bits: int = 16
@@ -83,6 +93,16 @@ class Formats:
     dt_s: float | None = None
     kind: str = "ota"
     simulator: str = "ngspice"
+
+    def __post_init__(self) -> None:
+        if not BITS[0] <= count(self.bits, "bits") <= BITS[1]:
+            raise ConfigError(f"bits must be {BITS[0]} … {BITS[1]}, the sign included; got {self.bits}.")
+        conductance_range(self.g_min, self.g_max)
+        known = {"sides": SIDES, "dialect": (*DIALECTS, "nengo"), "kind": KINDS, "simulator": SIMULATORS}
+        for name, names in known.items():
+            choice(getattr(self, name), name, names)
+        if self.dt_s is not None:
+            positive(self.dt_s, "dt_s", "seconds")
 
 
 @dataclass(frozen=True, eq=False)

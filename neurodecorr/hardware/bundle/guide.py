@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from neurodecorr.hardware.bundle.contents import GOLDEN, NIR, SPICE, TOPOLOGY, WEIGHTS, Contents, Formats
+from neurodecorr.hardware.bundle.contents import GOLDEN, MATRIX, NIR, SPICE, TOPOLOGY, WEIGHTS, Contents, Formats
 
 __all__ = ["guide", "opening"]
 
@@ -20,7 +20,7 @@ Verify everything (checksums, all formats of the weights, the golden response):
 """
 WORDS = {
     "npz": "python: numpy.load('{path}')",
-    "csv": "any spreadsheet; python: numpy.genfromtxt('{path}', delimiter=',', comments='#')",
+    "csv": "any spreadsheet; python: numpy.genfromtxt('{path}', delimiter=',')[1:, 1:]",
     "topology": "any spreadsheet; python: pandas.read_csv('{path}', comment='#')",
     "nir": "python: nir.read('{path}')    (pip install nir)",
     "nengo": "python {path}    (pip install nengo h5py)",
@@ -71,6 +71,7 @@ def _described(prefix: str, contents: Contents, formats: Formats) -> list[str]:
     rows = {
         WEIGHTS: opening("npz", prefix + WEIGHTS),
         GOLDEN: opening("npz", prefix + GOLDEN),
+        MATRIX: opening("csv", prefix + MATRIX) + ", and so the other tables",
         TOPOLOGY: opening("topology", prefix + TOPOLOGY),
         NIR: opening("nir", prefix + NIR),
         SPICE: opening(formats.simulator, prefix + SPICE),

@@ -15,7 +15,7 @@ from neurodecorr.hardware.devices.converters import Converter, converter
 from neurodecorr.hardware.devices.drift import DriftModel, drift_factor
 from neurodecorr.hardware.devices.faults import mismatch_factors, shares, stuck_at, stuck_devices
 from neurodecorr.hardware.devices.levels import level_step
-from neurodecorr.hardware.devices.limits import able_to, conductance_range, conductances
+from neurodecorr.hardware.devices.limits import able_to, conductance_range, conductances, rows_and_columns
 from neurodecorr.hardware.devices.pairs import SIDES, Pair, Sides, map_to_conductances
 from neurodecorr.hardware.devices.programming import Programming, not_negative, programmed, stacked_normals
 from neurodecorr.hardware.devices.reading import ReadNoiseModel, reading
@@ -159,8 +159,7 @@ class Devices:
         -------
         Chip
         """
-        rows, columns = count(shape[0], "rows"), count(shape[1], "columns")
-        return _first(_made(self, (rows, columns), [generator(rng, "rng")]))
+        return _first(_made(self, rows_and_columns(shape), [generator(rng, "rng")]))
 
     def program(self, weights: npt.ArrayLike, rng: int | np.random.Generator, scale: float | None = None) -> Array:
         """Make a chip and program these weights into it.

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import finite, number, positive, real_array
+from neurodecorr._checks import count, finite, number, positive, real_array
 from neurodecorr.errors import ConfigError, InputError
 
-__all__ = ["able_to", "conductance_range", "conductances"]
+__all__ = ["able_to", "conductance_range", "conductances", "rows_and_columns"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -44,6 +44,13 @@ def conductances(value: Any, name: str, g_min: float = 0.0, g_max: float = np.in
             f"({int(out.sum())} such in all). Conductances are in siemens: 25 µS is 25e-6."
         )
     return G
+
+
+def rows_and_columns(shape: Any) -> tuple[int, int]:
+    """Return the shape of a matrix of weights, (rows, columns), both ≥ 1, or raise `ConfigError`."""
+    if not isinstance(shape, tuple | list) or len(shape) != 2:
+        raise ConfigError(f"shape must be (rows, columns) of the weights; got {shape!r}.")
+    return count(shape[0], "rows"), count(shape[1], "columns")
 
 
 def able_to(model: Any, name: str, method: str, example: str) -> None:

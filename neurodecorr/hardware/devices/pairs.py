@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, positive, samples
+from neurodecorr._checks import choice, number, positive, samples
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices.levels import level_step
 from neurodecorr.hardware.devices.limits import conductance_range
@@ -117,7 +117,7 @@ def map_to_conductances(
     InputError
         If the weights are not finite, or do not fit into the range at this scale.
     ConfigError
-        If the range or the scale cannot be used.
+        If the range, the scale or the reference cannot be used.
 
     References
     ----------
@@ -130,7 +130,7 @@ def map_to_conductances(
         if scale is None
         else positive(scale, "scale", "siemens per unit of weight")
     )
-    plus, minus = _targets(W, s, g_min, sides, reference)
+    plus, minus = _targets(W, s, g_min, sides, _reference(reference, sides))
     _fits(W, plus, minus, g_min, g_max, s)
     return Pair(np.clip(plus, g_min, g_max), np.clip(minus, g_min, g_max), s, g_min, g_max, sides)
 
@@ -183,6 +183,14 @@ def reference_level(
 
 def _ratio(room: float, weight: float) -> float:
     return room / weight if weight > 0 else math.inf
+
+
+def _reference(reference: float | None, sides: Sides) -> float | None:
+    if reference is None:
+        return None
+    if sides == "two":
+        raise ConfigError(f"reference belongs to sides='one'; with two sides there is none. Got {reference!r}.")
+    return number(reference, "reference", "siemens")
 
 
 def _targets(W: Floats, s: float, g_min: float, sides: Sides, reference: float | None) -> tuple[Floats, Floats]:

@@ -39,8 +39,8 @@ def write_spice(
     pair: Pair | None = None,
     amplifier: Amplifier | None = None,
     offsets_v: npt.ArrayLike | None = None,
-    siemens: float | None = None,
-    volts: float = 1.0,
+    unit_siemens: float | None = None,
+    volts_per_unit: float = 1.0,
     tau_s: float | None = None,
     t_end_s: float | None = None,
     step_s: float | None = None,
@@ -54,7 +54,7 @@ def write_spice(
         "ota":       C dv_i/dt = G₀ x_i − Σ_j G₀ R_ij v_j
         "crossbar":  C dv_i/dt = G₀ x_i − Σ_j (G⁺_ij − G⁻_ij) v_j        C = τ G₀
 
-    Node voltages v are `volts` times x̄. "ota": per unit one capacitor to ground, one current source and one
+    Node voltages v are `volts_per_unit` times x̄. "ota": per unit one capacitor to ground, one current source and one
     transconductor per synapse. "crossbar": per unit one operational amplifier with a capacitor as integrator and, where
     a negative weight asks for it, one as inverter; per synapse one resistor to each of them, conductances G⁺ and G⁻.
 
@@ -80,9 +80,9 @@ def write_spice(
         1e9 where the bandwidth is finite.
     offsets_v : (n,) or (2, n) array_like, optional
         Input offsets of the crossbar's integrators, or of integrators and inverters, in volts. Default: 0.
-    siemens : float, optional
+    unit_siemens : float, optional
         Conductance G₀ of weight 1. Default: 1e-6, or `pair.scale`.
-    volts : float, default 1.0
+    volts_per_unit : float, default 1.0
         Voltage of x̄ = 1.
     tau_s : float, optional
         Time constant in seconds. Default: `circuit.tau`, taken as seconds.
@@ -131,8 +131,8 @@ def write_spice(
         pair=pair,
         amplifier=amplifier,
         offsets_v=offsets_v,
-        siemens=siemens,
-        volts=volts,
+        unit_siemens=unit_siemens,
+        volts_per_unit=volts_per_unit,
         tau_s=tau_s,
         t_end_s=t_end_s,
         step_s=step_s,
@@ -151,8 +151,8 @@ def circuit_deck(
     pair: Pair | None = None,
     amplifier: Amplifier | None = None,
     offsets_v: npt.ArrayLike | None = None,
-    siemens: float | None = None,
-    volts: float = 1.0,
+    unit_siemens: float | None = None,
+    volts_per_unit: float = 1.0,
     tau_s: float | None = None,
     t_end_s: float | None = None,
     step_s: float | None = None,
@@ -164,10 +164,10 @@ def circuit_deck(
     if isinstance(circuit, SparseCircuit):
         circuit = Circuit(circuit.R.toarray(), circuit.tau)
     circuit = require_circuit(circuit)
-    volts = positive(volts, "volts", "volts")
+    volts = positive(volts_per_unit, "volts_per_unit", "volts")
     tau_s = circuit.tau if tau_s is None else positive(tau_s, "tau_s", "seconds")
     wave = waveforms(x, circuit.size, tau_s / circuit.tau)
-    wires = wiring(circuit, kind, pair, amplifier, offsets_v, siemens)
+    wires = wiring(circuit, kind, pair, amplifier, offsets_v, unit_siemens)
     margin = margin_of(wires, circuit, tau_s)
     stop_s, step = stop_and_step(tau_s, tau_s / margin, wave.end, t_end_s, step_s)
     default = [f"xbar{i}" if i < circuit.size else f"e{i - circuit.size}" for i in range(circuit.state_size)]

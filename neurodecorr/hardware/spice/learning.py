@@ -41,7 +41,7 @@ def write_spice_learning(
     rule: str = "local",
     power: npt.ArrayLike | None = None,
     tau_power_s: float | None = None,
-    siemens: float = SIEMENS,
+    unit_siemens: float = SIEMENS,
     step_s: float | None = None,
 ) -> Path:
     """Write the netlist of a circuit that learns R by itself while samples are presented one after the other.
@@ -78,7 +78,7 @@ def write_spice_learning(
         Power p of each unit's own input. Default: the mean square of X. Held, if `tau_power_s` is not given.
     tau_power_s : float, optional
         Time constant of a running power, τ_p dp/dt = x∘x − p, on a capacitor of its own: nodes p0, p1, …
-    siemens : float, default 1e-6
+    unit_siemens : float, default 1e-6
         G₀, conductance of a weight of 1 V.
     step_s : float, optional
         Longest step, in seconds. Default: τ/100.
@@ -106,7 +106,7 @@ def write_spice_learning(
         rule=rule,
         power=power,
         tau_power_s=tau_power_s,
-        siemens=siemens,
+        unit_siemens=unit_siemens,
         step_s=step_s,
     )
     return write_text(path, deck.text())
@@ -122,7 +122,7 @@ def learning_deck(
     rule: str = "local",
     power: npt.ArrayLike | None = None,
     tau_power_s: float | None = None,
-    siemens: float = SIEMENS,
+    unit_siemens: float = SIEMENS,
     step_s: float | None = None,
 ) -> Deck:
     """Return the netlist that `write_spice_learning` writes, as its parts; see there."""
@@ -130,7 +130,7 @@ def learning_deck(
     weights = square(R, "R").astype(float)
     n = len(weights)
     inputs = samples(X, "X", n).astype(float)
-    siemens, tau_s = positive(siemens, "siemens", "siemens"), positive(tau_s, "tau_s", "seconds")
+    siemens, tau_s = positive(unit_siemens, "unit_siemens", "siemens"), positive(tau_s, "tau_s", "seconds")
     dwell_s, tau_R_s = positive(dwell_s, "dwell_s", "seconds"), positive(tau_R_s, "tau_R_s", "seconds")
     step = tau_s / STEPS if step_s is None else positive(step_s, "step_s", "seconds")
     stop, step = stop_and_step(tau_s, tau_s, 0.0, dwell_s * len(inputs), step)

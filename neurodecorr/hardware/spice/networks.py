@@ -41,7 +41,7 @@ def write_spice_network(
     path: str | os.PathLike[str],
     simulator: str = "ngspice",
     *,
-    siemens: float = SIEMENS,
+    unit_siemens: float = SIEMENS,
     t_end_s: float | None = None,
     step_s: float | None = None,
 ) -> Path:
@@ -65,7 +65,7 @@ def write_spice_network(
         The file; replaced as a whole.
     simulator : {"ngspice", "gnucap"}, default "ngspice"
         Which dialect. gnucap knows φ of straight pieces only: identity, relu, leaky_relu.
-    siemens : float, default 1e-6
+    unit_siemens : float, default 1e-6
         Conductance G₀ of weight 1.
     t_end_s, step_s : float, optional
         End of the transient and its longest step, in seconds. Default: the sum over layers of the time in which the
@@ -85,7 +85,8 @@ def write_spice_network(
     CheckpointError
         If the file cannot be written.
     """
-    return write_text(path, network_deck(system, x, simulator, siemens=siemens, t_end_s=t_end_s, step_s=step_s).text())
+    deck = network_deck(system, x, simulator, unit_siemens=unit_siemens, t_end_s=t_end_s, step_s=step_s)
+    return write_text(path, deck.text())
 
 
 def network_deck(
@@ -93,7 +94,7 @@ def network_deck(
     x: npt.ArrayLike,
     simulator: str = "ngspice",
     *,
-    siemens: float = SIEMENS,
+    unit_siemens: float = SIEMENS,
     t_end_s: float | None = None,
     step_s: float | None = None,
 ) -> Deck:
@@ -105,7 +106,7 @@ def network_deck(
     features = system.layers[0].W.shape[1]
     if vector.shape != (features,):
         raise InputError(f"x must have shape ({features},), one entry per input; got {vector.shape}.")
-    siemens = positive(siemens, "siemens", "siemens")
+    siemens = positive(unit_siemens, "unit_siemens", "siemens")
     slowest = [layer.slowest for layer in system.layers]  # raises where one does not settle
     together = system.tau * sum(slowest) + system.tau_units * len(slowest)
     stop, step = stop_and_step(min(system.tau, system.tau_units), together, 0.0, t_end_s, step_s)

@@ -72,7 +72,7 @@ class Wiring:
         return np.asarray(np.linalg.solve(self.matrix, drive + shift))
 
 
-def wiring(circuit: LinearCircuit, kind: str, pair: Any, amplifier: Any, offsets_v: Any, siemens: Any) -> Wiring:
+def wiring(circuit: LinearCircuit, kind: str, pair: Any, amplifier: Any, offsets_v: Any, unit_siemens: Any) -> Wiring:
     """Return the wiring of a circuit, its options checked; see `write_spice`."""
     A = circuit.wide
     if kind == "ota" and (amplifier is not None or offsets_v is not None):
@@ -91,10 +91,10 @@ def wiring(circuit: LinearCircuit, kind: str, pair: Any, amplifier: Any, offsets
     plus: Floats
     minus: Floats
     if pair is None:
-        unit = SIEMENS if siemens is None else positive(siemens, "siemens", "siemens")
+        unit = SIEMENS if unit_siemens is None else positive(unit_siemens, "unit_siemens", "siemens")
         plus, minus = unit * np.maximum(A, 0), unit * np.maximum(-A, 0)
     else:
-        plus, minus, unit = _conductances(pair, A.shape, siemens)
+        plus, minus, unit = _conductances(pair, A.shape, unit_siemens)
     return Wiring(plus, minus, unit, circuit.rates.astype(float), amplifier, offsets)
 
 
@@ -109,7 +109,7 @@ def _offsets(offsets_v: Any, n: int) -> Floats:
     return offsets if offsets.ndim == 2 else np.stack([offsets, np.zeros(n)])
 
 
-def _conductances(pair: Any, shape: tuple[int, ...], siemens: Any) -> tuple[Floats, Floats, float]:
+def _conductances(pair: Any, shape: tuple[int, ...], unit_siemens: Any) -> tuple[Floats, Floats, float]:
     """Return G⁺, G⁻ and G₀ of a pair; a reference that a column shares stands in every row."""
     if not isinstance(pair, Pair):
         raise InputError(f"pair must be a Pair, as from map_to_conductances; got {type(pair).__name__}.")
@@ -124,9 +124,9 @@ def _conductances(pair: Any, shape: tuple[int, ...], siemens: Any) -> tuple[Floa
                 f"conductances must be ≥ 0; got pair.{name} = {G[row, column]:g} S at row {row}, column {column}."
             )
     unit = positive(pair.scale, "pair.scale", "siemens per unit of weight")
-    if siemens is not None and positive(siemens, "siemens", "siemens") != unit:
+    if unit_siemens is not None and positive(unit_siemens, "unit_siemens", "siemens") != unit:
         raise ConfigError(
-            f"siemens must be left out where a pair is given, whose scale is {unit:g} S; got {siemens:g}."
+            f"unit_siemens must be left out where a pair is given, whose scale is {unit:g} S; got {unit_siemens:g}."
         )
     return plus, np.broadcast_to(minus, shape), unit
 

@@ -14,6 +14,7 @@ from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.hardware.analogue import (
     Amplifier,
     AnalogueCircuit,
+    Chips,
     bandwidth_needed,
     bits_needed,
     error_budget,
@@ -122,6 +123,37 @@ def test_moments_of_the_weights_are_those_of_many_chips(devices):
     assert np.abs(errors.mean(axis=0) - moments.bias).max() < 5.5 * spread.max()
 
 
+@pytest.mark.parametrize("levels", [{"bits": 8}, {"codes": (-128, 127)}], ids=["bits", "codes"])
+@pytest.mark.parametrize("sides", ["two", "one"])
+def test_the_variance_of_levels_is_that_of_the_weights_as_rounded(sides, levels):
+    devices, errors, variances = Devices(sides=sides, **levels), [], []
+    for seed in range(4):
+        R = np.eye(48) + np.random.default_rng(seed).standard_normal((48, 48)) / 14
+        moments = weight_moments(R, devices)
+        errors.append(((devices.map(R).weights() - R) ** 2).mean())
+        variances.append((moments.variance + moments.shared).mean())
+        assert sides == "two" or not moments.shared.any()  # the reference is a level itself
+    # Of 9216 squares of a uniform variable, each of relative deviation 0.9, the mean is within 4 % (four deviations).
+    assert np.mean(errors) == pytest.approx(np.mean(variances), rel=0.04)
+
+
+@pytest.mark.parametrize("sides", ["two", "one"])
+def test_levels_so_coarse_that_most_weights_become_0_are_outside_the_range_of_the_formula(sides):
+    R, X = np.eye(48) + 0.01 * np.random.default_rng(0).standard_normal((48, 48)), np.eye(48)
+    coarse, fine = (error_budget(R, X, Devices(bits=bits, sides=sides)) for bits in (5, 9))
+    assert not coarse.holds and not coarse["bits"].holds
+    assert fine.holds and fine.second == pytest.approx(
+        simulate_chips(R, X, Devices(bits=9, sides=sides), chips=1).rms, rel=0.1
+    )
+
+
+def test_weights_of_0_are_levels_on_both_sides():
+    R = np.diag(np.linspace(0.5, 1.0, 8)) - 0.2 * np.eye(8, k=1)
+    for sides in ("two", "one"):
+        moments = weight_moments(R, Devices(bits=6, sides=sides))
+        assert not moments.variance[R == 0].any() and moments.fine
+
+
 # Against chips.
 
 CHIPS = 200
@@ -132,6 +164,7 @@ CASES = {
     "drift": (Devices(drift=Drift(0.05, 0.005)), None),
     "read noise": (Devices(read_noise=ReadNoise(0.02)), None),
     "bits": (Devices(bits=6), None),
+    "bits, one side": (Devices(bits=8, g_min=2e-6, sides="one"), None),
     "wires": (Devices(wire_resistance_ohm=1.0), None),
     "offset": (None, Amplifier(offset_v=1e-3)),
     "gain": (None, Amplifier(gain=1e3)),
@@ -143,7 +176,7 @@ CASES = {
     ),
 }
 
-SAME = ("bits", "wires", "gain", "DAC", "ADC")  # on every chip
+SAME = ("bits", "bits, one side", "wires", "gain", "DAC", "ADC")  # on every chip
 
 
 @pytest.mark.parametrize("form", ["closed", "open"])
@@ -288,6 +321,20 @@ def test_unstable_chips_are_counted_and_never_averaged():
     assert not np.isnan(chips.error).any()
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 10, 15, 100])
+def test_a_quantile_is_the_least_error_that_this_share_of_the_chips_does_not_exceed(number):
+    errors = np.random.default_rng(number).permutation(np.arange(1.0, number + 1))
+    chips = Chips(errors, np.ones(number), np.zeros(number), "closed")
+    most = chips.quantile(0.9)
+    assert (errors <= most).mean() >= 0.9 > (errors < most).mean()
+    assert most >= chips.median
+
+
+def test_one_side_never_needs_fewer_bits_than_its_reference():
+    one, two = (bits_needed([[1.0, -0.5], [0.3, 1.0]], [[1.0, 2.0]], 0.9, Devices(sides=k)) for k in ("one", "two"))
+    assert one == 2 and two == 1
+
+
 def test_a_chip_without_any_conductance_left_is_unstable_and_no_error():
     R, _, X = decorrelator(4)
     chips = simulate_chips(R, X, Devices(stuck_off=1.0), chips=3)
@@ -308,11 +355,19 @@ def test_outputs_beyond_the_swing_are_counted():
         (lambda: error_budget([[1.0]], [[0.0]]), InputError, "not all 0"),
         (lambda: simulate_chips([[1.0]], [[1.0]], chips=0), ConfigError, "chips must be a whole number ≥ 1"),
         (lambda: simulate_chips([[1.0]], [[1.0]], form="loop"), ConfigError, "'closed', 'open'"),
+        (lambda: simulate_chips([[1.0]], [[0.0]]), InputError, "outputs are not all 0"),
+        (lambda: simulate_chips(np.ones((2, 2)), [[1.0, 2.0]]), StabilityError, "min Re λ > 0, to be built"),
+        (lambda: simulate_chips([[1.0]], [[1.0]], "pcm"), ConfigError, "or None; got str"),
+        (lambda: error_budget([[1.0]], [[1.0]], amplifier={"gain": 1}), ConfigError, "amplifier must be an Amplifier"),
+        (lambda: error_budget([[1e300]], [[1.0]]), InputError, "weights must have a largest magnitude"),
+        (lambda: bandwidth_needed([[1.0]], 1e-6, keep=1.0), ConfigError, "keep must lie between 0 and 1"),
+        (lambda: bandwidth_needed([[-1.0]], 1e-6), StabilityError, "min Re λ > 0"),
+        (lambda: settling_time([[1.0, np.nan], [0.0, 1.0]], 0.1), InputError, "R must be finite"),
+        (lambda: settling_time(np.ones((2, 3)), 0.1), InputError, "R must be a square matrix"),
         (lambda: bits_needed([[1.0]], [[1.0]], error=0), ConfigError, "error must be > 0"),
         (lambda: settling_time([[-1.0]], 0.1), StabilityError, "min Re λ > 0"),
         (lambda: settling_time([[1.0]], 2.0), ConfigError, "between 0 and 1"),
     ],
-    ids=["unstable", "zero", "no chips", "form", "no error", "no rest", "accuracy"],
 )
 def test_bad_input_is_told_what_must_hold(call, kind, words):
     with pytest.raises(kind) as caught:

@@ -106,6 +106,21 @@ def test_names_of_a_foreign_folder_do_no_harm(tmp_path, R):
     assert "<b>" not in (tmp_path / "budget.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("chips", [1, 2, 3])
+def test_a_few_chips_have_a_page_too(tmp_path, R, chips):
+    Result({"R": R}).save(tmp_path / "result.npz")
+    result = run("budget", tmp_path, "--chips", str(chips), "--bits", "6", "--mismatch", "2", "--quiet")
+    assert result.exit_code == 0 and (tmp_path / "budget.html").is_file(), result.stderr
+
+
+def test_devices_are_counted_as_the_sides_say(tmp_path, R):
+    Result({"R": R}).save(tmp_path / "result.npz")
+    n = len(R)
+    for sides, said in (("two", f"{2 * n * n:,} devices in pairs"), ("one", f"{n * n + n:,} devices with references")):
+        printed = run("budget", tmp_path, *QUICK, "--sides", sides).stdout
+        assert said in " ".join(printed.split())
+
+
 def test_help_has_examples_and_the_inverse_question():
     said = " ".join(run("budget", "--help").stdout.split())
     assert "neurodecorr budget results/compare-natural" in said and "the fewest bits" in said
@@ -124,10 +139,25 @@ def test_help_has_examples_and_the_inverse_question():
         (["budget", "good", "--bits", "4,x"], 2, "is not a list of whole numbers"),
         (["budget", "good", "--bits", "0"], 2, "bits must be ≥ 1"),
         (["budget", "good", "--chips", "0"], 2, "chips must be a whole number ≥ 1"),
+        (["budget", "good", "--jobs", "0"], 2, "Error: jobs must be a whole number ≥ 1"),
         (["budget", "good", "--tau", "-1"], 2, "tau_s must be > 0 (seconds)"),
         (["budget", "good", "--g-min", "1"], 2, "g_max must exceed g_min"),
     ],
-    ids=["command", "sides", "absent", "empty", "unstable", "circuit", "accuracy", "list", "bits", "chips", "tau", "g"],
+    ids=[
+        "command",
+        "sides",
+        "absent",
+        "empty",
+        "unstable",
+        "circuit",
+        "accuracy",
+        "list",
+        "bits",
+        "chips",
+        "jobs",
+        "tau",
+        "g",
+    ],
 )
 def test_what_cannot_be_answered_is_said_in_plain_words(words, code, said, tmp_path, monkeypatch, R):
     monkeypatch.chdir(tmp_path)

@@ -262,6 +262,9 @@ def test_wires_act_on_the_weights_of_the_chip():
         (lambda: AnalogueCircuit([[1.0]], [[0.0]], 0.0, 1e-9), ConfigError, "unit_siemens must be > 0 (siemens)"),
         (lambda: AnalogueCircuit([[1.0]], [[0.0]], 1.0, 1e-9, offsets_v=[1, 2]), InputError, "one voltage per unit"),
         (lambda: AnalogueCircuit.build([[1.0]], form="opened"), ConfigError, "Did you mean 'open'?"),
+        (lambda: AnalogueCircuit.build([[1.0]], "pcm"), ConfigError, "devices must be Devices, such as preset('pcm')"),
+        (lambda: AnalogueCircuit.build([[1.0]], amplifier=1e4), ConfigError, "amplifier must be an Amplifier"),
+        (lambda: AnalogueCircuit.build([[1.0]]).energy([1.0], 2.0), ConfigError, "accuracy must lie between 0 and 1"),
         (lambda: AnalogueCircuit.build([[1.0]], tau_s=0), ConfigError, "tau_s must be > 0 (seconds)"),
         (lambda: AnalogueCircuit.build([[-1.0]]).settle([1.0]), StabilityError, "min Re λ > 0"),
         (lambda: AnalogueCircuit.build([[1.0]]).settle([1.0, 2.0]), InputError, "1 features"),
@@ -270,7 +273,6 @@ def test_wires_act_on_the_weights_of_the_chip():
         (lambda: Amplifier(offset_v=-1e-3), ConfigError, "offset_v must be a number ≥ 0 (V)"),
         (lambda: Amplifier(bias_a=math.inf), ConfigError, "bias_a must be finite"),
     ],
-    ids=[str(k) for k in range(13)],
 )
 def test_bad_input_is_told_what_must_hold(make, kind, words):
     with pytest.raises(kind) as caught:

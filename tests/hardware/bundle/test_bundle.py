@@ -360,17 +360,34 @@ def test_convolutions_are_refused_with_advice(tmp_path):
         (Circuit(np.eye(2)), {"tau_s": -1.0}, ConfigError, "tau_s"),
         (Circuit(np.eye(2)), {"name": "../own"}, InputError, "one plain name"),
         (Circuit(np.eye(2)), {"name": "a/b"}, InputError, "one plain name"),
-        (Circuit(np.eye(2)), {"formats": Formats(bits=99)}, ConfigError, "bits"),
-        (Circuit(np.eye(2)), {"formats": Formats(g_min=-1e-6)}, ConfigError, "g_min"),
-        (Circuit(np.eye(2)), {"formats": Formats(kind="otaa")}, ConfigError, "Did you mean 'ota'"),
-        (Circuit(np.eye(2)), {"formats": Formats(sides="both")}, ConfigError, "sides"),
+        (Circuit(np.eye(2)), {"mean": [1.0, np.nan]}, InputError, "mean must be finite.* found nan at index 1"),
     ],
-    ids=["unstable", "matrix", "nan", "length", "mean", "tau", "parent", "slash", "bits", "g_min", "kind", "sides"],
+    ids=["unstable", "matrix", "nan", "length", "mean", "tau", "parent", "slash", "mean nan"],
 )
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(tmp_path, circuit, options, error, message):
     with pytest.raises(error, match=message):
         export_bundle(circuit, **{"x": [1.0, 1.0], "path": tmp_path / "b", **options})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bits": 99}, "bits must be 2 … 32"),
+        ({"bits": 7.5}, "bits must be a whole number"),
+        ({"g_min": -1e-6}, "g_min must be ≥ 0 siemens"),
+        ({"g_min": 1e-3}, "25 µS is 25e-6"),
+        ({"sides": "both"}, "sides must be one of 'two', 'one'"),
+        ({"dialect": "sinab"}, "Did you mean 'sinabs'"),
+        ({"dt_s": -1.0}, "dt_s must be > 0 [(]seconds[)]"),
+        ({"kind": "otaa"}, "Did you mean 'ota'"),
+        ({"simulator": "ngspic"}, "Did you mean 'ngspice'"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_formats_are_refused_whether_or_not_a_file_would_need_them(options, message):
+    with pytest.raises(ConfigError, match=message):
+        Formats(**options)
 
 
 def test_the_checksum_names_every_changed_file(original):

@@ -253,6 +253,12 @@ def test_descriptions_that_cannot_be_are_refused(options, message):
         Devices(**options)
 
 
+@pytest.mark.parametrize("shape", [3, (3,), (3, 3, 3), "33"])
+def test_a_chip_has_rows_and_columns(shape):
+    with pytest.raises(ConfigError, match=r"shape must be \(rows, columns\)"):
+        Devices().manufacture(shape, 0)
+
+
 def test_weights_that_cannot_be_programmed_are_refused():
     with pytest.raises(InputError, match="weights must be finite"):
         Devices().program([[np.inf]], 0)

@@ -116,6 +116,8 @@ def test_weights_that_are_all_zero_stay_zero(sides):
         ({"sides": "too"}, ConfigError, "Did you mean 'two'"),
         ({"scale": -1.0}, ConfigError, "scale must be > 0 .siemens per unit of weight."),
         ({"scale": 1.0}, InputError, "at scale 1 S per unit the weight 1 at row 0, column 0 needs 1 and 0 S"),
+        ({"reference": 1e-6}, ConfigError, "reference belongs to sides='one'"),
+        ({"sides": "one", "reference": np.nan}, ConfigError, "reference must be a finite number .siemens."),
         ({"sides": "one", "reference": 0.0}, InputError, "weight -0.4 at row 0, column 1 needs -"),
     ],
 )

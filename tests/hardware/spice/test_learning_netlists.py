@@ -76,7 +76,7 @@ def test_the_head_expects_what_an_independent_integrator_finds():
 
 
 def test_a_synapse_is_charged_by_what_it_can_measure():
-    text = learning_deck(np.eye(3), samples_of(3), DWELL, TAU, TAU_R, power=np.ones(3), siemens=1e-6).text()
+    text = learning_deck(np.eye(3), samples_of(3), DWELL, TAU, TAU_R, power=np.ones(3), unit_siemens=1e-6).text()
     growth = dict(re.findall(r"^Bg(\d_\d) 0 r\d_\d I=(.+)$", text, re.MULTILINE))
     assert len(growth) == 9
     for place, current in growth.items():
@@ -107,7 +107,7 @@ def test_reciprocal_synapses_share_one_capacitor():
         ({"tau_R_s": np.inf}, ConfigError, "tau_R_s must be a finite"),
         ({"step_s": 0.0}, ConfigError, "step_s must be > 0"),
         ({"tau_power_s": 0.0}, ConfigError, "must be > 0"),
-        ({"siemens": "1e-6"}, ConfigError, "siemens must be a number"),
+        ({"unit_siemens": "1e-6"}, ConfigError, "siemens must be a number"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )

@@ -102,7 +102,7 @@ def test_the_netlist_of_a_chip_settles_where_its_own_weights_say(kind, sides):
 def test_finite_gain_and_offsets_move_the_rest_to_where_the_head_says():
     circuit, x = circuit_of(5)
     offsets = np.random.default_rng(2).normal(0, 2e-3, (2, 5))
-    deck = circuit_deck(circuit, x, "crossbar", amplifier=Amplifier(gain=200.0), offsets_v=offsets, volts=0.5)
+    deck = circuit_deck(circuit, x, "crossbar", amplifier=Amplifier(gain=200.0), offsets_v=offsets, volts_per_unit=0.5)
     expected = np.array([probe.expected for probe in deck.probes])
     np.testing.assert_allclose(outputs(deck.text(), 5) / 0.5, expected, rtol=1e-12)
     assert np.abs(expected - np.linalg.solve(circuit.R, x)).max() > 1e-2
@@ -120,7 +120,7 @@ def test_offset_alone_adds_to_the_drive_as_often_as_there_are_conductances_at_th
 @pytest.mark.parametrize("kind", ["ota", "crossbar"])
 def test_conductances_voltages_and_seconds_are_those_asked_for(kind):
     circuit, x = circuit_of(3, tau=4.0)
-    deck = circuit_deck(circuit, x, kind, siemens=2e-9, volts=0.1, tau_s=1e-3)
+    deck = circuit_deck(circuit, x, kind, unit_siemens=2e-9, volts_per_unit=0.1, tau_s=1e-3)
     lines = lines_of(deck.text())
     assert "* tau_s = 0.001" in lines and "* siemens_per_weight = 2e-09" in lines and "* volts_per_unit = 0.1" in lines
     np.testing.assert_allclose(outputs(deck.text(), 3) / 0.1, np.linalg.solve(circuit.R, x), atol=1e-9)
@@ -158,14 +158,14 @@ def test_the_default_end_lets_the_slowest_mode_shrink_to_a_millionth():
 
 def test_numbers_are_written_to_the_last_bit():
     circuit, x = circuit_of(3)
-    lines = lines_of(circuit_deck(circuit, x, siemens=1.0).text())
+    lines = lines_of(circuit_deck(circuit, x, unit_siemens=1.0).text())
     written = {line.split()[0]: float(line.split()[5]) for line in lines if line.startswith("G")}
     assert all(written[f"G{i}_{j}"] == circuit.R[i, j] for i in range(3) for j in range(3))
 
 
 def test_a_switch_is_a_short_line_around_its_time_and_points_stay_points():
     circuit, _ = circuit_of(1)
-    switch = circuit_deck(circuit, PiecewiseConstant([0, 1.0], [[1.0], [3.0]]), siemens=1.0, step_s=0.1).text()
+    switch = circuit_deck(circuit, PiecewiseConstant([0, 1.0], [[1.0], [3.0]]), unit_siemens=1.0, step_s=0.1).text()
     source = next(line for line in lines_of(switch) if line.startswith("I0"))
     head, points = source.split("PWL(")
     numbers = [float(word) for word in points.rstrip(")").split()]
@@ -173,14 +173,14 @@ def test_a_switch_is_a_short_line_around_its_time_and_points_stay_points():
     times, values = numbers[::2], numbers[1::2]
     assert values == [1.0, 1.0, 3.0] and np.mean(times[1:]) == 1.0
     assert times[2] - times[1] == pytest.approx(1e-3 * 0.1, rel=5e-2)  # the step is a part of the end
-    ramp = circuit_deck(circuit, PiecewiseLinear([0, 1.0], [[1.0], [3.0]]), siemens=1.0).text()
+    ramp = circuit_deck(circuit, PiecewiseLinear([0, 1.0], [[1.0], [3.0]]), unit_siemens=1.0).text()
     assert "PWL( 0.0 1.0 1.0 3.0)" in next(line for line in lines_of(ramp) if line.startswith("I0"))
     assert "DC" not in circuit_deck(circuit, PiecewiseLinear([0, 1.0], [[1.0], [3.0]]), simulator="gnucap").text()
 
 
 def test_times_of_the_stimulus_stretch_with_the_time_constant():
     circuit, _ = circuit_of(1, tau=10.0)
-    text = circuit_deck(circuit, PiecewiseLinear([0, 5.0], [[1.0], [3.0]]), siemens=1.0, tau_s=0.02).text()
+    text = circuit_deck(circuit, PiecewiseLinear([0, 5.0], [[1.0], [3.0]]), unit_siemens=1.0, tau_s=0.02).text()
     assert "0.01 3.0)" in text
 
 
@@ -267,8 +267,8 @@ class TestBadInput:
             ({"kind": "otta"}, "Did you mean 'ota'"),
             ({"kind": "crosbar"}, "Did you mean 'crossbar'"),
             ({"simulator": "ngspise"}, "Did you mean 'ngspice'"),
-            ({"siemens": 0.0}, "siemens must be > 0"),
-            ({"volts": -1.0}, "volts must be > 0"),
+            ({"unit_siemens": 0.0}, "unit_siemens must be > 0"),
+            ({"volts_per_unit": -1.0}, "volts_per_unit must be > 0"),
             ({"tau_s": math.inf}, "tau_s must be a finite number"),
             ({"t_end_s": -1.0}, "t_end_s must be ≥ 0"),
             ({"step_s": 0.0}, "step_s must be > 0"),
@@ -291,7 +291,7 @@ class TestBadInput:
         bad[1, 2] = -1e-6
         self.refuse(InputError, "pair.plus = -1e-06 S at row 1, column 2", circuit, x, pair=replace(pair, plus=bad))
         self.refuse(InputError, "those of the circuit's matrix", circuit, x, pair=map_to_conductances(np.eye(2)))
-        self.refuse(ConfigError, "left out where a pair is given", circuit, x, pair=pair, siemens=1.0)
+        self.refuse(ConfigError, "left out where a pair is given", circuit, x, pair=pair, unit_siemens=1.0)
         bad[1, 2] = np.inf
         self.refuse(InputError, "found inf at row 1, column 2", circuit, x, pair=replace(pair, plus=bad))
 

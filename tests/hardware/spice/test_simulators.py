@@ -70,7 +70,7 @@ def test_an_input_that_switches_or_moves_in_lines_is_followed(kind, simulator, t
     values = np.random.default_rng(5).standard_normal((3, 4))
     # A switch is 1e-7 s long; on the way x̄ is at most that over 8τ, times the jump of x, from its course.
     for x, rtol in ((PiecewiseConstant([0, 0.05, 0.1], values), 1e-6), (PiecewiseLinear([0, 0.05, 0.1], values), 1e-9)):
-        options = {"volts": 0.2, "t_end_s": 0.14}
+        options = {"volts_per_unit": 0.2, "t_end_s": 0.14}
         found = run_spice(write_spice(circuit, x, tmp_path / "circuit.cir", kind, simulator, **options))
         times = found.t[found.t > 0]
         course = integrate(circuit, x, times[-1], "rk45", times=times, rtol=rtol, atol=1e-10)
@@ -92,7 +92,7 @@ def test_two_populations_run_with_their_own_time_constants(kind, simulator, tmp_
 @pytest.mark.parametrize(("siemens", "volts", "tau_s"), [(1e-10, 0.01, 1e-7), (1e-2, 5.0, 10.0)], ids=["nano", "large"])
 def test_accuracy_does_not_hang_on_the_units(kind, siemens, volts, tau_s, simulator, tmp_path):
     circuit, x = circuit_of(4)
-    options = {"siemens": siemens, "volts": volts, "tau_s": tau_s, "t_end_s": 5 * tau_s}
+    options = {"unit_siemens": siemens, "volts_per_unit": volts, "tau_s": tau_s, "t_end_s": 5 * tau_s}
     found = run_spice(write_spice(circuit, x, tmp_path / "circuit.cir", kind, simulator, **options))
     np.testing.assert_allclose(found.op, np.linalg.solve(circuit.R, x), atol=1e-9)
     assert deviation(found, circuit, x, seconds=tau_s / circuit.tau) < AT_200
@@ -135,7 +135,7 @@ def test_the_start_is_the_one_given(simulator, tmp_path):
     circuit, x = circuit_of(3)
     initial = [1.0, -2.0, 0.5]
     for kind in KINDS:
-        file = write_spice(circuit, x, tmp_path / "circuit.cir", kind, simulator, initial=initial, volts=0.3)
+        file = write_spice(circuit, x, tmp_path / "circuit.cir", kind, simulator, initial=initial, volts_per_unit=0.3)
         found = run_spice(file)
         times = found.t[found.t > 1e-4]
         course = integrate(circuit, x, times[-1], "exponential", times=times, initial=initial)
