@@ -149,7 +149,7 @@ def resolve(name):
         parent = importlib.import_module(f"neurodecorr.{head}")
     except ModuleNotFoundError:
         parent = resolve(head)
-    return getattr(parent, last)
+    return getattr(parent, last) if hasattr(parent, last) else importlib.import_module(f"neurodecorr.{name}")
 
 
 ROOMS = sorted(

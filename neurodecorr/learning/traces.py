@@ -147,7 +147,8 @@ class Stretches:
             "equation": EQUATION,
             "tau": 1.0,
             "tau_unit": "τ",
-            "step_unit": "batches learnt from before the row",
+            "step_unit": "batches",
+            "step_description": "batches learnt from before the row was recorded",
         }
         rate = self._network.layers[0].decorrelator.plan.rate
         return {

@@ -15,7 +15,7 @@ from pathlib import Path
 from neurodecorr._checks import count
 from neurodecorr.errors import CheckpointError
 from neurodecorr.recording.atomic import write_atomically
-from neurodecorr.recording.npz import DAMAGE, EPOCH, Metered, check_sizes, member_bytes
+from neurodecorr.recording.npz import EPOCH, Metered, check_sizes, check_total, damage_told, member_bytes
 
 __all__ = ["atomic_folder", "read_files", "relative_name", "write_zip"]
 
@@ -119,17 +119,8 @@ def read_files(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> d
         If it is missing, damaged, too large, or hostile.
     """
     limit, place = count(max_bytes, "max_bytes"), Path(path)
-    try:
+    with damage_told(str(place), "zip file"):
         found = _folder_files(place, limit) if place.is_dir() else _zip_files(place, limit)
-    except CheckpointError:
-        raise
-    except OSError as error:
-        raise CheckpointError(f"cannot read {place}: {error.strerror or error}.") from error
-    except DAMAGE as error:
-        raise CheckpointError(
-            f"{place} must be an undamaged zip file; {type(error).__name__}: {error}. "
-            "It may be truncated, or no zip file."
-        ) from None
     return dict(sorted(found.items()))
 
 
@@ -158,7 +149,7 @@ def _zip_files(path: Path, limit: int) -> dict[str, bytes]:
         _check_number(len(infos), path)
         for info in infos:
             _check_member(info, file.size, str(path))
-        _check_total(sum(info.file_size for info in infos), limit, path)
+        check_total(sum(info.file_size for info in infos), limit, str(path))
         names = _distinct([info.filename for info in infos], path)
         return {name: bytes(member_bytes(container, info)) for name, info in zip(names, infos, strict=True)}
 
@@ -175,7 +166,7 @@ def _folder_files(path: Path, limit: int) -> dict[str, bytes]:
     found = list(_regular_files(path, path, DEPTH))
     _check_number(len(found), path)
     names = _distinct([file.relative_to(path).as_posix() for file in found], path)
-    _check_total(sum(file.lstat().st_size for file in found), limit, path)
+    check_total(sum(file.lstat().st_size for file in found), limit, str(path))
     contents = {}
     for name, file in zip(names, found, strict=True):
         contents[relative_name(name, str(path))] = _read_regular(file, limit)
@@ -200,7 +191,7 @@ def _read_regular(file: Path, limit: int) -> bytes:
     handle = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(handle, "rb") as opened:
         data = opened.read(limit + 1)
-    _check_total(len(data), limit, file)
+    check_total(len(data), limit, str(file))
     return data
 
 
@@ -218,14 +209,6 @@ def _distinct(names: list[str], path: Path) -> list[str]:
 def _check_number(files: int, path: Path) -> None:
     if files > MAX_FILES:
         raise CheckpointError(f"{path} must hold at most {MAX_FILES} files; it holds {files}.")
-
-
-def _check_total(total: int, limit: int, path: Path) -> None:
-    if total > limit:
-        raise CheckpointError(
-            f"{path} must hold at most {limit} bytes; it declares {total} or more. If you trust it, pass a larger "
-            "max_bytes."
-        )
 
 
 def _require_replaceable(target: Path, marker: str) -> None:

@@ -11,7 +11,10 @@ from neurodecorr._checks import Array
 from neurodecorr.errors import ConfigError
 from neurodecorr.recording.layout import AXIS
 
-__all__ = ["axes", "dataset"]
+__all__ = ["Axis", "axes", "dataset"]
+
+# Axes, values along them, attributes.
+Axis = tuple[tuple[str, ...], Array, Mapping[str, str]]
 
 
 def axes(name: str, count: int) -> tuple[str, ...]:
@@ -20,8 +23,8 @@ def axes(name: str, count: int) -> tuple[str, ...]:
 
 
 def dataset(
-    variables: Mapping[str, tuple[tuple[str, ...], Array, Mapping[str, str]]],
-    coordinates: Mapping[str, Array],
+    variables: Mapping[str, Axis],
+    coordinates: Mapping[str, Axis],
     said: Mapping[str, Any],
 ) -> Any:
     """Return an xarray.Dataset.
@@ -30,8 +33,8 @@ def dataset(
     ----------
     variables : mapping of str to (dims, values, attrs)
         The variables.
-    coordinates : mapping of str to array
-        Values along axes, by the name of the axis.
+    coordinates : mapping of str to (dims, values, attrs)
+        Values along axes.
     said : mapping
         Attributes of the whole; what is neither text nor number becomes JSON, so that netCDF can hold it.
 
@@ -52,6 +55,6 @@ def dataset(
     plain = {name: value if isinstance(value, str | int | float) else json.dumps(value) for name, value in said.items()}
     return xarray.Dataset(
         {name: (dims, values, dict(attributes)) for name, (dims, values, attributes) in variables.items()},
-        {name: (name, values) for name, values in coordinates.items()},
+        {name: (dims, values, dict(attributes)) for name, (dims, values, attributes) in coordinates.items()},
         plain,
     )

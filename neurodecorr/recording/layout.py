@@ -4,7 +4,7 @@
 
     /                              schema, schema_version, provenance (JSON), the caller's metadata
     /traces/NAME                   (recordings, *shape): units, description
-    /traces/NAME_step              (recordings,): the sample after which each row was recorded
+    /traces/NAME_step              (recordings,): when each row was recorded: units, description
     /traces/NAME_axis0, _axis1 …   netCDF dimensions without values, one per axis of the shape
 
 Each variable has its own step axis, attached as an HDF5 dimension scale, so that netCDF tools see labelled axes.
@@ -14,6 +14,7 @@ with the attribute dtype = "bool", as xarray does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -29,6 +30,7 @@ SCHEMA_VERSION = 1
 TRACES_FILE = "traces.h5"
 GROUP = "traces"
 STEP = "_step"
+TIME = "_time"
 AXIS = "_axis"
 RESERVED = ("schema", "schema_version", "provenance")
 TEXT_BYTES = 64 * 2**20
@@ -38,6 +40,8 @@ PAGE = 4096
 CHECKSUM = 4
 # The oldest format with a single writer and many readers: HDF5 1.10 and all that is built on it read these files, too.
 LIBVER = ("v110", "v110")
+# What metadata may say of the steps.
+STEP_SAID = ("step_unit", "step_description")
 STEP_ROWS = (PAGE - CHECKSUM) // 8
 
 
@@ -83,6 +87,8 @@ def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, str | int | float
         if not isinstance(name, str) or not name.isprintable() or not name or name in RESERVED:
             taken = ", ".join(RESERVED)
             raise ConfigError(f"metadata must have printable names other than {taken}; got {name!r}.")
+        if name in STEP_SAID and not isinstance(value, str):
+            raise ConfigError(f"metadata[{name!r}] must be text, what steps count; got {value!r}.")
         if isinstance(value, str):
             if "\0" in value:
                 raise ConfigError(f"metadata[{name!r}] must not contain the character NUL; got {value!r}.")
@@ -91,3 +97,26 @@ def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, str | int | float
             number(value, f"metadata[{name!r}]")
             checked[name] = value
     return checked
+
+
+def time_between_steps(metadata: Mapping[str, Any]) -> tuple[float, str] | None:
+    """Return dt and its unit, seconds if no `tau_unit` is told, where steps count dt; None where they count others."""
+    dt, unit = metadata.get("dt"), metadata.get("tau_unit", "s")
+    if metadata.get("step_unit") != "dt" or not isinstance(dt, int | float) or not isinstance(unit, str):
+        return None
+    return (float(dt), unit) if 0 < dt < math.inf else None
+
+
+def step_meaning(metadata: Mapping[str, Any]) -> tuple[str, str]:
+    """Return unit and description of the steps, as the metadata say; samples seen if they do not.
+
+    Step axes of older files all say "samples", whatever was counted; their metadata know better.
+    """
+    said = (metadata.get(name) for name in STEP_SAID)
+    unit, description = (text if isinstance(text, str) else "" for text in said)
+    if description:
+        return unit or "samples", description
+    if clock := time_between_steps(metadata):
+        return unit, f"time of the row over dt = {clock[0]:g} {clock[1]}"
+    seen = "samples seen" if unit in ("", "samples") else unit
+    return unit or "samples", f"{seen} before the row was recorded"

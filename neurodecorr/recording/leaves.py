@@ -12,6 +12,7 @@ from neurodecorr._checks import Array
 from neurodecorr.errors import CheckpointError
 from neurodecorr.recording.inspection import chunked_bytes
 from neurodecorr.recording.layout import TEXT_BYTES, read_attribute
+from neurodecorr.recording.npz import check_total
 
 __all__ = ["Budget", "read_leaf", "read_text_attribute"]
 
@@ -44,11 +45,7 @@ class Budget:
             If that is more than the limit, with what was taken before.
         """
         self._taken += size
-        if self._taken > self._limit:
-            raise CheckpointError(
-                f"{self._place} must hold at most {self._limit} bytes; it declares {self._taken} or more. "
-                "If you trust it, pass a larger max_bytes."
-            )
+        check_total(self._taken, self._limit, self._place)
 
 
 def read_leaf(dataset: h5py.Dataset, place: str, budget: Budget) -> Array | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
@@ -11,7 +12,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 import numpy as np
@@ -21,11 +22,12 @@ from neurodecorr._checks import Array
 from neurodecorr.errors import CheckpointError, InputError
 
 __all__ = [
-    "DAMAGE",
     "EPOCH",
     "Metered",
     "array_name",
     "check_sizes",
+    "check_total",
+    "damage_told",
     "member_bytes",
     "plain_array",
     "read_npz",
@@ -155,19 +157,25 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int) -> dict[str, Array]:
         If the file is missing, not a container, truncated, damaged, or hostile.
     """
     place = os.fspath(path)
+    with damage_told(place, ".npz file"), Metered(place) as file, zipfile.ZipFile(file) as container:
+        file.largest = None
+        members = _checked_members(container.infolist(), file.size, max_bytes, place)
+        return {name: _read_array(container, info, place) for name, info in members.items()}
+
+
+@contextlib.contextmanager
+def damage_told(place: str, kind: str) -> Iterator[None]:
+    """Turn what reading a damaged zip file raises into a CheckpointError; `kind` is what to call the file."""
     try:
-        with Metered(place) as file, zipfile.ZipFile(file) as container:
-            file.largest = None
-            members = _checked_members(container.infolist(), file.size, max_bytes, place)
-            return {name: _read_array(container, info, place) for name, info in members.items()}
+        yield
     except CheckpointError:
         raise
     except OSError as error:
         raise CheckpointError(f"cannot read {place}: {error.strerror or error}.") from error
     except DAMAGE as error:
         raise CheckpointError(
-            f"{place} must be an undamaged .npz file; {type(error).__name__}: {error}. "
-            "It may be truncated, or no .npz file at all."
+            f"{place} must be an undamaged {kind}; {type(error).__name__}: {error}. "
+            f"It may be truncated, or no {kind} at all."
         ) from None
 
 
@@ -203,12 +211,7 @@ def _checked_members(
             raise CheckpointError(f"{place} must name each member once; {name!r} comes twice.")
         check_sizes(info, file_bytes, place)
         members[name] = info
-    total = sum(info.file_size for info in infos)
-    if total > max_bytes:
-        raise CheckpointError(
-            f"{place} must hold at most {max_bytes} bytes; it declares {total}. "
-            "If you trust it, pass a larger max_bytes."
-        )
+    check_total(sum(info.file_size for info in infos), max_bytes, place)
     return members
 
 
@@ -219,6 +222,15 @@ def _member_name(filename: str, place: str) -> str:
         return array_name(stem if stem != filename else "")
     except InputError:
         raise CheckpointError(f"{place} must hold plain names ending in .npy; got {filename!r}.") from None
+
+
+def check_total(total: int, limit: int, place: str) -> None:
+    """Compare what is held, or declared, with the most that may be."""
+    if total > limit:
+        raise CheckpointError(
+            f"{place} must hold at most {limit} bytes; it declares {total} or more. If you trust it, pass a larger "
+            "max_bytes."
+        )
 
 
 def check_sizes(info: zipfile.ZipInfo, file_bytes: int, place: str) -> None:

@@ -49,6 +49,8 @@ class Recorder:
         Where the run came from, see `provenance`; stored as JSON.
     metadata : mapping of str to str or number, optional
         Attributes of the whole file, such as `{"tau_s": 0.02, "equation": "τ dx̄/dt = x − R x̄"}`.
+        Texts "step_unit" and "step_description" tell what steps count, by custom samples; both go to the step axes.
+        With the unit "dt", "dt" and "tau_unit" make times of them, see `Traces.to_xarray`.
     parts : Branch, optional
         What stands beside the traces in the same file, complete from the start: such as the circuit that runs, as
         `hardware.nir_parts` gives it.
@@ -112,7 +114,8 @@ class Recorder:
         Parameters
         ----------
         step : int
-            How many samples had been seen, ≥ 0; larger than at each variable's last recording.
+            How many samples had been seen, or what else `step_unit` names, ≥ 0; larger than at each variable's last
+            recording.
         values : mapping of str to array_like
             Values by name, each of its variable's shape; copied.
 
@@ -149,7 +152,8 @@ class Recorder:
         Parameters
         ----------
         steps : (rows,) array of int
-            How many samples had been seen, ≥ 0 and increasing; larger than at each variable's last recording.
+            How many samples had been seen, or what else `step_unit` names, ≥ 0 and increasing; larger than at each
+            variable's last recording.
         values : mapping of str to array_like
             Values by name, (rows, *shape).
 

@@ -22,6 +22,7 @@ from neurodecorr.recording.layout import (
     SCHEMA_VERSION,
     STEP,
     STEP_ROWS,
+    step_meaning,
     write_text,
 )
 from neurodecorr.recording.stream import MARGIN
@@ -75,7 +76,7 @@ def create_tracefile(
             write_branch(file, parts)
         group = file.create_group(GROUP)
         for variable in variables:
-            _create_variable(group, variable, compression)
+            _create_variable(group, variable, compression, step_meaning(metadata))
     # The zeros show that there is room to open the file; HDF5 cuts them off.
     write_bytes(path, image.getvalue() + bytes(MARGIN))
 
@@ -92,15 +93,15 @@ def checked_parts(parts: Branch | None) -> Branch | None:
     return parts
 
 
-def _create_variable(group: h5py.Group, variable: Variable, compression: int | None) -> None:
+def _create_variable(group: h5py.Group, variable: Variable, compression: int | None, meaning: tuple[str, str]) -> None:
     packed = {"compression": "gzip", "compression_opts": compression, "shuffle": True} if compression else {}
     stored = np.dtype(np.int8) if variable.dtype == np.bool_ else variable.dtype
     steps = group.create_dataset(
         variable.name + STEP, (0,), np.int64, maxshape=(None,), chunks=(STEP_ROWS,), fletcher32=True, fillvalue=-1
     )
     steps.make_scale(variable.name + STEP)
-    write_text(steps, "units", "samples")
-    write_text(steps, "description", "samples seen before the row was recorded")
+    for part, text in zip(("units", "description"), meaning, strict=True):
+        write_text(steps, part, text)
     values = group.create_dataset(
         variable.name,
         (0, *variable.shape),

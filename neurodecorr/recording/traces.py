@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,19 @@ from neurodecorr._checks import Array, choice, count
 from neurodecorr.errors import CheckpointError, ConfigError
 from neurodecorr.recording.documents import read_json
 from neurodecorr.recording.inspection import DAMAGE, checked_bytes, closed_by_writer, opened, refuse_references
-from neurodecorr.recording.labelled import axes, dataset
+from neurodecorr.recording.labelled import Axis, axes, dataset
 from neurodecorr.recording.layout import (
     GROUP,
     RESERVED,
     SCHEMA,
     SCHEMA_VERSION,
     STEP,
+    TIME,
     TRACES_FILE,
     read_attribute,
     read_text,
+    step_meaning,
+    time_between_steps,
 )
 
 __all__ = ["Trace", "Traces", "read_traces"]
@@ -42,19 +45,23 @@ class Trace:
     Parameters
     ----------
     step : (t,) array of int64
-        Samples seen before each recording, increasing.
+        When each row was recorded, increasing: samples seen before it, or what `step_unit` says.
     values : (t, *shape) array
         The recorded values, to the bit.
     unit : str
         Their unit; empty if they have none.
     description : str
         What they are.
+    step_unit, step_description : str
+        What steps count: "samples", "batches", "dt".
     """
 
     step: npt.NDArray[np.int64]
     values: Array
     unit: str = ""
     description: str = ""
+    step_unit: str = "samples"
+    step_description: str = "samples seen before the row was recorded"
 
     def __len__(self) -> int:
         return len(self.step)
@@ -102,6 +109,8 @@ class Traces:
     def to_xarray(self) -> Any:
         """Return the traces as an xarray.Dataset, each with its own step axis.
 
+        Where steps count dt, as in a file of `record_trajectory`, NAME_time beside the step axis holds step · dt.
+
         Returns
         -------
         xarray.Dataset
@@ -120,9 +129,30 @@ class Traces:
             )
             for name, trace in self.traces.items()
         }
-        steps = {name + STEP: trace.step for name, trace in self.traces.items()}
         said = {**self.metadata, "provenance": self.provenance, "complete": int(self.complete)}
-        return dataset(variables, steps, said)
+        return dataset(variables, self._steps() | self._times(), said)
+
+    def _steps(self) -> dict[str, Axis]:
+        return {
+            name + STEP: (
+                (name + STEP,),
+                trace.step,
+                {"units": trace.step_unit, "description": trace.step_description},
+            )
+            for name, trace in self.traces.items()
+        }
+
+    def _times(self) -> dict[str, Axis]:
+        """Return step · dt of each trace whose name leaves room for it; nothing if steps count anything but dt."""
+        clock = time_between_steps(self.metadata)
+        if clock is None:
+            return {}
+        dt, unit = clock
+        return {
+            name + TIME: ((name + STEP,), trace.step * dt, {"units": unit, "description": "step · dt"})
+            for name, trace in self.traces.items()
+            if name + TIME not in self.traces
+        }
 
     def __contains__(self, name: object) -> bool:
         return name in self.traces
@@ -193,8 +223,11 @@ def _read(path: Path, complete: bool, wanted: list[str] | None, limit: int, last
             group = _group(file, path)
             chosen = _choose(group, wanted)
             _check_total(group, chosen, path, limit, last)
-            traces = {name: _read_trace(group, name, complete, path, last) for name in chosen}
-            return Traces(traces, provenance, _metadata(file), complete)
+            metadata = _metadata(file)
+            unit, meaning = step_meaning(metadata)
+            rows = {name: _read_trace(group, name, complete, path, last) for name in chosen}
+            traces = {name: replace(row, step_unit=unit, step_description=meaning) for name, row in rows.items()}
+            return Traces(traces, provenance, metadata, complete)
     except (CheckpointError, ConfigError):
         raise
     except DAMAGE as error:

@@ -152,6 +152,9 @@ class RateRun:
     xbar: Floats
     target: str
 
+    def __repr__(self) -> str:
+        return f"RateRun(units={self.xbar.shape[1]}, duration_s={self.t_s[-1]:g}, records={len(self.t_s)})"
+
 
 def spikes_from(rows: Any, dt_s: float) -> Spikes:
     """Return spike trains from rows of step, unit, sign in any order."""

@@ -46,6 +46,7 @@ def test_the_file_says_dt_units_tau_seed_and_configuration(tmp_path):
     record_trajectory(CIRCUIT, [1.0, 0.0, 0.0], T, tmp_path / "traces.h5", dt=DT, seed=7, config={"rule": "local"})
     traces = read_traces(tmp_path)
     assert (traces.metadata["dt"], traces.metadata["tau"], traces.metadata["tau_unit"]) == (DT, 0.02, "s")
+    assert (traces["xbar"].step_unit, traces["xbar"].step_description) == ("dt", f"time of the row over dt = {DT:g} s")
     assert "R[i, j]" in traces.metadata["equation"] and traces.metadata["min_re_lambda"] > 0
     assert traces.provenance["seed"] == 7 and traces.provenance["config"]["rule"] == "local"
 

@@ -474,6 +474,8 @@ def test_recorded_weights_are_those_before_each_batch_and_activities_those_of_th
         xbar = states[step].forward(TRAINING.dataset.inputs[:6]).signals[1].xbar
         assert np.array_equal(traces["layer1.xbar"].values[row], xbar)
     assert traces["layer0.W"].step.tolist() == [0, 4, 8]
+    meant = (traces["layer0.W"].step_unit, traces["layer0.W"].step_description)
+    assert meant == ("batches", "batches learnt from before the row was recorded")
 
 
 def test_recording_changes_no_bit_of_training(tmp_path):

@@ -4,9 +4,11 @@ import stat
 import struct
 import zipfile
 
+import numpy as np
 import pytest
 
 from neurodecorr.errors import CheckpointError
+from neurodecorr.recording import load_result
 from neurodecorr.recording.archive import atomic_folder, read_files, write_zip
 
 FILES = {"a.csv": b"1,2\n", "layer0/b.bin": bytes(range(256)) * 40}
@@ -130,6 +132,22 @@ def test_truncated_zip_files_are_refused(tmp_path, share):
     path.write_bytes(data[: int(share * len(data))])
     with pytest.raises(CheckpointError, match="undamaged zip"):
         read_files(path)
+
+
+def test_both_readers_of_zip_files_say_the_same_of_damage_and_of_size(tmp_path):
+    def said(reader, path, limit):
+        with pytest.raises(CheckpointError) as caught:
+            reader(path, max_bytes=limit)
+        return str(caught.value)
+
+    readers, path = (("zip file", read_files), (".npz file", load_result)), tmp_path / "x.npz"
+    path.write_bytes(b"PK" + bytes(200))
+    for kind, read in readers:
+        damage = f"must be an undamaged {kind}; BadZipFile: File is not a zip file."
+        assert said(read, path, 1000) == f"{path} {damage} It may be truncated, or no {kind} at all."
+    np.savez(path, a=np.zeros(100))
+    sizes = {said(read, path, 100) for _, read in readers}
+    assert len(sizes) == 1 and "at most 100 bytes; it declares 928 or more" in sizes.pop()
 
 
 def test_what_is_not_there_or_no_zip_is_refused(tmp_path):

@@ -242,6 +242,7 @@ def test_traces_hold_what_the_samples_did(tmp_path):
     traces = read_traces(path)
     steps = np.arange(7, len(X) + 1, 7)
     assert traces["xbar"].step.tolist() == steps.tolist()
+    assert traces["xbar"].step_description == "samples learnt from before the row was recorded"
     np.testing.assert_array_equal(traces["xbar"].values, life.xbar[steps - 1])
     np.testing.assert_array_equal(traces["bound"].values, life.bound[steps - 1])
     np.testing.assert_array_equal(traces["residual"].values, life.residual[steps - 1])

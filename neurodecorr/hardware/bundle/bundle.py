@@ -51,6 +51,9 @@ class Bundle:
     stack: Stack | None
     manifest: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f"Bundle({self.name!r}, circuits: {', '.join(self.circuits)})"
+
     @property
     def contents(self) -> Contents:
         """The one circuit.

@@ -129,6 +129,9 @@ class Contents:
     pair: Pair
     golden: Golden
 
+    def __repr__(self) -> str:
+        return f"Contents({self.circuit}, {self.fixed}, sides={self.pair.sides!r}, {self.golden})"
+
     def arrays(self) -> dict[str, Any]:
         """Return the weights in all formats, by name."""
         fixed, pair = self.fixed, self.pair

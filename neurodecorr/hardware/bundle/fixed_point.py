@@ -47,6 +47,9 @@ class FixedPoint:
     bits: int
     fraction_bits: int
 
+    def __repr__(self) -> str:
+        return f"FixedPoint({self.integers.shape}, bits={self.bits}, fraction_bits={self.fraction_bits})"
+
     @property
     def step(self) -> float:
         """Step 2⁻ᶠ between neighbouring weights."""

@@ -57,6 +57,10 @@ class Golden:
     course: Floats
     dt_s: float
 
+    def __repr__(self) -> str:
+        samples, n = self.stimulus.shape
+        return f"Golden(samples={samples}, n={n}, times={len(self.times)}, dt_s={self.dt_s:g})"
+
     def arrays(self) -> dict[str, Floats]:
         """Return the arrays by name, `dt_s` among them."""
         names = ("stimulus", "response", "bound", "times", "course")

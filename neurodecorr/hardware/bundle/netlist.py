@@ -44,6 +44,9 @@ class Netlist:
     tau_s: Floats
     expected: Floats
 
+    def __repr__(self) -> str:
+        return f"Netlist(n={len(self.R)})"
+
 
 def read_netlist(text: str, n: int, place: str = "netlist") -> Netlist:
     """Read the cards of a netlist that `write_spice` wrote for a circuit with constant input.

@@ -64,6 +64,10 @@ class Layer:
     b: Floats
     activation: Activation
 
+    def __repr__(self) -> str:
+        units, n = self.W.shape
+        return f"Layer({n} → {units}, {self.activation.name})"
+
 
 @dataclass(frozen=True, eq=False)
 class Stack:
@@ -82,6 +86,9 @@ class Stack:
     layers: tuple[Layer, ...]
     x: Floats
     activity: tuple[Floats, ...]
+
+    def __repr__(self) -> str:
+        return f"Stack({', '.join(map(repr, self.layers))}, samples={len(self.x)})"
 
     @property
     def linear(self) -> bool:

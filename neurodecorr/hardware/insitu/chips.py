@@ -13,12 +13,13 @@ from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.devices.chips import Array, Chip, Devices
 from neurodecorr.hardware.devices.drift import drift_factor
 from neurodecorr.hardware.insitu.codes import COUNTERS
+from neurodecorr.hardware.insitu.kinds import setting
 from neurodecorr.hardware.insitu.synapses import PulsedSynapse
 
 __all__ = ["LearningChips", "chip_streams", "learning_chips"]
 
 
-@dataclass
+@dataclass(eq=False)
 class LearningChips:
     """Chips with pulsed synapses, in units of weight; learning changes them in place.
 
@@ -60,6 +61,9 @@ class LearningChips:
     floor: float
     unit: float
     t0_s: float
+
+    def __repr__(self) -> str:
+        return f"LearningChips({len(self.pairs)}, n={self.pairs.shape[-1]})"
 
     def factors(self, time_s: float) -> Floats:
         """Return what each device makes of what it holds, some time after programming: mismatch times drift."""
@@ -115,6 +119,11 @@ def learning_chips(
     Returns
     -------
     LearningChips
+
+    Raises
+    ------
+    ConfigError
+        If devices have what learning does not model, or a setting is not of its kind.
     """
     _learnable(devices, synapse)
     top = (devices.g_max - devices.g_min) / scale
@@ -139,6 +148,8 @@ def learning_chips(
 
 
 def _learnable(devices: Devices, synapse: PulsedSynapse) -> None:
+    setting(devices, "devices", Devices)
+    setting(synapse, "synapse", PulsedSynapse)
     absent = {"wire_resistance_ohm": 0.0, "read_noise": None, "dac": None, "adc": None}
     given = [name for name, default in absent.items() if getattr(devices, name) != default]
     if given:

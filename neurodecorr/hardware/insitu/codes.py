@@ -1,4 +1,4 @@
-"""Numbers by which the compiled kernels know options and counters."""
+"""Numbers by which kernels know options and counters, and what a unit at its limit does in whole numbers."""
 
 __all__ = [
     "CAPPED",
@@ -12,6 +12,7 @@ __all__ = [
     "RAILED",
     "RAISED",
     "REFRESHES",
+    "RELIEF",
     "RESTLESS",
     "SATURATED",
     "UNSETTLED",
@@ -26,3 +27,5 @@ PULSES, CAPPED, REFRESHES, RAILED, RAISED, UNSETTLED = range(len(COUNTERS))
 # What integer learning counts: weights and activities held at their limits, samples that did not come to rest.
 INTEGER_COUNTERS = ("saturated", "railed", "unsettled")
 SATURATED, INTEGER_RAILED, RESTLESS = range(len(INTEGER_COUNTERS))
+# A unit at its limit adds 2⁻⁴ to its own R_ii, and the sample is not learnt from.
+RELIEF = 4

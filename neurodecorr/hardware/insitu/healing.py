@@ -14,9 +14,11 @@ from neurodecorr._checks import Floats, count, positive, samples, square
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.devices.chips import Devices
 from neurodecorr.hardware.devices.pairs import weight_scale
+from neurodecorr.hardware.devices.programming import not_negative
 from neurodecorr.hardware.insitu import kernels
 from neurodecorr.hardware.insitu.chips import LearningChips, chip_streams, learning_chips
 from neurodecorr.hardware.insitu.codes import COUNTERS
+from neurodecorr.hardware.insitu.kinds import setting
 from neurodecorr.hardware.insitu.plan import InSitu
 from neurodecorr.hardware.insitu.synapses import PulsedSynapse
 
@@ -26,7 +28,7 @@ __all__ = ["Healing", "heal", "learn_in_situ"]
 STRETCH = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Healing:
     """What learning in situ made of chips, beside programming them once.
 
@@ -61,10 +63,23 @@ class Healing:
     leak: Floats
     counts: dict[str, npt.NDArray[np.int64]]
 
+    def __repr__(self) -> str:
+        before, after = self.unstable
+        return (
+            f"Healing({len(self.learnt)} chips, n={self.weights.shape[-1]}, samples={self.samples[-1]}, "
+            f"median={np.median(self.exported):.3g} → {np.median(self.learnt):.3g}, unstable={before} → {after})"
+        )
+
     @property
     def ratio(self) -> float:
-        """Median residual after learning over that of programming once; 0 where most chips did not settle before."""
+        """Median residual after learning over that of programming once.
+
+        0 where most chips had no settled state before, infinite where most have none after, and 1 where the medians
+        are alike, both infinite or both 0 included: nothing was gained.
+        """
         after, once = float(np.median(self.learnt)), float(np.median(self.exported))
+        if after == once:
+            return 1.0
         return after / once if once > 0 else np.inf
 
     @property
@@ -115,9 +130,9 @@ def heal(
     R : (n, n) array_like
         Trained weights.
     X : (samples, n) array_like
-        Inputs with mean 0, learnt from one by one.
+        Inputs with mean 0, learnt from one by one; not all of them 0.
     covariance : (n, n) array_like
-        Covariance Σ of the inputs, by which residuals are measured.
+        Covariance Σ of the inputs, by which residuals are measured; symmetric and positive definite.
     devices : Devices
         What the chips are made of.
     synapse : PulsedSynapse, optional
@@ -142,9 +157,9 @@ def heal(
     Raises
     ------
     InputError
-        If shapes do not agree.
+        If shapes do not agree, X is silent, or the covariance is not symmetric and positive definite.
     ConfigError
-        If devices have what learning does not model: wires, converters, read noise.
+        If devices have what learning does not model: wires, converters, read noise; or a setting is not of its kind.
 
     Examples
     --------
@@ -167,8 +182,12 @@ def heal(
             f"R, X and covariance must belong to the same units; got R {W.shape}, X {inputs.shape}, covariance "
             f"{sigma.shape}."
         )
-    synapse = synapse or PulsedSynapse(bits=devices.bits)
-    plan, chips = plan or InSitu(), count(chips, "chips")
+    _require_definite(sigma)
+    _power(inputs)
+    setting(devices, "devices", Devices)
+    synapse = PulsedSynapse(bits=devices.bits) if synapse is None else setting(synapse, "synapse", PulsedSynapse)
+    plan = InSitu() if plan is None else setting(plan, "plan", InSitu)
+    chips, time_s = count(chips, "chips"), not_negative(time_s, "time_s", "seconds")
     scale = weight_scale(W, devices.g_min, devices.g_max, devices.sides) / positive(headroom, "headroom")
     population = learning_chips(W, devices, synapse, chips, count(seed, "seed", 0), scale, plan.sense_mismatch)
     end_s = time_s + len(inputs) * plan.sample_s
@@ -213,9 +232,20 @@ def learn_in_situ(
         Seconds since programming at the first row of X.
     begin, end : int
         Rows to learn from.
+
+    Raises
+    ------
+    InputError
+        If X is silent or has another number of units than the chips.
+    ConfigError
+        If a setting is not of its kind.
     """
-    power = float(np.mean(X * X))
-    rates, powers = plan.rates(len(X)) / power, plan.powers(X)
+    if not isinstance(chips, LearningChips):
+        raise InputError(f"chips must be LearningChips; got {type(chips).__name__}. Use learning_chips(R, ...).")
+    setting(synapse, "synapse", PulsedSynapse)
+    X = samples(X, "X", features=chips.leak.shape[1]).astype(float)
+    power = _power(X)
+    rates, powers = setting(plan, "plan", InSitu).rates(len(X)) / power, plan.powers(X)
     end = len(X) if end is None else end
     stretch = STRETCH if plan.sample_s else max(end - begin, 1)
     for first in range(begin, end, stretch):
@@ -236,6 +266,31 @@ def learn_in_situ(
             plan.gain != "none",
             synapse.packed(chips.unit),
             plan.watch(np.sqrt(power)),
+        )
+
+
+def _power(X: Floats) -> float:
+    """Return the mean power of the inputs, in units of which the chips learn."""
+    power = float(np.mean(X * X))
+    if power <= 0:
+        raise InputError("X must have power, in units of which chips learn; its mean square is 0. Give a signal.")
+    return power
+
+
+def _require_definite(sigma: Floats) -> None:
+    """Raise unless residuals can be measured by this covariance."""
+    gap = np.abs(sigma - sigma.T)
+    if gap.max() > 1e-6 * np.abs(sigma).max():
+        i, j = np.unravel_index(gap.argmax(), gap.shape)
+        raise InputError(
+            f"covariance must be symmetric; got {sigma[i, j]:g} at row {i}, column {j}, and {sigma[j, i]:g} at row "
+            f"{j}, column {i}. Use (covariance + covariance.T) / 2."
+        )
+    least = float(np.linalg.eigvalsh(sigma)[0])
+    if least <= 0:
+        raise InputError(
+            f"covariance must be positive definite; its smallest eigenvalue is {least:.3g}. Leave out units that "
+            f"follow from others, or add εI to it."
         )
 
 

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from neurodecorr._compile import jit
-from neurodecorr.hardware.insitu.codes import INTEGER_RAILED, RESTLESS, SATURATED
+from neurodecorr.hardware.insitu.codes import INTEGER_RAILED, RELIEF, RESTLESS, SATURATED
 
 Array = np.ndarray[Any, np.dtype[Any]]
-# A unit at its limit adds 2⁻⁴ to its own R_ii, and the sample is not learnt from.
-RELIEF = 4
 
 
 @jit()

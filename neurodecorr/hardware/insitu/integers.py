@@ -12,6 +12,7 @@ from neurodecorr._checks import Floats, choice, count, samples, square
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.insitu import integer_kernels, integers_plain
 from neurodecorr.hardware.insitu.codes import INTEGER_COUNTERS
+from neurodecorr.hardware.insitu.kinds import setting
 
 __all__ = ["IntegerPlan", "IntegerState", "integer_state", "learn_integers"]
 
@@ -93,6 +94,11 @@ class IntegerPlan:
         """Fraction bits F of a weight."""
         return self.bits - 1 - self.whole
 
+    @property
+    def formats(self) -> dict[str, int]:
+        """What a state is written in: bits and fraction bits of a weight, fraction bits of an activity."""
+        return {"bits": self.bits, "fraction": self.fraction, "activity": self.activity}
+
     def shifts(self, samples: int, first: int = 0) -> Integers:
         """Return e of samples `first` … : one more at hold, 2 hold, 4 hold …"""
         seen = (first + np.arange(samples, dtype=np.int64)) // self.hold
@@ -105,7 +111,7 @@ class IntegerPlan:
         return np.array([largest, *settling, self.batch, self.stochastic], dtype=np.int64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IntegerState:
     """What was learnt, in whole numbers.
 
@@ -125,6 +131,8 @@ class IntegerState:
         One over the root mean power of the inputs, by which they are multiplied before they become whole numbers.
     counts : dict of str to int
         Weights saturated, activities railed, samples unsettled.
+    formats : dict of str to int
+        What the numbers above are written in: bits and fraction bits of a weight, fraction bits of an activity.
     """
 
     R: Integers
@@ -134,9 +142,30 @@ class IntegerState:
     power: Integers
     scale: float
     counts: dict[str, int]
+    formats: dict[str, int]
+
+    def __repr__(self) -> str:
+        events = ", ".join(f"{name}={number}" for name, number in self.counts.items())
+        return f"IntegerState(n={len(self.R)}, samples={self.samples}, {events})"
 
     def weights(self, plan: IntegerPlan) -> Floats:
-        """Return R as real numbers, R 2^−fraction."""
+        """Return R as real numbers, R 2^−fraction.
+
+        Parameters
+        ----------
+        plan : IntegerPlan
+            A plan with the formats that the state was made for.
+
+        Returns
+        -------
+        (n, n) array
+
+        Raises
+        ------
+        ConfigError
+            If the plan has other formats.
+        """
+        _require_formats(self, plan)
         return np.asarray(np.ldexp(self.R.astype(float), -plan.fraction))
 
 
@@ -162,7 +191,10 @@ def integer_state(R: Any, X: Any, plan: IntegerPlan, seed: int = 1) -> IntegerSt
     ------
     InputError
         If a weight does not fit, or the inputs are silent.
+    ConfigError
+        If the plan is not an `IntegerPlan`, or the seed does not fit into 32 bits.
     """
+    setting(plan, "plan", IntegerPlan)
     W, inputs = square(R, "R").astype(float), samples(X, "X", features=len(R)).astype(float)
     if not 1 <= count(seed, "seed") <= LARGEST_WORD:
         raise ConfigError(f"seed must lie between 1 and 2³² − 1: a generator at 0 stays there; got {seed!r}.")
@@ -179,7 +211,7 @@ def integer_state(R: Any, X: Any, plan: IntegerPlan, seed: int = 1) -> IntegerSt
     power = np.full(len(W), 1 << (2 * plan.activity), dtype=np.int64)
     counts = dict.fromkeys(INTEGER_COUNTERS, 0)
     whole = codes.astype(np.int64)
-    return IntegerState(whole, np.zeros_like(whole), seed, 0, power, mean**-0.5, counts)
+    return IntegerState(whole, np.zeros_like(whole), seed, 0, power, mean**-0.5, counts, plan.formats)
 
 
 def learn_integers(state: IntegerState, X: Any, plan: IntegerPlan, engine: str = "compiled") -> IntegerState:
@@ -192,13 +224,20 @@ def learn_integers(state: IntegerState, X: Any, plan: IntegerPlan, engine: str =
     X : (samples, n) array_like
         Inputs with mean 0.
     plan : IntegerPlan
-        The plan that the state was made for.
+        The plan that the state was made for, or one with the same `formats`.
     engine : {"compiled", "plain"}
         The kernel, or plain Python; they agree bit for bit.
 
     Returns
     -------
     IntegerState
+
+    Raises
+    ------
+    InputError
+        If the state is not an `IntegerState`, or X has another number of units.
+    ConfigError
+        If the plan has other formats than the state.
 
     Examples
     --------
@@ -211,6 +250,9 @@ def learn_integers(state: IntegerState, X: Any, plan: IntegerPlan, engine: str =
     >>> bool((one == other).all())
     True
     """
+    if not isinstance(state, IntegerState):
+        raise InputError(f"state must be an IntegerState; got {type(state).__name__}. Use integer_state(R, X, plan).")
+    _require_formats(state, plan)
     inputs = samples(X, "X", features=len(state.R)).astype(float)
     choice(engine, "engine", ENGINES)
     scaled = np.rint(np.ldexp(inputs * state.scale, plan.activity))
@@ -221,6 +263,17 @@ def learn_integers(state: IntegerState, X: Any, plan: IntegerPlan, engine: str =
     R, sums, word = learn(state, counters, whole, shifts, numbers)
     counts = dict(zip(INTEGER_COUNTERS, counters.tolist(), strict=True))
     return replace(state, R=R, sums=sums, word=word, samples=state.samples + len(inputs), counts=counts)
+
+
+def _require_formats(state: IntegerState, plan: IntegerPlan) -> None:
+    """Raise unless the plan reads the state's whole numbers as they were written."""
+    wanted = setting(plan, "plan", IntegerPlan).formats
+    if wanted != state.formats:
+        made, got = (", ".join(f"{k} {v}" for k, v in formats.items()) for formats in (state.formats, wanted))
+        raise ConfigError(
+            f"plan must have the formats that the state was made for, {made}; got {got}. Give that plan, or "
+            f"make a new state: integer_state(state.weights(old_plan), X, plan)."
+        )
 
 
 def _compiled(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from neurodecorr.hardware.insitu.codes import INTEGER_RAILED, RESTLESS, SATURATED
+from neurodecorr.hardware.insitu.codes import INTEGER_RAILED, RELIEF, RESTLESS, SATURATED
 
 __all__ = ["learn_plain", "next_word"]
 
-# A unit at its limit adds 2⁻⁴ to its own R_ii, and the sample is not learnt from.
-RELIEF = 4
 Rows = list[list[int]]
 
 

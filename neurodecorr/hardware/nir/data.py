@@ -60,6 +60,9 @@ class TimeGridded:
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "dt_s", _checks.positive(self.dt_s, "dt_s", "seconds"))
 
+    def __repr__(self) -> str:
+        return f"TimeGridded({self.data.shape}, dt_s={self.dt_s:g})"
+
 
 Observed = Mapping[str, Mapping[str, TimeGridded]]
 

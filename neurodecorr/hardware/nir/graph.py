@@ -52,6 +52,10 @@ class Node:
     kind: str
     parameters: Mapping[str, npt.NDArray[Any]]
 
+    def __repr__(self) -> str:
+        shapes = (f"{name} {np.shape(value)}" for name, value in self.parameters.items())
+        return f"Node({self.kind!r}, {', '.join(shapes)})"
+
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         return self.parameters[name]
 
@@ -97,6 +101,10 @@ class Graph:
             _check_node(name, node)
         for edge in self.edges:
             _check_edge(self.nodes, edge)
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(f"{name}: {node.kind}" for name, node in self.nodes.items())
+        return f"Graph({kinds}; {len(self.edges)} edges)"
 
     def of_kind(self, *kinds: str) -> list[str]:
         """Return the names of the nodes of these kinds, in their order."""

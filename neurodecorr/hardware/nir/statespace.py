@@ -52,6 +52,9 @@ class StateSpace:
     offset: Floats
     states: tuple[tuple[str, int], ...]
 
+    def __repr__(self) -> str:
+        return f"StateSpace(inputs={self.B.shape[1]}, states={len(self.A)}, outputs={len(self.C)})"
+
     def rest(self, x: npt.ArrayLike) -> Floats:
         """Return where the output rests under a constant input.
 

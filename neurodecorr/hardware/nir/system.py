@@ -54,6 +54,9 @@ class Population:
     offset: Floats | None = None
     leaky: bool = True
 
+    def __repr__(self) -> str:
+        return f"Population({self.name!r}, size={self.size}, tau_s={self.tau_s:g})"
+
 
 @dataclass(frozen=True, eq=False)
 class Projection:
@@ -76,6 +79,10 @@ class Projection:
     post: str
     weight: Floats | None = None
     bias: Floats | None = None
+
+    def __repr__(self) -> str:
+        size = "" if self.weight is None else f", {self.weight.shape}"
+        return f"Projection({self.name!r}, {self.pre!r} → {self.post!r}{size})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +108,10 @@ class System:
     populations: tuple[Population, ...]
     projections: tuple[Projection, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        names = ", ".join(one.name for one in self.populations)
+        return f"System(inputs={self.inputs}, outputs={self.outputs}, populations: {names})"
 
 
 @singledispatch

@@ -1,12 +1,14 @@
 """Learning on the chip heals what programming it once leaves."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from neurodecorr import data, plasticity
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices import Devices, Drift
-from neurodecorr.hardware.insitu import InSitu, PulsedSynapse, heal
+from neurodecorr.hardware.insitu import InSitu, PulsedSynapse, heal, learn_in_situ, learning_chips
 
 REAL = {"noise": 0.3, "spread": 0.3, "slope": 1.0, "asymmetry_spread": 0.1}
 
@@ -102,6 +104,80 @@ def test_what_does_not_belong_together_is_refused():
         heal(R, X, sigma, Devices(), chips=1, headroom=0.0)
     with pytest.raises(ConfigError, match="chips must be"):
         heal(R, X, sigma, Devices(), chips=0)
+
+
+@pytest.mark.parametrize("name", ["devices", "synapse", "plan"])
+def test_settings_of_another_kind_are_refused_by_name(name):
+    R, X, sigma = setting(4, 10, condition=10.0)
+    kind = {"devices": "Devices", "synapse": "PulsedSynapse", "plan": "InSitu"}[name]
+    for wrong in ("pcm", "", 0.1):
+        settings = {"devices": Devices(), "synapse": None, "plan": None, name: wrong}
+        got = type(wrong).__name__
+        with pytest.raises(ConfigError, match=rf"{name} must be of type {kind}; got {got}\. Use {kind}\("):
+            heal(R, X, sigma, chips=1, **settings)
+
+
+@pytest.mark.parametrize(("time_s", "message"), [("x", "must be a number"), (-1.0, "must be ≥ 0")])
+def test_a_time_that_cannot_be_is_refused(time_s, message):
+    with pytest.raises(ConfigError, match=f"time_s {message}"):
+        heal(*setting(4, 10, condition=10.0), Devices(), chips=1, time_s=time_s)
+
+
+def test_silence_is_refused_before_any_chip_is_made():
+    R, X, sigma = setting(4, 10, condition=10.0)
+    with pytest.raises(InputError, match=r"X must have power.*mean square is 0"):
+        heal(R, 0 * X, sigma, Devices(), chips=1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ([[1.0, 0.5], [0.2, 1.0]], r"symmetric; got 0\.5 at row 0, column 1, and 0\.2 at row 1, column 0"),
+        ([[-1.0, 0.0], [0.0, -1.0]], r"positive definite; its smallest eigenvalue is -1\."),
+        ([[1.0, 2.0], [2.0, 1.0]], r"positive definite; its smallest eigenvalue is -1\."),
+        ([[1.0, 0.0], [0.0, 0.0]], r"positive definite; its smallest eigenvalue is 0\."),
+    ],
+    ids=["one-sided", "negative", "indefinite", "a unit without power"],
+)
+def test_what_is_no_covariance_is_refused(wrong, message):
+    with pytest.raises(InputError, match=f"covariance must be {message}"):
+        heal(np.eye(2), np.array([[1.0, -1.0], [2.0, 1.0]]), wrong, Devices(), chips=1)
+
+
+@pytest.mark.parametrize(
+    ("once", "after", "ratio"),
+    [
+        ([0.4, 0.2, 0.3], [0.1, 0.15, 0.2], 0.5),
+        ([np.inf, np.inf, 0.2], [0.1, 0.1, 0.1], 0.0),
+        ([0.2, 0.2, 0.2], [np.inf, np.inf, 0.1], np.inf),
+        ([np.inf, np.inf, 0.1], [np.inf, 0.2, np.inf], 1.0),
+        ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], 1.0),
+        ([0.0, 0.0, 0.0], [0.1, 0.1, 0.1], np.inf),
+    ],
+    ids=["halved", "settled", "lost", "never settled", "perfect", "worse than perfect"],
+)
+def test_the_ratio_is_a_number_whatever_settles(once, after, ratio):
+    found = heal(*setting(4, 10, condition=10.0), Devices(), chips=1)
+    found = dataclasses.replace(found, exported=np.array(once), learnt=np.array(after))
+    assert found.ratio == pytest.approx(ratio)
+
+
+def test_chips_learn_only_from_inputs_of_their_own_units():
+    R, X, _ = setting(4, 10, condition=10.0)
+    synapse, plan = PulsedSynapse(), InSitu()
+    chips = learning_chips(R, Devices(), synapse, 1, 0, 25e-6 / (2 * np.abs(R).max()), 0.0)
+    for inputs, message in ((X[:, :3], "must have 4 features"), (0 * X, "must have power"), (X[0], "must be 2-D")):
+        with pytest.raises(InputError, match=f"X {message}"):
+            learn_in_situ(chips, inputs, synapse, plan)
+    with pytest.raises(InputError, match="chips must be LearningChips; got str"):
+        learn_in_situ("chips", X, synapse, plan)
+    with pytest.raises(ConfigError, match="synapse must be of type PulsedSynapse; got str"):
+        learn_in_situ(chips, X, "verified", plan)
+    with pytest.raises(ConfigError, match="plan must be of type InSitu; got str"):
+        learn_in_situ(chips, X, synapse, "layer")
+    for wrong in ({"devices": "pcm", "synapse": synapse}, {"devices": Devices(), "synapse": "pcm"}):
+        with pytest.raises(ConfigError, match=r"must be of type .*; got str"):
+            learning_chips(R, chips=1, seed=0, scale=1e-6, sense_mismatch=0.0, **wrong)
 
 
 @pytest.mark.slow

@@ -81,6 +81,43 @@ def test_they_agree_where_weights_saturate_activities_rail_and_nothing_rests():
     assert np.abs(compiled.R).max() <= 7
 
 
+@pytest.mark.parametrize("engine", ["compiled", "plain"])
+@pytest.mark.parametrize("bits", [16, 4], ids=["finer than the raise", "coarser"])
+def test_a_unit_at_its_limit_adds_a_sixteenth_to_itself_or_one_last_bit(engine, bits):
+    """One sample of 100 times the root mean power of X rails its unit alone, and teaches nothing."""
+    X, plan = np.ones((4, 2)), IntegerPlan(bits=bits)
+    start = integer_state(np.eye(2), X, plan)
+    learnt = learn_integers(start, np.array([[100.0, 0.0]]), plan, engine)
+    raised = learnt.weights(plan) - np.eye(2)
+    np.testing.assert_array_equal(raised, np.diag([max(2.0**-4, 2.0**-plan.fraction), 0.0]))
+    assert learnt.counts["railed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"bits": 8}, "bits 8, fraction 6, activity 8"),
+        ({"whole": 2}, "bits 16, fraction 13, activity 8"),
+        ({"activity": 7}, "bits 16, fraction 14, activity 7"),
+    ],
+    ids=["bits", "fraction", "activity"],
+)
+def test_a_state_is_not_read_in_formats_that_it_was_not_written_in(other, told):
+    X, plan = stream(3, 20), IntegerPlan()
+    state = learn_integers(integer_state(np.eye(3), X, plan), X, plan)
+    for read in (lambda wrong: learn_integers(state, X, wrong), state.weights):
+        with pytest.raises(ConfigError, match=f"made for, bits 16, fraction 14, activity 8; got {told}"):
+            read(IntegerPlan(**other))
+
+
+def test_a_plan_with_other_rates_and_batches_reads_the_same_state():
+    X, plan = stream(3, 20), IntegerPlan()
+    other = IntegerPlan(rate=5, batch=4, guard=5, stochastic=False)
+    learnt = learn_integers(integer_state(np.eye(3), X, plan), X, other)
+    assert learnt.formats == plan.formats == other.formats
+    np.testing.assert_array_equal(learnt.weights(plan), learnt.weights(other))
+
+
 def test_learning_goes_on_where_it_stopped():
     X, plan = stream(4, 500), IntegerPlan(bits=10, batch=16, hold=200)
     start = integer_state(np.eye(4), X, plan)
@@ -152,3 +189,17 @@ def test_what_does_not_fit_is_refused():
         learn_integers(integer_state(np.eye(3), X, plan), np.ones((4, 2)), plan)
     with pytest.raises(ConfigError, match="Did you mean 'compiled'"):
         learn_integers(integer_state(np.eye(3), X, plan), X, plan, "compile")
+
+
+def test_plans_and_states_of_another_kind_are_refused():
+    X, plan = stream(3, 20), IntegerPlan()
+    start, message = integer_state(np.eye(3), X, plan), "plan must be of type IntegerPlan; got str"
+    for wrong in (
+        lambda: integer_state(np.eye(3), X, "x"),
+        lambda: learn_integers(start, X, "x"),
+        lambda: start.weights("x"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            wrong()
+    with pytest.raises(InputError, match="state must be an IntegerState; got ndarray"):
+        learn_integers(np.eye(3), X, plan)
