@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         PiecewiseLinear,
         run_spice,
         write_spice,
+        write_spice_chip,
         write_spice_learning,
         write_spice_network,
     )
@@ -141,6 +142,7 @@ _HOMES: dict[str, str] = {
     "write_nir_data": "nir",
     "write_nir_layers": "nir",
     "write_spice": "spice",
+    "write_spice_chip": "spice",
     "write_spice_learning": "spice",
     "write_spice_network": "spice",
 }
@@ -205,6 +207,7 @@ __all__ = [
     "write_nir_data",
     "write_nir_layers",
     "write_spice",
+    "write_spice_chip",
     "write_spice_learning",
     "write_spice_network",
 ]

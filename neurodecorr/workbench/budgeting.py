@@ -155,6 +155,13 @@ class HardwareBudget:
     rows: tuple[Row, ...]
     samples: str
 
+    def __repr__(self) -> str:
+        bits = ", ".join(f"{form}: {needs.bits}" for form, needs in self.together.items())
+        return (
+            f"HardwareBudget({self.name!r}, units={self.units}, margin={self.margin:.3g}, wanted={self.wanted:g}, "
+            f"bits {bits}, open_s={self.open_s:.3g}, chips={self.chips}, {len(self.rows)} rows)"
+        )
+
 
 def hardware_budget(
     found: Found,

@@ -12,15 +12,16 @@ import numpy.typing as npt
 
 from neurodecorr._checks import choice, generator, positive, real_array, sample_or_samples, square
 from neurodecorr.circuit import Circuit, PiecewiseConstant, Stability, integrate, stability
-from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.energy import Energy, array_power, bias_power
 from neurodecorr.hardware.analogue.equations import Loop, Network, closed_loop, open_loop, require_settling, rest_system
 from neurodecorr.hardware.analogue.outcomes import Rest, Waveforms
 from neurodecorr.hardware.analogue.rails import inverters, outputs, outputs_at_rails, rest_at_rails, summing_nodes
 from neurodecorr.hardware.analogue.waiting import share
-from neurodecorr.hardware.analogue.wiring import node_voltages, parts, wired
+from neurodecorr.hardware.analogue.wiring import array_conductances, node_voltages, parts, wired
 from neurodecorr.hardware.devices import Converter, Devices
+from neurodecorr.hardware.devices.pairs import SIDES, Sides
 
 __all__ = ["AnalogueCircuit"]
 
@@ -63,11 +64,13 @@ class AnalogueCircuit:
         At the door, in volts.
     form : {"closed", "open"}
         Whether the conductances hold R or M.
+    sides : {"two", "one"}
+        Whether each row has devices of its own for G⁻, or all share one line of them.
 
     Raises
     ------
     InputError
-        If the conductances are no square matrices of one size, or negative.
+        If the conductances are no square matrices of one size, negative, or above 1 S.
     ConfigError
         If a value lies outside its range.
 
@@ -97,22 +100,21 @@ class AnalogueCircuit:
     dac: Converter | None = None
     adc: Converter | None = None
     form: Form = "closed"
+    sides: Sides = "two"
 
     def __post_init__(self) -> None:
-        plus, minus = square(self.plus, "plus"), square(self.minus, "minus")
-        if plus.shape != minus.shape:
-            raise InputError(f"plus and minus must have one shape; got {plus.shape} and {minus.shape}.")
-        for name, G in (("plus", plus), ("minus", minus)):
-            if (G < 0).any():
-                raise InputError(
-                    f"{name} must hold conductances ≥ 0 S; got {G.min():g} S. Weights of both signs take a pair."
-                )
-            object.__setattr__(self, name, G)
+        sides = choice(self.sides, "sides", SIDES)
+        plus, minus = array_conductances(self.plus, self.minus, sides)
+        object.__setattr__(self, "plus", plus)
+        object.__setattr__(self, "minus", minus)
         for name, unit in (("unit_siemens", "siemens"), ("capacitance_f", "farads"), ("volts_per_unit", "volts")):
             object.__setattr__(self, name, positive(getattr(self, name), name, unit))
         for name in ("offsets_v", "inverter_offsets_v"):
             object.__setattr__(self, name, node_voltages(getattr(self, name), name, len(plus)))
         object.__setattr__(self, "form", choice(self.form, "form", FORMS))
+
+    def __repr__(self) -> str:
+        return f"AnalogueCircuit(n={len(self.plus)}, form={self.form!r}, tau_s={self.tau_s:g})"
 
     @classmethod
     def build(
@@ -120,7 +122,7 @@ class AnalogueCircuit:
         weights: npt.ArrayLike | Circuit,
         devices: Devices | None = None,
         amplifier: Amplifier | None = None,
-        seed: int | np.random.Generator = 0,
+        rng: int | np.random.Generator = 0,
         *,
         form: Form = "closed",
         tau_s: float | None = None,
@@ -137,7 +139,7 @@ class AnalogueCircuit:
             Ideal ones by default. Their converters stand at the door.
         amplifier : Amplifier, optional
             Ideal by default.
-        seed : int or numpy.random.Generator, default 0
+        rng : int or numpy.random.Generator, default 0
             Which chip. Devices and offsets have streams of their own.
         form : {"closed", "open"}
             Whether the weights are R or M.
@@ -156,7 +158,7 @@ class AnalogueCircuit:
         if tau_s is None:
             tau_s = weights.tau if isinstance(weights, Circuit) else 1.0
         made, amplifier = parts(devices, amplifier)
-        for_devices, for_offsets, for_reading = generator(seed).spawn(3)
+        for_devices, for_offsets, for_reading = generator(rng, "rng").spawn(3)
         pair = made.program(W, for_devices).pair(time_s, for_reading)
         plus, minus = wired(pair.plus, pair.minus, made.wire_resistance_ohm)
         normals = for_offsets.standard_normal((2, len(W)))
@@ -172,6 +174,7 @@ class AnalogueCircuit:
             dac=made.dac,
             adc=made.adc,
             form=form,
+            sides=made.sides,
         )
 
     @property
@@ -340,8 +343,8 @@ class AnalogueCircuit:
         ideal = self.form == "open" and np.isinf(self.amplifier.bandwidth_hz)
         time = 0.0 if ideal else self.stability().settling_time(share(accuracy)) * self.tau_s
         heat = array_power(self.plus, self.minus, self.unit_siemens, (a, b, d, e))
-        count = 2 * len(self.plus)
-        return Energy(heat, bias_power(self.amplifier, count), time, 2 * self.plus.size, count)
+        n, lines = len(self.plus), 2 * len(self.plus) if self.sides == "two" else len(self.plus) + 1
+        return Energy(heat, bias_power(self.amplifier, 2 * n), time, lines * n, 2 * n)
 
     def _driven(self, X: Floats) -> Floats:
         x = self.volts_per_unit * X.astype(np.float64, copy=False)

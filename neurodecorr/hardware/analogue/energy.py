@@ -35,7 +35,7 @@ class Energy:
     settling_s : float
         Time T in seconds.
     devices : int
-        Conductances of the array; feedback and inverters have 3n more.
+        Devices of the array, 2n², or n² + n with one line of references; feedback and inverters have 3n more.
     amplifiers : int
         Number k of amplifiers.
 

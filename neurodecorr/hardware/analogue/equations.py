@@ -50,6 +50,9 @@ class Network:
     amplifier: Amplifier
     speed: float
 
+    def __repr__(self) -> str:
+        return f"Network(n={len(self.P)}, speed={self.speed:g}, {self.amplifier})"
+
     @cached_property
     def load(self) -> Floats:
         """All that hangs on each summing node, t_i = 1 + Σ_j (P_ij + N_ij), (n,)."""
@@ -92,6 +95,9 @@ class Loop(LinearCircuit):
     start_c: Floats
     R: Floats
     tau: float
+
+    def __repr__(self) -> str:
+        return f"Loop(n={len(self.R)}, states={len(self.A)}, tau={self.tau:g})"
 
     @property
     def matrix(self) -> Floats:

@@ -50,6 +50,9 @@ class Moments:
     shared: Floats
     fine: bool = True
 
+    def __repr__(self) -> str:
+        return f"Moments(n={len(self.bias)}, fine={self.fine})"
+
 
 def sources(devices: Devices) -> Iterator[tuple[str, Devices]]:
     """Yield what can go wrong with these devices, one thing at a time.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import number, positive
+from neurodecorr._checks import number, positive, samples, square
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.budget import Budget, error_budget
@@ -27,11 +27,16 @@ MOST_BITS = 24
 
 def bits_needed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices: Devices | None = None,
                 form: Form = "closed") -> int | None:  # fmt: skip
-    """Return the least number of bits at which levels alone add no more than an error.
+    """Return how many bits it takes for levels alone to add no more than an error.
 
     ::
 
-        error(b) = error(1)/(2ᵇ − 1)    to first order:  b = ⌈log₂(1 + error(1)/error)⌉
+        error(b) = √(⟨‖(W_b⁻¹ − W⁻¹) x‖²⟩ / ⟨‖W⁻¹ x‖²⟩),    open loop: W_b and W in place of their inverses
+
+    W_b = `Devices.map(W).weights()` holds the levels that these very weights get. The answer begins at the least b of
+    `error_budget`, ⌈log₂(1 + error(1)/error)⌉ with error(b) ∝ 1/(2ᵇ − 1), and goes up until W_b meets the error: where
+    weights are smaller than half a level that is a bit or two more. Fewer bits may meet it, too, but by luck of where
+    the weights lie, or because a circuit that leaves small weights out is near enough.
 
     Parameters
     ----------
@@ -51,6 +56,13 @@ def bits_needed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices:
     int or None
         None if 24 are not enough.
 
+    Raises
+    ------
+    StabilityError
+        If R is unstable.
+    InputError
+        If the outputs are all 0.
+
     Examples
     --------
     >>> import numpy as np
@@ -59,11 +71,28 @@ def bits_needed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices:
     6
     """
     wanted = positive(error, "error")
-    per_step = _alone(weights, X, replace(_plain(devices), bits=MOST_BITS), form).error * (2.0**MOST_BITS - 1)
+    plain = _plain(devices)
+    per_step = _alone(weights, X, replace(plain, bits=MOST_BITS), form).error * (2.0**MOST_BITS - 1)
+    W, rows = square(weights, "weights").astype(np.float64), samples(X, "X").astype(np.float64)
+    ideal = _outputs(W, rows, form)
+
+    def enough(bits: int) -> bool:
+        rounded = replace(plain, bits=bits).map(W).weights()
+        if form == "closed" and not np.linalg.eigvals(rounded).real.min() > 0:
+            return False
+        return bool(((_outputs(rounded, rows, form) - ideal) ** 2).mean() <= wanted**2 * (ideal**2).mean())
+
     # A reference needs levels on both of its sides.
-    least = 2 if devices is not None and devices.sides == "one" else 1
+    least = 2 if plain.sides == "one" else 1
     bits = max(least, math.ceil(math.log2(1 + per_step / wanted)))
+    while bits <= MOST_BITS and not enough(bits):
+        bits += 1
     return bits if bits <= MOST_BITS else None
+
+
+def _outputs(W: Floats, X: Floats, form: Form) -> Floats:
+    """Return R⁻¹x, or M x, for each row x."""
+    return np.asarray(np.linalg.solve(W, X.T) if form == "closed" else W @ X.T)
 
 
 def mismatch_allowed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices: Devices | None = None,

@@ -31,6 +31,9 @@ class Rest:
     volts: Floats
     saturated: Any
 
+    def __repr__(self) -> str:
+        return f"Rest(xbar {np.shape(self.xbar)}, saturated={int(np.sum(self.saturated))} of {np.size(self.saturated)})"
+
 
 @dataclass(frozen=True, eq=False)
 class Waveforms:
@@ -52,3 +55,6 @@ class Waveforms:
     volts: Floats
     xbar: Floats
     saturated: bool
+
+    def __repr__(self) -> str:
+        return f"Waveforms(volts {self.volts.shape}, t_end_s={self.t_s[-1]:g}, saturated={self.saturated})"

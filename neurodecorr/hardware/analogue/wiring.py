@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import finite, real_array
+from neurodecorr._checks import finite, real_array, square
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.devices import Devices, effective_conductances
+from neurodecorr.hardware.devices.limits import in_siemens
 
-__all__ = ["node_voltages", "parts", "wired"]
+__all__ = ["array_conductances", "node_voltages", "parts", "wired"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -60,6 +61,32 @@ def wired(plus: Floats, minus: Floats, wire_resistance_ohm: float) -> tuple[Floa
             lines = effective_conductances(np.concatenate([plus, minus]), wire_resistance_ohm)
             plus, minus = lines[:-1], lines[-1:]
     return plus, np.array(np.broadcast_to(minus, plus.shape))
+
+
+def array_conductances(plus: Any, minus: Any, sides: str) -> tuple[Floats, Floats]:
+    """Return G⁺ and G⁻ as what the devices of a square array can be, in siemens.
+
+    Raises
+    ------
+    InputError
+        If they are no square matrices of one size, hold conductances below 0 or above 1 S, or, with one side, rows of
+        G⁻ that differ.
+    """
+    plus, minus = square(plus, "plus"), square(minus, "minus")
+    if plus.shape != minus.shape:
+        raise InputError(f"plus and minus must have one shape; got {plus.shape} and {minus.shape}.")
+    for name, G in (("plus", plus), ("minus", minus)):
+        if (G < 0).any():
+            raise InputError(
+                f"{name} must hold conductances ≥ 0 S; got {G.min():g} S. Weights of both signs take a pair."
+            )
+        in_siemens(G.max(), name)
+    if sides == "one" and (minus != minus[0]).any():
+        row = int(np.argwhere((minus != minus[0]).any(axis=1))[0, 0])
+        raise InputError(
+            f"minus must have the same line in every row where sides is 'one'; row {row} differs from row 0."
+        )
+    return plus, minus
 
 
 def node_voltages(value: Any, name: str, n: int) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -105,8 +105,8 @@ class Devices:
             "stuck_off": stuck_off,
             "wire_resistance_ohm": not_negative(self.wire_resistance_ohm, "wire_resistance_ohm", "ohms"),
         }
-        for field, value in checked.items():
-            object.__setattr__(self, field, value)
+        for part, value in checked.items():
+            object.__setattr__(self, part, value)
         able_to(self.programming, "programming", "sigma", "Proportional(0.1)")
         able_to(self.read_noise, "read_noise", "sigma", "ReadNoise(0.1)")
         able_to(self.drift, "drift", "exponents", "Drift(0.05)")
@@ -229,7 +229,7 @@ class Devices:
         return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chip:
     """One chip: what its devices keep for life, whatever is programmed into them.
 
@@ -249,9 +249,9 @@ class Chip:
 
     devices: Devices
     shape: tuple[int, int]
-    factors: Floats | None = None
-    stuck: npt.NDArray[np.int8] | None = None
-    normals: Floats | None = None
+    factors: Floats | None = field(default=None, repr=False)
+    stuck: npt.NDArray[np.int8] | None = field(default=None, repr=False)
+    normals: Floats | None = field(default=None, repr=False)
 
     def program(self, weights: npt.ArrayLike, rng: int | np.random.Generator, scale: float | None = None) -> Array:
         """Program weights into this chip.
@@ -295,7 +295,7 @@ class Chip:
         return _first(_written(self, pair, [generator(rng, "rng")]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Array:
     """A chip with weights in it.
 
@@ -316,8 +316,8 @@ class Array:
     devices: Devices
     scale: float
     shape: tuple[int, int]
-    conductances: Floats
-    exponents: Floats | None = None
+    conductances: Floats = field(repr=False)
+    exponents: Floats | None = field(default=None, repr=False)
 
     def pair(self, time_s: float = 0.0, rng: int | np.random.Generator | None = None) -> Pair:
         """Return the conductances of the devices some time after programming, without the wires between them.

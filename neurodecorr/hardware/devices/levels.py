@@ -63,7 +63,8 @@ def quantised(G: npt.ArrayLike, bits: int, g_min: float, g_max: float) -> Floats
     --------
     >>> import numpy as np
     >>> from neurodecorr.hardware.devices import quantised
-    >>> quantised(np.array([0.0, 2.4, 2.6, 15.0]), bits=4, g_min=0.0, g_max=15.0).tolist()
+    >>> G = quantised(np.array([0.0, 2.4e-6, 2.6e-6, 15e-6]), bits=4, g_min=0.0, g_max=15e-6)
+    >>> (1e6 * G).round(9).tolist()
     [0.0, 2.0, 3.0, 15.0]
 
     References

@@ -10,14 +10,26 @@ import numpy.typing as npt
 from neurodecorr._checks import count, finite, number, positive, real_array
 from neurodecorr.errors import ConfigError, InputError
 
-__all__ = ["able_to", "conductance_range", "conductances", "rows_and_columns"]
+__all__ = ["able_to", "conductance_range", "conductances", "in_siemens", "rows_and_columns"]
 
 Floats = npt.NDArray[np.floating[Any]]
+# Of no device that holds a weight; a larger number is one of microsiemens.
+LARGEST_S = 1.0
 
 
 def conductance_range(g_min: Any, g_max: Any) -> tuple[float, float]:
-    """Return 0 ≤ g_min < g_max in siemens, or raise `ConfigError` with what must hold."""
+    """Return 0 ≤ g_min < g_max ≤ 1 in siemens.
+
+    Raises
+    ------
+    ConfigError
+        If they are no such range.
+    InputError
+        If a conductance lies above 1 S: it was meant in another unit.
+    """
     low, high = number(g_min, "g_min", "siemens"), positive(g_max, "g_max", "siemens")
+    for name, value in (("g_max", high), ("g_min", low)):
+        in_siemens(value, name)
     if low < 0:
         raise ConfigError(f"g_min must be ≥ 0 siemens: no passive device has a negative conductance; got {g_min!r}.")
     if high <= low:
@@ -25,6 +37,12 @@ def conductance_range(g_min: Any, g_max: Any) -> tuple[float, float]:
             f"g_max must exceed g_min; got g_min = {low:g} S and g_max = {high:g} S. In siemens 25 µS is 25e-6."
         )
     return low, high
+
+
+def in_siemens(value: float, name: str) -> None:
+    """Raise `InputError` if a conductance lies above 1 S."""
+    if value > LARGEST_S:
+        raise InputError(f"{name} must be in siemens, at most {LARGEST_S:g} S; got {value:g} S. 25 µS is 25e-6.")
 
 
 def conductances(value: Any, name: str, g_min: float = 0.0, g_max: float = np.inf) -> Floats:

@@ -23,7 +23,7 @@ SIDES: tuple[Sides, ...] = ("two", "one")
 _ROUNDING = 1e-12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """Conductances that stand for a matrix of weights.
 
@@ -63,6 +63,10 @@ class Pair:
     def __post_init__(self) -> None:
         if self.minus.shape[-2] != self.plus.shape[-2]:
             object.__setattr__(self, "sides", "one")
+
+    def __repr__(self) -> str:
+        limits = f"g_min={self.g_min:g}, g_max={self.g_max:g}"
+        return f"Pair({self.plus.shape}, scale={self.scale:g}, {limits}, sides={self.sides!r})"
 
     def weights(self) -> Floats:
         """Return the weights that these conductances are, (G⁺ − G⁻) / s.

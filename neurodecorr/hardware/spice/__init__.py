@@ -1,5 +1,6 @@
 """Netlists of circuits for SPICE, and what simulators make of them."""
 
+from neurodecorr.hardware.spice.chips import chip_deck, write_spice_chip
 from neurodecorr.hardware.spice.circuits import circuit_deck, write_spice
 from neurodecorr.hardware.spice.learning import learning_deck, write_spice_learning
 from neurodecorr.hardware.spice.networks import network_deck, write_spice_network
@@ -11,6 +12,7 @@ __all__ = [
     "PiecewiseLinear",
     "RawPlot",
     "SpiceResult",
+    "chip_deck",
     "circuit_deck",
     "find_simulator",
     "learning_deck",
@@ -19,6 +21,7 @@ __all__ = [
     "run_spice",
     "simulator_version",
     "write_spice",
+    "write_spice_chip",
     "write_spice_learning",
     "write_spice_network",
 ]

@@ -10,21 +10,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, finite, positive, real_array
+from neurodecorr._checks import choice, positive
 from neurodecorr.circuit import Circuit, LinearCircuit, SparseCircuit
 from neurodecorr.circuit.model import require_circuit
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
+from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
 from neurodecorr.hardware.devices.pairs import Pair
 from neurodecorr.hardware.spice.deck import Deck, Run, checked_simulator, node_names, probes, stop_and_step
 from neurodecorr.hardware.spice.elements import INNER, crossbar, transconductors
-from neurodecorr.hardware.spice.stimulus import Waveforms, waveforms
-from neurodecorr.hardware.spice.wiring import margin_of, wiring
+from neurodecorr.hardware.spice.stimulus import waveforms
+from neurodecorr.hardware.spice.wiring import initial_outputs, margin_of, wiring
 from neurodecorr.recording import write_text
 
 __all__ = ["KINDS", "circuit_deck", "write_spice"]
-
-Floats = npt.NDArray[np.floating[Any]]
 
 KINDS = ("ota", "crossbar")
 
@@ -161,6 +160,8 @@ def circuit_deck(
 ) -> Deck:
     """Return the netlist that `write_spice` writes, as its parts; see there."""
     kind, simulator = choice(kind, "kind", KINDS), checked_simulator(simulator)
+    if isinstance(circuit, AnalogueCircuit):
+        raise InputError("circuit must be a Circuit; got an AnalogueCircuit. Use write_spice_chip, which takes chips.")
     if isinstance(circuit, SparseCircuit):
         circuit = Circuit(circuit.R.toarray(), circuit.tau)
     circuit = require_circuit(circuit)
@@ -172,14 +173,14 @@ def circuit_deck(
     stop_s, step = stop_and_step(tau_s, tau_s / margin, wave.end, t_end_s, step_s)
     default = [f"xbar{i}" if i < circuit.size else f"e{i - circuit.size}" for i in range(circuit.state_size)]
     own = node_names(names, default[: circuit.size], INNER)
-    start = _state(circuit, initial)
+    start = np.asarray(circuit.state(initial_outputs(initial, circuit.size)[None, :])[0], dtype=float)
     farads = tau_s * wires.siemens
     nodes = (*own, *default[circuit.size :])
     elements = transconductors if kind == "ota" else crossbar
     sources = wave.sources(volts * (wires.siemens if kind == "ota" else -1.0), step, simulator)
     silent = [""] * (circuit.state_size - circuit.size)  # error units get the input, and come last
     cards = elements(wires, nodes, [*silent, *sources], start * volts, farads)
-    rest = wires.rest(circuit.drive(_at_end(wave, stop_s)[None, :])[0], volts)[: circuit.size]
+    rest = wires.rest(circuit.drive(wave.at_end(stop_s)[None, :])[0], volts)[: circuit.size]
     facts: dict[str, str | float] = {
         "equation": _equation(circuit),
         "circuit": _words(kind),
@@ -193,13 +194,6 @@ def circuit_deck(
     return Deck(title, facts, probes("xbar", own, rest), tuple(cards), run, simulator)
 
 
-def _at_end(wave: Waveforms, stop_s: float) -> Floats:
-    """Return the input that is on at the end of the run."""
-    if wave.switches:
-        return np.asarray(wave.values[max(0, int(np.searchsorted(wave.times, stop_s, side="left")) - 1)])
-    return np.array([np.interp(stop_s, wave.times, column) for column in wave.values.T])
-
-
 def _words(kind: str) -> str:
     return "transconductors and capacitors" if kind == "ota" else "crossbar with operational amplifiers"
 
@@ -208,12 +202,3 @@ def _equation(circuit: LinearCircuit) -> str:
     if circuit.state_size == circuit.size:
         return "tau dxbar/dt = x - R xbar; at rest xbar = R^-1 x"
     return "tau_e de/dt = x - R xbar - e, tau dxbar/dt = R^T e; at rest xbar = R^-1 x, e = 0"
-
-
-def _state(circuit: LinearCircuit, initial: Any) -> Floats:
-    if initial is None:
-        return np.zeros(circuit.state_size)
-    xbar = finite(real_array(initial, "initial"), "initial").astype(float)
-    if xbar.shape != (circuit.size,):
-        raise InputError(f"initial must have shape ({circuit.size},), one entry per unit; got {xbar.shape}.")
-    return np.asarray(circuit.state(xbar[None, :])[0], dtype=float)

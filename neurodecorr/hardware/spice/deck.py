@@ -107,6 +107,9 @@ class Deck:
     run: Run
     simulator: str
 
+    def __repr__(self) -> str:
+        return f"Deck({self.title!r}, {len(self.cards)} cards, {len(self.probes)} probes, {self.simulator})"
+
     def text(self) -> str:
         """Return the text of the file, ASCII.
 

@@ -13,7 +13,7 @@ from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.spice.deck import spelt
 from neurodecorr.hardware.spice.wiring import Wiring
 
-__all__ = ["INNER", "crossbar", "transconductors"]
+__all__ = ["INNER", "crossbar", "summing_amplifiers", "transconductors"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -67,14 +67,44 @@ def crossbar(wires: Wiring, nodes: Sequence[str], sources: Sequence[str], start:
         cards.append(f"C{i} {node} s_{node} {spelt(farads / wires.rates[i])} IC={held}")
         cards += _amplifier(f"{i}", (node, f"s_{node}", f"a_{node}", f"o_{node}"), wires.amplifier, own, start[i])
         if wires.minus[:, i].any():
-            cards += [f"Ri{i} {node} p_{node} {ohms}", f"Rf{i} p_{node} m_{node} {ohms}"]
-            inverter = (f"m_{node}", f"p_{node}", f"b_{node}", f"q_{node}")
-            cards += _amplifier(f"m{i}", inverter, wires.amplifier, other, h * (2 * other - start[i]))
-        for name, sign, G in (("Rp", "", wires.plus), ("Rn", "m_", wires.minus)):
-            cards += [
-                f"{name}{i}_{j} {sign}{nodes[j]} s_{node} {spelt(1 / G[i, j])}" for j in np.flatnonzero(G[i]).tolist()
-            ]
+            cards += _inverter(wires, i, (node, node), h * (2 * other - start[i]))
+        cards += _synapses(wires, i, nodes, "")
     return cards
+
+
+def summing_amplifiers(
+    wires: Wiring, nodes: Sequence[str], sources: Sequence[str], start: Floats, farads: float
+) -> list[str]:
+    """Return amplifiers that weigh their inputs, for an open loop; parameters as of `crossbar`, no capacitors.
+
+    Sources are voltages of minus the input; inverters give the input. At the start they do not know of it yet.
+    """
+    cards, ohms, h = [], spelt(1 / wires.siemens), wires.amplifier.inversion
+    for i, node in enumerate(nodes):
+        own, other = wires.offsets[:, i]
+        cards += [f"V{i} in_{node} 0 {sources[i]}", f"Rx{i} {node} s_{node} {ohms}"]
+        cards += _amplifier(f"{i}", (node, f"s_{node}", f"a_{node}", f"o_{node}"), wires.amplifier, own, start[i])
+        if wires.minus[:, i].any():
+            cards += _inverter(wires, i, (f"in_{node}", node), h * 2 * other)
+        cards += _synapses(wires, i, nodes, "in_")
+    return cards
+
+
+def _inverter(wires: Wiring, i: int, nodes: tuple[str, str], start: float) -> list[str]:
+    """Return an inverter of two conductances G₀, with its nodes: input, and the unit that it belongs to."""
+    ohms, (fed, unit) = spelt(1 / wires.siemens), nodes
+    around = (f"m_{unit}", f"p_{unit}", f"b_{unit}", f"q_{unit}")
+    cards = [f"Ri{i} {fed} p_{unit} {ohms}", f"Rf{i} p_{unit} m_{unit} {ohms}"]
+    return cards + _amplifier(f"m{i}", around, wires.amplifier, wires.offsets[1, i], start)
+
+
+def _synapses(wires: Wiring, i: int, nodes: Sequence[str], fed: str) -> list[str]:
+    """Return the resistors of row i, from columns whose nodes begin with `fed`, and from inverters."""
+    return [
+        f"{name}{i}_{j} {sign}{nodes[j]} s_{nodes[i]} {spelt(1 / G[i, j])}"
+        for name, sign, G in (("Rp", fed, wires.plus), ("Rn", "m_", wires.minus))
+        for j in np.flatnonzero(G[i]).tolist()
+    ]
 
 
 def _amplifier(

@@ -46,6 +46,10 @@ class RawPlot:
     kinds: tuple[str, ...]
     data: npt.NDArray[Any]
 
+    def __repr__(self) -> str:
+        points, variables = self.data.shape
+        return f"RawPlot({self.name!r}, {points} points of {variables} variables)"
+
     def column(self, variable: str) -> npt.NDArray[Any]:
         """Return one column by its name, whatever its capitals.
 

@@ -85,6 +85,11 @@ class SpiceResult:
     version: str
     seconds: float
 
+    def __repr__(self) -> str:
+        end = f"{len(self.t)} times to {self.t[-1]:g} s" if len(self.t) else "no transient"
+        about = f"measures={len(self.measures)}, {self.simulator} in {self.seconds:.3g} s"
+        return f"SpiceResult(n={self.xbar.shape[1]}, {end}, {about})"
+
     def over_time(self, kind: str) -> Floats:
         """Return the voltages of all nodes of a kind, (times, nodes).
 

@@ -57,6 +57,9 @@ class PiecewiseLinear:
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "values", values)
 
+    def __repr__(self) -> str:
+        return f"PiecewiseLinear(n={self.values.shape[1]}, times={len(self.times)}, t_end={self.times[-1]:g})"
+
     def __call__(self, t: float) -> Floats:
         """Return the input at a time."""
         return np.array([np.interp(t, self.times, column) for column in self.values.T])
@@ -80,6 +83,9 @@ class Waveforms:
     values: Floats
     switches: bool
 
+    def __repr__(self) -> str:
+        return f"Waveforms(n={self.values.shape[1]}, times={len(self.times)}, switches={self.switches})"
+
     @property
     def end(self) -> float:
         """Time of the last change, in seconds."""
@@ -89,6 +95,12 @@ class Waveforms:
     def last(self) -> Floats:
         """Input at the end, (n,)."""
         return np.asarray(self.values[-1])
+
+    def at_end(self, stop_s: float) -> Floats:
+        """Return the input that is on at the end of a run, (n,)."""
+        if self.switches:
+            return np.asarray(self.values[max(0, int(np.searchsorted(self.times, stop_s, side="left")) - 1)])
+        return np.array([np.interp(stop_s, self.times, column) for column in self.values.T])
 
     def sources(self, scale: float, step_s: float, simulator: str) -> list[str]:
         """Return what stands behind the nodes of each source, times `scale`: `DC …` or `PWL(…)`.

@@ -16,7 +16,7 @@ from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.devices.pairs import Pair
 
-__all__ = ["SIEMENS", "Wiring", "margin_of", "wiring"]
+__all__ = ["SIEMENS", "Wiring", "initial_outputs", "margin_of", "wiring"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -53,6 +53,9 @@ class Wiring:
     rates: Floats
     amplifier: Amplifier
     offsets: Floats
+
+    def __repr__(self) -> str:
+        return f"Wiring(n={len(self.plus)}, siemens={self.siemens:g}, {self.amplifier})"
 
     @property
     def load(self) -> Floats:
@@ -129,6 +132,16 @@ def _conductances(pair: Any, shape: tuple[int, ...], unit_siemens: Any) -> tuple
             f"unit_siemens must be left out where a pair is given, whose scale is {unit:g} S; got {unit_siemens:g}."
         )
     return plus, np.broadcast_to(minus, shape), unit
+
+
+def initial_outputs(initial: Any, n: int) -> Floats:
+    """Return the activities of n units at the start, in units of x̄; 0 for None."""
+    if initial is None:
+        return np.zeros(n)
+    xbar = finite(real_array(initial, "initial"), "initial").astype(float)
+    if xbar.shape != (n,):
+        raise InputError(f"initial must have shape ({n},), one entry per unit; got {xbar.shape}.")
+    return np.asarray(xbar)
 
 
 def margin_of(wires: Wiring, circuit: LinearCircuit, tau_s: float) -> float:

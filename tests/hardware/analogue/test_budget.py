@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -248,6 +249,29 @@ def test_what_is_needed_gives_what_is_wanted(form):
     assert error_budget(W, X, amplifier=Amplifier(gain=gain), form=form).error == pytest.approx(wanted)
     offset = offset_allowed(W, X, wanted, form=form)
     assert error_budget(W, X, amplifier=Amplifier(offset_v=offset), form=form).error == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("form", ["closed", "open"])
+@pytest.mark.parametrize("sides", ["two", "one"])
+def test_bits_are_those_at_which_the_rounded_weights_meet_the_error(form, sides):
+    # As a trained layer near I: coherent weights below half a level all become 0, and a uniform error is far off.
+    rng = np.random.default_rng(0)
+    W = np.eye(48) + 0.005 * np.abs(1 + 0.2 * rng.standard_normal((48, 48)))
+    X, wanted = rng.standard_normal((64, 48)) + 1.0, 0.1
+    devices = Devices(sides=sides)
+
+    def made(bits):
+        """The error of the one chip that there is of levels alone, by the simulation."""
+        return simulate_chips(W, X, replace(devices, bits=bits), chips=1, form=form).error[0]
+
+    assert error_budget(W, X, replace(devices, bits=5), form=form).error <= wanted < made(5)  # the formula is content
+    bits = bits_needed(W, X, wanted, devices, form)
+    assert bits == 7 and made(7) <= wanted < made(6)
+
+
+def test_no_bits_are_enough_for_an_error_of_rounding():
+    R, _, X = decorrelator(4)
+    assert bits_needed(R, X, 1e-15) is None
 
 
 def test_the_bandwidth_needed_keeps_the_margin_and_less_does_not():

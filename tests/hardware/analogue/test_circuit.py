@@ -80,7 +80,7 @@ def nodes_over_time(chip, x, t):
 
 
 def test_real_amplifiers_follow_kirchhoff_from_node_to_node():
-    chip = AnalogueCircuit.build(lateral(4), Devices(mismatch=0.05, g_min=1e-6), REAL, seed=3, tau_s=1e-4)
+    chip = AnalogueCircuit.build(lateral(4), Devices(mismatch=0.05, g_min=1e-6), REAL, rng=3, tau_s=1e-4)
     x, t = inputs(4)[0], np.linspace(0, 5e-4, 21)
     slow = nodes_over_time(chip, chip.volts_per_unit * x, t)
     # The tolerance of the integrator, on voltages of about 0.1.
@@ -89,7 +89,7 @@ def test_real_amplifiers_follow_kirchhoff_from_node_to_node():
 
 @pytest.mark.parametrize("form", ["closed", "open"])
 def test_the_rest_point_is_where_the_amplifiers_come_to_rest(form):
-    chip = AnalogueCircuit.build(lateral(8), Devices(mismatch=0.05), REAL, seed=3, tau_s=1e-4, form=form)
+    chip = AnalogueCircuit.build(lateral(8), Devices(mismatch=0.05), REAL, rng=3, tau_s=1e-4, form=form)
     X, margin = inputs(8), chip.stability().margin
     ended = chip.integrate(X, 40 * chip.tau_s / margin).xbar[-1]  # e⁻⁴⁰ = 4e-18 of the way is left
     np.testing.assert_allclose(ended, chip.settle(X).xbar, atol=1e-12)
@@ -149,7 +149,7 @@ def test_the_margin_moves_as_the_first_order_in_the_lag_says(R):
 
 
 def test_what_turns_to_heat_is_what_the_sources_deliver():
-    chip = AnalogueCircuit.build(lateral(4), Devices(g_min=1e-6), REAL, seed=1, tau_s=1e-4)
+    chip = AnalogueCircuit.build(lateral(4), Devices(g_min=1e-6), REAL, rng=1, tau_s=1e-4)
     x = inputs(4)[0]
     o, v = chip.settle(x).volts, -chip.volts_per_unit * x
     w = (2 * chip.inverter_offsets_v - o) / (1 + 2 / REAL.gain)
@@ -189,7 +189,7 @@ def test_a_swing_that_is_not_met_changes_nothing():
 @pytest.mark.parametrize("bandwidth", [math.inf, 1e5], ids=["at once", "with a pole"])
 def test_at_the_rails_the_circuit_ends_where_it_rests(bandwidth):
     amplifier = Amplifier(gain=1e3, bandwidth_hz=bandwidth, swing_v=0.04, offset_v=1e-3)
-    chip = AnalogueCircuit.build(lateral(4), amplifier=amplifier, seed=1, tau_s=1e-3)
+    chip = AnalogueCircuit.build(lateral(4), amplifier=amplifier, rng=1, tau_s=1e-3)
     X = inputs(4, 2)
     rest, found = chip.settle(X), chip.integrate(X, 30e-3)
     assert rest.saturated.all() and found.saturated
@@ -246,8 +246,15 @@ def test_converters_stand_at_the_door():
 
 def test_wires_act_on_the_weights_of_the_chip():
     R, devices = lateral(6), Devices(wire_resistance_ohm=5.0)
-    chip = AnalogueCircuit.build(R, devices, seed=4)
+    chip = AnalogueCircuit.build(R, devices, rng=4)
     np.testing.assert_allclose(chip.weights, devices.program(R, 0).weights(), atol=1e-12)
+
+
+@pytest.mark.parametrize(("sides", "devices"), [("two", 2 * 6 * 6), ("one", 6 * 6 + 6)])
+def test_devices_are_counted_as_they_are_manufactured(sides, devices):
+    made = Devices(sides=sides, mismatch=0.05, wire_resistance_ohm=2.0)
+    chip = AnalogueCircuit.build(lateral(6), made)
+    assert chip.energy(inputs(6)).devices == devices == made.program(lateral(6), 0).conductances.size
 
 
 # Bad input.
@@ -259,6 +266,12 @@ def test_wires_act_on_the_weights_of_the_chip():
         (lambda: AnalogueCircuit.build([[1.0, 2.0]]), InputError, "square"),
         (lambda: AnalogueCircuit([[-1.0]], [[0.0]], 1e-6, 1e-9), InputError, "conductances ≥ 0 S"),
         (lambda: AnalogueCircuit([[1.0]], np.zeros((2, 2)), 1e-6, 1e-9), InputError, "one shape"),
+        (lambda: AnalogueCircuit([[25.0]], [[0.0]], 25.0, 1e-9), InputError, "plus must be in siemens, at most 1 S"),
+        (
+            lambda: AnalogueCircuit(np.eye(2), np.eye(2), 1.0, 1e-9, sides="one"),
+            InputError,
+            "row 1 differs from row 0",
+        ),
         (lambda: AnalogueCircuit([[1.0]], [[0.0]], 0.0, 1e-9), ConfigError, "unit_siemens must be > 0 (siemens)"),
         (lambda: AnalogueCircuit([[1.0]], [[0.0]], 1.0, 1e-9, offsets_v=[1, 2]), InputError, "one voltage per unit"),
         (lambda: AnalogueCircuit.build([[1.0]], form="opened"), ConfigError, "Did you mean 'open'?"),

@@ -59,7 +59,7 @@ def chip_of(n, amp, **options):
     rng = np.random.default_rng(n)
     R = np.eye(n) * 1.5 + rng.standard_normal((n, n)) * 0.5 / math.sqrt(n)
     devices = Devices(mismatch=0.05, g_min=1e-6)
-    return AnalogueCircuit.build(R, devices, amp, seed=n, **options), rng.standard_normal(n)
+    return AnalogueCircuit.build(R, devices, amp, rng=n, **options), rng.standard_normal(n)
 
 
 @pytest.mark.parametrize("n", [4, 8])

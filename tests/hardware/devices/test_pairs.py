@@ -75,7 +75,7 @@ def test_conductances_give_the_weights_back(sides, g_min, g_max, size):
 
 def test_two_sides_without_an_off_current_give_powers_of_two_back_exactly():
     W = np.array([[1.0, -0.5], [0.25, -2.0]])
-    assert np.array_equal(map_to_conductances(W, g_max=16.0).weights(), W)
+    assert np.array_equal(map_to_conductances(W, g_max=2.0**-16).weights(), W)
 
 
 @pytest.mark.parametrize("sides", ["two", "one"])
@@ -111,6 +111,8 @@ def test_weights_that_are_all_zero_stay_zero(sides):
     [
         ({"g_min": -1e-6}, ConfigError, "g_min must be ≥ 0 siemens"),
         ({"g_min": 25e-6, "g_max": 25e-6}, ConfigError, "g_max must exceed g_min; got g_min = 2.5e-05 S"),
+        ({"g_max": 25.0}, InputError, "g_max must be in siemens, at most 1 S; got 25 S. 25 µS is 25e-6"),
+        ({"g_min": 1.5, "g_max": 25e-6}, InputError, "g_min must be in siemens"),
         ({"g_max": 0.0}, ConfigError, "g_max must be > 0 .siemens.; got 0.0"),
         ({"g_max": np.inf}, ConfigError, "g_max must be a finite number"),
         ({"sides": "too"}, ConfigError, "Did you mean 'two'"),
