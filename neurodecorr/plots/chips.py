@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurodecorr.plots.style import INK, QUIET, canvas, label_decades, legend_above, styled
-from neurodecorr.workbench.budgeting import HardwareBudget, Row
+
+if TYPE_CHECKING:  # names of types only: a comparison need not load what chips need
+    from neurodecorr.workbench.budgeting import HardwareBudget, Row
 
 __all__ = ["ChipPanel", "ChipSeries", "chip_errors", "hardware_budget"]
 
