@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from neurodecorr._checks import Array
+from neurodecorr._files import open_regular, regular_size
 from neurodecorr.errors import InputError
 
 __all__ = ["MOST_ENTRIES", "array_shapes", "read_arrays"]
@@ -95,11 +96,10 @@ class _Member:
 @contextmanager
 def _opened(path: Path) -> Iterator[dict[str, _Member]]:
     """The arrays of a file by name; whatever goes wrong while they are read becomes an InputError naming the file."""
-    if not path.is_file():
-        raise InputError(f"{path} must be a .npy or .npz file; there is no such file.")
+    size = regular_size(path, what=".npy or .npz file", error=InputError)
     try:
         if not zipfile.is_zipfile(path):
-            yield {"arr_0": _Member(path.stat().st_size, partial(path.open, "rb"))}
+            yield {"arr_0": _Member(size, partial(open_regular, path, error=InputError))}
             return
         with zipfile.ZipFile(path) as archive:
             yield {

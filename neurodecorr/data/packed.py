@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from neurodecorr._files import open_regular, read_regular
 from neurodecorr.errors import InputError
 
 __all__ = ["found_in", "gzip_or_plain", "read_bytes", "read_members"]
@@ -59,7 +60,7 @@ def gzip_or_plain(path: Path) -> Iterator[Callable[[int], bytes]]:
     packed = path.suffix.lower() == ".gz"
     with (
         _naming(path, "gzip file" if packed else "file"),
-        path.open("rb") as raw,
+        open_regular(path, error=InputError) as raw,
         gzip.GzipFile(fileobj=raw) if packed else raw as stream,
     ):
         yield lambda most: _at_most(stream, most)
@@ -120,7 +121,11 @@ def read_members(path: Path, names: Collection[str], most: int) -> dict[str, byt
     """
     contents: dict[str, bytes] = {}
     unpacked = 0
-    with _naming(path, "tar archive"), tarfile.open(path, "r:gz" if _is_gzip(path) else "r:") as archive:
+    with (
+        _naming(path, "tar archive"),
+        open_regular(path, error=InputError) as raw,
+        tarfile.open(fileobj=raw, mode="r:gz" if _is_gzip(path) else "r:") as archive,
+    ):
         for count, member in enumerate(archive):
             unpacked += member.size
             if count >= _MOST_MEMBERS or not 0 <= member.size <= unpacked <= _MOST_UNPACKED:
@@ -178,7 +183,7 @@ def _at_most(stream: IO[bytes] | gzip.GzipFile, most: int) -> bytes:
 
 
 def _unpacked_xz(path: Path, most: int) -> bytes:
-    packed, pieces, room = path.read_bytes(), [], most + 1
+    packed, pieces, room = read_regular(path, most + 2**16, error=InputError), [], most + 1
     while packed and room > 0:  # a file may hold several streams
         decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
         pieces.append(decoder.decompress(packed, max_length=room))
@@ -190,5 +195,5 @@ def _unpacked_xz(path: Path, most: int) -> bytes:
 
 
 def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as stream:
+    with open_regular(path, error=InputError) as stream:
         return stream.read(2) == b"\x1f\x8b"

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from neurodecorr import _checks
 from neurodecorr._checks import Array, Floats
+from neurodecorr._files import open_regular
 from neurodecorr.data.arrays import MOST_ENTRIES, read_arrays
 from neurodecorr.errors import InputError
 
@@ -24,6 +25,7 @@ __all__ = ["ARRAY_SUFFIXES", "PICTURE_SUFFIXES", "Images", "pictures", "read_pic
 
 Images = str | os.PathLike[str] | npt.ArrayLike | Sequence[Any]
 
+MOST_BYTES = 2**30
 ARRAY_SUFFIXES = (".npy", ".npz")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -157,10 +159,15 @@ def read_picture(path: Path) -> Array:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG")) as picture:
+            with (
+                open_regular(path, MOST_BYTES, what="picture", error=InputError) as file,
+                Image.open(file, formats=("PNG", "JPEG")) as picture,
+            ):
                 upright = ImageOps.exif_transpose(picture)
                 if upright.mode[0] == "I":  # 16-bit grey, whichever mode this version of Pillow gives it
                     return np.asarray(upright).astype(np.uint16)
                 return np.asarray(upright if upright.mode == "L" else upright.convert("RGB"))
+    except InputError:
+        raise
     except Exception as error:  # decoders raise many kinds on corrupt bytes
         raise InputError(f"{path} must be a readable PNG or JPEG picture: {error}.") from error

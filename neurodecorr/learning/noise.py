@@ -11,6 +11,7 @@ import numpy as np
 import scipy.signal
 
 from neurodecorr import _checks
+from neurodecorr.data.arrays import read_arrays
 from neurodecorr.errors import InputError
 from neurodecorr.learning import kernels
 
@@ -121,8 +122,8 @@ class Recorded:
             If the file is missing, is no .npy file, or holds no varying, finite numbers.
         """
         try:
-            found = np.load(self.path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            found = read_arrays(Path(self.path), ["arr_0"])["arr_0"]
+        except (InputError, KeyError) as error:
             raise InputError(f"noise must be a .npy file of numbers; reading {self.path} failed: {error}") from None
         values = _checks.finite(_checks.real_array(found, "noise"), "noise").ravel().astype(float)
         if values.size < 2 or values.std() == 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from neurodecorr._files import read_regular_text
 from neurodecorr.errors import ConfigError
 
 __all__ = ["checked", "read_tables"]
@@ -39,12 +39,12 @@ def read_tables(path: Path, kind: str, hint: str = "") -> dict[str, Any]:
         If it cannot be read, is no TOML, or is larger than any such file.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ConfigError(f"a {kind} must be below {MOST_BYTES:,} bytes; {path} has {path.stat().st_size:,}.")
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the {kind} {path} cannot be read: {os.strerror(error.errno or 0)}.{hint}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        text = read_regular_text(path, MOST_BYTES, what=kind, error=ConfigError)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{hint}") from None
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"the {kind} {path} must be TOML in UTF-8: {error}.") from None
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from neurodecorr._checks import count
+from neurodecorr._files import read_regular
 from neurodecorr.errors import CheckpointError
 from neurodecorr.recording.atomic import write_atomically
 from neurodecorr.recording.npz import EPOCH, Metered, check_sizes, check_total, damage_told, member_bytes
@@ -188,11 +189,7 @@ def _regular_files(folder: Path, top: Path, depth: int) -> Iterator[Path]:
 
 
 def _read_regular(file: Path, limit: int) -> bytes:
-    handle = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(handle, "rb") as opened:
-        data = opened.read(limit + 1)
-    check_total(len(data), limit, str(file))
-    return data
+    return read_regular(file, limit, follow=False)
 
 
 def _distinct(names: list[str], path: Path) -> list[str]:

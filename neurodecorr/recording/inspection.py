@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import stat
 from collections.abc import Iterator
 
 import h5py
 
+from neurodecorr._files import open_regular
 from neurodecorr.errors import CheckpointError
 from neurodecorr.recording.layout import CHECKSUM
 from neurodecorr.recording.npz import DEFLATE_RATIO
@@ -44,15 +44,8 @@ def closed_by_writer(path: str | os.PathLike[str]) -> bool:
         If it is missing, unreadable, or no regular file.
     """
     place = os.fspath(path)
-    try:
-        if not stat.S_ISREG(os.stat(place).st_mode):  # noqa: PTH116 - before opening: a pipe would block
-            raise CheckpointError(f"cannot read {place}: it is not a regular file.")
-        with open(place, "rb") as start:  # noqa: PTH123 - as above
-            return not left_open(start.read(SIZE))
-    except CheckpointError:
-        raise
-    except OSError as error:
-        raise CheckpointError(f"cannot read {place}: {error.strerror}.") from error
+    with open_regular(place) as start:
+        return not left_open(start.read(SIZE))
 
 
 @contextlib.contextmanager

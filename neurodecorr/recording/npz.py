@@ -6,7 +6,6 @@ import contextlib
 import io
 import math
 import os
-import stat
 import struct
 import tokenize
 import warnings
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import Array
+from neurodecorr._files import open_regular
 from neurodecorr.errors import CheckpointError, InputError
 
 __all__ = [
@@ -185,9 +185,9 @@ class Metered(io.FileIO):
     largest: int | None = DIRECTORY_BYTES
 
     def __init__(self, path: str) -> None:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - before opening: a pipe would block
-            raise CheckpointError(f"cannot read {path}: it is not a regular file.")
-        super().__init__(path, "rb")
+        with open_regular(path) as file:
+            super().__init__(os.dup(file.fileno()), "rb")
+        self.place = path
         self.size = os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -195,7 +195,7 @@ class Metered(io.FileIO):
         wanted = max(self.size - self.tell(), 0) if size is None or size < 0 else size
         if self.largest is not None and wanted > self.largest:
             raise CheckpointError(
-                f"{self.name} must have a directory of at most {self.largest} bytes; it asks for {wanted}. "
+                f"{self.place} must have a directory of at most {self.largest} bytes; it asks for {wanted}. "
                 "It is no .npz file written here."
             )
         return super().read(wanted) or b""

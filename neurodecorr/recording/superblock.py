@@ -12,6 +12,7 @@ import os
 import struct
 from typing import Any
 
+from neurodecorr._files import open_regular
 from neurodecorr.errors import CheckpointError
 
 __all__ = ["ClosedView", "checksum", "left_open"]
@@ -44,13 +45,11 @@ class ClosedView(io.RawIOBase):
     Raises
     ------
     CheckpointError
-        If its superblock is damaged.
-    OSError
-        If it cannot be read.
+        If its superblock is damaged, or it cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115, PTH123 - closed with this object
+        self._file = open_regular(path)  # closed with this object
         head = self._file.read(SIZE)
         if checksum(head[:SUM]) != struct.unpack_from("<I", head, SUM)[0]:
             self._file.close()

@@ -136,7 +136,7 @@ def test_an_unfinished_run_is_not_overwritten_by_mistake(finished, tmp_path):
             ["train", "conv_cifar10", "--credit", "np", "--data", "x/"],
             "no rates for credit='np'; it has those of bp, fa",
         ),
-        (["sweep", "nothing.toml"], "nothing.toml cannot be read: No such file or directory"),
+        (["sweep", "nothing.toml"], "cannot read the sweep file nothing.toml: No such file or directory"),
         (["sweep", "wrong.toml"], "sedes is no key of a sweep file. Did you mean 'seeds'?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

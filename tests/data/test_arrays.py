@@ -193,5 +193,5 @@ def test_what_is_no_file_is_refused(path, make):
         path.mkdir()
     elif make == "pipe":
         os.mkfifo(path)
-    with pytest.raises(InputError, match="there is no such file"):
+    with pytest.raises(InputError, match="cannot read"):
         arrays.read_arrays(path)

@@ -114,7 +114,7 @@ def replaced(**options):
         (annotations("val_0.JPEG n03\n"), "separated by a tab; line 1 is 'val_0.JPEG n03'"),
         (annotations("val_0.JPEG\tn03\t0\nval_1.JPEG\tn77\t0\n"), r"line 2 is 'val_1.JPEG\\tn77\\t0'"),
         (annotations("../../secret.JPEG\tn03\n"), "line 1 is"),
-        (annotations("lost.JPEG\tn03\n"), "lost.JPEG must be a readable PNG or JPEG picture"),
+        (annotations("lost.JPEG\tn03\n"), "cannot read the picture .*lost.JPEG: No such file"),
         (annotations("\n"), "must list at least one picture"),
         (wnids("n01\nn02\nn03\nn04\n"), "one folder for each line of wnids.txt; there is none for 'n04'"),
         (wnids("n01\nn01\n"), "some of them twice"),

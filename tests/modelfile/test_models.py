@@ -150,7 +150,10 @@ def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path, old, new, wor
 def test_a_model_that_is_not_there_is_refused_with_the_nearest(tmp_path):
     for name, words in (
         ("digtis", "Did you mean 'digits'"),
-        (tmp_path / "nothing.toml", r"nothing\.toml cannot be read: No such file or directory. `neurodecorr models`"),
+        (
+            tmp_path / "nothing.toml",
+            r"cannot read the model file .*nothing\.toml: No such file or directory. `neurodecorr models`",
+        ),
         ("models/digits", "or the path of a .toml file"),
     ):
         with pytest.raises(ConfigError, match=words):

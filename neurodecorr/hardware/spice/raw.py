@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._files import read_regular
 from neurodecorr.errors import InputError
 
 __all__ = ["RawPlot", "read_raw"]
@@ -82,13 +83,7 @@ def read_raw(path: str | os.PathLike[str]) -> tuple[RawPlot, ...]:
         If it is no raw file, or shorter than its head says.
     """
     file = Path(path)
-    try:
-        size = file.stat().st_size
-        if size > LARGEST:
-            raise InputError(f"a raw file may have at most {LARGEST} bytes; {file.name} has {size}. Save fewer nodes.")
-        content = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the raw file {file}: {error.strerror or error}.") from None
+    content = read_regular(file, LARGEST, what="raw file", error=InputError)
     plots, at = [], 0
     while content[at : at + 1].strip() or content[at:].strip():
         plot, at = _plot(content, at, file.name)
