@@ -1,6 +1,8 @@
 """Recording: traces streamed to disk, results with their provenance, safe readers and atomic writers."""
 
 from neurodecorr.recording.atomic import atomic_path, write_atomically, write_bytes, write_json, write_text
+from neurodecorr.recording.claims import Claim, Made, claim, made_in
+from neurodecorr.recording.contents import content_hash
 from neurodecorr.recording.folders import require_writable
 from neurodecorr.recording.provenance import provenance, run_id
 from neurodecorr.recording.recorder import Recorder
@@ -12,8 +14,10 @@ from neurodecorr.recording.variable import Variable
 
 __all__ = [
     "Branch",
+    "Claim",
     "EverySamples",
     "LogSpaced",
+    "Made",
     "Recorder",
     "Result",
     "Schedule",
@@ -21,8 +25,11 @@ __all__ = [
     "Traces",
     "Variable",
     "atomic_path",
+    "claim",
+    "content_hash",
     "graft",
     "load_result",
+    "made_in",
     "provenance",
     "read_traces",
     "read_tree",

@@ -19,7 +19,7 @@ from neurodecorr._checks import count, number
 from neurodecorr.errors import ConfigError
 from neurodecorr.recording.documents import canonical_json, plain
 
-__all__ = ["provenance", "run_id"]
+__all__ = ["package_version", "provenance", "run_id"]
 
 PACKAGES = ("neurodecorr", "numpy", "scipy", "numba", "scikit-learn", "h5py", "matplotlib")
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -96,7 +96,7 @@ def provenance(config: Mapping[str, Any], seed: int, started: float | None = Non
         "run_id": run_id(config),
         "config": plain(config, "config"),
         "seed": count(seed, "seed", least=0),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: package_version(name) for name in PACKAGES}},
         "blas": _blas(),
         "thread_limits": _thread_limits(),
         "cpus": os.cpu_count(),
@@ -107,7 +107,19 @@ def provenance(config: Mapping[str, Any], seed: int, started: float | None = Non
     }
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Return the version of an installed package, or None if it is not installed as one.
+
+    Parameters
+    ----------
+    package : str
+        Its name.
+
+    Returns
+    -------
+    str or None
+        "0.1.0".
+    """
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

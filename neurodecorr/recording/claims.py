@@ -1,0 +1,395 @@
+"""Who made what in an output folder: nothing that is there is replaced unless that was asked for.
+
+The folder's `manifest.json` lists the runs that wrote into it: the run itself, and what was made from it later, such
+as a budget. Each names its settings and its files with their checksums.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from neurodecorr._checks import choice
+from neurodecorr.errors import CheckpointError, InputError
+from neurodecorr.recording.atomic import write_json
+from neurodecorr.recording.contents import file_hash
+from neurodecorr.recording.documents import canonical_json, plain, read_json
+from neurodecorr.recording.folders import require_writable
+from neurodecorr.recording.provenance import package_version, run_id
+
+__all__ = ["MANIFEST", "Claim", "Made", "claim", "made_in"]
+
+MANIFEST = "manifest.json"
+SCHEMA, VERSION = "neurodecorr-manifest", 2
+# Part of every identity: a change of what a run writes or means makes older runs other runs.
+FORMAT = 2
+_MOST_BYTES = 2**26
+# Settings that a message names at most.
+_NAMED = 6
+
+
+@dataclass(frozen=True)
+class Made:
+    """One run that wrote into a folder, as the manifest tells it.
+
+    Parameters
+    ----------
+    kind : str
+        What was made: "comparison", "training run", "budget", …
+    identity : str
+        A hash of kind, settings, version and format.
+    settings : dict
+        What decided the result, hashes of data included.
+    complete : bool
+        Whether it came to its end.
+    files : dict of str to (int, str)
+        Names, relative to the folder, with their sizes in bytes and SHA-256.
+    source : str or None
+        Identity of the run that it was made from; None for a run of its own.
+    facts : dict
+        Whatever else the run tells: provenance.
+    """
+
+    kind: str
+    identity: str
+    settings: dict[str, Any]
+    complete: bool
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    source: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def missing(self, folder: Path) -> list[str]:
+        """Names of its files that are gone."""
+        return [name for name in self.files if not (folder / name).is_file()]
+
+    def changed(self, folder: Path) -> list[str]:
+        """Names of its files that are no longer what it wrote."""
+        return [name for name, known in self.files.items() if _fingerprint(folder / name) not in (None, known)]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to write a run into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to.
+    made : Made
+        What is to be made; its files are those already there, if it was made or begun before.
+    state : {"new", "unfinished", "done"}
+        "done": this very run is there, whole and unchanged. "unfinished": it was begun and not finished, or lost files.
+    replaced : tuple of Made
+        Runs whose files `begin` removes.
+    makes : tuple of str
+        Names, or patterns, of the files that will be written.
+    """
+
+    folder: Path
+    made: Made
+    state: str
+    replaced: tuple[Made, ...] = ()
+    makes: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.state == "done"
+
+    @property
+    def identity(self) -> str:
+        """The run's identity, which what is made from it names as its source."""
+        return self.made.identity
+
+    def begin(self) -> None:
+        """Remove the files of the runs that are replaced, and note in the manifest that this one was begun.
+
+        To be called just before the first file is written, when nothing more is likely to fail. Files that were
+        changed since they were written stay where they are, unless the new run writes under their name.
+
+        Raises
+        ------
+        CheckpointError
+            If a file cannot be removed or the manifest not be written.
+        """
+        for old in self.replaced:
+            _remove(self.folder, old)
+        if not all(old.complete for old in self.replaced):  # one that was stopped had no time to list its files
+            for name in _found(self.folder, self.makes):
+                _unlink(self.folder, name)
+        self._note(dataclasses.replace(self.made, complete=False))
+
+    def finish(self, files: Iterable[Path], **facts: Any) -> Path:
+        """List the files in the manifest, and return its path. A run that is not finished is not done.
+
+        Parameters
+        ----------
+        files : iterable of Path
+            What was written, inside the folder.
+        **facts : JSON values
+            What else the manifest is to tell: `provenance`.
+
+        Raises
+        ------
+        CheckpointError
+            If a file cannot be read or the manifest not be written.
+        InputError
+            If a file lies outside the folder.
+        """
+        listed: dict[str, tuple[int, str]] = {}
+        for file in files:
+            if not file.is_relative_to(self.folder):
+                raise InputError(f"files of a run must lie in its folder {self.folder}; got {file}.")
+            found = _fingerprint(file)
+            if found is None:
+                raise CheckpointError(f"cannot read {file}, which was just written.")
+            listed[file.relative_to(self.folder).as_posix()] = found
+        made = dataclasses.replace(self.made, files=dict(sorted(listed.items())), complete=True)
+        return self._note(dataclasses.replace(made, facts=plain(facts, "facts")))
+
+    def _note(self, made: Made) -> Path:
+        gone = {made.identity, *(old.identity for old in self.replaced)}
+        kept = [other for other in made_in(self.folder) if other.identity not in gone]
+        runs = [_document(run) for run in (*kept, made)]
+        return write_json(self.folder / MANIFEST, {"schema": SCHEMA, "version": VERSION, "runs": runs})
+
+
+def claim(
+    folder: str | os.PathLike[str],
+    kind: str,
+    settings: Mapping[str, Any],
+    *,
+    makes: Sequence[str] = (),
+    source: str | None = None,
+    overwrite: bool = False,
+) -> Claim:
+    """Claim an output folder for a run, before any work; nothing is written or removed yet.
+
+    - The same run (kind, settings, version of the package) is there, whole: the claim's state is "done".
+    - It is there in part: "unfinished". The caller goes on, or makes it again.
+    - Another run of its own is there, or another one of this kind that was made from the same source: refused.
+    - The folder holds files under names that this run would write, and no manifest tells of them: refused.
+
+    With `overwrite` the last two are accepted: `Claim.begin` removes the files of the run that is replaced and of
+    everything made from it. Files that nobody listed, or that were changed since, are not removed.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where to write; made by whoever writes first.
+    kind : str
+        What is made: "comparison".
+    settings : mapping
+        What decides the result, in JSON values: resolved options, and for data from a file its `content_hash`. Leave
+        out what does not decide it: paths as typed, number of processes, verbosity.
+    makes : sequence of str
+        Names, or patterns such as "*.svg" and "traces/*", of the files that will be written.
+    source : str, optional
+        Identity of the run from which this one is made; without it the folder holds one run of its own.
+    overwrite : bool, default False
+        Whether another run may be replaced.
+
+    Returns
+    -------
+    Claim
+        Its `state` says whether there is anything to do; `begin` and `finish` go around the writing.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder cannot be written, or holds what would be replaced. The message names what is there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     first = claim(place, "note", {"words": 3}, makes=["note.txt"])
+    ...     first.begin()
+    ...     _ = (first.folder / "note.txt").write_text("one two three")
+    ...     _ = first.finish([first.folder / "note.txt"])
+    ...     first.state, claim(place, "note", {"words": 3}).state
+    ('new', 'done')
+    """
+    place = Path(folder)
+    require_writable(place)
+    known = plain(settings, "settings")
+    made = Made(kind, _identity(kind, known, source), known, complete=False, source=source)
+    there = made_in(place)
+    same = next((run for run in there if run.identity == made.identity), None)
+    if same is not None and not (changed := same.changed(place)):
+        state = "done" if same.complete and not same.missing(place) else "unfinished"
+        return Claim(place, dataclasses.replace(made, files=same.files), state, makes=tuple(makes))
+    rivals = [run for run in there if run is same or _clash(run, kind, source)]
+    strangers = _strangers(place, there, makes)
+    if not overwrite:
+        if same is not None:
+            raise _refusal(place, f"this {kind}, but {_names(changed)} changed since it was written")
+        if rivals:
+            raise _refusal(place, _told(rivals[0], made))
+        if strangers:
+            raise _refusal(place, f"{_names(strangers)}, of which no {MANIFEST} tells who made them")
+    return Claim(place, made, "new", (*rivals, *_dependents(rivals, there)), tuple(makes))
+
+
+def made_in(folder: str | os.PathLike[str]) -> tuple[Made, ...]:
+    """Return the runs that wrote into a folder; none where there is no manifest.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder.
+
+    Returns
+    -------
+    tuple of Made
+        In the order in which they were noted.
+
+    Raises
+    ------
+    CheckpointError
+        If there is a manifest that cannot be read or names files outside the folder.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        return ()
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise CheckpointError(f"{path} must hold at most {_MOST_BYTES:,} bytes.")
+        document = read_json(path.read_bytes(), str(path))
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}.") from error
+    try:
+        if choice(document.get("schema"), "schema", [SCHEMA]) and document["version"] == 1:
+            return (_made({**document, "settings": document["config"], "identity": "", "complete": True}),)
+        if document["version"] != VERSION:
+            raise ValueError(f"version must be {VERSION}; got {document['version']!r}")
+        return tuple(_made(run) for run in document["runs"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} must be a manifest of this version of neurodecorr: {type(error).__name__}: {error}. Choose "
+            "another folder, or remove this file if its runs may be replaced."
+        ) from error
+
+
+def _made(run: Any) -> Made:
+    """Return a run from its part of a manifest, of which nothing is believed."""
+    texts = {name: run[name] for name in ("kind", "identity")}
+    source, settings, facts = run.get("source"), run["settings"], run.get("facts", {})
+    if not all(isinstance(text, str) for text in (*texts.values(), source or "")):
+        raise TypeError("kind, identity and source must be texts")
+    if not isinstance(settings, dict) or not isinstance(facts, dict) or not isinstance(run["complete"], bool):
+        raise TypeError("settings and facts must be objects, complete true or false")
+    files = {_inside(file["name"]): (int(file["bytes"]), str(file["sha256"])) for file in run["files"]}
+    return Made(**texts, settings=settings, complete=run["complete"], files=files, source=source, facts=facts)
+
+
+def _inside(name: Any) -> str:
+    """Return the name of a file if it cannot lead out of the folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name or ":" in name:
+        raise ValueError(f"{name!r} is no file inside the folder")
+    return str(path)
+
+
+def _document(made: Made) -> dict[str, Any]:
+    files = [{"name": name, "bytes": size, "sha256": digest} for name, (size, digest) in made.files.items()]
+    return {**{item.name: getattr(made, item.name) for item in dataclasses.fields(made)}, "files": files}
+
+
+def _identity(kind: str, settings: Any, source: str | None) -> str:
+    version = package_version("neurodecorr")
+    return run_id({"kind": kind, "settings": settings, "source": source, "version": version, "format": FORMAT})
+
+
+def _clash(run: Made, kind: str, source: str | None) -> bool:
+    """Whether two runs cannot share a folder: both stand on their own, or both are of one kind."""
+    return (source is None and run.source is None) or run.kind == kind
+
+
+def _dependents(rivals: Sequence[Made], there: Sequence[Made]) -> list[Made]:
+    sources = {run.identity for run in rivals}
+    return [run for run in there if run.source in sources and run not in rivals]
+
+
+def _strangers(folder: Path, there: Sequence[Made], makes: Sequence[str]) -> list[str]:
+    """Files under names that will be written, of which no manifest tells."""
+    if any(not run.complete for run in there):  # one that was stopped had no time to list its files
+        return []
+    listed = {name for run in there for name in run.files}
+    return [name for name in _found(folder, makes) if name not in listed]
+
+
+def _found(folder: Path, makes: Sequence[str]) -> list[str]:
+    """Names of what is there under these names and patterns."""
+    paths = {path for one in makes for path in folder.glob(one) if not path.is_dir() or path.is_symlink()}
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
+
+
+def _remove(folder: Path, made: Made) -> None:
+    """Remove the files of a run that are as it wrote them."""
+    for name, known in made.files.items():
+        if _fingerprint(folder / name) == known:
+            _unlink(folder, name)
+
+
+def _unlink(folder: Path, name: str) -> None:
+    """Remove a file, if no link leads to it out of the folder, and the folders inside that are left empty."""
+    path = folder / name
+    try:
+        if path.parent.resolve().is_relative_to(folder.resolve()):
+            path.unlink()
+            for parent in path.relative_to(folder).parents[:-1]:
+                if any((folder / parent).iterdir()):
+                    break
+                (folder / parent).rmdir()
+    except OSError as error:
+        raise CheckpointError(f"cannot remove {path}: {error.strerror or error}.") from error
+
+
+def _fingerprint(path: Path) -> tuple[int, str] | None:
+    """Size and SHA-256 of a regular file, or None if there is none that can be read."""
+    try:
+        return path.stat().st_size, file_hash(path)
+    except (OSError, InputError):
+        return None
+
+
+def _refusal(folder: Path, words: str) -> CheckpointError:
+    return CheckpointError(
+        f"{folder} holds {words}. Choose another folder with --out, or replace what is there with --overwrite."
+    )
+
+
+def _told(old: Made, new: Made) -> str:
+    """Say which run is there, by the settings in which it differs."""
+    kind = f"{'an' if old.kind[:1] in 'aeiou' else 'a'}{'' if old.complete else ' unfinished'} {old.kind}"
+    kind = kind if old.complete else kind.replace("a unfinished", "an unfinished")
+    if old.kind != new.kind:
+        return f"{kind} ({_spelt(old.settings, list(old.settings)[:_NAMED])})"
+    names = [*old.settings, *(name for name in new.settings if name not in old.settings)]
+    other = [name for name in names if _text(old.settings, name) != _text(new.settings, name)]
+    if not other:
+        return f"{kind} with these settings that another version of neurodecorr made, or from another source"
+    return f"{kind} of {_spelt(old.settings, other[:_NAMED])}, where now {_spelt(new.settings, other[:_NAMED])}"
+
+
+def _spelt(settings: Mapping[str, Any], names: Iterable[str]) -> str:
+    return ", ".join(f"{name} {_text(settings, name)}" for name in names) or "no settings"
+
+
+def _text(settings: Mapping[str, Any], name: str) -> str:
+    """Spell a setting in at most 40 characters; hashes keep their first twelve."""
+    if name not in settings:
+        return "not given"
+    value = settings[name]
+    text = value if isinstance(value, str) else canonical_json(value)
+    return f"{text[:12]}…" if len(text) == 64 else text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
