@@ -222,5 +222,5 @@ def test_paths_in_a_sweep_file_are_found_beside_it(tmp_path):
     (tmp_path / "sweep.toml").write_text('schema = 1\nmodel = "mine.toml"\ndata = "nobody/"')
     found = load_sweep(tmp_path / "sweep.toml")
     assert found.model == str(tmp_path / "mine.toml") and found.data == "nobody/"
-    with pytest.raises(ConfigError, match="cannot read the sweep file .*: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read the sweep file .*: No such file"):
         load_sweep(tmp_path / "other.toml")
