@@ -165,7 +165,7 @@ def test_a_model_that_is_not_there_is_refused_with_the_nearest(tmp_path):
     with pytest.raises(ConfigError, match="UTF-8"):
         load_model(tmp_path / "latin.toml")
     (tmp_path / "folder.toml").mkdir()
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match="not a regular file but a folder"):
         load_model(tmp_path / "folder.toml")
 
 
