@@ -18,6 +18,8 @@ from neurodecorr.learning import kernels
 __all__ = ["Bernoulli", "Gaussian", "Noise", "OrnsteinUhlenbeck", "Recorded"]
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+# Samples for which a unit reads a recording in turn. Two units whose places lie close would share their noise for good.
+STRETCH = 64
 
 
 class NoiseSource(Protocol):
@@ -26,7 +28,11 @@ class NoiseSource(Protocol):
     arrays: dict[str, Floats]
 
     def draw(self, layer: int, shape: tuple[int, int], rng: np.random.Generator, dtype: Any) -> Floats:
-        """Return noise of unit variance for one layer, (rows, units); rows follow each other in time."""
+        """Return noise of unit variance for one layer, (samples, values); samples follow each other in time.
+
+        A value is one unit at one place: the values of one sample are independent of each other, or what a unit is
+        credited for would be in part what another did.
+        """
 
 
 class Noise(Protocol):
@@ -73,7 +79,10 @@ class Bernoulli:
 
 @dataclass(frozen=True)
 class OrnsteinUhlenbeck:
-    """Noise that a slow source makes: each sample keeps e^(−1/T) of the one before.
+    """Noise of slow sources, one for each unit: each sample keeps e^(−1/T) of the one before.
+
+    Units of a convolution are its channels at each place: its places have sources of their own, since the patches of an
+    image are no times.
 
     Parameters
     ----------
@@ -97,12 +106,16 @@ class OrnsteinUhlenbeck:
 
 @dataclass(frozen=True)
 class Recorded:
-    """Noise that was measured, for instance on a chip: numbers from a .npy file, scaled to unit variance, in turn.
+    """Noise that was measured, for instance on a chip: numbers from a .npy file, scaled to unit variance.
+
+    Each unit (each channel at each place of a convolution) reads a number per sample, in turn, from a place of its own
+    and with a sign of its own. Both are drawn anew for every batch, and after every 64 samples. So the noise of two
+    units of a sample is independent whatever the recording is, and that of one unit is as slow as the recording is.
 
     Parameters
     ----------
     path : str or Path
-        A .npy file of real numbers; read from the start again at its end.
+        A .npy file of real numbers; after the last comes the first.
     sigma : float
         Standard deviation after scaling, in the unit of h.
     """
@@ -160,9 +173,12 @@ class _Slow:
         self._keep, self.arrays = keep, dict[str, Floats]()
 
     def draw(self, layer: int, shape: tuple[int, int], rng: np.random.Generator, dtype: Any) -> Floats:
-        """ξ_t = a ξ_{t−1} + √(1 − a²) ν_t along the rows, going on from the last batch."""
+        """ξ_t = a ξ_{t−1} + √(1 − a²) ν_t along the samples, going on from the last batch."""
         name, a = f"noise{layer}", self._keep
-        before = self.arrays.setdefault(name, rng.standard_normal(shape[1]))
+        before = self.arrays.get(name)
+        # Checkpoints of versions in which the places of a convolution shared a source hold fewer numbers.
+        if before is None or before.shape != shape[1:]:
+            before = rng.standard_normal(shape[1])
         fresh = math.sqrt(1 - a * a) * rng.standard_normal(shape)
         drawn, _ = scipy.signal.lfilter([1.0], [1.0, -a], fresh, axis=0, zi=a * before[None])
         self.arrays[name] = drawn[-1].copy()
@@ -171,11 +187,12 @@ class _Slow:
 
 class _Tape:
     def __init__(self, values: Floats) -> None:
-        self._values = values
-        self.arrays: dict[str, Floats] = {"position": np.zeros(1)}
+        self._values, self.arrays = values, dict[str, Floats]()
 
     def draw(self, layer: int, shape: tuple[int, int], rng: np.random.Generator, dtype: Any) -> Floats:
-        """Read on where the last draw ended."""
-        begin, count = int(self.arrays["position"][0]), shape[0] * shape[1]
-        self.arrays["position"][0] = (begin + count) % self._values.size
-        return np.take(self._values, range(begin, begin + count), mode="wrap").reshape(shape).astype(dtype)
+        """Read on along the samples, each value from where its stretch begins."""
+        stretch, along = np.divmod(np.arange(shape[0]), STRETCH)
+        several = (int(stretch[-1]) + 1, shape[1])
+        begin, sign = rng.integers(0, self._values.size, several), _sign(several, rng, dtype)
+        places = (begin[stretch] + along[:, None]) % self._values.size
+        return np.asarray(sign[stretch] * self._values[places], dtype)

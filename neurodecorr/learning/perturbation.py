@@ -50,7 +50,7 @@ class NodePerturbation:
         Whether each noise is also tried with the opposite sign, (ℓ₊ − ℓ₋)/2 standing for ℓ̃ − ℓ.
     clean_pass : bool
         Whether there is a pass without noise. Without one, the mean loss of recent batches stands for ℓ, which costs
-        variance.
+        variance; and since it remembers the noise of those batches, slow noise is then biased unless `antithetic`.
     joint_batch : bool
         Whether both passes run as one batch of twice the size, as in P0's public code: its mean is over both halves,
         and decorrelation learns from both.
@@ -115,8 +115,9 @@ class PerturbationAssigner:
     def _draw(self, like: Array, rng: np.random.Generator) -> list[Array]:
         xp, drawn = array_namespace(like), []
         for index, layer in enumerate(self.network.layers):
-            shape = (int(like.shape[0]) * math.prod(layer.shape[:-1]), layer.shape[-1])
-            noise = self.source.draw(index, shape, rng, self.network.dtype)
+            # All patches of an image are values of one sample; h holds one row for each patch.
+            shape = (int(like.shape[0]), math.prod(layer.shape))
+            noise = self.source.draw(index, shape, rng, self.network.dtype).reshape(-1, layer.shape[-1])
             drawn.append(xp.asarray(noise, device=device(like)))
         return drawn
 

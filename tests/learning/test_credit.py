@@ -161,15 +161,6 @@ def test_without_clean_pass_the_mean_loss_stands_for_it_and_the_estimate_stays_u
     assert cosine(mean, exact) > 0.7
 
 
-def test_recorded_noise_is_read_in_turn_and_scaled(tmp_path):
-    path = tmp_path / "noise.npy"
-    np.save(path, np.arange(10.0))
-    source = Recorded(path).start()
-    drawn = np.concatenate([source.draw(0, (2, 3), RNG, np.dtype(float)).ravel() for _ in range(5)])
-    tape = (np.arange(10) - 4.5) / np.arange(10).std()
-    np.testing.assert_allclose(drawn, np.tile(tape, 3))
-
-
 def test_slow_noise_keeps_what_its_memory_says():
     source = OrnsteinUhlenbeck(1.0, memory=5.0).start()
     drawn = np.concatenate([source.draw(0, (50, 40), RNG, np.dtype(float)) for _ in range(40)])
