@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.floating[Any]]
 def covariance(X: Any) -> Floats:
     """Return the covariance of the columns of X, in float64.
 
+    A unit that stays within four roundings of one value has no variance: its row and column are exactly zero.
+
     Parameters
     ----------
     X : (samples, n) array_like
@@ -29,16 +31,21 @@ def covariance(X: Any) -> Floats:
     (n, n) array
         ⟨(x − ⟨x⟩)(x − ⟨x⟩)ᵀ⟩, in squared units of x.
     """
-    centred = samples(X, "X").astype(np.float64)
+    given = samples(X, "X")
+    centred = given.astype(np.float64)
     centred -= centred.mean(axis=0)
-    centred -= centred.mean(axis=0)  # what the first mean's rounding left: a constant unit has no variance
+    centred -= centred.mean(axis=0)  # what the rounding of the first mean left
+    constant = np.abs(centred).max(axis=0) <= 4 * np.finfo(given.dtype).eps * np.abs(given).max(axis=0)
+    centred[:, constant] = 0
     return np.asarray(centred.T @ centred / len(centred))
 
 
 def rms_correlation(X: Any) -> float:
     """Return the root mean square of the correlation coefficients between different units.
 
-    Units without power are left out. A sample of N independent rows adds about 1/√N of its own.
+    Null directions do not count: silent units are left out, and one unit for each linear dependence, such as all copies
+    of a unit but the first. With no more samples than units, dependences other than copies cannot be told. A sample of
+    N independent rows adds about 1/√N of its own.
 
     Parameters
     ----------
@@ -48,25 +55,29 @@ def rms_correlation(X: Any) -> float:
     Returns
     -------
     float
-        Between 0 (decorrelated) and 1.
+        Between 0 (decorrelated) and 1; NaN where fewer than two units count.
 
     Examples
     --------
     >>> rms_correlation([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
     0.0
     """
-    return plasticity.rms_correlation(covariance(X))
+    C = covariance(X)
+    return plasticity.rms_correlation(C, samples=len(X))
 
 
 def relative_off_diagonal(X: Any) -> float:
     """Return ‖offdiag C‖/‖diag C‖ (Frobenius norms) of the covariance C of the columns of X.
+
+    The same units count as in `rms_correlation`; NaN where these are fewer than two.
 
     Parameters
     ----------
     X : (samples, n) array_like
         Activity.
     """
-    return plasticity.relative_off_diagonal(covariance(X))
+    C = covariance(X)
+    return plasticity.relative_off_diagonal(C, samples=len(X))
 
 
 def power_kept(X: Any, Xbar: Any) -> float:

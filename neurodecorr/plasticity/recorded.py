@@ -172,7 +172,7 @@ def _row(names: tuple[str, ...], state: State, plan: Plan, rows: Floats | None) 
 
 def _correlation(state: State, rows: Floats) -> float:
     Xbar = (rows.astype(np.float64) - state.mean * state.scale) @ state.matrix.astype(np.float64).T
-    return rms_correlation(np.cov(Xbar.T, bias=True).reshape(Xbar.shape[1], -1))
+    return rms_correlation(np.cov(Xbar.T, bias=True).reshape(Xbar.shape[1], -1), samples=len(rows))
 
 
 def _margin(state: State) -> float:

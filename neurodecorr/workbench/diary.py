@@ -98,7 +98,8 @@ class Diary:
         values: dict[str, Any] = {"margin": Spectrum(learnt.R.astype(np.float64)).margin, "R": learnt.R}
         if self._count:
             mean = self._sum / self._count
-            values["correlation"] = rms_correlation(self._moment / self._count - np.outer(mean, mean))
+            covariance = self._moment / self._count - np.outer(mean, mean)
+            values["correlation"] = rms_correlation(covariance, samples=self._count)
         self._recorder.record(learnt.samples, values)
         self._moment[:], self._sum[:], self._count = 0, 0, 0
 

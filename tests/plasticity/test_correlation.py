@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from neurodecorr import measures
 from neurodecorr.data import gaussian_covariance
 from neurodecorr.errors import InputError
-from neurodecorr.plasticity import power, relative_off_diagonal, rms_correlation
+from neurodecorr.plasticity import null_directions, power, relative_off_diagonal, rms_correlation
 
 
 def brute_force(C):
@@ -20,7 +21,7 @@ def brute_force(C):
 def test_rms_correlation_is_the_mean_over_all_pairs():
     C = gaussian_covariance(10, 1e3)
     assert rms_correlation(C) == pytest.approx(brute_force(C), rel=1e-13)
-    np.testing.assert_allclose(rms_correlation(np.ones((4, 4))), 1.0)
+    np.testing.assert_allclose(rms_correlation(np.ones((4, 4)) + 1e-9 * np.eye(4)), 1.0)
     assert rms_correlation(np.eye(4)) == 0.0
 
 
@@ -36,9 +37,53 @@ def test_silent_units_are_left_out():
     assert rms_correlation(C) == pytest.approx(rms_correlation(C[:3, :3]))
     C[3, 3] = 1e-34  # the rounding that is left of a constant unit
     assert rms_correlation(C) == pytest.approx(rms_correlation(C[:3, :3]))
-    assert rms_correlation([[1.0, 0.0], [0.0, 0.0]]) == 0.0
-    assert rms_correlation(np.zeros((3, 3))) == 0.0
-    assert rms_correlation([[2.0]]) == 0.0
+
+
+@pytest.mark.parametrize("function", [rms_correlation, relative_off_diagonal])
+@pytest.mark.parametrize("C", [[[1.0, 0.0], [0.0, 0.0]], np.zeros((3, 3)), [[2.0]], np.ones((4, 4))])
+def test_fewer_than_two_units_have_no_correlation(function, C):
+    assert np.isnan(function(C))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("function", [rms_correlation, relative_off_diagonal])
+def test_copies_and_combinations_do_not_count(function, seed):
+    C = gaussian_covariance(5, 30.0, seed)
+    copies = np.vstack([np.eye(5), 1e3 * np.eye(5)[0], -np.eye(5)[2], np.zeros(5)])
+    assert function(copies @ C @ copies.T) == pytest.approx(function(C), rel=1e-9)
+    combined = np.vstack([np.eye(5), 3 * np.eye(5)[1] - 2 * np.eye(5)[4]])
+    kept = null_directions(combined @ C @ combined.T).live
+    assert len(kept) == 5
+    chosen = combined[kept] @ C @ combined[kept].T
+    assert function(combined @ C @ combined.T) == pytest.approx(function(chosen), rel=1e-12)
+
+
+def test_the_units_that_count_may_be_given():
+    C = gaussian_covariance(6, 50.0)
+    assert rms_correlation(C, units=[4, 1, 3]) == pytest.approx(brute_force(C[np.ix_([1, 3, 4], [1, 3, 4])]))
+    for bad in ([6], [-1], [0.5], [[1]], [True]):
+        with pytest.raises(InputError, match="units must"):
+            rms_correlation(C, units=bad)
+
+
+def test_samples_of_constant_identical_and_dependent_units():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 3)) @ rng.standard_normal((3, 3)) + [1e6, 0.0, -3.0]
+    all_kinds = np.column_stack([X, np.full(300, 0.1), X[:, 0], 5 - X[:, 1]])
+    for measure in (measures.rms_correlation, measures.relative_off_diagonal):
+        assert measure(all_kinds) == pytest.approx(measure(X), rel=1e-6)
+    constant = np.column_stack([X, np.where(np.arange(300) % 2, 0.3, 0.1 * 3)])  # two numbers, one rounding apart
+    assert (measures.covariance(constant)[3] == 0).all()
+    assert np.isnan(measures.rms_correlation(all_kinds[:, 3:4]))
+
+
+def test_few_samples_make_no_unit_dependent():
+    X = np.random.default_rng(0).standard_normal((20, 50))
+    X[:, 7] = X[:, 3]
+    full = brute_force(np.delete(np.delete(measures.covariance(X), 7, 0), 7, 1))
+    assert measures.rms_correlation(X) == pytest.approx(full)
+    assert null_directions(measures.covariance(X), samples=20).dependent == (7,)
+    assert len(null_directions(measures.covariance(X)).dependent) == 31
 
 
 def test_relative_off_diagonal_is_a_ratio_of_norms():
@@ -46,7 +91,6 @@ def test_relative_off_diagonal_is_a_ratio_of_norms():
     D = np.diag(np.diag(C))
     assert relative_off_diagonal(C) == pytest.approx(np.linalg.norm(C - D) / np.linalg.norm(D), rel=1e-14)
     assert relative_off_diagonal(7.0 * C) == pytest.approx(relative_off_diagonal(C))
-    assert relative_off_diagonal(np.zeros((2, 2))) == 0.0
 
 
 def test_power_is_the_mean_of_the_diagonal():
