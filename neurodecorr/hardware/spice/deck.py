@@ -34,7 +34,10 @@ SIMULATORS = ("ngspice", "gnucap")
 LARGEST = 2**21  # elements; a netlist of this size has about 100 MB
 WIDTH = 100
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}\Z")
-RESERVED = {"gnd", "time", "temper", "hertz", "null"}
+# Words of simulators that no node may have as its name: ground, all vectors, variables, and what begins a waveform.
+RESERVED = {"gnd", "null", "all", "alli", "allv", "ally", "nosub", "time", "temper", "temp", "hertz", "frequency"}
+RESERVED |= {"ac", "dc", "am", "exp", "pulse", "pwl", "sffm", "sin", "external", "trnoise", "trrandom", "none"}
+RESERVED |= {"poly", "table", "value", "vol", "cur"}
 RELTOL = 1e-6
 MOST_STEPS = 10**7
 
@@ -126,8 +129,23 @@ class Deck:
         head = [f"* {self.title}"]
         head += [f"* {name} = {fact if isinstance(fact, str) else spelt(fact)}" for name, fact in self.facts.items()]
         head += [f"* {probe.kind} {probe.node} = {spelt(probe.expected)}" for probe in self.probes]
+        for line in head:
+            if not (line.isascii() and line.isprintable()):
+                raise InputError(
+                    f"each line at the head of a netlist must be one line of plain ASCII; got {line!r:.100}."
+                )
+        _require_own_names(self.probes, self.cards)
         ask = _ask_ngspice if self.simulator == "ngspice" else _ask_gnucap
         return "\n".join([*head, "*", *self.cards, "*", *ask(self.run, self.probes), ".end", ""])
+
+
+def _require_own_names(probes: Sequence[Probe], cards: Sequence[str]) -> None:
+    """Raise if a node has the name of an element: gnucap would measure the element."""
+    nodes = {probe.node.lower(): probe.node for probe in probes}
+    for card in cards:
+        name = card.partition(" ")[0].lower()
+        if name in nodes:
+            raise InputError(f"names of nodes must not be those of elements; {nodes[name]!r} is both. Choose another.")
 
 
 def _ask_ngspice(run: Run, probes: Sequence[Probe]) -> list[str]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import choice, positive
+from neurodecorr._files import read_regular
 from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.hardware.spice import program
+from neurodecorr.hardware.spice.cards import Cards, read_cards
 from neurodecorr.hardware.spice.deck import SIMULATORS
 from neurodecorr.hardware.spice.printed import complaints, measured, tables
 from neurodecorr.hardware.spice.raw import read_raw
@@ -28,12 +28,9 @@ __all__ = ["SpiceResult", "find_simulator", "run_spice", "simulator_version"]
 Floats = npt.NDArray[np.floating[Any]]
 
 LARGEST = 2**28  # bytes of a netlist
-LARGEST_OUTPUT = 2**31  # bytes of one file of results
-# Cards that describe and simulate. Others read or write files, or run commands.
-CARDS = {".op", ".tran", ".measure", ".meas", ".save", ".store", ".print", ".options", ".option", ".ic", ".end"}
-ELEMENTS = frozenset("bcdefghilrv")
 FACT = re.compile(r"\* (\w+) = (\S+)\Z")
 PROBE = re.compile(r"\* (xbar|output|weight) (\w+) = (\S+)\Z")
+TRANSIENT = re.compile(r"^\.tran\s+(\S+)\s+(\S+)", re.MULTILINE | re.IGNORECASE)
 
 DRIVER = """* run one netlist
 .control
@@ -145,7 +142,7 @@ def find_simulator(simulator: str = "ngspice") -> str:
             f"{simulator} must be installed to run netlists, and on the PATH. Install it with "
             f"`apt-get install {simulator}`, or from {_home(simulator)}."
         )
-    return found
+    return os.path.abspath(found)  # noqa: PTH100 - another folder is current when it runs; links keep their names
 
 
 def _home(simulator: str) -> str:
@@ -155,10 +152,9 @@ def _home(simulator: str) -> str:
 def simulator_version(simulator: str = "ngspice") -> str:
     """Return what a simulator says of its version, such as "ngspice-39"; "" if it says nothing known."""
     command = [find_simulator(simulator), *(["--version"] if simulator == "ngspice" else ["-b", os.devnull])]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, errors="replace"
-    )
-    found = re.search(r"ngspice-[\w.+]+|main version: (?:master )?([\w.]+)", done.stdout)
+    with program.program_folder() as folder:
+        printed = _run(command, folder, 60.0, "its version")
+    found = re.search(r"ngspice-[\w.+]+|main version: (?:master )?([\w.]+)", printed)
     if found is None:
         return ""
     return f"gnucap {found[1]}" if found[1] else found[0]
@@ -167,13 +163,14 @@ def simulator_version(simulator: str = "ngspice") -> str:
 def run_spice(path: str | os.PathLike[str], simulator: str | None = None, *, timeout_s: float = 600.0) -> SpiceResult:
     """Run a netlist, as `write_spice` and its like write it, and return what the simulator found.
 
-    It runs in an empty folder of its own, without a shell and without start-up files. Netlists may describe circuits
-    and ask for analyses, nothing else: cards that include files or run commands are refused.
+    Netlists may describe circuits and ask for analyses, nothing else. They are read card by card (`read_cards`): what
+    is no element and no analysis is refused, in whatever spelling. The simulator gets the cards between a title and an
+    end of our own, and runs in an empty folder of its own, without a shell and without start-up files.
 
     Parameters
     ----------
     path : path-like
-        The netlist, at most 256 MiB.
+        The netlist, a regular file of at most 256 MiB.
     simulator : {"ngspice", "gnucap"}, optional
         Who runs it. Default: whom the head of the netlist names, else ngspice.
     timeout_s : float, default 600
@@ -191,66 +188,67 @@ def run_spice(path: str | os.PathLike[str], simulator: str | None = None, *, tim
         If the netlist cannot be read or does more than it may, or the simulation fails; in the simulator's own words.
     """
     timeout_s = positive(timeout_s, "timeout_s", "seconds")
-    text = _netlist(Path(path))
-    head = [line for line in text.split("\n", 2**16)[: 2**16] if line.startswith("* ")]
-    facts = {found[1]: found[2] for line in head if (found := FACT.match(line))}
+    file = Path(path).name
+    found = read_cards(read_regular(path, LARGEST, what="netlist", error=InputError).decode("utf-8", "replace"), file)
+    facts = {match[1]: match[2] for line in found.comments if (match := FACT.match(line))}
     simulator = choice(simulator or facts.get("simulator", "ngspice"), "simulator", SIMULATORS)
-    program = find_simulator(simulator)
-    began = time.perf_counter()
+    volts, (nodes, expected) = _volts(facts, file), _probes(found, file)
+    installed, version = find_simulator(simulator), simulator_version(simulator)
     run = _run_ngspice if simulator == "ngspice" else _run_gnucap
-    with tempfile.TemporaryDirectory(prefix="neurodecorr-") as folder:
-        operating, t, traces, measures = run(program, text, Path(folder), timeout_s, Path(path).name)
+    began = time.perf_counter()
+    with program.program_folder() as folder:
+        operating, t, traces, measures = run(installed, found.text(), folder, timeout_s, file)
     seconds = time.perf_counter() - began
-    probes = [(match[1], match[2], float(match[3])) for line in head if (match := PROBE.match(line))]
-    nodes = {kind: tuple(node for own, node, _ in probes if own == kind) for kind, _, _ in probes}
-    volts = float(facts.get("volts_per_unit", 1.0))
-    _require_whole(text, t, traces, f"{simulator} could not finish {Path(path).name}")
+    failed = f"{simulator} could not finish {file}"
+    _require_whole(found.text(), t, traces, failed)
     names = [node.lower() for node in nodes.get("xbar", ())]
+    for results in (set(traces), set(operating)):
+        lost = [node for own in nodes.values() for node in own if results and node.lower() not in results]
+        if lost:
+            raise InputError(f"{failed}: its head names the node {lost[0]!r}, of which nothing came back. Save it.")
     xbar: Floats = np.empty((len(t), len(names)))
     if traces and names:
         xbar = np.stack([traces[name] for name in names], axis=1) / volts
     op = np.array([operating[name] for name in names]) / volts if operating and names else None
-    expected = {node: value for _, node, value in probes}
-    version = simulator_version(simulator)
     return SpiceResult(op, t, xbar, measures, traces, operating, expected, nodes, simulator, version, seconds)
 
 
-def _netlist(path: Path) -> str:
-    """Return the text of a netlist that does no more than it may."""
+def _volts(facts: dict[str, str], file: str) -> float:
+    said = facts.get("volts_per_unit", "1")
+    volts = _number(said)
+    if not volts > 0 or math.isinf(volts):
+        raise InputError(f"{file} must say volts_per_unit as a finite number > 0 (volts); it says {said[:40]!r}.")
+    return volts
+
+
+def _probes(found: Cards, file: str) -> tuple[dict[str, tuple[str, ...]], dict[str, float]]:
+    """Return the nodes of each kind that the head announces, and what it expects there."""
+    nodes: dict[str, list[str]] = {}
+    expected: dict[str, float] = {}
+    for kind, node, said in (match.groups() for line in found.comments if (match := PROBE.match(line))):
+        value = _number(said)
+        if not math.isfinite(value):
+            raise InputError(f"{file} must expect a finite number at {kind} {node}; it says {said[:40]!r}.")
+        if node in expected:
+            raise InputError(f"{file} must announce each node once; {node} comes twice.")
+        nodes.setdefault(kind, []).append(node)
+        expected[node] = value
+    return {kind: tuple(own) for kind, own in nodes.items()}, expected
+
+
+def _number(said: str) -> float:
+    """Return the number that a text says, NaN for another text."""
     try:
-        size = path.stat().st_size
-        if size > LARGEST:
-            raise InputError(f"a netlist may have at most {LARGEST} bytes; {path.name} has {size}.")
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"cannot read the netlist {path}: {error.strerror or error}.") from None
-    lines = text.splitlines()
-    # The first line is a title, whatever it looks like; as a comment it is one to every simulator.
-    if lines and not lines[0].startswith("*"):
-        lines[0] = f"* {lines[0]}"
-    for number, line in enumerate(lines, start=1):
-        _require_harmless(line.strip().lower(), number, path.name)
-    return "\n".join([*lines, ""])
-
-
-def _require_harmless(line: str, number: int, file: str) -> None:
-    # ngspice runs what follows "*#"; gnucap writes to the file after ">".
-    if not line or (line.startswith("*") and not line.startswith("*#")):
-        return
-    if line[0] in ELEMENTS and not re.search(r"file\s*=|`|!", line):
-        return
-    if (line.startswith("+") or line.split()[0] in CARDS) and not re.search(r"[<>|`!]", line):
-        return
-    raise InputError(
-        f"a netlist may hold elements and analyses only; line {number} of {file} is {line[:60]!r}. "
-        "Write circuits out in full, and run commands yourself."
-    )
+        return float(said)
+    except ValueError:
+        return math.nan
 
 
 def _require_whole(text: str, t: Floats, traces: dict[str, Floats], failed: str) -> None:
     """Raise if a transient ended early or left the finite numbers."""
-    asked = re.search(r"^\.tran\s+([-+.\de]+)\s+([-+.\de]+)(?:\s|$)", text, re.MULTILINE | re.IGNORECASE)
-    if asked and (not len(t) or t[-1] < float(asked[2]) - 1.001 * float(asked[1])):
+    asked = TRANSIENT.search(text)
+    # Steps with suffixes, "1m" say, compare as NaN: then the simulator is believed.
+    if asked and (not len(t) or t[-1] < _number(asked[2]) - 1.001 * _number(asked[1])):
         raise InputError(f"{failed}: it stopped at {t[-1] if len(t) else 0:g} s of {asked[2]} s.")
     for node, trace in traces.items():
         if not np.isfinite(trace).all():
@@ -272,16 +270,9 @@ def _run_ngspice(program: str, text: str, folder: Path, timeout_s: float, file: 
     operating, traces = dict[str, float](), dict[str, Floats]()
     t: Floats = np.empty(0)
     if "op" in asked:
-        plot = read_raw(folder / "op.raw")[0]
-        # A plot of one vector has that vector twice, the second time as "all".
-        pairs = zip(plot.variables, plot.data[0], strict=True)
-        operating = {_node(name): float(value) for name, value in pairs if _node(name) != "all"}
+        operating = {node: float(values[0]) for node, values in _voltages(folder / "op.raw", file)[1].items()}
     if "tran" in asked:
-        plot = read_raw(folder / "tran.raw")[0]
-        t = plot.column("time")
-        traces = {
-            _node(name): plot.data[:, k] for k, name in enumerate(plot.variables) if name.lower() not in ("time", "all")
-        }
+        t, traces = _voltages(folder / "tran.raw", file)
     return operating, t, traces, measured(printed)
 
 
@@ -303,53 +294,34 @@ def _run_gnucap(program: str, text: str, folder: Path, timeout_s: float, file: s
     return operating, t, traces, measured(printed)
 
 
+def _voltages(path: Path, file: str) -> tuple[Floats, dict[str, Floats]]:
+    """Return the times of a raw file, none of an operating point, and the voltage of every node."""
+    plot = read_raw(path)[0]
+    if plot.data.dtype.kind != "f" or not len(plot.data):
+        raise InputError(f"ngspice could not simulate {file}: {path.name} holds {plot!r}, no real numbers.")
+    columns = {_node(name): plot.data[:, k] for k, name in enumerate(plot.variables)}
+    t = columns.pop("time", np.empty(0))
+    if len(columns) > 1:
+        # A plot of one vector has that vector twice, the second time as "all", which is no name of a node here.
+        columns.pop("all", None)
+    return t, columns
+
+
 def _node(variable: str) -> str:
     found = re.fullmatch(r"v\((.+)\)", variable.lower())
     return found[1] if found else variable.lower()
 
 
 def _run(command: list[str], folder: Path, timeout_s: float, file: str) -> str:
-    """Run a command in a folder and return what it printed; end its whole session if it takes too long."""
-    environment = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
-    environment |= {"HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C", "OMP_NUM_THREADS": "1"}
-    printed = folder / "printed.txt"
-    with printed.open("wb") as out:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        _limit_files(process.pid)
-        try:
-            process.wait(timeout_s)
-        except BaseException as error:
-            _end(process)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise ConfigError(
-                    f"{command[0]} must finish {file} within timeout_s = {timeout_s:g} seconds. Raise timeout_s, or "
-                    "write the netlist with a longer step_s or a shorter t_end_s."
-                ) from None
-            raise
-    if process.returncode == -getattr(signal, "SIGXFSZ", 0):
-        raise InputError(f"results of {file} may have at most {LARGEST_OUTPUT} bytes. Save fewer nodes or steps.")
-    return printed.read_bytes().decode("utf-8", "replace")
-
-
-def _limit_files(pid: int) -> None:
-    if sys.platform == "linux":
-        import resource
-        from contextlib import suppress
-
-        with suppress(OSError):
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (LARGEST_OUTPUT, LARGEST_OUTPUT))
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if hasattr(os, "killpg") and process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.wait()
+    """Run a simulator in a folder of its own and return what it printed."""
+    try:
+        return program.run_program(command, folder, timeout_s)
+    except program.OutOfTimeError:
+        raise ConfigError(
+            f"{command[0]} must finish {file} within timeout_s = {timeout_s:g} seconds. Raise timeout_s, or "
+            "write the netlist with a longer step_s or a shorter t_end_s."
+        ) from None
+    except program.TooMuchOutputError:
+        raise InputError(
+            f"results of {file} may have at most {program.LARGEST_OUTPUT} bytes. Save fewer nodes or steps."
+        ) from None

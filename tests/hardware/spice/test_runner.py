@@ -1,7 +1,12 @@
 """A runner that runs circuits and nothing else, and says in the simulator's words what went wrong."""
 
+import os
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +14,10 @@ import pytest
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware import run_spice, write_spice
-from neurodecorr.hardware.spice import find_simulator, simulator_version
+from neurodecorr.hardware.spice import circuit_deck, find_simulator, read_raw, simulator_version
+from neurodecorr.hardware.spice.cards import read_cards
 from neurodecorr.hardware.spice.printed import complaints, measured, tables
+from neurodecorr.hardware.spice.program import OutOfTimeError, program_folder, run_program
 
 DIVIDER = """* two resistors
 V1 a 0 DC 3
@@ -79,6 +86,179 @@ def test_start_up_files_are_not_read(ngspice, netlist, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run_spice(netlist(DIVIDER)).operating == {"b": 2.0}
     assert not proof.exists()
+
+
+def attacks(proof):
+    """Return netlists that touch a file if anything in them is taken for a command, by name."""
+    command = f"shell touch {proof}"
+
+    def within(text):
+        return DIVIDER.replace(".op\n", f"{text}\n.op\n")
+
+    return {
+        "script": f"*ng_script\n{command}\n",
+        "script in capitals": f"*NG_SCRIPT\n{command}\n",
+        "script behind blanks": f" \t* ng_script\n{command}\n",
+        "script behind a byte-order mark": f"\ufeff*ng_script\n{command}\n",
+        "script of commands that look like elements": (
+            f"*ng_script\ncircbyline * title\ncircbyline r1 a 0 1\ncircbyline *# {command}\ncircbyline .end\n"
+        ),
+        "script that goes on below": f"*ng_script\n+ {command}\n{DIVIDER}",
+        "script with the line ends of Windows": f"*ng_script\r\n{command}\r\n",
+        "script on its second line": f"\n*ng_script\n{command}\n",
+        "control": within(f".control\n{command}\n.endc"),
+        "control in capitals": within(f".CoNtRoL\n{command}\n.ENDC"),
+        "control behind blanks": within(f" \t .control\n{command}\n.endc"),
+        "control as the title": f".control\n{command}\n.endc\n{DIVIDER}",
+        "control behind the end": f"{DIVIDER}.control\n{command}\n.endc\n",
+        "control continued": within(f".con\n+ trol\n{command}\n.endc"),
+        "control behind a form feed": within(f"* a\x0c.control\x0c{command}\x0c.endc"),
+        "control behind a return": within(f"* a\r.control\r{command}\r.endc\r"),
+        "control behind a vertical tab": within(f"* a\x0b.control\x0b{command}\x0b.endc"),
+        "control behind NUL": within(f"* a\0\n.control\n{command}\n.endc"),
+        "control behind a line separator": within(f"* a\u2028.control\u2028{command}\u2028.endc"),
+        "control in a comment": within(f"*#control\n*#{command}\n*#endc"),
+        "comment": within(f"*#{command}"),
+        "comment behind blanks": within(f"  *# {command}"),
+        "comment with a blank": within(f"* # {command}"),
+        "comment as the title": f"*#{command}\n{DIVIDER}",
+        "comment behind a card": within(f"R3 b 0 1 $ {command}"),
+        "semicolon": within(f"R3 b 0 1 ; {command}"),
+        "second command": within(f".save v(a) ; {command}"),
+        "backticks": within(f"V2 c 0 DC `touch {proof}`"),
+        "backticks in an option": within(f".options method=`touch {proof}`"),
+        "function": within(f".func f(x) {{`touch {proof}`}}\nB1 c 0 V=f(1)"),
+        "parameter": within(f".param x='touch {proof}'\nR3 b 0 {{x}}"),
+        "constant": within(f".csparam x={{`touch {proof}`}}"),
+        "exec": within(f".exec touch {proof}"),
+        "system": within(f".system touch {proof}"),
+        "exclamation mark": within(f"!touch {proof}"),
+        "exclamation mark continued": within(f".op\n+ !touch {proof}"),
+        "redirection": within(f".print op v(b) > {proof}"),
+        "redirection continued": within(f".print op v(b)\n+\n+ > {proof}"),
+        "output file": within(f".options rawfile={proof}"),
+        "write": within(f".write {proof} v(b)"),
+        "save to a file": within(f".save file={proof} v(b)"),
+        "waveform from a file": within(f"V2 c 0 PWL file={proof}"),
+        "expression of a file": within(f"B1 c 0 V=file({proof})"),
+        "model of a file": within(f'.model src filesource (file="{proof}")\nA1 [c] src'),
+        "code model": within(f".codemodel {proof}"),
+        "device library": within(f".pre_osdi {proof}"),
+        "include": within(f".include {proof}"),
+        "include of a password file": within(".inc /etc/passwd"),
+        "library": within(f".lib {proof} tt"),
+        "subcircuit": within("X1 a b unknown"),
+        "command without a dot": within(command),
+        "option that sets a path": within(f".options sourcepath={proof}"),
+        "title card": within(f".title {command}"),
+        "measurement of a text": within(f".measure tran x param='{command}'"),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(attacks("")))
+def test_no_spelling_of_a_command_reaches_a_simulator(name, netlist, tmp_path):
+    proof = tmp_path / "proof"
+    file = netlist(attacks(proof)[name])
+    for simulator in ("ngspice", "gnucap"):
+        with pytest.raises(InputError, match=r"elements and analyses only; line \d+ of netlist.cir"):
+            run_spice(file, simulator)
+    assert not proof.exists()
+
+
+def test_without_the_refusal_some_of_these_commands_would_run(ngspice, netlist, tmp_path):
+    # Else the test above would prove nothing about this simulator.
+    for name in ("script", "control", "comment", "control behind the end", "control behind NUL"):
+        netlist(attacks("proof")[name])
+        command = [find_simulator("ngspice"), "-n", "-b", "netlist.cir"]
+        subprocess.run(command, cwd=tmp_path, timeout=60, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        (tmp_path / "proof").unlink()
+
+
+def test_the_simulator_gets_a_title_and_an_end_of_our_own_and_no_comments(tmp_path):
+    text = write_spice(Circuit(np.eye(3), 0.02), np.ones(3), tmp_path / "a.cir").read_text()
+    found = read_cards(text, "a.cir")
+    lines = found.text().splitlines()
+    assert lines[0] == "* neurodecorr" and lines[-1] == ".end" and lines.count(".end") == 1
+    assert not any(line.startswith("*") for line in lines[1:])
+    assert [line for line in text.splitlines() if not line.startswith("*")] == lines[1:]
+
+
+def test_a_token_is_whole_on_its_line_for_us_as_for_the_simulator():
+    assert read_cards("t\nV1 a 0\n* between\n\n  + PWL(0 1,\n+2 3)\n.op", "n").cards == (
+        "V1 a 0\n+ PWL(0 1,\n+ 2 3)",
+        ".op",
+    )
+
+
+@pytest.mark.parametrize("head", ["volts_per_unit = 0", "volts_per_unit = nan", "volts_per_unit = -1",
+                                  "volts_per_unit = inf", "volts_per_unit = many", "xbar b = many", "xbar b = nan",
+                                  "xbar absent = 1", "xbar b = 1\n* output b = 1", "xbar all = 1"])  # fmt: skip
+def test_a_head_that_cannot_be_meant_is_refused(head, ngspice, netlist):
+    with pytest.raises(InputError, match=r"netlist.cir.*(volts|number|once|absent|all)"):
+        run_spice(netlist(DIVIDER.replace("* two", f"* title\n* {head}\n* two")))
+
+
+@pytest.mark.parametrize("name", ["all", "ALL", "alli", "time", "temper", "ac", "gnd", "value", "poly", "pwl", "table"])
+def test_no_node_has_the_name_of_a_simulators_own_word(name, tmp_path):
+    with pytest.raises(InputError, match="a simulator's own"):
+        write_spice(Circuit(np.eye(2), 0.02), np.ones(2), tmp_path / "a.cir", names=["a", name])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("kind", "name"), [("ota", "I1"), ("ota", "g0_0"), ("crossbar", "rx0"), ("crossbar", "E1")])
+def test_no_node_has_the_name_of_an_element(kind, name, tmp_path):
+    with pytest.raises(InputError, match="those of elements"):
+        write_spice(Circuit(np.eye(2), 0.02), np.ones(2), tmp_path / "a.cir", kind, names=["a", name])
+
+
+@pytest.mark.parametrize("text", ["a\n.control", "a\rb", "τ", "a\x0cb"])
+@pytest.mark.parametrize("part", ["title", "fact", "name of a fact"])
+def test_no_text_at_the_head_of_a_netlist_makes_a_line_of_its_own(part, text):
+    deck = circuit_deck(Circuit([[2.0]], 0.02), [1.0])
+    changes = {"title": {"title": text}, "fact": {"facts": {"rule": text}}, "name of a fact": {"facts": {text: 1.0}}}
+    with pytest.raises(InputError, match="one line of plain ASCII"):
+        replace(deck, **changes[part]).text()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_neither_a_pipe_nor_a_device_holds_a_run_up(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        with pytest.raises(InputError, match="not a regular file"):
+            run_spice(tmp_path / name)
+        with pytest.raises(InputError, match="not a regular file"):
+            read_raw(tmp_path / name)
+
+
+def test_a_program_and_what_it_started_are_ended_with_its_time(tmp_path):
+    began = time.monotonic()
+    code = "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+    code += "print(p.pid, flush=True); time.sleep(60)"
+    with program_folder() as folder:
+        with pytest.raises(OutOfTimeError):
+            run_program([sys.executable, "-c", code], folder, 5.0)
+        child = int((folder / "printed.txt").read_text())
+    assert not folder.exists() and time.monotonic() - began < 50
+    for _ in range(100):
+        if not running(child):
+            return
+        time.sleep(0.1)
+    raise AssertionError("the child still runs")
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc/self").exists() else False
+    except OSError:
+        return False
+
+
+def test_a_program_sees_a_folder_of_its_own_and_nothing_of_the_environment(monkeypatch):
+    monkeypatch.setenv("SECRET", "1")
+    code = "import os; print(os.environ.get('SECRET'), os.environ['HOME'] == os.getcwd(), sorted(os.listdir('.')))"
+    with program_folder() as folder:
+        assert run_program([sys.executable, "-c", code], folder, 60.0).split("\n")[0] == "None True ['printed.txt']"
 
 
 def test_a_run_leaves_nothing_behind(ngspice, netlist, tmp_path, monkeypatch):
@@ -151,7 +331,7 @@ def test_a_netlist_of_absurd_size_is_refused(netlist, monkeypatch):
 
 def test_results_of_absurd_size_end_the_run(ngspice, tmp_path, monkeypatch):
     pytest.importorskip("resource")
-    monkeypatch.setattr("neurodecorr.hardware.spice.runner.LARGEST_OUTPUT", 4096)
+    monkeypatch.setattr("neurodecorr.hardware.spice.program.LARGEST_OUTPUT", 4096)
     circuit = Circuit(np.eye(4), 0.02)
     with pytest.raises(InputError):
         run_spice(write_spice(circuit, np.ones(4), tmp_path / "a.cir"))
