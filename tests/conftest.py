@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,75 @@ def pytest_make_parametrize_id(config, val, argname):
     Workers collect on their own and must agree on every name.
     """
     return f"{argname} of {len(val)} bytes" if isinstance(val, bytes) else None
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--one-ulp",
+        action="store_true",
+        help="move every random number by its last bit: what a test claims must not hang on rounding",
+    )
+    parser.addoption("--skipped-to", metavar="FILE", help="write the names of tests that skip, one a line")
+    parser.addoption(
+        "--nothing-skips",
+        action="store_true",
+        help="fail tests that skip, but for those marked data: every extra and foreign program is said to be here",
+    )
+
+
+class _LastBitMoved(np.random.Generator):
+    """A generator whose normal and uniform numbers differ from NumPy's in their last bit.
+
+    The same value is always moved the same way, so streams that are equal stay equal.
+    """
+
+    def standard_normal(self, *args, **options):
+        return _moved(super().standard_normal(*args, **options))
+
+    def normal(self, *args, **options):
+        return _moved(super().normal(*args, **options))
+
+    def random(self, *args, **options):
+        return _moved(super().random(*args, **options))
+
+    def uniform(self, *args, **options):
+        return _moved(super().uniform(*args, **options))
+
+    def spawn(self, n_children):
+        return [_LastBitMoved(child.bit_generator) for child in super().spawn(n_children)]
+
+
+def _moved(value):
+    """Flip the last bit of every number but zeros: uniform numbers in [0, 1) stay there."""
+    numbers = np.atleast_1d(value)
+    bits = numbers.view({4: np.uint32, 8: np.uint64}[numbers.dtype.itemsize])
+    bits ^= (numbers != 0).astype(bits.dtype)
+    return value if isinstance(value, np.ndarray) else numbers[0].item()
+
+
+def pytest_configure(config):
+    if config.getoption("--one-ulp"):
+        made = np.random.default_rng
+
+        def default_rng(seed=None):
+            return seed if isinstance(seed, np.random.Generator) else _LastBitMoved(made(seed).bit_generator)
+
+        np.random.default_rng = default_rng
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and item.config.getoption("--nothing-skips") and not item.get_closest_marker("data"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = "failed", f"{item.nodeid} was skipped, though every extra is here: {reason}"
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if path := config.getoption("--skipped-to"):
+        names = {report.nodeid for report in terminalreporter.stats.get("skipped", ())}
+        Path(path).write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
 
 
 LEVELS, DRAWS, SAMPLES = (0.01, 0.1), 6, 4

@@ -12,6 +12,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import neurodecorr as nd
 from neurodecorr.errors import ConfigError, DegenerateInputWarning, DivergenceError, InputError, StabilityError
 
+pytestmark = pytest.mark.rounding
+
 FORMS = (
     (nd.RecurrentDecorrelator, ("local", "explicit", "congruent")),
     (nd.FeedforwardDecorrelator, ("implicit", "explicit", "congruent")),

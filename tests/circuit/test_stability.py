@@ -6,6 +6,8 @@ from neurodecorr.circuit.steps import fastest_settling_step, shrinkage, step_lim
 from neurodecorr.circuit.tableaux import EULER, RK4, TABLEAUX
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 
+pytestmark = pytest.mark.rounding
+
 
 @pytest.mark.parametrize("method", TABLEAUX)
 @pytest.mark.parametrize("angle", [0.0, 0.4, 1.2, 1.5, -1.5])

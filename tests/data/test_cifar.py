@@ -284,6 +284,7 @@ FOLDER = Path(os.environ.get("NEURODECORR_DATA", "no folder"))
 
 
 @pytest.mark.slow
+@pytest.mark.data
 @pytest.mark.skipif(not (FOLDER / "cifar10").is_dir(), reason="CIFAR-10 is not in folder cifar10 of NEURODECORR_DATA")
 def test_cifar_10_has_its_known_statistics():
     train, test = cifar10(FOLDER / "cifar10")

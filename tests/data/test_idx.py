@@ -137,6 +137,7 @@ def test_no_forged_byte_raises_anything_but_an_input_error(place, value, tmp_pat
 FOLDER = Path(os.environ.get("NEURODECORR_DATA", "no folder"))
 
 
+@pytest.mark.data
 @pytest.mark.skipif(not (FOLDER / "mnist").is_dir(), reason="MNIST is not in the folder mnist of NEURODECORR_DATA")
 def test_mnist_has_its_known_statistics():
     train, test = mnist(FOLDER / "mnist")

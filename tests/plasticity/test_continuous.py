@@ -13,6 +13,8 @@ from neurodecorr.errors import ConfigError, DivergenceError, InputError, Stabili
 from neurodecorr.plasticity import learn_continuously
 from neurodecorr.plasticity.flow_kernels import decay, grow, size_bound
 
+pytestmark = pytest.mark.rounding
+
 RULES = ("local", "congruent")
 N = 4
 SIGMA = gaussian_covariance(N, 30, 0)

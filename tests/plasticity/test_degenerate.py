@@ -8,6 +8,8 @@ import pytest
 from neurodecorr.errors import DegenerateInputWarning
 from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, Plan, learn, rms_correlation, start
 
+pytestmark = pytest.mark.rounding
+
 PAIRS = [("recurrent", rule) for rule in RECURRENT_RULES] + [("feedforward", rule) for rule in FEEDFORWARD_RULES]
 DTYPES = ("float64", "float32")
 STRONGEST = {"float64": 1e7, "float32": 3e3}

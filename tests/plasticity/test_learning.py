@@ -19,6 +19,8 @@ from neurodecorr.plasticity import (
     start,
 )
 
+pytestmark = pytest.mark.rounding
+
 PAIRS = [("recurrent", rule) for rule in RECURRENT_RULES] + [("feedforward", rule) for rule in FEEDFORWARD_RULES]
 ARRAYS = ("M", "R", "mean", "power", "gain", "counters")
 

@@ -6,6 +6,8 @@ import pytest
 from neurodecorr.data import correlated_gaussian, gaussian_covariance
 from neurodecorr.plasticity import Decay, Plan, decorrelating_matrix, learn, power, start, twins
 
+pytestmark = pytest.mark.rounding
+
 N = 4
 # Unequal powers, so that node and layer gain rest at different matrices.
 SCALE = np.diag([0.5, 0.8, 1.0, 1.4])

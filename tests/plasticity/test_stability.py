@@ -9,6 +9,8 @@ from neurodecorr.data import correlated_gaussian, gaussian_covariance
 from neurodecorr.errors import StabilityError
 from neurodecorr.plasticity import Plan, learn, start
 
+pytestmark = pytest.mark.rounding
+
 CONDITION = 10.0
 
 
@@ -57,6 +59,9 @@ def test_the_congruent_rule_stays_stable_where_the_local_rule_raises():
         assert sample_of_the_error(blocks(20, seed, 20, 1000), 1e-2) is not None
 
 
+# Without a limiter the highest rate amplifies a direction to the bound of M, or just not: rounding decides whether the
+# guard speaks. That the circuit is stable does not depend on it.
+@pytest.mark.filterwarnings("ignore::neurodecorr.errors.DegenerateInputWarning")
 @pytest.mark.parametrize("rate", [0.01, 0.1, 1.0, 10.0])
 def test_the_congruent_rule_stays_stable_at_any_rate(rate):
     assert least_margin("congruent", 8, seed=0, rate=rate, count=10, size=200) > 0

@@ -13,6 +13,8 @@ from neurodecorr.errors import ConfigError, DivergenceError, InputError, Stabili
 from neurodecorr.spiking.kernels import step_code
 from neurodecorr.spiking.simulate import run_code
 
+pytestmark = pytest.mark.rounding
+
 GAMMAS = (0.2, 0.1, 0.05, 0.02)
 UNITS = 20
 

@@ -17,6 +17,8 @@ from neurodecorr.workbench import living, step
 from neurodecorr.workbench.living import Living, lived, longest_stretch
 from neurodecorr.workbench.outlook import SHARES, look
 
+pytestmark = pytest.mark.rounding
+
 N = 17
 SAMPLES = 2 * longest_stretch(N) + 45  # whole stretches and a remainder
 ENGINES = ["integrate", "twin"]

@@ -10,6 +10,8 @@ from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices import Devices, Drift
 from neurodecorr.hardware.insitu import InSitu, PulsedSynapse, heal, learn_in_situ, learning_chips
 
+pytestmark = pytest.mark.rounding
+
 REAL = {"noise": 0.3, "spread": 0.3, "slope": 1.0, "asymmetry_spread": 0.1}
 
 

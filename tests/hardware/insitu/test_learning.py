@@ -11,6 +11,8 @@ from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.devices import Converter, Devices, Drift
 from neurodecorr.hardware.insitu import IN_SITU_RULES, InSitu, PulsedSynapse, kernels, learn_in_situ, learning_chips
 
+pytestmark = pytest.mark.rounding
+
 N = 4
 SIGMA = data.gaussian_covariance(N, 30.0, seed=1)
 R = np.linalg.inv(plasticity.decorrelating_matrix(SIGMA, "layer"))
