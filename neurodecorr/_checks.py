@@ -20,6 +20,10 @@ from neurodecorr.errors import ConfigError, InputError
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating[Any]]
 
+# Two times that differ by less than this share of the longest are one: `np.arange`, `np.linspace` and sums of steps
+# leave some ulps, 4500 of them at most.
+ROUNDING = 1e-12
+
 
 def real_array(value: Any, name: str) -> Floats:
     """Return `value` as a real floating array; float32 stays float32, all else becomes float64.
@@ -85,6 +89,67 @@ def square(value: Any, name: str) -> Floats:
     if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] == 0:
         raise InputError(f"{name} must be a square matrix, (n, n); got shape {array.shape}.")
     return finite(array, name)
+
+
+def instants(
+    value: Any,
+    name: str,
+    end: float | None = None,
+    until: str = "t_end",
+    *,
+    strictly: bool = True,
+    from_zero: bool = False,
+) -> Floats:
+    """Return `value` as times ≥ 0 in order, at most `end`; what rounding has moved beyond a limit is moved back to it.
+
+    Parameters
+    ----------
+    value : (times,) array
+        Times; those in float32 are known to some ulps of float32.
+    name : str
+        How the message calls them.
+    end : float, optional
+        Latest time allowed.
+    until : str
+        How the message calls `end`.
+    strictly : bool
+        Whether a time may not come twice.
+    from_zero : bool
+        Whether the first time must be 0.
+    """
+    order = ("starts at 0 and " if from_zero else "") + ("increases strictly" if strictly else "is ascending")
+    given = finite(real_array(value, name), name)
+    if given.ndim != 1 or not given.size:
+        raise InputError(f"{name} must be a non-empty vector that {order}; got shape {given.shape}.")
+    t = given.astype(np.float64)
+    last = float(np.abs(t).max()) if end is None else end
+    grain = max(ROUNDING, 4 * float(np.finfo(given.dtype).eps)) * last
+    inside = np.clip(t, 0.0, max(last, 0.0))
+    steps = np.diff(np.where(np.abs(inside - t) <= grain, inside, t))
+    wrong = steps <= 0 if strictly else steps < 0
+    if wrong.any():
+        at = int(np.argmax(wrong)) + 1
+        how = "increase strictly" if strictly and not from_zero else f"be a vector that {order}"
+        raise InputError(f"{name} must {how}; got {digits(t[at])} after {digits(t[at - 1])} at index {at}.")
+    if (np.abs(inside - t) > grain).any():
+        room = f"be ≥ 0, a vector that {order}" if end is None else f"lie in [0, {until}] = [0, {digits(end)}]"
+        raise InputError(f"{name} must {room}; got {digits(t[0])} to {digits(t[-1])}.")
+    if from_zero:
+        if inside[0] > grain:
+            raise InputError(f"{name} must be a vector that {order}; got {digits(t[0])} first.")
+        inside[0] = 0.0
+    return inside
+
+
+def digits(value: float) -> str:
+    """Return a number in as many digits as tell it from its neighbours, and no more than are needed."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
+
+
+def steps_within(span: float, step: float) -> float:
+    """Return how many whole steps fit into a span; one that rounding has made a little too long still does."""
+    return math.floor(span / step * (1 + ROUNDING)) if math.isfinite(span / step) else math.inf
 
 
 def number(value: Any, name: str, unit: str = "") -> float:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._checks import ROUNDING
 from neurodecorr.circuit.problem import Problem
 from neurodecorr.circuit.propagator import exponential_propagator
+from neurodecorr.errors import ConfigError
 
 __all__ = ["exact_cost", "exact_frames", "marched_frames", "split"]
 
@@ -19,12 +21,20 @@ Ints = npt.NDArray[np.integer[Any]]
 Propagator = Callable[[Floats, float], Floats]
 
 EPS = float(np.finfo(np.float64).eps)
+# An hour's work for the smallest circuit; beyond 2⁶³ a count would not even be a number.
+MOST_STEPS = 10**10
 
 
 def split(s: Floats, step: float) -> tuple[Floats, Ints]:
     """Return size and number of equal steps, at most `step`, up to each time from the one before."""
     gaps = np.diff(s, prepend=0.0)
-    counts = np.maximum(np.ceil(gaps / step * (1 - 1e-12)), gaps > 0).astype(np.int64)
+    counts = np.maximum(np.ceil(gaps / step * (1 - ROUNDING)), gaps > 0)
+    if not counts.sum() <= MOST_STEPS:
+        raise ConfigError(
+            f"the course must take at most {MOST_STEPS:.0e} steps; steps of {step:.3g} τ up to {s[-1]:.3g} τ make "
+            f"{counts.sum():.3g}. Take a longer dt, or method 'exponential', which needs none."
+        )
+    counts = counts.astype(np.int64)
     return gaps / np.maximum(counts, 1), counts
 
 

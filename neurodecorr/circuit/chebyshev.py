@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, positive
+from neurodecorr._checks import ROUNDING, count, positive
 from neurodecorr.circuit.ellipse import Ellipse
 from neurodecorr.errors import ConfigError
 
@@ -83,7 +83,7 @@ def count_of_schedule(ellipse: Ellipse, t_max: float, most: int) -> int:
     """Return the largest m, at most `most`, whose schedule takes no longer than `t_max`; the time grows with m."""
     if schedule_time(ellipse, most) <= t_max:
         return most
-    return bisect_right(range(most), t_max * (1 + 1e-12), key=lambda m: float(schedule_time(ellipse, m))) - 1
+    return bisect_right(range(most), t_max * (1 + ROUNDING), key=lambda m: float(schedule_time(ellipse, m))) - 1
 
 
 def recurrence(ellipse: Ellipse, most: int) -> Floats:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import finite, real_array, sample_or_samples
+from neurodecorr._checks import ROUNDING, digits, finite, instants, real_array, sample_or_samples
 from neurodecorr.circuit.affine import split
 from neurodecorr.circuit.explicit import FIRST_STEP, largest_step
 from neurodecorr.circuit.kernels import LEAST_ERROR, LEAST_STEP, factor
@@ -61,10 +61,8 @@ class PiecewiseConstant:
     values: Floats
 
     def __post_init__(self) -> None:
-        times = finite(real_array(self.times, "times"), "times").astype(np.float64)
+        times = instants(self.times, "times", from_zero=True)
         values = finite(real_array(self.values, "values"), "values")
-        if times.ndim != 1 or not times.size or times[0] != 0 or (np.diff(times) <= 0).any():
-            raise InputError("times of the pieces must be a vector that starts at 0 and increases strictly.")
         if values.ndim not in (2, 3) or len(values) != len(times):
             raise InputError(
                 f"values must be (pieces, n) or (pieces, samples, n) with {len(times)} pieces; got {values.shape}."
@@ -75,10 +73,10 @@ class PiecewiseConstant:
 
 def drives_at(x: Callable[[float], npt.ArrayLike], t: float, features: int, samples: int | None) -> tuple[Floats, bool]:
     """Return the input at a time as (samples, n), and whether it is a single one; its number must not change."""
-    drives, single = sample_or_samples(x(t), f"x({t:g})", features)
+    drives, single = sample_or_samples(x(t), f"x({digits(t)})", features)
     if samples is not None and len(drives) != samples:
         raise InputError(
-            f"x(t) must return as many samples at all times; got {len(drives)} at t = {t:g}, {samples} at 0."
+            f"x(t) must return as many samples at all times; got {len(drives)} at t = {digits(t)}, {samples} at 0."
         )
     return drives, single
 
@@ -112,7 +110,7 @@ def adaptive_driven_frames(
     h, taken, tried = FIRST_STEP * largest, 0, 0
     for frame, end in enumerate(s):
         while now < end:
-            ends = now + h * (1 + 1e-12) >= end
+            ends = now + h * (1 + ROUNDING) >= end
             size = float(end - now) if ends else h
             K = _slopes(problem, tableau, u, now, size, z)
             new = z + size * np.tensordot(tableau.b.astype(problem.dtype), K, 1)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import sample_or_samples
+from neurodecorr._checks import sample_or_samples, steps_within
 from neurodecorr.circuit.certificate import Goal, reached, rounding_level, target, wide_target
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED
 from neurodecorr.circuit.model import LinearCircuit
@@ -105,8 +105,7 @@ class Problem:
 
     def count_of(self, dt: float) -> int:
         """Return how many steps of `dt` the limits on time and steps allow."""
-        by_time = self.t_max / dt * (1 + 1e-12)
-        return min(self.max_steps, int(by_time) if by_time < LARGEST_COUNT else LARGEST_COUNT)
+        return int(min(self.max_steps, steps_within(self.t_max, dt), LARGEST_COUNT))
 
     def only(self, rows: npt.NDArray[Any]) -> Problem:
         """Return the problem of some rows."""

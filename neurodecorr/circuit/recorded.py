@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, count, number, positive
+from neurodecorr._checks import ROUNDING, choice, count, positive, steps_within
 from neurodecorr.circuit.driven import PiecewiseConstant
 from neurodecorr.circuit.model import Circuit
 from neurodecorr.circuit.stability import stability
@@ -107,7 +106,7 @@ def record_trajectory(
     t_end = positive(t_end, "t_end", "unit of tau")
     own = stability(circuit).fastest_time / 10 if dt is None else positive(dt, "dt", "unit of tau")
     names = _names(what)
-    rows = count(math.floor(number(t_end, "t_end") / own * (1 + 1e-12)), "t_end / dt")
+    rows = count(steps_within(t_end, own), "t_end / dt")
     choice(method, "method", METHODS)
     options = {"t_end": t_end, "dt": own, "method": method, "step": step, "what": list(names), "n": circuit.size}
     about = provenance({**options, "tau": circuit.tau, "tau_unit": tau_unit, **(config or {})}, seed)
@@ -153,7 +152,8 @@ def _rows(names: tuple[str, ...], circuit: Circuit, x: Input, times: Floats, cou
 def _at(x: Input, t: float) -> Floats:
     """Return the input at a time."""
     if isinstance(x, PiecewiseConstant):
-        return np.asarray(x.values[np.searchsorted(x.times, t, side="right") - 1])
+        # A row that rounding has put just before a switch is at the switch.
+        return np.asarray(x.values[np.searchsorted(x.times, t * (1 + ROUNDING), side="right") - 1])
     return np.asarray(x(t) if callable(x) else x)
 
 

@@ -14,6 +14,7 @@ from neurodecorr.errors import InputError, StabilityError
 
 __all__ = [
     "fastest_settling_step",
+    "following_step",
     "named_mode",
     "require_stable",
     "require_step",
@@ -30,6 +31,8 @@ GRID, ZOOMS = 63, 3
 # Roots this near the real axis count as real; a touching pair splits by about √ε.
 REAL = 1e-7
 NAMED_UNITS = 3
+# Share of the fastest time constant, and of the limit, that a step takes unless told.
+FOLLOWING = 0.1
 
 
 def stability_limit(method: str, eigenvalues: npt.ArrayLike) -> float:
@@ -116,6 +119,18 @@ def fastest_settling_step(tableau: Tableau, eigenvalues: Complexes) -> float:
     return min(best, limit * (1 - 1e-9))
 
 
+def following_step(tableau: Tableau, eigenvalues: Complexes) -> float:
+    """Return a step, in units of τ, at which an explicit method follows the modes that decay.
+
+    A tenth of the fastest time constant, and a tenth of the stability limit: an Euler step changes the decay of a mode
+    from Re λ to Re λ − h|λ|²/2 to first order, so at a tenth of h = 2 Re λ/|λ|² every mode still decays, at nine tenths
+    of its rate. Real modes keep to the first, lightly damped ones need the second.
+    """
+    fastest = FOLLOWING / float(np.abs(eigenvalues).max())
+    decaying = eigenvalues[eigenvalues.real > 0]
+    return min(fastest, FOLLOWING * float(step_limits(tableau, decaying).min())) if decaying.size else fastest
+
+
 def require_stable(circuit: LinearCircuit) -> None:
     """Raise unless the circuit settles from every start, naming the mode that does not decay.
 
@@ -148,9 +163,10 @@ def require_step(circuit: LinearCircuit, method: str, h: float) -> None:
     worst = int(np.argmin(limits))
     if h < limits[worst]:
         return
-    limit, mode = limits[worst] * circuit.tau, named_mode(circuit, complex(eigenvalues[worst]))
+    limit, got, mode = limits[worst] * circuit.tau, h * circuit.tau, named_mode(circuit, complex(eigenvalues[worst]))
+    figures = ".4g" if f"{limit:.4g}" != f"{got:.4g}" else ".17g"
     raise StabilityError(
-        f"dt must be < {limit:.4g} for method {method!r} on this circuit; got {h * circuit.tau:.4g}. {mode} sets it. "
+        f"dt must be < {limit:{figures}} for method {method!r} on this circuit; got {got:{figures}}. {mode} sets it. "
         "Take a smaller dt, or method 'exponential' or 'implicit', which have no limit."
     )
 

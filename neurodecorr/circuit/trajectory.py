@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, finite, positive, real_array, sample_or_samples
+from neurodecorr._checks import choice, digits, instants, positive, sample_or_samples
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.affine import EPS, exact_cost, exact_frames, marched_frames, split
 from neurodecorr.circuit.arnoldi import arnoldi_frames
@@ -22,10 +22,10 @@ from neurodecorr.circuit.explicit import LEAST_RTOL, adaptive_frames, fixed_fram
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.circuit.problem import Problem, drive, start
 from neurodecorr.circuit.propagator import implicit_propagator
-from neurodecorr.circuit.steps import require_stable, require_step
+from neurodecorr.circuit.steps import following_step, require_stable, require_step
 from neurodecorr.circuit.switched import BY_RUNGS, PROPAGATOR, switched_frames
 from neurodecorr.circuit.tableaux import TABLEAUX
-from neurodecorr.errors import ConfigError, DivergenceError, InputError
+from neurodecorr.errors import ConfigError, DivergenceError
 
 __all__ = ["Trajectory", "integrate"]
 
@@ -36,7 +36,7 @@ Input = npt.ArrayLike | PiecewiseConstant | Callable[[float], npt.ArrayLike]
 METHODS = ("auto", "euler", "rk4", "rk45", "implicit", "exponential", "chebyshev", "arnoldi")
 POLYNOMIAL = ("auto", "chebyshev", "arnoldi")
 FRAMES = 101
-# A fixed step is this share of the fastest time constant, unless told.
+# A fixed implicit step is this share of the fastest time constant, unless told.
 STEP_SHARE = 0.1
 DEFAULT_RTOL = 1e-6
 POLYNOMIAL_RTOL = 1e-7
@@ -116,10 +116,12 @@ def integrate(
         "chebyshev" turns to it by itself, or to "exponential" where that is cheaper. "auto": the fastest of these for
         the size, and "rk45" for a function of time.
     times : (times,) array, optional
-        Requested times in [0, t_end], strictly increasing; 101 equally spaced ones by default.
+        Requested times in [0, t_end], strictly increasing; 101 equally spaced ones by default. One that rounding has
+        moved beyond t_end, by 1e-12 of it at most, counts as t_end.
     dt : float, optional
-        Largest fixed step, in the unit of τ; a tenth of the fastest time constant by default. Steps between two
-        requested times are equal.
+        Largest fixed step, in the unit of τ. By default a tenth of the fastest time constant, and of the limit of an
+        explicit method, which is lower for modes that turn many times before they decay. Steps between two requested
+        times are equal.
     initial : (n,) or (samples, n) array, optional
         Activity at t = 0; zero by default.
     rtol, atol : float, optional
@@ -181,15 +183,7 @@ def _at_start(x: Input, features: int) -> tuple[Floats, bool]:
 def _times(times: npt.ArrayLike | None, t_end: float) -> Floats:
     if times is None:
         return np.linspace(0.0, t_end, FRAMES)
-    t = finite(real_array(times, "times"), "times").astype(np.float64)
-    if t.ndim != 1 or not t.size:
-        raise InputError(f"times must be a non-empty vector; got shape {t.shape}.")
-    if (np.diff(t) <= 0).any():
-        place = int(np.argmax(np.diff(t) <= 0)) + 1
-        raise InputError(f"times must increase strictly; got {t[place]:g} after {t[place - 1]:g} at index {place}.")
-    if t[0] < 0 or t[-1] > t_end:
-        raise InputError(f"times must lie in [0, t_end] = [0, {t_end:g}]; got {t[0]:g} to {t[-1]:g}.")
-    return t
+    return instants(times, "times", t_end)
 
 
 def _tolerances(rtol: float | None, atol: float, method: str, dtype: npt.DTypeLike) -> tuple[float, float]:
@@ -226,7 +220,7 @@ def _frames(
         frames, run = adaptive_frames(problem, s, tolerances, _endless(problem))
         return frames, run.steps, run.products
     if step is None:
-        step = _default_step(problem)
+        step = _default_step(problem, method)
     if method == "implicit":
         return marched_frames(problem, s, step, implicit_propagator)
     frames, run = fixed_frames(problem, TABLEAUX[method], *split(s, step), _endless(problem))
@@ -277,7 +271,7 @@ def _driven(
 
     if method == "rk45" and step is None:
         return adaptive_driven_frames(problem, t / circuit.tau, u, tolerances)
-    size = _default_step(problem) if step is None else step
+    size = _default_step(problem, method) if step is None else step
     return driven_frames(problem, t / circuit.tau, u, TABLEAUX[method], size)
 
 
@@ -318,8 +312,15 @@ def _exact_pays(problem: Problem, switches: Floats, s: Floats) -> bool:
     return bool(exact <= PIECE_PRODUCTS * len(switches) * len(problem.U))
 
 
-def _default_step(problem: Problem) -> float:
-    return STEP_SHARE / abs(problem.circuit.spectrum.fastest)
+def _default_step(problem: Problem, method: str) -> float:
+    """Return the step of a method that is not told one; it passes the check that a step of the user's must pass."""
+    spectrum = problem.circuit.spectrum
+    if method not in TABLEAUX:
+        return STEP_SHARE / abs(spectrum.fastest)
+    step = following_step(TABLEAUX[method], spectrum.eigenvalues)
+    if spectrum.decays:
+        require_step(problem.circuit, method, step)
+    return step
 
 
 def _endless(problem: Problem) -> Goal:
@@ -334,6 +335,6 @@ def _require_finite(frames: Floats, t: Floats) -> None:
     bad = ~np.isfinite(frames).all(axis=(1, 2))
     if bad.any():
         raise DivergenceError(
-            f"the activity must stay within {frames.dtype}; it left it by t = {t[int(np.argmax(bad))]:g}. "
+            f"the activity must stay within {frames.dtype}; it left it by t = {digits(t[int(np.argmax(bad))])}. "
             "Integrate for less time, or use a stable circuit."
         )

@@ -270,7 +270,7 @@ class NetworkCircuit:
             x̄ and y of every layer at these times.
         """
         X, t_end = self._inputs(X), _checks.positive(t_end, "t_end", "unit of tau")
-        frames = np.linspace(0, t_end, 101) if times is None else np.asarray(_checks.real_array(times, "times"), float)
+        frames = np.linspace(0, t_end, 101) if times is None else _checks.instants(times, "times", t_end)
         start = self._start(len(X))
 
         def slope(t: float, z: Floats) -> Floats:
@@ -278,7 +278,7 @@ class NetworkCircuit:
 
         done = solve_ivp(slope, (0.0, t_end), _joined(start), "RK45", frames, rtol=rtol, atol=1e-3 * rtol)
         if not done.success:
-            raise DivergenceError(f"the network could not be integrated to {t_end:g}: {done.message}")
+            raise DivergenceError(f"the network could not be integrated to {_checks.digits(t_end)}: {done.message}")
         states = [_split(z, start) for z in done.y.T]
         parts = [np.stack(part) for part in zip(*states, strict=True)]
         return NetworkTrajectory(done.t, parts[::2], parts[1::2])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import positive
+from neurodecorr._checks import digits, positive
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.spiking.stimulus import Stimulus
 
@@ -67,5 +67,5 @@ def schedule(stimulus: Any, units: int, dt_s: float, record_s: float) -> Schedul
     hold = stimulus.steps_per_frame(dt_s)
     every = round(positive(record_s, "record_s", "s") / dt_s)
     if every < 1 or abs(every * dt_s - record_s) > 1e-9 * record_s:
-        raise ConfigError(f"record_s must be a whole number of steps of {dt_s:g} s; got {record_s:g} s.")
+        raise ConfigError(f"record_s must be a whole number of steps of {digits(dt_s)} s; got {digits(record_s)} s.")
     return Schedule(dt_s, hold * len(stimulus.values), hold, every)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, finite, generator, positive, real_array, square
+from neurodecorr._checks import count, digits, finite, generator, positive, real_array, square
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = ["Stimulus", "constant_stimulus", "ou_stimulus"]
@@ -63,7 +63,7 @@ class Stimulus:
         steps = round(self.frame_s / dt_s)
         if steps < 1 or abs(steps * dt_s - self.frame_s) > 1e-9 * self.frame_s:
             raise ConfigError(
-                f"dt_s must divide the frame of {self.frame_s:g} s into whole steps; got {dt_s:g} s, "
+                f"dt_s must divide the frame of {digits(self.frame_s)} s into whole steps; got {digits(dt_s)} s, "
                 f"{self.frame_s / dt_s:g} steps. Use frame_s/{max(steps, 1)} = {self.frame_s / max(steps, 1):g} s."
             )
         return steps

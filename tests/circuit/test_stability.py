@@ -1,10 +1,21 @@
+import warnings
+
 import numpy as np
 import pytest
 
-from neurodecorr.circuit import Circuit, predicted_settling_time, settle, stability, stability_limit
+from neurodecorr.circuit import (
+    Circuit,
+    Settler,
+    integrate,
+    predicted_settling_time,
+    settle,
+    stability,
+    stability_limit,
+)
+from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.circuit.steps import fastest_settling_step, shrinkage, step_limits
 from neurodecorr.circuit.tableaux import EULER, RK4, TABLEAUX
-from neurodecorr.errors import ConfigError, InputError, StabilityError
+from neurodecorr.errors import ConfigError, IllConditionedWarning, InputError, StabilityError
 
 pytestmark = pytest.mark.rounding
 
@@ -150,3 +161,22 @@ def test_bad_options_are_named():
         stability_limit("euler", [np.inf])
     with pytest.raises(ConfigError, match="tol must be > 0"):
         stability(Circuit([[1.0]])).settling_time(0.0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 12, 24])
+def test_far_from_normal_unstable_circuits_raise_stability_errors_only(n):
+    # 24 units: solves of the shifted matrix grow to 1e185, whose squares overflow.
+    R = -0.6 * np.eye(n) + 2.5 * np.eye(n, k=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IllConditionedWarning)
+        circuit = Circuit(R)
+        assert not stability(circuit).stable
+        for call in (settle, lambda c, x: integrate(c, x, 1.0), lambda c, x: Settler(c), predicted_settling_time):
+            with pytest.raises(StabilityError, match="carried most by unit"):
+                call(circuit, np.ones(n))
+
+
+def test_the_mode_of_a_jordan_block_is_its_first_unit():
+    for n in (24, 100):
+        weights = Spectrum(2.5 * np.eye(n, k=1) - 0.6 * np.eye(n)).mode(-0.6)
+        assert np.isfinite(weights).all() and np.argmax(weights) == 0 and abs(np.linalg.norm(weights) - 1) < 1e-9

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, generator, positive, real_array, sample_or_samples, square
+from neurodecorr._checks import choice, generator, instants, positive, real_array, sample_or_samples, square
 from neurodecorr.circuit import Circuit, PiecewiseConstant, Stability, integrate, stability
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
@@ -394,4 +394,5 @@ class AnalogueCircuit:
 
 
 def _instants(times_s: npt.ArrayLike | None, t_end_s: float) -> Floats:
-    return np.linspace(0.0, positive(t_end_s, "t_end_s", "seconds"), 101) if times_s is None else np.asarray(times_s)
+    end = positive(t_end_s, "t_end_s", "seconds")
+    return np.linspace(0.0, end, 101) if times_s is None else instants(times_s, "times_s", end, "t_end_s")

@@ -19,12 +19,13 @@ import numpy.typing as npt
 import scipy.linalg
 
 from neurodecorr import _checks
-from neurodecorr.errors import ConfigError
+from neurodecorr._checks import digits
+from neurodecorr.errors import ConfigError, StabilityError
 from neurodecorr.hardware.nir.graph import Graph, Node
 from neurodecorr.hardware.nir.statespace import StateSpace, state_space_of
 from neurodecorr.hardware.nir.system import INPUT, OUTPUT, Population, Projection, System
 
-__all__ = ["DIALECTS", "DISCRETISATIONS", "canonical", "graph_in"]
+__all__ = ["DIALECTS", "DISCRETISATIONS", "canonical", "graph_in", "require_step"]
 
 Floats = npt.NDArray[np.floating[Any]]
 DIALECTS = ("canonical", "sinabs", "rockpool")
@@ -86,6 +87,8 @@ def graph_in(system: System, dialect: str, dt_s: float | None, discretisation: s
     ------
     ConfigError
         If the dialect is unknown, or `dt_s` is missing, or not shorter than every time constant.
+    StabilityError
+        If the system settles, but not in held steps of `dt_s`.
     """
     _checks.choice(dialect, "dialect", DIALECTS)
     _checks.choice(discretisation, "discretisation", DISCRETISATIONS)
@@ -96,18 +99,42 @@ def graph_in(system: System, dialect: str, dt_s: float | None, discretisation: s
     if dt_s is None:
         raise ConfigError(f"the dialect {dialect!r} needs dt_s, the step of the simulator in seconds, such as 1e-4.")
     dt, simulator = _checks.positive(dt_s, "dt_s", "seconds"), SIMULATORS[dialect]
-    space = state_space_of(canonical(system))
-    own = {unit.name: unit.tau_s for unit in system.populations}
-    taus = np.concatenate([np.full(size, own[name.partition("_")[2]]) for name, size in space.states])
+    space, taus = space_and_taus(system)
     if dt >= taus.min():
-        raise ConfigError(f"dt_s must be < {taus.min():g} s, the shortest time constant; got {dt_s!r}.")
+        raise ConfigError(f"dt_s must be < {digits(taus.min())} s, the shortest time constant; got {dt_s!r}.")
     if len(taus) < simulator.smallest:
         raise ConfigError(f"{dialect} reads at least {simulator.smallest} units; the circuit has {len(taus)}.")
-    if discretisation == "exact":
+    if discretisation == "held":
+        require_step(system, dt)
+    else:
         taus = np.full(len(taus), taus.min())
     W, B, b = (_held if discretisation == "held" else _exact)(space, dt, taus)
     scale = 1 / simulator.share(taus / dt)
     return _one_node(space, simulator.units(taus, dt), scale[:, None] * W, scale[:, None] * B, scale * b)
+
+
+def space_and_taus(system: System) -> tuple[StateSpace, Floats]:
+    """Return the linear system that a system is, and the time constant of each of its states in seconds."""
+    space = state_space_of(canonical(system))
+    own = {unit.name: unit.tau_s for unit in system.populations}
+    return space, np.concatenate([np.full(size, own[name.partition("_")[2]]) for name, size in space.states])
+
+
+def require_step(system: System, dt_s: float) -> None:
+    """Raise where a system that settles would not, if the drive of each unit is held during a step of `dt_s`.
+
+    Raises
+    ------
+    StabilityError
+        If a mode grows from step to step; its factor is named.
+    """
+    space, taus = space_and_taus(system)
+    growth = float(np.abs(np.linalg.eigvals(np.diag(np.exp(-dt_s / taus)) + _held(space, dt_s, taus)[0])).max())
+    if growth >= 1 and float(np.linalg.eigvals(space.A).real.max()) < 0:
+        raise StabilityError(
+            f"dt_s must be so short that every mode decays while drives are held during a step; at {digits(dt_s)} s "
+            f"one grows by {growth:.6g} per step. Take a shorter dt_s, or discretisation='exact'."
+        )
 
 
 def _held(space: StateSpace, dt: float, taus: Floats) -> tuple[Floats, Floats, Floats]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from neurodecorr._checks import positive
 from neurodecorr.errors import InputError
+from neurodecorr.hardware.nir.dialects import require_step
 from neurodecorr.hardware.nir.files import Subject, write_nir
+from neurodecorr.hardware.nir.system import system_of
 from neurodecorr.recording import write_text
 
 __all__ = ["write_nengo_script"]
@@ -130,10 +133,14 @@ def write_nengo_script(
     ------
     InputError
         If the path does not end in `.py`.
+    StabilityError
+        If the subject settles, but not in Nengo's steps of `dt_s`.
     """
     script = Path(path)
     if script.suffix != ".py" or not script.stem.isidentifier():
         raise InputError(f"the path of a script must be a plain name ending in .py; got {script.name!r}.")
+    dt_s = positive(dt_s, "dt_s", "seconds")
+    require_step(system_of(subject, tau_s, require_stable), dt_s)  # Nengo holds what comes in during a step
     graph = write_nir(subject, script.with_suffix(".nir"), tau_s=tau_s, require_stable=require_stable)
     seconds = 10 * float(subject.tau if tau_s is None and hasattr(subject, "tau") else tau_s or 1.0)
-    return write_text(script, SCRIPT.format(name=graph.name, script=script.name, dt=float(dt_s), seconds=seconds))
+    return write_text(script, SCRIPT.format(name=graph.name, script=script.name, dt=dt_s, seconds=seconds))

@@ -105,9 +105,7 @@ class StateSpace:
             Output.
         """
         X, single = _checks.sample_or_samples(x, "x", self.B.shape[1])
-        times = _checks.finite(_checks.real_array(times_s, "times_s"), "times_s").astype(np.float64)
-        if times.ndim != 1 or not len(times) or times[0] < 0 or (np.diff(times) < 0).any():
-            raise InputError("times_s must be times in seconds, ≥ 0 and ascending, in a row.")
+        times = _checks.instants(times_s, "times_s", strictly=False)
         Z: Floats = np.zeros((len(X), len(self.A)))
         frames, before = [], 0.0
         known: dict[float, Floats] = {}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, number, positive
+from neurodecorr._checks import ROUNDING, choice, digits, number, positive
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = [
@@ -293,5 +293,5 @@ def stop_and_step(
     step = max(tau_s / 200, stop / 20_000) if step_s is None else positive(step_s, "step_s", "seconds")
     count = stop / step
     if count > MOST_STEPS:
-        raise ConfigError(f"step_s must make at most {MOST_STEPS} steps of {stop:g} s; got {step:g} s.")
-    return stop, stop / math.ceil(count * (1 - 1e-12)) if stop > 0 else step
+        raise ConfigError(f"step_s must make at most {MOST_STEPS} steps of {digits(stop)} s; got {digits(step)} s.")
+    return stop, stop / math.ceil(count * (1 - ROUNDING)) if stop > 0 else step

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import finite, real_array
+from neurodecorr._checks import ROUNDING, finite, instants, real_array
 from neurodecorr.circuit import PiecewiseConstant
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.spice.deck import joined, spelt
@@ -48,10 +48,8 @@ class PiecewiseLinear:
     values: Floats
 
     def __post_init__(self) -> None:
-        times = finite(real_array(self.times, "times"), "times").astype(np.float64)
+        times = instants(self.times, "times", from_zero=True)
         values = finite(real_array(self.values, "values"), "values").astype(np.float64)
-        if times.ndim != 1 or not times.size or times[0] != 0 or (np.diff(times) <= 0).any():
-            raise InputError("times of the points must be a vector that starts at 0 and increases strictly.")
         if values.ndim != 2 or len(values) != len(times):
             raise InputError(f"values must be (points, n) with {len(times)} points; got {values.shape}.")
         object.__setattr__(self, "times", times)
@@ -99,7 +97,9 @@ class Waveforms:
     def at_end(self, stop_s: float) -> Floats:
         """Return the input that is on at the end of a run, (n,)."""
         if self.switches:
-            return np.asarray(self.values[max(0, int(np.searchsorted(self.times, stop_s, side="left")) - 1)])
+            # A switch at the end, to rounding, comes too late.
+            begun = int(np.searchsorted(self.times, stop_s * (1 - ROUNDING), side="left"))
+            return np.asarray(self.values[max(0, begun - 1)])
         return np.array([np.interp(stop_s, self.times, column) for column in self.values.T])
 
     def sources(self, scale: float, step_s: float, simulator: str) -> list[str]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from neurodecorr._checks import choice
 from neurodecorr.circuit import Circuit
+from neurodecorr.circuit.steps import require_step
 from neurodecorr.errors import InputError
 from neurodecorr.spiking.brian.session import TARGETS, brian2_module, quiet, session
 from neurodecorr.spiking.runs import RateRun
@@ -100,6 +101,8 @@ def run_rate(
         If Brian2 is not installed, or an option does not fit.
     InputError
         If `circuit` is not a Circuit, or the stimulus does not fit it.
+    StabilityError
+        If the circuit settles, but not in Euler steps of `dt_s`.
     """
     plan = _plan(circuit, stimulus, dt_s, record_s)
     with session(choice(target, "target", TARGETS)) as brian2:
@@ -114,7 +117,10 @@ def _plan(circuit: Any, stimulus: Any, dt_s: float, record_s: float) -> Schedule
         raise InputError(
             f"circuit must be a Circuit; got {type(circuit).__name__}. Use Circuit(R, tau), tau in seconds."
         )
-    return schedule(stimulus, circuit.size, dt_s, record_s)
+    plan = schedule(stimulus, circuit.size, dt_s, record_s)
+    if circuit.spectrum.decays:  # Brian2 takes Euler steps; an unstable circuit may be shown to run away
+        require_step(circuit, "euler", plan.dt_s / circuit.tau)
+    return plan
 
 
 def _network(brian2: Any, circuit: Circuit, stimulus: Stimulus, plan: Schedule) -> Any:
