@@ -22,12 +22,14 @@ from numba.core.caching import _Cache
 from numba.extending import intrinsic
 from numba.misc.appdirs import AppDirs
 
-__all__ = ["LANES", "cgutils", "intrinsic", "ir", "jit", "only", "panel_residual", "prange", "types"]
+__all__ = ["LANES", "UNCOMPILED", "cgutils", "intrinsic", "ir", "jit", "only", "panel_residual", "prange", "types"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 prange = numba.prange
 # Rows of a panel: two registers of 512 bits, or four of 256.
 LANES = 16
+# Whether NUMBA_DISABLE_JIT has kernels run as Python. What is written in machine code has a twin in Python for that.
+UNCOMPILED = bool(config.DISABLE_JIT)
 
 # Sums may be reordered and products fused (SIMD), but NaN and infinity keep their meaning.
 _SUMS = {"reassoc", "contract"}
@@ -190,6 +192,8 @@ def only(kernel: F, *arguments: Any) -> F:
 
     Checking types is the dispatcher's trade: in Python it would take as long as a product of 32 units.
     """
+    if UNCOMPILED:
+        return kernel
     dispatcher = cast(Any, kernel)
     dispatcher.disable_compile(False)
     dispatcher(*arguments)
@@ -243,3 +247,12 @@ def panel_residual(context: Any, panels: Any, u: Any, z: Any, out: Any, p: Any) 
         return context.get_dummy_value()
 
     return types.void(panels, u, z, out, p), generate
+
+
+def _plain_residual(panels: Any, u: Any, z: Any, out: Any, p: int) -> None:
+    rows = slice(LANES * p, LANES * (p + 1))
+    out[rows] = u[rows] - z @ panels[p]
+
+
+if UNCOMPILED:
+    panel_residual = _plain_residual

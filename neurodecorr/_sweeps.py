@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurodecorr._compile import LANES, cgutils, intrinsic, ir, types
+import numpy as np
+
+from neurodecorr._compile import LANES, UNCOMPILED, cgutils, intrinsic, ir, types
 
 __all__ = ["COLUMNS", "ROWS", "dot_rows", "grow_columns", "pull_rows", "push_rows", "sum_columns", "twist_rows"]
 
@@ -172,3 +174,34 @@ def sum_columns(context: Any, S: Any, left: Any, right: Any, z: Any, out: Any, c
 def grow_columns(context: Any, S: Any, left: Any, right: Any, z: Any, out: Any, column: Any) -> Any:
     """S ← S + left rightᵀ in columns `column` … `column` + 31, S square; write their products with z into `out`."""
     return types.void(S, left, right, z, out, column), _column_products(1)
+
+
+def _plain_rows(outer: int) -> Any:
+    def sweep(S: Any, left: Any, right: Any, z: Any, out: Any, row: int) -> None:
+        some = slice(row, row + ROWS)
+        part = S[some, : z.size]
+        for u, v in [(left, right), (right, left)][:outer]:
+            part -= np.outer(u[some], v[: z.size])
+        out[some] = part @ z
+
+    return sweep
+
+
+def _plain_push(S: Any, push: Any, back: Any, row: int) -> None:
+    some = slice(row, row + ROWS)
+    back += push[some] @ S[some, : back.size]
+
+
+def _plain_columns(outer: int) -> Any:
+    def sweep(S: Any, left: Any, right: Any, z: Any, out: Any, column: int) -> None:
+        some = slice(column, column + COLUMNS)
+        if outer:
+            S[:, some] += np.outer(left, right[some])
+        out[some] = z @ S[:, some]
+
+    return sweep
+
+
+if UNCOMPILED:
+    dot_rows, pull_rows, twist_rows = map(_plain_rows, range(3))
+    push_rows, (sum_columns, grow_columns) = _plain_push, map(_plain_columns, range(2))

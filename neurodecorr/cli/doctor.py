@@ -51,6 +51,8 @@ def _cache() -> str:
     from neurodecorr.plasticity import kernels
 
     compiled: Any = kernels.learn_stream
+    if not hasattr(compiled, "stats"):
+        return "none: NUMBA_DISABLE_JIT is set, so kernels run uncompiled, some hundred times slower."
     place = compiled.stats.cache_path
     if place is None:
         return "none: no writable folder, so kernels compile anew in each process. Set NUMBA_CACHE_DIR."

@@ -9,7 +9,7 @@ __all__ = ["locality"]
 
 @click.command(short_help="Show which signals the synapses of each rule read.")
 def locality() -> None:
-    r"""Run every rule on perturbed signals and print what each synapse's change depends on.
+    """Run every rule on perturbed signals and print what each synapse's change depends on.
 
     Rules of decorrelation, and of feedback weights that learn:
 
@@ -24,7 +24,7 @@ def locality() -> None:
       local      only the synapse's two units, feedback onto them, the output's error or the loss
       needs …    what else has to be transported or broadcast: Wᵀ, Mᵀ, a layer scalar; or
                  error units, a population of its own that errors pass on their way
-    """
+    """  # noqa: D301 - click takes the letter \b, not its spelling
     from neurodecorr.learning.audited import audit_all_credit, audit_all_feedback
     from neurodecorr.learning.locality import CREDIT_READS
     from neurodecorr.plasticity import audit_all, format_audit

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import click
 
+from neurodecorr.cli.streams import plain_output
 from neurodecorr.errors import CheckpointError, ConfigError, DivergenceError, InputError, StabilityError
 
 __all__ = ["DEBUG", "WRITTEN", "Choice", "Shell"]
@@ -26,6 +27,11 @@ INTERRUPTED = 130
 
 class Shell(click.Group):
     """A group of commands that answers in plain words."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Parse the command line and run, with output that any stream takes."""
+        with plain_output():
+            return super().main(*args, **options)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

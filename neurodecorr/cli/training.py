@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from neurodecorr._texts import one_line
 from neurodecorr.cli.manners import WRITTEN, Choice
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def models() -> None:
     width = max(map(len, names))
     for name in names:
         found = load_model(name).document
-        click.echo(f"{name:<{width}}  {found.title}; rates for {', '.join(found.rates)}")
+        click.echo(f"{name:<{width}}  {one_line(found.title)}; rates for {', '.join(found.rates)}")
     click.echo("\nneurodecorr show MODEL prints one; neurodecorr train MODEL trains it.")
 
 
@@ -74,7 +75,12 @@ def show(model: str) -> None:
 
 def _described(model: Model) -> list[str]:
     found = model.document
-    lines = [found.title, f"source: {found.source}", f"data:   {found.data.name}, {_times(found.data.shape)}", ""]
+    lines = [
+        one_line(found.title),
+        f"source: {one_line(found.source)}",
+        f"data:   {one_line(found.data.name)}, {_times(found.data.shape)}",
+        "",
+    ]
     network, shape = model.network(), found.data.shape
     for index, layer in enumerate(network.layers, 1):
         units, n = layer.W.shape

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodecorr._compile import cgutils, intrinsic, ir, jit, types
+from neurodecorr._compile import UNCOMPILED, cgutils, intrinsic, ir, jit, types
 
 __all__ = ["LEAST", "step_down"]
 
@@ -153,3 +153,16 @@ def step_panels(M: Array, rows: Array, columns: Array, gain: Array) -> None:
             inside[:] = part
             add_tile(Q, change, product, 0, width, edge.ravel(), 0, width, k, gain, top)
             part[:] = inside
+
+
+def _plain_tile(
+    A: Array, a: int, B: Array, b: int, below: int, C: Array, c: int, under: int, depth: int, gain: Array, g: int
+) -> None:
+    columns, rows = np.arange(BYTES // C.itemsize), np.arange(ROWS)[:, None]
+    right = B[b + below * np.arange(depth)[:, None] + columns]
+    place = c + under * rows + columns
+    C[place] = gain[g + rows] * (C[place] + A[a : a + ROWS * depth].reshape(depth, ROWS).T @ right)
+
+
+if UNCOMPILED:
+    add_tile = _plain_tile

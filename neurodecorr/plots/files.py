@@ -10,7 +10,9 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from neurodecorr._texts import printable
 from neurodecorr.plots.style import STYLE
 from neurodecorr.recording import write_bytes
 
@@ -53,6 +55,9 @@ def rendered(figure: Figure, kinds: Sequence[str] = FORMATS) -> dict[str, bytes]
     dict of str to bytes
         The content of each kind, as from `render`.
     """
+    for text in figure.findobj(Text):  # names may come from files; what formats ticks is written as mathematics
+        text.set_text(printable(text.get_text(), "\n"))
+        text.set_parse_math(text.get_parse_math() and "\\mathdefault" in text.get_text())
     engine = figure.get_layout_engine()
     with rc_context({**STYLE, **UNMANAGED}):
         if engine is not None:

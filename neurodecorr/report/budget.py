@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import dataclasses
 import os
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 
 from neurodecorr import plots
+from neurodecorr._texts import html_text as escape
 from neurodecorr.recording import require_writable, write_bytes, write_json, write_text
 from neurodecorr.report.page import POLICY
 from neurodecorr.workbench.budget_table import BudgetTable, budget_answer, budget_notes, budget_tables

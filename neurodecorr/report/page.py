@@ -6,10 +6,10 @@ import base64
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from html import escape
 from importlib.resources import files
 from typing import Any
 
+from neurodecorr._texts import html_text as escape
 from neurodecorr.report.captions import CAPTIONS, alternative
 from neurodecorr.report.findings import findings
 from neurodecorr.workbench import Block, Comparison, blocks, failures, headline
