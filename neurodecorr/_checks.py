@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,27 +27,55 @@ Floats = npt.NDArray[np.floating[Any]]
 ROUNDING = 1e-12
 
 
+MOST = 2**63 - 1  # what an index can hold
+MEMORY = 2**36  # bytes, where the system does not say
+SHOWN = 80  # characters of a value that a message shows
+
+
 def real_array(value: Any, name: str) -> Floats:
     """Return `value` as a real floating array; float32 stays float32, all else becomes float64.
 
     Raises
     ------
     InputError
-        If `value` is sparse, complex, or holds anything but numbers.
+        If `value` is sparse, complex, masked somewhere, or holds anything but numbers.
     """
+    array = _array(value, name)
+    if array.dtype.kind == "c":
+        raise InputError(f"{name} must hold real numbers; got complex data of type {array.dtype}. Pass {name}.real.")
+    if array.dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        return array
+    return array.astype(np.float64)
+
+
+def complex_array(value: Any, name: str) -> npt.NDArray[np.complexfloating[Any, Any]]:
+    """Return `value` as a finite complex array; real numbers become complex ones."""
+    array = _array(value, name).astype(np.complex128)
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} must be finite, without NaN or inf.")
+    return array
+
+
+def _array(value: Any, name: str) -> Array:
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise InputError(f"{name} must hold a number everywhere; {int(np.ma.getmaskarray(value).sum())} are masked.")
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise InputError(f"{name} must be a dense array; got a sparse {type(value).__name__}. Use {name}.toarray().")
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise InputError(f"{name} must be a rectangular array of real numbers: {error}") from None
-    if array.dtype.kind == "c":
-        raise InputError(f"{name} must hold real numbers; got complex data of type {array.dtype}. Pass {name}.real.")
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiubc":
         raise InputError(f"{name} must hold real numbers; got data of type {array.dtype}.")
-    if array.dtype in (np.dtype(np.float32), np.dtype(np.float64)):
-        return array
-    return array.astype(np.float64)
+    return array
+
+
+def whole_numbers(value: Any, name: str) -> npt.NDArray[np.integer[Any]]:
+    """Return `value` as an array of whole numbers, of any shape; what is empty may be of any type."""
+    array = _array(value, name)
+    if array.dtype.kind not in "iu" and array.size:
+        raise InputError(f"{name} must hold whole numbers; got data of type {array.dtype}.")
+    return array if array.size else array.astype(np.int64)
 
 
 def finite(array: Floats, name: str) -> Floats:
@@ -152,13 +182,33 @@ def steps_within(span: float, step: float) -> float:
     return math.floor(span / step * (1 + ROUNDING)) if math.isfinite(span / step) else math.inf
 
 
+def shaped(value: Any, name: str, *shape: int | None) -> Floats:
+    """Return `value` as a finite array of this shape; None stands for any length ≥ 1."""
+    array = real_array(value, name)
+    fitting = array.ndim == len(shape) and all(
+        have == want if want is not None else have > 0 for have, want in zip(array.shape, shape, strict=True)
+    )
+    if not fitting:
+        wanted = ", ".join("any" if length is None else str(length) for length in shape)
+        raise InputError(f"{name} must have the shape ({wanted}); got {array.shape}.")
+    return finite(array, name)
+
+
+def vector(value: Any, name: str, size: int | None = None) -> Floats:
+    """Return `value` as a finite float64 vector, of this size if one is given."""
+    return shaped(value, name, size).astype(np.float64, copy=False)
+
+
 def number(value: Any, name: str, unit: str = "") -> float:
     """Return `value` as a finite float."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise ConfigError(f"{name} must be a number{_in(unit)}; got {value!r} of type {type(value).__name__}.")
-    result = float(value)
+        raise ConfigError(f"{name} must be a number{_in(unit)}; got {shown(value)} of type {type(value).__name__}.")
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
     if not math.isfinite(result):
-        raise ConfigError(f"{name} must be a finite number{_in(unit)}; got {value!r}.")
+        raise ConfigError(f"{name} must be a finite number{_in(unit)}; got {shown(value)}.")
     return result
 
 
@@ -178,13 +228,119 @@ def fraction(value: Any, name: str) -> float:
     return result
 
 
-def count(value: Any, name: str, least: int = 1) -> int:
-    """Return `value` as an integer ≥ `least`."""
+def not_negative(value: Any, name: str, unit: str = "") -> float:
+    """Return `value` as a finite float ≥ 0."""
+    result = number(value, name, unit)
+    if result < 0:
+        raise ConfigError(f"{name} must be ≥ 0{_in(unit)}; got {value!r}.")
+    return result
+
+
+def count(value: Any, name: str, least: int = 1, most: float = MOST) -> int:
+    """Return `value` as an integer from `least` to `most`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
-        raise ConfigError(f"{name} must be a whole number ≥ {least}; got {value!r} of type {type(value).__name__}.")
-    if value < least:
-        raise ConfigError(f"{name} must be a whole number ≥ {least}; got {value!r}.")
-    return int(value)
+        raise ConfigError(
+            f"{name} must be a whole number ≥ {least}; got {shown(value)} of type {type(value).__name__}."
+        )
+    whole = int(value)
+    if whole < least:
+        raise ConfigError(f"{name} must be a whole number ≥ {least}; got {shown(value)}.")
+    if whole > most:
+        raise ConfigError(f"{name} must be a whole number ≤ {most:.4g}; got {shown(value)}.")
+    return whole
+
+
+def fits(entries: float, what: str) -> None:
+    """Raise if so many numbers of 8 bytes are more than this machine can hold."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else MEMORY
+    if 8 * entries > memory:
+        raise ConfigError(
+            f"{what} must fit in memory; {entries:.3g} numbers take {8 * entries / 2**30:.3g} GiB, and there are "
+            f"{memory / 2**30:.3g} GiB here."
+        )
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return `value` if it is True or False."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ConfigError(f"{name} must be True or False; got {shown(value)} of type {type(value).__name__}.")
+
+
+def checked_text(value: Any, name: str) -> str:
+    """Return `value` if it is a string."""
+    return str(instance(value, str, name, "a text"))
+
+
+def instance(value: Any, kind: type | tuple[type, ...], name: str, words: str = "", advice: str = "") -> Any:
+    """Return `value` if it is an instance of `kind`; `words` say what that is, `advice` what to do instead."""
+    if isinstance(value, kind):
+        return value
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    what = words or " or ".join(f"a {one.__name__}" for one in kinds)
+    raise ConfigError(f"{name} must be {what}; got {shown(value)} of type {type(value).__name__}. {advice}".rstrip())
+
+
+def function(value: Any, name: str) -> Callable[..., Any]:
+    """Return `value` if it can be called."""
+    if callable(value):
+        return value  # type: ignore[no-any-return]
+    raise ConfigError(f"{name} must be a function; got {shown(value)} of type {type(value).__name__}.")
+
+
+def offers(value: Any, methods: Iterable[str], name: str, words: str, advice: str = "") -> Any:
+    """Return `value` if it has these methods, as a kind that users may write themselves has them."""
+    if not isinstance(value, type) and all(callable(getattr(value, method, None)) for method in methods):
+        return value
+    raise ConfigError(f"{name} must be {words}; got {shown(value)} of type {type(value).__name__}. {advice}".rstrip())
+
+
+def checked_path(value: Any, name: str = "path") -> Path:
+    """Return a path from a string or anything path-like that names one."""
+    found = os.fspath(value) if isinstance(value, str | os.PathLike) else value
+    if not isinstance(found, str):
+        raise ConfigError(f"{name} must be a path, a str or Path; got {shown(value)} of type {type(value).__name__}.")
+    if not found or "\0" in found:
+        raise ConfigError(f"{name} must be a path without NUL characters; got {found!r}.")
+    return Path(found)
+
+
+def sequence(value: Any, name: str, words: str = "a sequence") -> list[Any]:
+    """Return the items of `value`, which is neither a text nor a mapping nor a set."""
+    listed = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    if listed or (isinstance(value, np.ndarray) and value.ndim):
+        return list(value)
+    raise ConfigError(f"{name} must be {words}; got {shown(value)} of type {type(value).__name__}.")
+
+
+def several(value: Any, kind: type | tuple[type, ...], name: str, words: str = "", least: int = 0) -> list[Any]:
+    """Return the items of a sequence of instances of `kind`, at least so many."""
+    items = sequence(value, name)
+    if len(items) < least:
+        raise ConfigError(f"{name} must have at least {least} item{'s' if least > 1 else ''}; got {len(items)}.")
+    return [instance(item, kind, f"{name}[{index}]", words) for index, item in enumerate(items)]
+
+
+def checked_names(value: Any, name: str, options: Iterable[str] | None = None, least: int = 0) -> list[str]:
+    """Return a sequence of texts, each one of `options` if these are given."""
+    found = [str(item) for item in several(value, str, name, "a text", least)]
+    return found if options is None else [choice(item, f"{name}[{k}]", options) for k, item in enumerate(found)]
+
+
+def mapping(value: Any, name: str) -> Mapping[str, Any]:
+    """Return `value` if it is a mapping whose keys are texts."""
+    instance(value, Mapping, name, "a mapping from names")
+    for key in value:
+        instance(key, str, f"each key of {name}", "a text")
+    return value  # type: ignore[no-any-return]
+
+
+def shown(value: Any) -> str:
+    """Return a value as messages show it: in one line, and short."""
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 64:
+        return f"a number of {value.bit_length()} bits"  # its digits may be more than Python writes
+    words = " ".join(repr(value).split())
+    return words if len(words) <= SHOWN else f"{words[:SHOWN]}…"
 
 
 def choice(value: Any, name: str, options: Iterable[str]) -> str:
@@ -192,18 +348,21 @@ def choice(value: Any, name: str, options: Iterable[str]) -> str:
     known = list(options)
     if isinstance(value, str) and value in known:
         return value
-    near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(value, known, n=1, cutoff=0.5) if isinstance(value, str) else []
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"{name} must be one of {', '.join(map(repr, known))}; got {value!r}.{hint}")
+    raise ConfigError(f"{name} must be one of {', '.join(map(repr, known))}; got {shown(value)}.{hint}")
 
 
 def generator(seed: Any, name: str = "seed") -> np.random.Generator:
     """Return a `numpy.random.Generator` from an integer ≥ 0, a SeedSequence or a Generator."""
     if isinstance(seed, np.random.Generator):
         return seed
-    if isinstance(seed, np.random.SeedSequence):
-        return np.random.default_rng(seed)
-    return np.random.default_rng(count(seed, name, least=0))
+    return np.random.default_rng(seed if isinstance(seed, np.random.SeedSequence) else whole_seed(seed, name))
+
+
+def whole_seed(value: Any, name: str = "seed") -> int:
+    """Return `value` as an integer ≥ 0, however large."""
+    return count(value, name, least=0, most=math.inf)
 
 
 def _in(unit: str) -> str:

@@ -22,6 +22,8 @@ from neurodecorr._checks import ROUNDING, count, positive
 from neurodecorr.circuit.ellipse import Ellipse
 from neurodecorr.errors import ConfigError
 
+MOST_STEPS = 1_000_000  # of a schedule, which takes their square
+
 __all__ = ["chebyshev_schedule", "count_of_schedule", "recurrence", "schedule_time"]
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -58,7 +60,7 @@ def chebyshev_schedule(steps: int, low: float, high: float) -> Floats:
     ----------
     Golub and Varga 1961, Numer. Math. 3, 147.
     """
-    m, low, high = count(steps, "steps"), positive(low, "low"), positive(high, "high")
+    m, low, high = count(steps, "steps", most=MOST_STEPS), positive(low, "low"), positive(high, "high")
     if low > high:
         raise ConfigError(f"low must be ≤ high; got low = {low}, high = {high}.")
     nodes = np.cos((2 * np.arange(1, m + 1) - 1) * math.pi / (2 * m))

@@ -9,12 +9,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import ROUNDING, choice, count, positive, steps_within
+from neurodecorr._checks import (
+    ROUNDING,
+    checked_names,
+    checked_text,
+    choice,
+    count,
+    fits,
+    mapping,
+    positive,
+    steps_within,
+    vector,
+)
 from neurodecorr.circuit.driven import PiecewiseConstant
 from neurodecorr.circuit.model import Circuit
 from neurodecorr.circuit.stability import stability
 from neurodecorr.circuit.trajectory import METHODS, integrate
-from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.errors import InputError
 from neurodecorr.recording import Recorder, Variable, provenance
 
 __all__ = ["record_trajectory"]
@@ -105,15 +116,18 @@ def record_trajectory(
         raise InputError(f"circuit must be a Circuit, whose activity is its whole state; got {type(circuit).__name__}.")
     t_end = positive(t_end, "t_end", "unit of tau")
     own = stability(circuit).fastest_time / 10 if dt is None else positive(dt, "dt", "unit of tau")
-    names = _names(what)
+    kept, tau_unit, seed = _names(what), checked_text(tau_unit, "tau_unit"), count(seed, "seed", least=0)
+    config = {} if config is None else mapping(config, "config")
+    step = None if step is None else positive(step, "step", "unit of tau")
     rows = count(steps_within(t_end, own), "t_end / dt")
+    fits(rows * (circuit.size + 1), "the traces")
     choice(method, "method", METHODS)
-    options = {"t_end": t_end, "dt": own, "method": method, "step": step, "what": list(names), "n": circuit.size}
-    about = provenance({**options, "tau": circuit.tau, "tau_unit": tau_unit, **(config or {})}, seed)
+    options = {"t_end": t_end, "dt": own, "method": method, "step": step, "what": list(kept), "n": circuit.size}
+    about = provenance({**options, "tau": circuit.tau, "tau_unit": tau_unit, **config}, seed)
     told: dict[str, str | int | float] = {"equation": EQUATION, "tau": circuit.tau, "tau_unit": tau_unit, "dt": own}
     told |= {"step_unit": "dt", "integrator": method, "seed": seed, "min_re_lambda": stability(circuit).margin}
-    state = np.zeros(circuit.size) if initial is None else np.asarray(initial, np.float64)
-    with Recorder(path, _variables(names, circuit, tau_unit), provenance=about, metadata=told) as recorder:
+    state = np.zeros(circuit.size) if initial is None else vector(initial, "initial", circuit.size)
+    with Recorder(path, _variables(kept, circuit, tau_unit), provenance=about, metadata=told) as recorder:
         first = 0
         while first < rows:
             last = min(first + ROWS, rows)
@@ -122,28 +136,26 @@ def record_trajectory(
             course = integrate(circuit, _later(x, begin), float(times[-1]), method, times, dt=step, initial=state).xbar
             new = slice(0 if first == 0 else 1, None)  # a stretch begins with the last row of the one before
             steps = np.arange(first, last + 1)
-            recorder.record_rows(steps[new], _rows(names, circuit, x, steps[new] * own, course[new]))
+            recorder.record_rows(steps[new], _rows(kept, circuit, x, steps[new] * own, course[new]))
             state, first = course[-1], last
     return np.asarray(state)
 
 
 def _names(what: tuple[str, ...]) -> tuple[str, ...]:
-    if isinstance(what, str) or not what:
-        raise ConfigError(f"what must be a sequence with some of {', '.join(KEPT)}; got {what!r}.")
-    return tuple(choice(name, "what", KEPT) for name in what)
+    return tuple(checked_names(what, "what", KEPT, least=1))
 
 
-def _variables(names: tuple[str, ...], circuit: Circuit, tau_unit: str) -> list[Variable]:
+def _variables(kept: tuple[str, ...], circuit: Circuit, tau_unit: str) -> list[Variable]:
     known = {
         "xbar": Variable("xbar", (circuit.size,), description=f"activity at step · dt {tau_unit}, in the unit of x"),
         "residual": Variable("residual", description="‖x − R x̄‖, in the unit of x; 0 at rest"),
     }
-    return [known[name] for name in names]
+    return [known[name] for name in kept]
 
 
-def _rows(names: tuple[str, ...], circuit: Circuit, x: Input, times: Floats, course: Floats) -> dict[str, Any]:
-    found: dict[str, Any] = {"xbar": course} if "xbar" in names else {}
-    if "residual" in names:
+def _rows(kept: tuple[str, ...], circuit: Circuit, x: Input, times: Floats, course: Floats) -> dict[str, Any]:
+    found: dict[str, Any] = {"xbar": course} if "xbar" in kept else {}
+    if "residual" in kept:
         drives = np.array([_at(x, t) for t in times]) if callable(x) or isinstance(x, PiecewiseConstant) else _at(x, 0)
         found["residual"] = np.linalg.norm(drives - course @ circuit.R.T, axis=1)
     return found

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy import empty
+from numpy import empty, ndarray
 
-from neurodecorr._checks import choice, positive
+from neurodecorr._checks import choice, flag, positive
 from neurodecorr._compile import LANES, only
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.batched import REFINED_SIZE, stretch
@@ -77,7 +77,11 @@ class Settler:
     """
 
     def __init__(self, circuit: LinearCircuit, tol: float = 1e-6, relative: bool = False, method: str = "auto") -> None:
-        self.circuit, self.tol, self.relative = require_circuit(circuit), positive(tol, "tol"), relative
+        self.circuit, self.tol, self.relative = (
+            require_circuit(circuit),
+            positive(tol, "tol"),
+            flag(relative, "relative"),
+        )
         method = choice(method, "method", METHODS)
         require_stable(circuit)
         self._size, self._dtype = circuit.size, circuit.R.dtype
@@ -105,16 +109,18 @@ class Settler:
         bound : float or (samples,) array
             Certified upper bound of ‖x̄ − x̄*‖; it exceeds the tolerance only where rounding keeps it from that.
         """
+        if type(x) is not ndarray:
+            return self._otherwise(x)
         xbar = empty(self._size, self._dtype)
         try:
-            bound = self._settle_one(self._plan, x, xbar)  # type: ignore[arg-type]
+            bound = self._settle_one(self._plan, x, xbar)
         except TypeError:  # of another type, shape or layout: no question for the fast path
             return self._otherwise(x)
         return (xbar, bound) if bound < INFINITY else self._with_care(x)
 
     def _otherwise(self, x: npt.ArrayLike) -> tuple[Floats, Any]:
         """Settle a batch sample by sample; what is no plain batch, or not proven, with care."""
-        if not (isinstance(x, np.ndarray) and x.ndim == 2 and x.dtype == self._dtype and x.shape[1] == self._size):
+        if not (type(x) is np.ndarray and x.ndim == 2 and x.dtype == self._dtype and x.shape[1] == self._size):
             return self._with_care(x)
         X, xbar, bound = np.ascontiguousarray(x), np.empty(x.shape, self._dtype), np.empty(len(x))
         self._rows(self._plan, read_only(X), xbar, bound)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, count, positive, sample_or_samples, square
+from neurodecorr._checks import choice, count, flag, positive, sample_or_samples, square
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.algebraic import settle_by_twin, settle_directly
 from neurodecorr.circuit.batched import settle_by_chebyshev, settle_implicitly
@@ -83,6 +83,9 @@ class Settled:
 
     def sample(self, index: int) -> Settled:
         """Return what became of one sample."""
+        if not isinstance(self.bound, np.ndarray):
+            raise InputError("sample chooses among several samples; this is one.")
+        index = count(index, "index", -len(self.bound), len(self.bound) - 1)
         names = ("xbar", "residual", "bound", "steps", "products", "time", "outcome")
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
@@ -190,6 +193,7 @@ def run_circuit(
     _require_options(method, dt, initial, t_max, max_steps, matrix)
     dtype = np.result_type(circuit.R, drives)
     positive(tol, "tol", "unit of the activity")
+    flag(relative, "relative")
     limits = (
         None if dt is None else positive(dt, "dt", "unit of tau") / circuit.tau,
         math.inf if t_max is None else positive(t_max, "t_max", "unit of tau") / circuit.tau,

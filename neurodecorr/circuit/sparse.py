@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from neurodecorr._checks import finite, fraction, positive
+from neurodecorr._checks import finite, fraction, instance, positive, whole_seed
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.ellipse import Ellipse, enclosing_ellipse
 from neurodecorr.circuit.probe import SigmaBound, dominance_bound, extreme_ritz_values, probe_bound, symmetric_part
@@ -163,7 +163,9 @@ def sigma_bound(circuit: SparseCircuit, seed: int = 0, failure: float = 1e-12) -
     ----------
     Varah 1975, Linear Algebra Appl. 11, 3; Kuczyński and Woźniakowski 1992, SIAM J. Matrix Anal. 13, 1094.
     """
+    instance(circuit, SparseCircuit, "circuit", advice="Dense circuits know their σ_min: stability(circuit).")
     fraction(failure, "failure")
+    seed = whole_seed(seed)
     if circuit.size <= LARGEST_EXACT:
         exact = Spectrum.of(circuit.R.toarray().astype(np.float64))
         return SigmaBound(max(exact.sigma_low, 0.0), "exact", 0.0, exact.sigma_min, 0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, count, positive, sample_or_samples
+from neurodecorr._checks import choice, count, flag, positive, sample_or_samples
 from neurodecorr._sparse import row_cuts
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.chebyshev import schedule_time
@@ -96,7 +96,7 @@ def settle_sparse(
     U = np.ascontiguousarray(drives, np.float64)
     Z = _start(initial, U)
     most = MAX_STEPS if max_steps is None else count(max_steps, "max_steps")
-    tol = positive(tol, "tol", "unit of the activity")
+    tol, relative = positive(tol, "tol", "unit of the activity"), flag(relative, "relative")
     with one_thread(0):
         rest = _settle(circuit, U, Z, tol, relative, method, most)
     return rest.sample(0) if single else rest

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice
+from neurodecorr._checks import choice, complex_array
 from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.circuit.tableaux import TABLEAUX, Tableau
 from neurodecorr.errors import InputError, StabilityError
@@ -62,7 +62,7 @@ def stability_limit(method: str, eigenvalues: npt.ArrayLike) -> float:
     >>> round(stability_limit("rk4", [1.0]), 4)
     2.7853
     """
-    values = np.atleast_1d(np.asarray(eigenvalues, np.complex128))
+    values = np.atleast_1d(complex_array(eigenvalues, "eigenvalues"))
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
         raise InputError(f"eigenvalues must be a finite, non-empty vector; got shape {values.shape}.")
     return float(step_limits(TABLEAUX[choice(method, "method", TABLEAUX)], values).min())

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from neurodecorr._checks import count, generator
+from neurodecorr._checks import count, fits, flag, generator, sequence
 from neurodecorr.errors import ConfigError
 
 __all__ = ["grid_neighbours", "grid_taper", "random_neighbours"]
@@ -54,8 +54,9 @@ def grid_neighbours(shape: tuple[int, int], k: int, *, torus: bool = False) -> A
            [0, 1, 1, 1],
            [0, 0, 1, 1]])
     """
-    rows, columns = (count(side, "shape") for side in shape)
-    k = count(k, "k", least=0)
+    rows, columns = _grid(shape)
+    k, torus = count(k, "k", least=0), flag(torus, "torus")
+    fits((k + 1) * rows * columns, "the synapses")
     offsets = _nearest_offsets(rows, columns, k, torus)
     y, x = np.divmod(np.arange(rows * columns), columns)
     parts = []
@@ -99,8 +100,9 @@ def grid_taper(shape: tuple[int, int], reach: int) -> Any:
            [0.5, 1. , 0.5],
            [0. , 0.5, 1. ]])
     """
-    rows, columns = (count(side, "shape") for side in shape)
+    rows, columns = _grid(shape)
     reach = count(reach, "reach")
+    fits(min(2 * reach, rows) * min(2 * reach, columns) * rows * columns, "the synapses")
     sides = [
         scipy.sparse.diags_array(
             [np.full(n - abs(d), 1 - abs(d) / reach) for d in range(-min(reach, n) + 1, min(reach, n))],
@@ -143,6 +145,7 @@ def random_neighbours(n: int, k: int, seed: int | np.random.Generator = 0) -> An
     """
     n, k = count(n, "n"), count(k, "k", least=0)
     _require_room(k, n)
+    fits((k + 1) * n, "the synapses")
     rng = generator(seed)
     senders = np.empty((n, k + 1), np.int32)
     for i in range(n):
@@ -150,6 +153,14 @@ def random_neighbours(n: int, k: int, seed: int | np.random.Generator = 0) -> An
     senders[:, :k] += senders[:, :k] >= np.arange(n)[:, None]
     senders[:, k] = np.arange(n)
     return _pattern(senders)
+
+
+def _grid(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns."""
+    sides = [count(side, "each side of shape") for side in sequence(shape, "shape", "(rows, columns)")]
+    if len(sides) != 2:
+        raise ConfigError(f"shape must be (rows, columns); got {len(sides)} numbers.")
+    return sides[0], sides[1]
 
 
 def _nearest_offsets(rows: int, columns: int, k: int, torus: bool) -> Ints:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, digits, instants, positive, sample_or_samples
+from neurodecorr._checks import choice, digits, flag, instants, positive, sample_or_samples
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.affine import EPS, exact_cost, exact_frames, marched_frames, split
 from neurodecorr.circuit.arnoldi import arnoldi_frames
@@ -200,7 +200,7 @@ def _tolerances(rtol: float | None, atol: float, method: str, dtype: npt.DTypeLi
 
 
 def _require_decay(circuit: LinearCircuit, method: str, step: float | None, allow_unstable: bool) -> None:
-    if allow_unstable:
+    if flag(allow_unstable, "allow_unstable"):
         return
     require_stable(circuit)
     if step is not None and method in TABLEAUX:

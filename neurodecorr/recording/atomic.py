@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from neurodecorr._checks import choice
+from neurodecorr._checks import checked_path, checked_text, choice, instance
 from neurodecorr.errors import CheckpointError
 from neurodecorr.recording.documents import spelt_json
 
@@ -50,7 +50,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     ...     [file.name for file in Path(folder).iterdir()]
     ['figure.svg']
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(checked_path(path)))
     with _told(path):
         temporary = _temporary(target)
     try:
@@ -123,6 +123,7 @@ def write_text(path: PathLike, text: str) -> Path:
     CheckpointError
         As `atomic_path` does.
     """
+    checked_text(text, "text")
     with write_atomically(path, "w") as file:
         file.write(text)
     return Path(path)
@@ -148,6 +149,7 @@ def write_bytes(path: PathLike, data: bytes) -> Path:
     CheckpointError
         As `atomic_path` does.
     """
+    instance(data, (bytes, bytearray, memoryview), "data", "bytes")
     with write_atomically(path, "wb") as file:
         file.write(data)
     return Path(path)
@@ -177,7 +179,7 @@ def write_json(path: PathLike, value: Any) -> Path:
     CheckpointError
         As `atomic_path` does.
     """
-    return write_text(path, spelt_json(value, Path(path).name) + "\n")
+    return write_text(path, spelt_json(value, checked_path(path).name) + "\n")
 
 
 @contextlib.contextmanager

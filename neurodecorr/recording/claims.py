@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from neurodecorr._checks import choice
+from neurodecorr._checks import checked_names, checked_path, checked_text, choice, flag, mapping
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.recording.atomic import write_json
 from neurodecorr.recording.contents import file_hash
@@ -214,9 +214,13 @@ def claim(
     ...     first.state, claim(place, "note", {"words": 3}).state
     ('new', 'done')
     """
-    place = Path(folder)
+    place = checked_path(folder, "folder")
+    checked_text(kind, "kind")
+    makes, overwrite = checked_names(makes, "makes"), flag(overwrite, "overwrite")
+    if source is not None:
+        checked_text(source, "source")
     require_writable(place)
-    known = plain(settings, "settings")
+    known = plain(mapping(settings, "settings"), "settings")
     made = Made(kind, _identity(kind, known, source), known, complete=False, source=source)
     there = made_in(place)
     same = next((run for run in there if run.identity == made.identity), None)
@@ -253,7 +257,7 @@ def made_in(folder: str | os.PathLike[str]) -> tuple[Made, ...]:
     CheckpointError
         If there is a manifest that cannot be read or names files outside the folder.
     """
-    path = Path(folder) / MANIFEST
+    path = checked_path(folder, "folder") / MANIFEST
     if not path.is_file():
         return ()
     try:

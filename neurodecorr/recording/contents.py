@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from neurodecorr._checks import checked_path
 from neurodecorr.errors import InputError
 
 __all__ = ["content_hash", "file_hash"]
@@ -46,7 +47,7 @@ def content_hash(path: str | os.PathLike[str]) -> str:
     ...     content_hash(Path(folder) / "a.txt")[:16]
     'e3b0c44298fc1c14'
     """
-    place = Path(path)
+    place = checked_path(path)
     try:
         if not place.is_dir():
             return file_hash(place)

@@ -7,6 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
+from neurodecorr._checks import checked_path
 from neurodecorr.errors import CheckpointError
 
 __all__ = ["require_writable"]
@@ -27,7 +28,7 @@ def require_writable(folder: str | os.PathLike[str]) -> None:
     CheckpointError
         If a part of the path is a file, or a folder or a file cannot be made there.
     """
-    place = Path(folder).absolute()
+    place = checked_path(folder, "folder").absolute()
     missing: list[Path] = []
     try:
         while not os.path.lexists(place):

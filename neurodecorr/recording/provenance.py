@@ -15,7 +15,7 @@ from typing import Any
 
 import threadpoolctl
 
-from neurodecorr._checks import count, number
+from neurodecorr._checks import mapping, number, whole_seed
 from neurodecorr.errors import ConfigError
 from neurodecorr.recording.documents import canonical_json, plain
 
@@ -56,7 +56,7 @@ def run_id(config: Mapping[str, Any]) -> str:
     >>> run_id({})
     '44136fa355b3678a'
     """
-    return hashlib.sha256(canonical_json(config, "config").encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json(mapping(config, "config"), "config").encode()).hexdigest()[:16]
 
 
 def provenance(config: Mapping[str, Any], seed: int, started: float | None = None) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def provenance(config: Mapping[str, Any], seed: int, started: float | None = Non
     return {
         "run_id": run_id(config),
         "config": plain(config, "config"),
-        "seed": count(seed, "seed", least=0),
+        "seed": whole_seed(seed),
         "versions": {"python": platform.python_version(), **{name: package_version(name) for name in PACKAGES}},
         "blas": _blas(),
         "thread_limits": _thread_limits(),

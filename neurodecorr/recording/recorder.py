@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -13,7 +12,7 @@ from typing import Any, NoReturn, Self
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, count, number
+from neurodecorr._checks import MOST, checked_path, choice, count, mapping, number, whole_numbers
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.recording.column import Column
 from neurodecorr.recording.documents import canonical_json
@@ -95,10 +94,11 @@ class Recorder:
         flush_seconds: float = FLUSH_SECONDS,
     ) -> None:
         declared = distinct(variables)
-        attributes = checked_metadata(metadata or {})
-        document = canonical_json(dict(provenance or {}), "provenance")
+        attributes = checked_metadata({} if metadata is None else mapping(metadata, "metadata"))
+        described = {} if provenance is None else dict(mapping(provenance, "provenance"))
+        document = canonical_json(described, "provenance")
         share = count(buffer_bytes, "buffer_bytes") // len(declared)
-        self.path = Path(path)
+        self.path = checked_path(path)
         self._flush_seconds = _waiting_time(flush_seconds)
         create_tracefile(self.path, declared, document, attributes, _level(compression), checked_parts(parts))
         self._closed = True  # until it is open
@@ -131,7 +131,7 @@ class Recorder:
         if self._closed:
             self._check_open()
         # The usual cases first: a trace of a million rows passes here a million times.
-        at = step if type(step) is int and step >= 0 else count(step, "step", least=0)
+        at = step if type(step) is int and 0 <= step <= MOST else count(step, "step", least=0)
         if type(values) is not dict and not isinstance(values, Mapping):
             raise InputError(f"values must be a mapping from names to values; got {type(values).__name__}.")
         accepted = []
@@ -267,13 +267,9 @@ class Recorder:
 
 
 def _increasing(steps: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    try:
-        at = np.asarray(steps)
-    except ValueError:
-        at = np.empty((0, 0))
-    if at.ndim != 1 or (at.size and at.dtype.kind not in "iu"):
+    at = whole_numbers(steps, "steps").astype(np.int64)
+    if at.ndim != 1:
         raise InputError(f"steps must be whole numbers in a row; got {at.dtype} of shape {at.shape}.")
-    at = at.astype(np.int64)
     bad = np.flatnonzero(np.diff(at, prepend=-1) <= 0)
     if len(bad):
         before = f" after {at[bad[0] - 1]}" if bad[0] else ""

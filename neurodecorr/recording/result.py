@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodecorr._checks import Array, count
+from neurodecorr._checks import Array, checked_path, count
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.recording.atomic import write_atomically
 from neurodecorr.recording.documents import canonical_json, plain, read_json
@@ -129,7 +129,8 @@ def load_result(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> 
     CheckpointError
         If the file is missing, truncated, damaged, hostile, or not a result of this version.
     """
-    file = Path(path) / RESULT_FILE if Path(path).is_dir() else Path(path)
+    place = checked_path(path)
+    file = place / RESULT_FILE if place.is_dir() else place
     arrays = read_npz(file, count(max_bytes, "max_bytes"))
     if DOCUMENT not in arrays:
         raise CheckpointError(f"{file} must hold the member {DOCUMENT!r}; it holds {sorted(arrays)}. It is no result.")

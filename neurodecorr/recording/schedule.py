@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count
+from neurodecorr._checks import count, fits, offers
 
 __all__ = ["EverySamples", "LogSpaced", "Schedule", "spans"]
 
@@ -110,7 +110,8 @@ class EverySamples:
         (t,) array of int64
             Samples seen at each recording.
         """
-        return _with_end(np.arange(0, count(total, "total", least=0) + 1, self.samples, dtype=np.int64), total)
+        fits(count(total, "total", least=0) / self.samples, "the recording times")
+        return _with_end(np.arange(0, total + 1, self.samples, dtype=np.int64), total)
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,7 @@ def spans(schedule: Schedule, total: int, start: int = 0) -> list[tuple[int, int
     >>> spans(EverySamples(100), 250, start=150)
     [(150, 200), (200, 250)]
     """
+    offers(schedule, ("due", "record_times"), "schedule", "a schedule, such as EverySamples(100)")
     times: list[Any] = schedule.record_times(total).tolist()
     begin = count(start, "start", least=0)
     return list(itertools.pairwise([begin, *(time for time in times if time > begin)]))

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import Array, choice, count
+from neurodecorr._checks import Array, checked_names, checked_path, choice, count
 from neurodecorr.errors import CheckpointError, ConfigError
 from neurodecorr.recording.documents import read_json
 from neurodecorr.recording.inspection import DAMAGE, checked_bytes, closed_by_writer, opened, refuse_references
@@ -200,8 +200,9 @@ def read_traces(
         If a name is not in the file; the nearest one is suggested.
     """
     limit = count(max_bytes, "max_bytes")
-    file_path = Path(path) / TRACES_FILE if Path(path).is_dir() else Path(path)
-    wanted = None if names is None else list(names)
+    place = checked_path(path)
+    file_path = place / TRACES_FILE if place.is_dir() else place
+    wanted = None if names is None else checked_names(names, "names")
     rows = None if last is None else count(last, "last")
     for wait in (*WAITS, None):
         complete = closed_by_writer(file_path)

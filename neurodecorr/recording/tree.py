@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import numbers
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from neurodecorr._checks import Array, count
+from neurodecorr._checks import Array, checked_names, checked_path, count, instance
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.recording.atomic import atomic_path, write_bytes
 from neurodecorr.recording.inspection import DAMAGE, closed_by_writer, opened, refuse_references
@@ -50,12 +51,17 @@ class Branch:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for whole in (self.parts, self.attributes):
+            if not isinstance(whole, Mapping):
+                raise InputError(f"parts and attributes must be mappings from names; got {type(whole).__name__}.")
         for name, part in self.parts.items():
             _check_name(name)
             if not isinstance(part, Branch):
                 _check_leaf(name, part)
-        for name in self.attributes:
+        for name, value in self.attributes.items():
             _check_name(name)
+            if not isinstance(value, str | numbers.Real | np.bool_):
+                raise InputError(f"the attribute {name!r} must be a text or a number; got {type(value).__name__}.")
 
 
 def write_tree(path: str | os.PathLike[str], branch: Branch) -> Path:
@@ -88,6 +94,7 @@ def write_tree(path: str | os.PathLike[str], branch: Branch) -> Path:
     ([1.0, 1.0], 'LI')
     """
     # Made in memory, since HDF5 may crash the process when the disk is full.
+    instance(branch, Branch, "branch")
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
         write_branch(file, branch)
@@ -118,7 +125,8 @@ def graft(path: str | os.PathLike[str], branch: Branch) -> Path:
         If the file is missing, damaged, still being recorded, holds links, has such a part already, or cannot be
         written.
     """
-    place = Path(path)
+    place = checked_path(path)
+    instance(branch, Branch, "branch")
     if not closed_by_writer(place):
         raise CheckpointError(f"{place} must be closed before something is added to it. Close its recorder first.")
     with atomic_path(place) as temporary:
@@ -178,13 +186,14 @@ def read_tree(
         anything but numbers and texts.
     """
     limit = count(max_bytes, "max_bytes")
-    place = Path(path)
+    wanted = None if names is None else checked_names(names, "names")
+    place = checked_path(path)
     complete = closed_by_writer(place)
     try:
         with opened(place, complete) as file:
             refuse_references(h5py.h5g.open(file.id, b"/"), str(place))
             budget = Budget(str(place), place.stat().st_size, limit)
-            chosen = list(file) if names is None else [name for name in names if name in file]
+            chosen = list(file) if wanted is None else [name for name in wanted if name in file]
             return _read_branch(file, str(place), budget, chosen)
     except CheckpointError:
         raise

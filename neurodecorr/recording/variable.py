@@ -90,6 +90,8 @@ class Variable:
 
 def distinct(variables: Iterable[Variable]) -> tuple[Variable, ...]:
     """Return the variables if there is at least one and no two share a name in the file."""
+    if not isinstance(variables, Iterable) or isinstance(variables, str | bytes | np.ndarray):
+        raise ConfigError(f"variables must be a sequence of Variable; got {type(variables).__name__}.")
     declared = tuple(variables)
     if not declared or not all(isinstance(variable, Variable) for variable in declared):
         raise ConfigError("variables must be at least one Variable, each with a name, a shape and a type.")
@@ -128,7 +130,7 @@ def _lengths(shape: Any, name: str) -> tuple[int, ...]:
 
 def _recordable(dtype: Any, name: str) -> np.dtype[Any]:
     try:
-        found = np.dtype(dtype)
+        found = np.dtype(dtype) if dtype is None or isinstance(dtype, str | type | np.dtype) else None
     except TypeError:
         found = None
     if found is None or found.name not in DTYPES:

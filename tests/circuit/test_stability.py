@@ -157,7 +157,7 @@ def test_bad_options_are_named():
         stability(Circuit([[1.0]]), "gerschgorin")
     with pytest.raises(ConfigError, match="method must be one of"):
         stability_limit("implicit", [1.0])
-    with pytest.raises(InputError, match="eigenvalues must be a finite"):
+    with pytest.raises(InputError, match="eigenvalues must be finite"):
         stability_limit("euler", [np.inf])
     with pytest.raises(ConfigError, match="tol must be > 0"):
         stability(Circuit([[1.0]])).settling_time(0.0)

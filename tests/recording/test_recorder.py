@@ -390,7 +390,7 @@ def test_blocks_of_another_type_or_order_are_converted(tmp_path):
     [
         ([11, 11], {"margin": [1, 2]}, InputError, "steps must be ≥ 0 and increase; got 11 after 11 at index 1"),
         ([-1, 11], {"margin": [1, 2]}, InputError, "steps must be ≥ 0 and increase; got -1 at index 0"),
-        ([1.5], {"margin": [1]}, InputError, r"steps must be whole numbers in a row; got float64 of shape \(1,\)"),
+        ([1.5], {"margin": [1]}, InputError, r"steps must hold whole numbers; got data of type float64"),
         ([[11]], {"margin": [1]}, InputError, "whole numbers in a row"),
         ([10, 12], {"margin": [1, 2]}, InputError, "the steps of 'margin' must increase; got 10 after 10"),
         ([11, 12], {"margin": [1]}, InputError, r"'margin' must have shape \(2,\); got \(1,\)"),
