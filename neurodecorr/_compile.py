@@ -10,6 +10,7 @@ import os
 import pickle
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -22,7 +23,20 @@ from numba.core.caching import _Cache
 from numba.extending import intrinsic
 from numba.misc.appdirs import AppDirs
 
-__all__ = ["LANES", "UNCOMPILED", "cgutils", "intrinsic", "ir", "jit", "only", "panel_residual", "prange", "types"]
+__all__ = [
+    "LANES",
+    "UNCOMPILED",
+    "OnThreads",
+    "cgutils",
+    "intrinsic",
+    "ir",
+    "jit",
+    "only",
+    "panel_residual",
+    "prange",
+    "threads_work",
+    "types",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 prange = numba.prange
@@ -41,20 +55,92 @@ def jit(*, parallel: bool = False) -> Callable[[F], F]:
     Parameters
     ----------
     parallel : bool, default False
-        Spread `prange` loops over threads. Only for independent rows.
+        Spread `prange` loops over threads, where `threads_work`. Only for independent rows. Other kernels may call such
+        a kernel if they are told by an argument whether to: see `OnThreads`.
     """
-    options = {"parallel": parallel, "error_model": "numpy", "fastmath": _SUMS, "nogil": True}
 
     def compile_kernel(function: F) -> F:
-        dispatcher = numba.njit(**options)(function)
-        file = Path(inspect.getfile(function))
-        room = file.parent
-        # Typed at a prompt, read out of an archive, or built around other values: no files answer for such a kernel.
-        if function.__closure__ is None and file.is_file() and (sources := _sources(room)):
-            dispatcher._cache = KernelCache(function, f"parallel={parallel}", _folders(room), sources)
-        return cast(F, dispatcher)
+        if UNCOMPILED:
+            return function
+        serial = _dispatcher(function, False)
+        return cast(F, OnThreads(function, _dispatcher(function, True), serial) if parallel else serial)
 
     return compile_kernel
+
+
+def _dispatcher(function: Callable[..., Any], parallel: bool) -> Any:
+    dispatcher = numba.njit(parallel=parallel, error_model="numpy", fastmath=_SUMS, nogil=True)(function)
+    file = Path(inspect.getfile(function))
+    room = file.parent
+    # Typed at a prompt, read out of an archive, or built around other values: no files answer for such a kernel.
+    if function.__closure__ is None and file.is_file() and (sources := _sources(room)):
+        dispatcher._cache = KernelCache(function, f"parallel={parallel}", _folders(room), sources)
+    return dispatcher
+
+
+class OnThreads:
+    """A kernel compiled twice: with its `prange` loops on threads, and without.
+
+    A call from Python takes the first where `threads_work`, the second elsewhere. A kernel that calls this one was
+    compiled around the first, and cannot ask: it must be told, as `_sparse.row_cuts` does, by an argument that says
+    whether there is anything to share out.
+
+    Parameters
+    ----------
+    function : callable
+        What was compiled.
+    threaded, serial : dispatcher
+        The two forms.
+    """
+
+    def __init__(self, function: Callable[..., Any], threaded: Any, serial: Any) -> None:
+        functools.update_wrapper(self, function)
+        self.py_func, self.threaded, self.serial = function, threaded, serial
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run the kernel in the form that may run here."""
+        return (self.threaded if threads_work() else self.serial)(*arguments)
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What numba takes this for inside other kernels: the form on threads."""
+        return self.threaded._numba_type_
+
+
+# Layers that two threads of a process may enter at once. numba's own, "workqueue", ends the process then.
+THREADSAFE = ("tbb", "omp")
+_inherited = False
+
+
+def threads_work() -> bool:
+    """Tell whether kernels may run on numba's threads here, which are launched by this question.
+
+    They may not in a process that was forked from one that had launched them: the threads stayed behind, and a kernel
+    would wait for them, or be ended by OpenMP. Nor where the layer cannot be entered by two threads at once.
+    """
+    return not (UNCOMPILED or _inherited) and _layer() in THREADSAFE
+
+
+@functools.cache
+def _layer() -> str:
+    """Return numba's threading layer, launched; empty if none can be loaded."""
+    try:
+        numba.get_num_threads()
+        return str(numba.threading_layer())
+    except ValueError:
+        return ""
+
+
+def _after_fork() -> None:
+    """Remember in a child process that its parent had launched threads."""
+    global _inherited
+    with contextlib.suppress(ValueError):
+        numba.threading_layer()
+        _inherited = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class KernelCache(_Cache):  # type: ignore[misc]
@@ -187,18 +273,28 @@ def _writable(folder: Path) -> bool:
     return True
 
 
-def only(kernel: F, *arguments: Any) -> F:
-    """Compile a kernel for arguments of these types, and have it raise TypeError for all that it was not compiled for.
+_CLOSED: dict[Any, Any] = {}
+_CLOSING = threading.Lock()
 
-    Checking types is the dispatcher's trade: in Python it would take as long as a product of 32 units.
+
+def only(kernel: F, *arguments: Any) -> F:
+    """Return a kernel compiled for arguments of these types, that raises TypeError for all others.
+
+    Checking types is the dispatcher's trade: in Python it would take as long as a product of 32 units. Each set of
+    types gets a dispatcher of its own, made once: one that is opened again for other types would, for that time, be
+    open to all threads.
     """
     if UNCOMPILED:
         return kernel
-    dispatcher = cast(Any, kernel)
-    dispatcher.disable_compile(False)
-    dispatcher(*arguments)
-    dispatcher.disable_compile()
-    return kernel
+    function = cast(Any, kernel).py_func
+    key = (function, tuple(numba.typeof(argument) for argument in arguments))
+    with _CLOSING:
+        if key not in _CLOSED:
+            dispatcher = _dispatcher(function, False)
+            dispatcher(*arguments)
+            dispatcher.disable_compile()
+            _CLOSED[key] = dispatcher
+        return cast(F, _CLOSED[key])
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._compile import jit, prange
+from neurodecorr._compile import jit, prange, threads_work
 
 __all__ = ["Rows", "row_cuts", "sparse_product"]
 
@@ -32,9 +32,9 @@ class Rows(NamedTuple):
 def row_cuts(indptr: Any) -> npt.NDArray[np.int64]:
     """Return where compiled loops over sparse rows are cut for threads: [0, n], so nowhere, for few synapses.
 
-    The parts hold about as many synapses each.
+    Nowhere, too, where threads cannot be had. The parts hold about as many synapses each.
     """
-    parts = PARTS if indptr[-1] >= MANY_SYNAPSES else 1
+    parts = PARTS if indptr[-1] >= MANY_SYNAPSES and threads_work() else 1
     inner = np.searchsorted(indptr, np.linspace(0, indptr[-1], parts + 1)[1:-1])
     return np.array([0, *inner, len(indptr) - 1], np.int64)
 

@@ -19,13 +19,19 @@ Ints = npt.NDArray[np.integer[Any]]
 
 
 def settle_directly(problem: Problem) -> Run:
-    """Solve A z = u by factorisation; where its backward error does not prove the tolerance, refine once.
+    """Solve A z = u by factorisation, and take the residual of what came out; where it is too large, refine once.
 
-    The refinement takes its residual in extended precision.
+    ::
+
+        proven = ‖u − A z‖ + rounding
+
+    The backward error of a factorisation bounds the residual of what LAPACK should have returned. Only the residual
+    itself tells of what it did return. The refinement takes it in extended precision.
     """
     circuit = problem.circuit
     Z = circuit.factors.solve(problem.U)
-    proven = circuit.factors.backward * norms(Z)
+    goal = problem.goal(0.5)
+    proven = norms(problem.U - Z @ circuit.wide.T) + rounding_level(norms(Z), norms(problem.U), goal)
     bound = bound_of(proven, circuit.spectrum.sigma_low, circuit.state_size) + problem.rounded(Z)[1]
     rows = np.flatnonzero(~problem.certifies(Z, bound))
     if rows.size:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,9 @@ __all__ = ["Factors"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
-EPS = float(np.finfo(np.float64).eps)
-
 
 class Factors:
-    """Factors of A, kept for repeated solves.
+    """Factors of A, kept for repeated solves, by several threads at once if need be.
 
     Parameters
     ----------
@@ -28,30 +25,26 @@ class Factors:
     """
 
     def __init__(self, A: Floats, symmetric: bool) -> None:
-        self._factors: Any = _cholesky(A) if symmetric else None
-        self.definite = self._factors is not None
-        if self._factors is None:
-            self._factors = scipy.linalg.lu_factor(A, check_finite=False)
-        self.backward = self._backward(A)
+        self._factor: Floats
+        self._pivots: Any = None
+        found = _cholesky(A) if symmetric else None
+        self.definite = found is not None
+        if found is None:
+            self._factor, self._pivots = scipy.linalg.lu_factor(A, check_finite=False)
+            self._pivots.setflags(write=False)
+        else:
+            self._factor = found[0]
+        self._factor.setflags(write=False)
 
     def solve(self, U: Floats) -> Floats:
         """Return A⁻¹u for each row u of U."""
-        solver = scipy.linalg.cho_solve if self.definite else scipy.linalg.lu_solve
-        return np.ascontiguousarray(solver(self._factors, U.T, check_finite=False).T)
-
-    def _backward(self, A: Floats) -> float:
-        """Return β with ‖u − A z‖ ≤ β ‖z‖ for every solution z, before it is computed.
-
-        Solutions are exact for a matrix A + ΔA, |ΔA| ≤ γ_{3N+1} |L||Lᵀ| and ‖L‖_F² ≤ tr A/(1 − γ), or γ_{3N} |L||U|
-        with |l_ij| ≤ 1 (Higham 2002, Accuracy and Stability, §9.3 and §10.1). ε is twice the unit roundoff, and N more
-        are for the reciprocals in LAPACK's triangular solves.
-        """
-        size = len(A)
         if self.definite:
-            weight = float(np.trace(A))
+            Z = scipy.linalg.cho_solve((self._factor, True), U.T, check_finite=False)
         else:
-            weight = math.sqrt(size * (size + 1) / 2) * float(np.linalg.norm(self._factors[0]))
-        return 2 * EPS * (size + 16) * weight
+            # LAPACK counts from 1: scipy raises the pivots that it is given, in place and without the lock, and lowers
+            # them afterwards. Threads that share them read rows that do not exist.
+            Z = scipy.linalg.lu_solve((self._factor, self._pivots.copy()), U.T, check_finite=False)
+        return np.ascontiguousarray(Z.T)
 
 
 def _cholesky(A: Floats) -> Any:
