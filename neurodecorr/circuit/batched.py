@@ -15,7 +15,8 @@ from neurodecorr.circuit.chebyshev import count_of_schedule, recurrence, schedul
 from neurodecorr.circuit.descent import Pace, advance, descend, descend_refined, lessen, residuals, stride
 from neurodecorr.circuit.kernels import DIVERGED, RUNNING, TINY
 from neurodecorr.circuit.model import LinearCircuit
-from neurodecorr.circuit.problem import Problem, Run, Watch, norms, read_only
+from neurodecorr.circuit.panels import read_only
+from neurodecorr.circuit.problem import Problem, Run, Watch, norms
 from neurodecorr.circuit.propagator import implicit_propagator
 from neurodecorr.circuit.search import settle_exactly
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from neurodecorr._checks import positive, square
 from neurodecorr.circuit.factors import Factors
-from neurodecorr.circuit.panels import in_panels
+from neurodecorr.circuit.panels import in_panels, read_only
 from neurodecorr.circuit.spectrum import Spectrum, two_population_spectrum
 from neurodecorr.errors import IllConditionedWarning, InputError
 
@@ -34,6 +34,8 @@ CONDITION_LIMIT = 1e15
 
 class LinearCircuit(ABC):
     """What integrators, `settle` and `stability` may know of a circuit.
+
+    What is computed once is kept, and cannot be written: several threads may use one circuit.
 
     ::
 
@@ -86,12 +88,12 @@ class LinearCircuit(ABC):
     @cached_property
     def wide(self) -> Floats:
         """A in float64; no copy where there is one."""
-        return self.matrix.astype(np.float64, copy=False)
+        return read_only(self.matrix.astype(np.float64, copy=False))
 
     @cached_property
     def narrow(self) -> Floats:
         """A in float32, for products that are corrected later; made once."""
-        return self.matrix.astype(np.float32, copy=False)
+        return read_only(self.matrix.astype(np.float32, copy=False))
 
     @cached_property
     def panels(self) -> Floats:
@@ -189,7 +191,7 @@ class Circuit(LinearCircuit):
     @cached_property
     def rates(self) -> Floats:
         """Relative rates κ = 1."""
-        return np.ones(self.size, self.R.dtype)
+        return read_only(np.ones(self.size, self.R.dtype))
 
     @property
     def spectrum(self) -> Spectrum:
@@ -268,13 +270,12 @@ class TwoPopulationCircuit(LinearCircuit):
         A[:n, n:] = -self.R.T
         A[n:, :n] = self.R
         A[n:, n:] = np.eye(n)
-        A.setflags(write=False)
-        return A
+        return read_only(A)
 
     @cached_property
     def rates(self) -> Floats:
         """Relative rates κ = (1, τ/τ_e)."""
-        return np.repeat([1.0, self.rate], self.size).astype(self.R.dtype)
+        return read_only(np.repeat([1.0, self.rate], self.size).astype(self.R.dtype))
 
     @cached_property
     def spectrum(self) -> Spectrum:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._compile import LANES
 
-__all__ = ["aligned", "in_panels", "padded"]
+__all__ = ["aligned", "in_panels", "padded", "read_only"]
 
 Floats = npt.NDArray[np.floating[Any]]
+Array = TypeVar("Array", bound=np.ndarray[Any, Any])
 
 LINE = 64  # bytes
 
@@ -36,4 +37,11 @@ def in_panels(A: Floats, dtype: npt.DTypeLike) -> Floats:
     whole[: len(A), : len(A)] = A
     panels = aligned((size // LANES, size, LANES), dtype)
     panels[...] = whole.reshape(-1, LANES, size).swapaxes(1, 2)
-    return panels
+    return read_only(panels)
+
+
+def read_only(array: Array) -> Array:
+    """Return a view that cannot be written: what is kept may be shared, and kernels meet one type of array."""
+    view = array.view()
+    view.setflags(write=False)
+    return view

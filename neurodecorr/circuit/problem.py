@@ -15,9 +15,10 @@ from neurodecorr._checks import sample_or_samples, steps_within
 from neurodecorr.circuit.certificate import Goal, reached, rounding_level, target, wide_target
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED
 from neurodecorr.circuit.model import LinearCircuit
+from neurodecorr.circuit.panels import read_only
 from neurodecorr.errors import InputError
 
-__all__ = ["Problem", "Run", "Watch", "drive", "norms", "read_only", "start"]
+__all__ = ["Problem", "Run", "Watch", "drive", "norms", "start"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
@@ -176,13 +177,6 @@ class Watch:
         code[reached(size, noise, readout, self.goal)] = MET
         code[~np.isfinite(size)] = DIVERGED
         return code
-
-
-def read_only(array: Floats) -> Floats:
-    """Return a view that cannot be written: kernels then meet one type of array, and compile once."""
-    view = array.view()
-    view.setflags(write=False)
-    return view
 
 
 def drive(circuit: LinearCircuit, X: Floats, dtype: npt.DTypeLike) -> Floats:

@@ -17,8 +17,7 @@ from neurodecorr.circuit.certificate import EPS, ROOM, bound_of, wide_target
 from neurodecorr.circuit.chebyshev import recurrence
 from neurodecorr.circuit.descent import descend_one, descend_rows, solve_one, solve_rows, solve_whole
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
-from neurodecorr.circuit.panels import aligned, in_panels, padded
-from neurodecorr.circuit.problem import read_only
+from neurodecorr.circuit.panels import aligned, in_panels, padded, read_only
 from neurodecorr.circuit.settling import settle
 from neurodecorr.circuit.steps import require_stable
 
@@ -182,4 +181,4 @@ def _packed(facts: list[float], arrays: list[Floats]) -> Floats:
     parts = [np.array(facts, np.float64), *(array.ravel() for array in arrays)]
     plan = aligned((sum(part.size for part in parts),), np.float64)
     np.concatenate(parts, out=plan)
-    return plan
+    return read_only(plan)

@@ -14,6 +14,7 @@ import scipy.linalg
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.ellipse import Ellipse, enclosing_ellipse
 from neurodecorr.circuit.enclosure import Enclosure, enclosure
+from neurodecorr.circuit.panels import read_only
 
 __all__ = ["Sigma", "Spectrum", "two_population_spectrum"]
 
@@ -53,6 +54,9 @@ class Spectrum:
     closed: Sigma | None = None
     known: Complexes | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "flow", read_only(self.flow))
+
     @classmethod
     def of(cls, A: Floats) -> Spectrum:
         """Return the facts of A with κ = 1."""
@@ -74,7 +78,7 @@ class Spectrum:
 
     @cached_property
     def _symmetric_eigenvalues(self) -> Floats:
-        return np.asarray(scipy.linalg.eigvalsh(self.flow))
+        return read_only(scipy.linalg.eigvalsh(self.flow))
 
     @cached_property
     def enclosure(self) -> Enclosure | None:
@@ -144,7 +148,7 @@ class Spectrum:
                 values = self._symmetric_eigenvalues.astype(np.complex128)
             else:
                 values = scipy.linalg.eigvals(self.flow)
-        return np.asarray(values[np.lexsort((values.imag, values.real))])
+        return read_only(values[np.lexsort((values.imag, values.real))])
 
     @property
     def margin(self) -> float:

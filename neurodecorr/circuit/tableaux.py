@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr.circuit.panels import read_only
+
 __all__ = ["DORMAND_PRINCE", "EULER", "RK4", "TABLEAUX", "Tableau"]
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -55,7 +57,7 @@ class Tableau:
         powers = [np.ones(self.stages)]
         for _ in range(self.stages - 1):
             powers.append(self.a @ powers[-1])
-        return np.array([1.0, *(float(self.b @ power) for power in powers)])
+        return read_only(np.array([1.0, *(float(self.b @ power) for power in powers)]))
 
 
 EULER = Tableau(a=np.zeros((1, 1)), b=np.ones(1), order=1)

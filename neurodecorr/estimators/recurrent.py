@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,8 @@ class RecurrentDecorrelator(Decorrelator):
 
     _form = "recurrent"
 
+    _circuit: tuple[State, float, Circuit] | None = None  # what `circuit_` has made last, and of what
+
     def __init__(
         self,
         rate: float = 1e-3,
@@ -125,10 +127,12 @@ class RecurrentDecorrelator(Decorrelator):
     @property
     def circuit_(self) -> Circuit:
         """The learnt circuit τ dx̄/dt = (x − μ) − R x̄, in float64."""
-        R = self.lateral_
-        if self.tau not in self._circuits:
-            self._circuits[self.tau] = Circuit(R.astype(np.float64), self.tau)
-        return self._circuits[self.tau]
+        state, tau = self._learnt(), self.tau
+        kept = self._circuit
+        # Kept with what it was made from, in one assignment: other threads may ask too.
+        if kept is None or kept[0] is not state or kept[1] != tau:
+            kept = self._circuit = state, tau, Circuit(state.lateral.astype(np.float64), tau)
+        return kept[2]
 
     def transform(self, X: Any) -> Floats:
         """Settle the circuit on each row of X and return the certified fixed points x̄.
@@ -159,7 +163,3 @@ class RecurrentDecorrelator(Decorrelator):
                 f"{int(late.argmax())}). Use settling='direct', or a larger tol."
             )
         return np.asarray(settled.xbar, dtype=X.dtype)
-
-    def _keep(self, state: State) -> Self:
-        self._circuits: dict[float, Circuit] = {}  # made when first needed, one per time constant
-        return super()._keep(state)

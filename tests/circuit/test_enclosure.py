@@ -4,7 +4,7 @@ import pytest
 from neurodecorr.circuit import Circuit, Settler, settle
 from neurodecorr.circuit.enclosure import enclosure
 from neurodecorr.circuit.factors import Factors
-from neurodecorr.errors import InputError, StabilityError
+from neurodecorr.errors import DivergenceError, InputError, StabilityError
 
 
 def tilted(rng, symmetric, n, condition, share):
@@ -69,7 +69,7 @@ def test_large_circuits_without_enclosure_are_judged_by_all_their_modes(rng):
         Circuit(np.ones((410, 410)))
 
 
-def test_backward_error_of_the_factors_bounds_every_residual():
+def test_factors_solve_to_the_residual_of_a_stable_factorisation():
     for seed in range(300):
         rng = np.random.default_rng(seed)
         n = int(rng.integers(1, 40))
@@ -79,11 +79,12 @@ def test_backward_error_of_the_factors_bounds_every_residual():
             factors, u = Factors(matrix, symmetric), rng.standard_normal((3, n))
             z = factors.solve(u)
             gap = u.astype(np.longdouble) - z.astype(np.longdouble) @ matrix.T.astype(np.longdouble)
+            allowed = 1e-13 * n * np.linalg.norm(matrix) * np.linalg.norm(z, axis=1)
             assert factors.definite == symmetric
-            assert (np.linalg.norm(gap.astype(float), axis=1) <= factors.backward * np.linalg.norm(z, axis=1)).all()
+            assert (np.linalg.norm(gap.astype(float), axis=1) <= allowed).all()
 
 
-def test_direct_solutions_are_proven_by_their_factors_and_refined_where_that_is_too_little(rng, symmetric):
+def test_direct_solutions_are_proven_by_their_residual_and_refined_where_that_is_too_little(rng, symmetric):
     circuit, X = Circuit(symmetric(rng, 30, 10.0)), rng.standard_normal((4, 30))
     rest = np.linalg.solve(circuit.R, X.T).T
     for tol in (1e-6, 1e-13):
@@ -91,6 +92,32 @@ def test_direct_solutions_are_proven_by_their_factors_and_refined_where_that_is_
         assert found.settled.all()
         # The reference itself is good to κ ε ‖x̄‖ √n.
         assert (np.linalg.norm(found.xbar - rest, axis=1) <= found.bound + 1e-14).all()
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "rotating"])
+@pytest.mark.parametrize("fault", [1e-7, 1e-3, 1.0, 1e6, np.inf, np.nan])
+@pytest.mark.parametrize("always", [False, True])
+def test_what_a_broken_solver_returns_is_mended_or_not_called_settled(rng, request, monkeypatch, kind, fault, always):
+    circuit = Circuit(request.getfixturevalue(kind)(rng, 12, {"symmetric": 10.0, "rotating": 0.8}[kind]))
+    X = rng.standard_normal((6, 12))
+    rest, solve, calls = np.linalg.solve(circuit.R, X.T).T, circuit.factors.solve, []
+
+    def broken(U):
+        Z = solve(U)
+        if always or not calls:
+            Z[0, 3] += fault * np.linalg.norm(Z)
+        calls.append(len(U))
+        return Z
+
+    monkeypatch.setattr(circuit.factors, "solve", broken)
+    if not np.isfinite(fault):
+        with pytest.raises(DivergenceError):
+            settle(circuit, X, 1e-9, method="direct")
+        return
+    found = settle(circuit, X, 1e-9, method="direct")
+    error = np.linalg.norm(found.xbar - rest, axis=1)
+    assert (error <= found.bound + 1e-13).all() and (found.settled == (found.bound <= 1e-9)).all()
+    assert calls == [6, 1] and found.settled[1:].all()
 
 
 def test_symmetric_but_indefinite_matrices_are_factored_by_lu(rng):

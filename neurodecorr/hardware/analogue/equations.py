@@ -17,6 +17,7 @@ import numpy.typing as npt
 import scipy.linalg
 
 from neurodecorr.circuit import LinearCircuit
+from neurodecorr.circuit.panels import read_only
 from neurodecorr.circuit.spectrum import Sigma, Spectrum
 from neurodecorr.errors import StabilityError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
@@ -50,13 +51,16 @@ class Network:
     amplifier: Amplifier
     speed: float
 
+    def __post_init__(self) -> None:
+        _lock(self, "P", "N", "offsets", "inverter_offsets")
+
     def __repr__(self) -> str:
         return f"Network(n={len(self.P)}, speed={self.speed:g}, {self.amplifier})"
 
     @cached_property
     def load(self) -> Floats:
         """All that hangs on each summing node, t_i = 1 + Σ_j (P_ij + N_ij), (n,)."""
-        return np.asarray(1 + self.P.sum(axis=1) + self.N.sum(axis=1))
+        return read_only(1 + self.P.sum(axis=1) + self.N.sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +100,9 @@ class Loop(LinearCircuit):
     R: Floats
     tau: float
 
+    def __post_init__(self) -> None:
+        _lock(self, "A", "kappa", "B", "c", "start", "start_c", "R")
+
     def __repr__(self) -> str:
         return f"Loop(n={len(self.R)}, states={len(self.A)}, tau={self.tau:g})"
 
@@ -130,6 +137,12 @@ class Loop(LinearCircuit):
             ("amplifier", "inverter") if self.state_size == 2 * self.size else ("amplifier", "capacitor", "inverter")
         )
         return f"{kinds[index // self.size]} {index % self.size}"
+
+
+def _lock(system: Any, *names: str) -> None:
+    """Let nobody write the arrays of a system that is kept."""
+    for name in names:
+        object.__setattr__(system, name, read_only(getattr(system, name)))
 
 
 def rest_system(network: Network, closed: bool) -> tuple[Floats, Floats, Floats]:
