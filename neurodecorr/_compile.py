@@ -123,12 +123,9 @@ def threads_work() -> bool:
 
 @functools.cache
 def _layer() -> str:
-    """Return numba's threading layer, launched; empty if none can be loaded."""
-    try:
-        numba.get_num_threads()
-        return str(numba.threading_layer())
-    except ValueError:
-        return ""
+    """Return numba's threading layer, launched."""
+    numba.get_num_threads()
+    return str(numba.threading_layer())
 
 
 def _after_fork() -> None:

@@ -41,7 +41,7 @@ def script(tmp_path) -> Callable:
     It is a file, which processes that it starts afresh can import.
     """
 
-    def run(text: str, *arguments: str, timeout: float = 100, **environment: str) -> str:
+    def run(text: str, *arguments: str, timeout: float = 300, **environment: str) -> str:
         file = tmp_path / "script.py"
         file.write_text(textwrap.dedent(text))
         done = subprocess.run(
