@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -86,8 +86,6 @@ class RecurrentDecorrelator(Decorrelator):
 
     _form = "recurrent"
 
-    _circuit: tuple[State, float, Circuit] | None = None  # what `circuit_` has made last, and of what
-
     def __init__(
         self,
         rate: float = 1e-3,
@@ -127,12 +125,11 @@ class RecurrentDecorrelator(Decorrelator):
     @property
     def circuit_(self) -> Circuit:
         """The learnt circuit τ dx̄/dt = (x − μ) − R x̄, in float64."""
-        state, tau = self._learnt(), self.tau
-        kept = self._circuit
-        # Kept with what it was made from, in one assignment: other threads may ask too.
-        if kept is None or kept[0] is not state or kept[1] != tau:
-            kept = self._circuit = state, tau, Circuit(state.lateral.astype(np.float64), tau)
-        return kept[2]
+        check_is_fitted(self)
+        circuits, R = self._circuits, self.lateral_  # in this order: a circuit is kept with the state that it is of
+        if self.tau not in circuits:
+            circuits[self.tau] = Circuit(R.astype(np.float64), self.tau)
+        return circuits[self.tau]
 
     def transform(self, X: Any) -> Floats:
         """Settle the circuit on each row of X and return the certified fixed points x̄.
@@ -163,3 +160,8 @@ class RecurrentDecorrelator(Decorrelator):
                 f"{int(late.argmax())}). Use settling='direct', or a larger tol."
             )
         return np.asarray(settled.xbar, dtype=X.dtype)
+
+    def _keep(self, state: State) -> Self:
+        super()._keep(state)
+        self._circuits: dict[float, Circuit] = {}  # made when first needed, one per time constant
+        return self
