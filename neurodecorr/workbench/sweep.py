@@ -21,6 +21,7 @@ from neurodecorr.learning.checkpoint import RESULT
 from neurodecorr.modelfile import load_model
 from neurodecorr.modelfile.model import LEARNING_FORMS
 from neurodecorr.recording import Result, load_result, run_id, write_text
+from neurodecorr.recording.cells import csv_line
 from neurodecorr.workbench.sweepfile import SweepFile
 from neurodecorr.workbench.training import prepare_run
 from neurodecorr.workbench.workers import Workers
@@ -164,7 +165,7 @@ def run_sweep(
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write rows as a table of text, atomically; numbers to the last bit."""
-    lines = [",".join(rows[0])] + [",".join("" if v is None else str(v) for v in row.values()) for row in rows]
+    lines = [csv_line(rows[0]), *(csv_line(row.values()) for row in rows)]
     return write_text(path, "\n".join(lines) + "\n")
 
 

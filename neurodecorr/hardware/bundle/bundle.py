@@ -15,13 +15,29 @@ import numpy.typing as npt
 from neurodecorr._checks import finite, positive, real_array
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
-from neurodecorr.hardware.bundle.agreement import require_agreement
-from neurodecorr.hardware.bundle.contents import Contents, Formats, make_contents, read_contents, write_contents
+from neurodecorr.hardware.bundle.agreement import FACTS, require_close, require_contents, require_part
+from neurodecorr.hardware.bundle.contents import (
+    Contents,
+    Formats,
+    Part,
+    contents_parts,
+    make_contents,
+    read_contents,
+    write_part,
+)
 from neurodecorr.hardware.bundle.guide import guide
 from neurodecorr.hardware.bundle.manifest import MANIFEST, README, checked_manifest, manifest, require_checksums
-from neurodecorr.hardware.bundle.stack import NETWORK, Stack, circuits_of, read_stack, stack_of, write_stack
+from neurodecorr.hardware.bundle.stack import (
+    NETWORK,
+    Stack,
+    circuits_of,
+    read_stack,
+    stack_facts,
+    stack_of,
+    stack_parts,
+)
 from neurodecorr.network import Network
-from neurodecorr.recording import provenance, write_json, write_text
+from neurodecorr.recording import provenance, write_json
 from neurodecorr.recording.archive import MAX_BYTES, atomic_folder, read_files, relative_name, write_zip
 
 __all__ = ["Bundle", "export_bundle", "load_bundle"]
@@ -140,18 +156,20 @@ def export_bundle(
     }
     if target.suffix.lower() != ".zip":
         with atomic_folder(target, MANIFEST) as folder:
-            _fill(folder, circuit, name, made, stack, formats, about)
+            _fill(folder, name, made, stack, formats, about)
         return target
     with tempfile.TemporaryDirectory() as temporary:
-        _fill(Path(temporary), circuit, name, made, stack, formats, about)
+        _fill(Path(temporary), name, made, stack, formats, about)
         return write_zip(target, read_files(temporary))
 
 
 def load_bundle(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Bundle:
     """Read a bundle, and prove that it is whole and that all its files agree.
 
-    Checksums of all files; every format of the weights against R; the table of connections to the bit; R x̄ = x on every
-    golden sample; the golden time course against the exact flow; NIR and SPICE against R and τ.
+    Checksums tell of accidents. Against intent, every file is made anew from the weights, as an export would, and
+    compared: tables, netlists, scripts and the page byte for byte, arrays and graphs value for value, the manifest with
+    its equation, units and facts. The circuit must settle, R x̄ = x must hold on every golden sample, the golden time
+    course must follow the exact flow.
 
     Parameters
     ----------
@@ -184,50 +202,81 @@ def load_bundle(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> 
         for name, data in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)
-        return _read(folder, document, place)
+        return _read(folder, document, files, place)
 
 
-def _read(folder: Path, document: dict[str, Any], place: str) -> Bundle:
-    circuits = {}
+def _read(folder: Path, document: dict[str, Any], files: Mapping[str, bytes], place: str) -> Bundle:
+    circuits: dict[str, Contents] = {}
     try:
-        for key, facts in document["circuits"].items():
-            part, prefix = (folder / key, f"{place}: {key}/") if key else (folder, f"{place}: ")
-            if key:
-                relative_name(key, place)
-            contents = read_contents(part, prefix)
-            require_agreement(contents, part, prefix)
-            _require_facts(facts, contents, prefix)
-            circuits[key or str(document.get("name", "circuit"))] = contents
+        name, formats, facts = _plain_name(document["name"]), Formats(**document["options"]), document["circuits"]
+        for key, said in facts.items():
+            prefix = f"{place}: {key}/" if key else f"{place}: "
+            part = folder / relative_name(key, place) if key else folder
+            circuits[key] = read_contents(part, formats, prefix)
+            require_contents(circuits[key], formats, said, prefix)
         own = [(one.circuit.R, one.mean) for one in circuits.values()]
-        stack = read_stack(folder, own, place) if (folder / NETWORK).is_file() else None
-    except (KeyError, TypeError, ValueError, ArithmeticError, FileNotFoundError) as error:
+        stack = read_stack(folder, own, place) if NETWORK in files else None
+        whole = {} if stack is None else {"network": document["network"]}
+        if stack is not None:
+            _require_stack(stack, circuits, whole["network"], formats, place)
+        made = _all_parts(name, circuits, stack, formats, facts, whole.get("network", {}))
+        _require_files(folder, files, made, place)
+        about = {"options": asdict(formats), "origin": document["origin"], "provenance": document["provenance"]}
+        listed = {file: data for file, data in files.items() if file != MANIFEST}
+        require_close(document, manifest(name, listed, facts, about | whole), f"{place}: {MANIFEST}", {})
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, ArithmeticError, OSError) as error:
         raise CheckpointError(
             f"{place} must hold every file of a bundle, of its kind: {type(error).__name__}: {error}."
         ) from error
-    return Bundle(str(document.get("name", "circuit")), circuits, stack, document)
+    return Bundle(name, {key or name: one for key, one in circuits.items()}, stack, document)
 
 
-def _require_facts(facts: Any, contents: Contents, prefix: str) -> None:
-    """Raise unless the manifest says of the circuit what its files say."""
-    fixed, pair = contents.fixed, contents.pair
-    wanted = {
-        "n": contents.circuit.size,
-        "tau_s": contents.circuit.tau,
-        "dt_s": contents.golden.dt_s,
-        "format": fixed.name,
-        "scale_S": pair.scale,
-    }
-    weights = facts["weights"]
-    found = {
-        **{name: facts[name] for name in ("n", "tau_s", "dt_s")},
-        "format": weights["fixed"]["format"],
-        "scale_S": weights["conductances"]["scale_S"],
-    }
-    for name, value in wanted.items():
-        if found[name] != value:
-            raise CheckpointError(
-                f"{prefix}{MANIFEST} must say {name} = {value!r}, as the files do; it says {found[name]!r}."
-            )
+def _require_stack(stack: Stack, circuits: Mapping[str, Contents], facts: Any, formats: Formats, place: str) -> None:
+    """Raise unless the layers' stimuli are what the network gives them, and its facts are true."""
+    for (key, one), drive in zip(circuits.items(), stack.drives, strict=True):
+        if not np.array_equal(one.golden.stimulus, drive):
+            raise CheckpointError(f"{place}: {key}/golden.npz must hold the inputs that {NETWORK} gives this layer.")
+    if len({one.circuit.tau for one in circuits.values()}) != 1:
+        raise CheckpointError(f"{place}: all layers must have the same tau_s; they differ.")
+    require_close(facts, _network_facts(stack, circuits, formats), f"{place}: {MANIFEST}", {"t_end_s": 1e3 * FACTS})
+
+
+def _require_files(folder: Path, files: Mapping[str, bytes], made: Mapping[str, Part], place: str) -> None:
+    present = set(files) - {MANIFEST}
+    for names, word in ((set(made) - present, "missing"), (present - set(made), "not of a bundle with these options")):
+        if names:
+            raise CheckpointError(f"{place}: {', '.join(sorted(names)[:4])} is {word}.")
+    for name, part in made.items():
+        require_part(folder / name, part, f"{place}: {name}")
+
+
+def _all_parts(
+    name: str,
+    circuits: Mapping[str, Contents],
+    stack: Stack | None,
+    formats: Formats,
+    facts: Mapping[str, Any],
+    network: Mapping[str, Any],
+) -> dict[str, Part]:
+    """Return all files but the manifest, by relative name."""
+    parts: dict[str, Part] = {}
+    for key, contents in circuits.items():
+        own = contents_parts(contents, formats, facts[key])
+        parts |= {f"{key}/{file}" if key else file: part for file, part in own.items()}
+    if stack is not None:
+        rest = [one.golden.response[0] for one in circuits.values()]
+        parts |= stack_parts(stack, rest, _tau(circuits), formats.simulator, network)
+    return parts | {README: guide(name, circuits, formats, facts)}
+
+
+def _network_facts(stack: Stack | None, circuits: Mapping[str, Contents], formats: Formats) -> dict[str, float]:
+    return {} if stack is None else stack_facts(stack, _tau(circuits), formats.simulator)
+
+
+def _tau(circuits: Mapping[str, Contents]) -> float:
+    return next(iter(circuits.values())).circuit.tau
 
 
 def _parts(
@@ -253,7 +302,6 @@ def _parts(
 
 def _fill(
     folder: Path,
-    subject: Any,
     name: str,
     made: Mapping[str, Contents],
     stack: Stack | None,
@@ -261,16 +309,13 @@ def _fill(
     about: Mapping[str, Any],
 ) -> None:
     """Write all files into an empty folder, the manifest last."""
-    for key, contents in made.items():
-        part = folder / key if key else folder
-        part.mkdir(exist_ok=True)
-        write_contents(part, contents, formats)
-    if stack is not None:
-        tau_s = next(iter(made.values())).circuit.tau
-        write_stack(folder, subject, stack, tau_s, formats.simulator)
-    write_text(folder / README, guide(name, made, formats))
-    facts = {key: contents.facts() for key, contents in made.items()}
-    write_json(folder / MANIFEST, manifest(name, read_files(folder), facts, about))
+    facts = {key: contents.facts(formats) for key, contents in made.items()}
+    network = _network_facts(stack, made, formats)
+    for file, part in _all_parts(name, made, stack, formats, facts, network).items():
+        (folder / file).parent.mkdir(exist_ok=True)
+        write_part(folder / file, part)
+    whole = about if stack is None else {**about, "network": network}
+    write_json(folder / MANIFEST, manifest(name, read_files(folder), facts, whole))
 
 
 def _without_top(files: dict[str, bytes]) -> dict[str, bytes]:

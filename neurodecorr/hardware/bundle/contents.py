@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,22 +10,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import Array, choice, count, positive
+from neurodecorr._checks import Array, choice, count, positive, real_array
 from neurodecorr.circuit import Circuit, stability
 from neurodecorr.errors import CheckpointError, ConfigError
 from neurodecorr.hardware.bundle.fixed_point import BITS, FixedPoint, to_fixed_point
 from neurodecorr.hardware.bundle.golden import Golden, golden_response
+from neurodecorr.hardware.bundle.netlist import Netlist
 from neurodecorr.hardware.bundle.tables import matrix_text
 from neurodecorr.hardware.bundle.topology import topology_text
 from neurodecorr.hardware.devices import Pair, map_to_conductances
 from neurodecorr.hardware.devices.limits import conductance_range
 from neurodecorr.hardware.devices.pairs import SIDES
-from neurodecorr.hardware.nir import TimeGridded, write_nengo_script, write_nir
+from neurodecorr.hardware.nir import TimeGridded, nir_parts
 from neurodecorr.hardware.nir.dialects import DIALECTS
-from neurodecorr.hardware.spice import write_spice
+from neurodecorr.hardware.nir.script import nengo_script
 from neurodecorr.hardware.spice.circuits import KINDS
 from neurodecorr.hardware.spice.deck import SIMULATORS
-from neurodecorr.recording import Result, load_result, write_text
+from neurodecorr.recording import Branch, Result, load_result, write_text, write_tree
 
 __all__ = [
     "EQUATION",
@@ -40,13 +42,16 @@ __all__ = [
     "WEIGHTS",
     "Contents",
     "Formats",
+    "Part",
+    "contents_parts",
     "dialect_file",
     "make_contents",
     "read_contents",
-    "write_contents",
+    "write_part",
 ]
 
 Floats = npt.NDArray[np.floating[Any]]
+Part = str | Result | Branch
 
 WEIGHTS, GOLDEN, TOPOLOGY, NIR, SPICE = "weights.npz", "golden.npz", "topology.csv", "circuit.nir", "circuit.cir"
 MATRIX, FIXED, PLUS, MINUS, MEAN = "R.csv", "R_fixed.csv", "G_plus.csv", "G_minus.csv", "mean.csv"
@@ -148,11 +153,11 @@ class Contents:
         }
 
     def tables(self) -> dict[str, str]:
-        """Return all CSV tables by file name."""
-        R, fixed, pair = self.circuit.R, self.fixed, self.pair
+        """Return all CSV tables by file name. Each states τ."""
+        R, fixed, pair, tau = self.circuit.R, self.fixed, self.pair, f"tau = {self.circuit.tau!r} s"
         u = [f"u{j}" for j in range(len(R))]
         scale = f"R = (G_plus - G_minus)/s with s = {pair.scale!r} S per unit of weight"
-        columns = ("Rows are postsynaptic, columns presynaptic.", "tau dxbar/dt = x - R xbar")
+        columns = ("Rows are postsynaptic, columns presynaptic.", "tau dxbar/dt = x - R xbar", tau)
         lone = "One row: the reference device of each column, shared by all rows." if len(pair.minus) < len(R) else ""
         return {
             MATRIX: matrix_text(("Lateral weights R, dimensionless.", *columns), R, u, u, "post"),
@@ -172,17 +177,17 @@ class Contents:
                 "post",
             ),
             MEAN: matrix_text(
-                ("Mean of each raw input; x = raw input - mean.",),
+                ("Mean of each raw input; x = raw input - mean.", tau),
                 self.mean[:, None],
                 ["mean"],
                 self._inputs(),
                 "input",
             ),
-            TOPOLOGY: topology_text(R),
-            **self.golden.tables(),
+            TOPOLOGY: topology_text(R, self.circuit.tau),
+            **self.golden.tables(self.circuit.tau),
         }
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, formats: Formats) -> dict[str, Any]:
         """Return what a manifest says about the circuit, in JSON types."""
         R, found = self.circuit.R, stability(self.circuit)
         return {
@@ -199,7 +204,12 @@ class Contents:
                 "conductances": self._conductance_facts(),
             },
             "golden": self._golden_facts(),
+            "netlist": self.netlist(formats).facts(),
         }
+
+    def netlist(self, formats: Formats) -> Netlist:
+        """Return the netlist."""
+        return Netlist(self.circuit, self.golden, self.pair, formats.kind, formats.simulator)
 
     def _fixed_facts(self) -> dict[str, Any]:
         fixed = self.fixed
@@ -250,35 +260,59 @@ def make_contents(circuit: Circuit, X: npt.ArrayLike, mean: Floats, formats: For
     return Contents(circuit, mean, to_fixed_point(circuit.R, formats.bits), pair, golden_response(circuit, X))
 
 
-def write_contents(folder: Path, contents: Contents, formats: Formats) -> None:
-    """Write the files of one circuit into an existing folder."""
-    Result(contents.arrays(), {"equation": EQUATION}).save(folder / WEIGHTS)
-    Result(contents.golden.arrays(), {"equation": EQUATION, "units": {"times": "s", "dt_s": "s"}}).save(folder / GOLDEN)
-    for name, text in contents.tables().items():
-        write_text(folder / name, text)
-    write_nir(contents.circuit, folder / NIR, data=_observed(contents.golden))
-    dt_s = contents.golden.dt_s if formats.dt_s is None else formats.dt_s
+def contents_parts(contents: Contents, formats: Formats, facts: Mapping[str, Any]) -> dict[str, Part]:
+    """Return all files of one circuit by name: texts, results and graphs.
+
+    Every byte of a text follows from the weights, the golden numbers and the facts, on every machine: what sums would
+    round otherwise elsewhere is a fact.
+
+    Parameters
+    ----------
+    contents : Contents
+        The circuit.
+    formats : Formats
+        In which formats.
+    facts : mapping
+        From `Contents.facts`, or what a manifest says in their place.
+    """
+    golden, circuit = contents.golden, contents.circuit
+    units = {"times": "s", "dt_s": "s"}
+    parts: dict[str, Part] = {
+        WEIGHTS: Result(contents.arrays(), {"equation": EQUATION}),
+        GOLDEN: Result(golden.arrays(), {"equation": EQUATION, "units": units}),
+        **contents.tables(),
+        NIR: nir_parts(circuit, data=_observed(golden)),
+        SPICE: contents.netlist(formats).text(facts["netlist"]),
+    }
+    dt_s = golden.dt_s if formats.dt_s is None else formats.dt_s
+    own = dialect_file(formats.dialect)
     if formats.dialect == "nengo":
-        write_nengo_script(contents.circuit, folder / dialect_file("nengo", "py"), dt_s=dt_s)
+        script = dialect_file("nengo", "py")
+        parts |= {script: nengo_script(circuit, script, dt_s=dt_s), own: nir_parts(circuit)}
     elif formats.dialect != "canonical":
-        write_nir(contents.circuit, folder / dialect_file(formats.dialect), formats.dialect, dt_s=dt_s)
-    write_spice(
-        contents.circuit,
-        contents.golden.stimulus[0],
-        folder / SPICE,
-        kind=formats.kind,
-        simulator=formats.simulator,
-        pair=contents.pair if formats.kind == "crossbar" else None,
-    )
+        parts[own] = nir_parts(circuit, formats.dialect, dt_s=dt_s)
+    return parts
 
 
-def read_contents(folder: Path, prefix: str = "") -> Contents:
+def write_part(path: Path, part: Part) -> None:
+    """Write one file of a bundle."""
+    if isinstance(part, str):
+        write_text(path, part)
+    elif isinstance(part, Result):
+        part.save(path)
+    else:
+        write_tree(path, part)
+
+
+def read_contents(folder: Path, formats: Formats, prefix: str = "") -> Contents:
     """Read the weights and the golden response of one circuit.
 
     Parameters
     ----------
     folder : Path
         Where the files lie.
+    formats : Formats
+        In which formats.
     prefix : str
         Of their names, for messages.
 
@@ -291,21 +325,25 @@ def read_contents(folder: Path, prefix: str = "") -> Contents:
     found = load_result(folder / WEIGHTS).arrays
     R = _array(found, "R", 2, place)
     n = len(R)
-    tau, (bits, fraction), scale, (low, high) = (
+    tau, scale, (low, high) = (
         _array(found, name, dimensions, place).tolist()
-        for name, dimensions in (("tau_s", 0), ("fixed_bits", 1), ("G_scale_S", 0), ("G_range_S", 1))
+        for name, dimensions in (("tau_s", 0), ("G_scale_S", 0), ("G_range_S", 1))
     )
+    bits, fraction = _array(found, "fixed_bits", 1, place, "i").tolist()
     if not (2 <= bits <= 32 and abs(fraction) <= LARGEST_EXPONENT):
         raise CheckpointError(
             f"{place}: fixed_bits must be 2 … 32 and an exponent of a double; got {bits}, {fraction}."
         )
     fixed = FixedPoint(_array(found, "R_fixed", 2, place, "i"), bits, fraction)
-    pair = Pair(_array(found, "G_plus_S", 2, place), _array(found, "G_minus_S", 2, place), scale, low, high)
+    plus, minus = (_array(found, name, 2, place) for name in ("G_plus_S", "G_minus_S"))
+    pair = Pair(plus, minus, scale, low, high, formats.sides)  # type: ignore[arg-type]
     mean = _array(found, "mean", 1, place)
     shapes = [a.shape for a in (R, fixed.integers, pair.plus, pair.minus, mean)]
     if shapes not in ([(n, n)] * 4 + [(n,)], [(n, n)] * 3 + [(1, n), (n,)]):
         raise CheckpointError(f"{place} must hold square weights in all formats and a mean; got the shapes {shapes}.")
     golden = Golden.from_arrays(load_result(folder / GOLDEN).arrays, f"{prefix}{GOLDEN}")
+    if golden.stimulus.shape[1] != n:
+        raise CheckpointError(f"{prefix}{GOLDEN} must be for {n} units; got {golden.stimulus.shape[1]}.")
     return Contents(Circuit(R, tau), mean, fixed, pair, golden)
 
 
@@ -321,12 +359,13 @@ def _observed(golden: Golden) -> dict[str, dict[str, TimeGridded]]:
     return {"input": {"x": TimeGridded(held, step)}, "xbar": {"v": TimeGridded(golden.course[None], step)}}
 
 
-def _array(found: dict[str, Array], name: str, dimensions: int, place: str, kind: str = "fi") -> Array:
+def _array(found: dict[str, Array], name: str, dimensions: int, place: str, kind: str = "fiu") -> Array:
+    """Return an array in float64, or whole numbers in the most bits: nothing is computed in the dtype of a file."""
     array = found.get(name)
     if array is None or array.ndim != dimensions or array.dtype.kind not in kind:
         got = "nothing" if array is None else f"{array.dtype} {array.shape}"
         raise CheckpointError(f"{place} must hold numbers {name!r} with {dimensions} dimensions; got {got}.")
-    return array
+    return array.astype(np.int64) if kind == "i" else real_array(array, name).astype(np.float64)
 
 
 def _response_error(weights: Floats, golden: Golden) -> float:

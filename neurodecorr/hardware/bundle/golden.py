@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import positive, samples
+from neurodecorr._checks import positive, real_array, samples
 from neurodecorr.circuit import Circuit, integrate, settle, stability
 from neurodecorr.errors import CheckpointError
-from neurodecorr.hardware.bundle.tables import matrix_text, read_matrix
+from neurodecorr.hardware.bundle.tables import matrix_text
 
-__all__ = ["COURSE", "REST", "STIMULUS", "Golden", "golden_response"]
+__all__ = ["COURSE", "FINE", "REACH", "REST", "STIMULUS", "Golden", "golden_response"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -76,7 +76,8 @@ class Golden:
             If a name or a shape is another.
         """
         try:
-            found = cls(**{**arrays, "dt_s": float(arrays["dt_s"])})
+            wide: dict[str, Any] = {name: real_array(array, name).astype(np.float64) for name, array in arrays.items()}
+            found = cls(**{**wide, "dt_s": float(wide["dt_s"])})
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{place} must hold {SHAPES[0]} and dt_s; {error}.") from None
         parts = (found.stimulus, found.response, found.bound, found.times, found.course)
@@ -87,32 +88,18 @@ class Golden:
             raise CheckpointError(f"{place} must hold finite numbers; some are not.")
         return found
 
-    def tables(self) -> dict[str, str]:
-        """Return three CSV tables by file name: stimulus, settled response, time course."""
+    def tables(self, tau_s: float) -> dict[str, str]:
+        """Return three CSV tables by file name: stimulus, settled response, time course of a circuit with this τ."""
         units = range(self.stimulus.shape[1])
         x, u = [f"x{i}" for i in units], [f"u{i}" for i in units]
         k = range(len(self.stimulus))
         times = self.times.tolist()
+        tau = (f"tau = {tau_s!r} s",)
         return {
-            STIMULUS: matrix_text(_ABOUT[STIMULUS], self.stimulus, x, k, "sample"),
-            REST: matrix_text(_ABOUT[REST], self.response, u, k, "sample"),
-            COURSE: matrix_text(_ABOUT[COURSE], self.course, u, times, "time_s"),
+            STIMULUS: matrix_text(_ABOUT[STIMULUS] + tau, self.stimulus, x, k, "sample"),
+            REST: matrix_text(_ABOUT[REST] + tau, self.response, u, k, "sample"),
+            COURSE: matrix_text(_ABOUT[COURSE] + tau, self.course, u, times, "time_s"),
         }
-
-    def require_tables(self, texts: Mapping[str, str], place: str) -> None:
-        """Raise unless these tables hold the same numbers to the bit.
-
-        Raises
-        ------
-        CheckpointError
-            With the table that differs.
-        """
-        n = self.stimulus.shape[1]
-        for name, array in ((STIMULUS, self.stimulus), (REST, self.response), (COURSE, self.course)):
-            first, found = read_matrix(texts[name], n, f"{place}{name}")
-            heads = self.times if name == COURSE else np.arange(len(array))
-            if not (np.array_equal(found, array) and [float(cell) for cell in first] == heads.tolist()):
-                raise CheckpointError(f"{place}{name} must hold the numbers of {place}golden.npz; they differ.")
 
 
 def golden_response(circuit: Circuit, X: npt.ArrayLike, tau_s: float | None = None) -> Golden:

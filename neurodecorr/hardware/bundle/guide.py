@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from typing import Any
 
 from neurodecorr.hardware.bundle.contents import GOLDEN, MATRIX, NIR, SPICE, TOPOLOGY, WEIGHTS, Contents, Formats
 
@@ -19,14 +21,14 @@ Verify everything (checksums, all formats of the weights, the golden response):
   python -c "import neurodecorr as nd; print(nd.hardware.load_bundle('.').name)"
 """
 WORDS = {
-    "npz": "python: numpy.load('{path}')",
-    "csv": "any spreadsheet; python: numpy.genfromtxt('{path}', delimiter=',')[1:, 1:]",
-    "topology": "any spreadsheet; python: pandas.read_csv('{path}', comment='#')",
-    "nir": "python: nir.read('{path}')    (pip install nir)",
-    "nengo": "python {path}    (pip install nengo h5py)",
-    "ngspice": "ngspice -b {path}    (apt install ngspice)",
-    "gnucap": "gnucap -b {path}    (apt install gnucap)",
-    "bundle": "python: neurodecorr.hardware.load_bundle('{path}')",
+    "npz": "python: numpy.load({path!r})",
+    "csv": "any spreadsheet; python: numpy.genfromtxt({path!r}, delimiter=',')[1:, 1:]",
+    "topology": "any spreadsheet; python: pandas.read_csv({path!r}, comment='#')",
+    "nir": "python: nir.read({path!r})    (pip install nir)",
+    "nengo": "python {quoted}    (pip install nengo h5py)",
+    "ngspice": "ngspice -b {quoted}    (apt install ngspice)",
+    "gnucap": "gnucap -b {quoted}    (apt install gnucap)",
+    "bundle": "python: neurodecorr.hardware.load_bundle({path!r})",
 }
 
 
@@ -40,10 +42,10 @@ def opening(kind: str, path: object) -> str:
     path : path-like
         The file.
     """
-    return WORDS[kind].format(path=path)
+    return WORDS[kind].format(path=str(path), quoted=shlex.quote(str(path)))
 
 
-def guide(name: str, circuits: Mapping[str, Contents], formats: Formats) -> str:
+def guide(name: str, circuits: Mapping[str, Contents], formats: Formats, facts: Mapping[str, Any]) -> str:
     """Return the text of the page.
 
     Parameters
@@ -54,16 +56,18 @@ def guide(name: str, circuits: Mapping[str, Contents], formats: Formats) -> str:
         By folder.
     formats : Formats
         How they were exported.
+    facts : mapping of str to dict
+        What the manifest says of each.
     """
     title = TITLE.format(name=name)
     lines = [title, "=" * len(title), "", LAW, ""]
     for key, contents in circuits.items():
-        lines += _described(f"{key}/" if key else "", contents, formats)
+        lines += _described(f"{key}/" if key else "", contents, formats, facts[key])
     return "\n".join([*lines, VERIFY])
 
 
-def _described(prefix: str, contents: Contents, formats: Formats) -> list[str]:
-    facts, fixed, pair, golden = contents.facts(), contents.fixed, contents.pair, contents.golden
+def _described(prefix: str, contents: Contents, formats: Formats, facts: Mapping[str, Any]) -> list[str]:
+    fixed, pair, golden = contents.fixed, contents.pair, contents.golden
     chip = facts["weights"]["fixed"]
     told = (
         f"settles, response off by {chip['response_error']:.2g}" if chip["stable"] else "DOES NOT SETTLE: use more bits"

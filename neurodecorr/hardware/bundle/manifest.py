@@ -16,7 +16,7 @@ from neurodecorr.recording.documents import read_json
 __all__ = ["MANIFEST", "README", "checked_manifest", "manifest", "require_checksums"]
 
 MANIFEST, README = "manifest.json", "README.txt"
-SCHEMA, VERSION = "neurodecorr-bundle", 1
+SCHEMA, VERSION = "neurodecorr-bundle", 2
 UNITS = {
     "R, R_fixed": "1 (dimensionless)",
     "x, xbar, mean": "unit of the data",
@@ -92,7 +92,7 @@ def checked_manifest(data: bytes, place: str) -> dict[str, Any]:
     if (found.get("schema"), found.get("version")) != (SCHEMA, VERSION):
         raise CheckpointError(
             f"{place}: {MANIFEST} must have schema {SCHEMA!r}, version {VERSION}; got {found.get('schema')!r}, "
-            f"version {found.get('version')!r}. It is no bundle, or a newer neurodecorr wrote it."
+            f"version {found.get('version')!r}. It is no bundle, or an older or a newer neurodecorr wrote it."
         )
     if not all(isinstance(found.get(key), dict) and found[key] for key in ("files", "circuits")):
         raise CheckpointError(f"{place}: {MANIFEST} must list files and circuits; it does not.")

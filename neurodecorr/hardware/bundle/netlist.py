@@ -1,86 +1,60 @@
-"""Weights, stimulus and time constant as the cards of a netlist have them, for comparison with the other files."""
+"""The netlist of a circuit in a bundle: under the first golden stimulus, expecting the golden response."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from neurodecorr.circuit import Circuit
+from neurodecorr.hardware.bundle.golden import Golden
+from neurodecorr.hardware.devices import Pair
+from neurodecorr.hardware.spice import circuit_deck
+from neurodecorr.hardware.spice.deck import Deck, probes
 
-from neurodecorr.errors import CheckpointError
-
-__all__ = ["Netlist", "read_netlist"]
-
-Floats = npt.NDArray[np.floating[Any]]
-
-_NUMBER = r"(\S+)"
-_FACT = re.compile(rf"^\* (tau_s|siemens_per_weight|volts_per_unit) = {_NUMBER}$", re.MULTILINE)
-_EXPECTED = re.compile(rf"^\* xbar \S+ = {_NUMBER}$", re.MULTILINE)
-_SYNAPSE = re.compile(rf"^(G|Rp|Rn)(\d+)_(\d+) .* {_NUMBER}$", re.MULTILINE)
-_SOURCE = re.compile(rf"^(I|V)(\d+) (?:0 \S+|\S+ 0) (?:DC )?{_NUMBER}$", re.MULTILINE)
-_CAPACITOR = re.compile(rf"^C(\d+) \S+ \S+ {_NUMBER} ", re.MULTILINE)
+__all__ = ["Netlist"]
 
 
 @dataclass(frozen=True, eq=False)
 class Netlist:
-    """What the cards say, in units of the circuit.
+    """A netlist that follows from a circuit, its golden numbers and two facts, to the byte on every machine.
 
     Parameters
     ----------
-    R : (n, n) array
-        Weights: transconductances, or differences of conductances, over the conductance of weight 1.
-    x : (n,) array
-        Stimulus: currents or voltages over those of 1.
-    tau_s : (n,) array
-        Time constant of each unit, C/G₀, in seconds.
-    expected : (n,) array
-        x̄ that the comments announce.
+    circuit : Circuit
+        R and τ.
+    golden : Golden
+        Stimulus and response.
+    pair : Pair
+        Conductances, of a crossbar.
+    kind : {"ota", "crossbar"}
+        Form of the netlist.
+    simulator : {"ngspice", "gnucap"}
+        Dialect.
     """
 
-    R: Floats
-    x: Floats
-    tau_s: Floats
-    expected: Floats
+    circuit: Circuit
+    golden: Golden
+    pair: Pair
+    kind: str
+    simulator: str
 
     def __repr__(self) -> str:
-        return f"Netlist(n={len(self.R)})"
+        return f"Netlist({self.circuit}, {self.kind}, {self.simulator})"
 
+    def facts(self) -> dict[str, float]:
+        """Return what depends on eigenvalues, whose last digits differ from machine to machine."""
+        deck = self._deck(None)
+        return {"slowest_mode_s": float(deck.facts["slowest_mode_s"]), "t_end_s": deck.run.stop_s}
 
-def read_netlist(text: str, n: int, place: str = "netlist") -> Netlist:
-    """Read the cards of a netlist that `write_spice` wrote for a circuit with constant input.
+    def text(self, facts: Mapping[str, Any]) -> str:
+        """Return the text under these facts."""
+        deck = self._deck(facts["t_end_s"])
+        expected = probes("xbar", [probe.node for probe in deck.probes], self.golden.response[0])
+        said = {**deck.facts, "slowest_mode_s": float(facts["slowest_mode_s"])}
+        return replace(deck, facts=said, probes=expected).text()
 
-    Parameters
-    ----------
-    text : str
-        The netlist.
-    n : int
-        Units.
-    place : str
-        Its name, for messages.
-
-    Raises
-    ------
-    CheckpointError
-        If a card names a unit that is not there, or holds no number.
-    """
-    try:
-        facts = {name: float(value) for name, value in _FACT.findall(text)}
-        unit, volts = facts["siemens_per_weight"], facts["volts_per_unit"]
-        R, x, tau = np.zeros((n, n)), np.zeros(n), np.zeros(n)
-        for kind, i, j, value in _SYNAPSE.findall(text):
-            R[int(i), int(j)] += _siemens(kind, float(value)) / unit
-        for kind, i, value in _SOURCE.findall(text):
-            x[int(i)] = float(value) / (volts * unit if kind == "I" else -volts)
-        for i, value in _CAPACITOR.findall(text):
-            tau[int(i)] = float(value) / unit
-        return Netlist(R, x, tau, np.array([float(value) for value in _EXPECTED.findall(text)]))
-    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
-        raise CheckpointError(f"{place} must be a netlist of {n} units; {type(error).__name__}: {error}.") from None
-
-
-def _siemens(kind: str, value: float) -> float:
-    if kind == "G":
-        return value
-    return 1 / value if kind == "Rp" else -1 / value
+    def _deck(self, t_end_s: float | None) -> Deck:
+        pair = self.pair if self.kind == "crossbar" else None
+        stimulus = self.golden.stimulus[0]
+        return circuit_deck(self.circuit, stimulus, self.kind, self.simulator, pair=pair, t_end_s=t_end_s)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import Array, samples
+from neurodecorr._checks import Array, finite, real_array, samples
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
+from neurodecorr.hardware.bundle.contents import Part
 from neurodecorr.hardware.bundle.tables import matrix_text
-from neurodecorr.hardware.nir import read_nir, write_nir
-from neurodecorr.hardware.spice import write_spice_network
+from neurodecorr.hardware.nir import nir_parts
+from neurodecorr.hardware.spice import network_deck
 from neurodecorr.network import Network, NetworkCircuit
 from neurodecorr.network.activations import Activation, activation_named
-from neurodecorr.recording import Result, load_result, write_text
+from neurodecorr.network.system import LayerCircuit
+from neurodecorr.recording import Result, load_result
 
 __all__ = [
     "NETWORK",
@@ -28,8 +30,9 @@ __all__ = [
     "Stack",
     "circuits_of",
     "read_stack",
+    "stack_facts",
     "stack_of",
-    "write_stack",
+    "stack_parts",
 ]
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -56,6 +59,8 @@ class Layer:
         Weights and biases.
     activation : Activation
         φ.
+    feed : (n, n) array, optional
+        M of a feedforward decorrelator, as it was learnt.
     """
 
     R: Floats
@@ -63,6 +68,7 @@ class Layer:
     W: Floats
     b: Floats
     activation: Activation
+    feed: Floats | None = None
 
     def __repr__(self) -> str:
         units, n = self.W.shape
@@ -106,6 +112,7 @@ class Stack:
         found: dict[str, Array] = {"x": self.x, "activations": np.array([one.activation.name for one in self.layers])}
         for name, layer, y in zip(_names(self), self.layers, self.activity, strict=True):
             found |= {f"{name}.W": layer.W, f"{name}.b": layer.b, f"{name}.activity": y}
+            found |= {} if layer.feed is None else {f"{name}.feed": layer.feed}
         return found
 
     def tables(self) -> dict[str, str]:
@@ -129,13 +136,18 @@ class Stack:
         CheckpointError
             If something is missing, of another shape, or not the response of the network.
         """
+        wide = {name: array if array.dtype.kind == "U" else _wide(array, name) for name, array in arrays.items()}
         try:
-            kinds = [activation_named(str(name)) for name in arrays["activations"]]
-            parts = [[arrays[f"layer{i}.{name}"] for name in ("W", "b", "activity")] for i in range(len(kinds))]
+            kinds = [activation_named(str(name)) for name in wide["activations"]]
+            parts = [[wide[f"layer{i}.{name}"] for name in ("W", "b", "activity")] for i in range(len(kinds))]
             layers = tuple(
-                Layer(R, mean, W, b, kind) for (R, mean), (W, b, _), kind in zip(circuits, parts, kinds, strict=True)
+                Layer(R, mean, W, b, kind, wide.get(f"layer{i}.feed"))
+                for i, ((R, mean), (W, b, _), kind) in enumerate(zip(circuits, parts, kinds, strict=True))
             )
-            found = cls(layers, arrays["x"], tuple(y for _, _, y in parts))
+            found = cls(layers, wide["x"], tuple(y for _, _, y in parts))
+            for i, layer in enumerate(layers):
+                if layer.feed is not None and not _inverse_of(layer.R, layer.feed):
+                    raise CheckpointError(f"{place}: layer{i}.feed must be the inverse of R; it is not.")
             expected = tuple(_responses(layers, found.x))
             for i, (y, wanted) in enumerate(zip(found.activity, expected, strict=True)):
                 if y.shape != wanted.shape or not np.abs(y - wanted).max() <= ROUNDING * max(1.0, np.abs(wanted).max()):
@@ -143,6 +155,14 @@ class Stack:
         except (KeyError, ValueError, ConfigError, np.linalg.LinAlgError) as error:
             raise CheckpointError(f"{place} must hold a network that fits its circuits: {error}") from None
         return found
+
+    def system(self, tau_s: float) -> NetworkCircuit:
+        """Return all layers as one circuit; time constants of the units are those of the circuits, τ' = τ."""
+        return NetworkCircuit(
+            tuple(LayerCircuit(one.feed, _lateral(one), one.mean, one.W, one.b, one.activation) for one in self.layers),
+            tau_s,
+            tau_s,
+        )
 
 
 def stack_of(network: Network, X: npt.ArrayLike) -> Stack:
@@ -167,54 +187,50 @@ def stack_of(network: Network, X: npt.ArrayLike) -> Stack:
     return Stack(layers, x, tuple(_responses(layers, x)))
 
 
-def write_stack(folder: Path, network: Network, stack: Stack, tau_s: float, simulator: str) -> None:
-    """Write what belongs to the whole network: weights, a netlist, and a NIR graph where φ is the identity.
+def stack_facts(stack: Stack, tau_s: float, simulator: str) -> dict[str, float]:
+    """Return what depends on eigenvalues, whose last digits differ from machine to machine."""
+    return {"t_end_s": network_deck(stack.system(tau_s), stack.x[0], simulator).run.stop_s}
 
-    Time constants of the units are those of the circuits, τ' = τ.
+
+def stack_parts(
+    stack: Stack, rest: Sequence[Floats], tau_s: float, simulator: str, facts: Mapping[str, Any]
+) -> dict[str, Part]:
+    """Return what belongs to the whole network, by name: weights, a netlist, and a NIR graph where φ is the identity.
+
+    Parameters
+    ----------
+    stack : Stack
+        The network.
+    rest : sequence of (n,) arrays
+        x̄ of each layer under the first input.
+    tau_s : float
+        Time constant of circuits and units, in seconds.
+    simulator : {"ngspice", "gnucap"}
+        Dialect of the netlist.
+    facts : mapping
+        From `stack_facts`, or what a manifest says in their place.
     """
-    Result(stack.arrays(), {"equation": "R x̄ = x − μ, y = φ(W x̄ + b)", "tau_s": tau_s}).save(folder / NETWORK)
-    for file, text in stack.tables().items():
-        write_text(folder / file, text)
-    system = network.as_circuit(tau_s, tau_s)
-    write_spice_network(system, stack.x[0], folder / NETWORK_SPICE, simulator)
-    if stack.linear:
-        write_nir(system, folder / NETWORK_NIR)
+    system = stack.system(tau_s)
+    deck = network_deck(system, stack.x[0], simulator, t_end_s=facts["t_end_s"])
+    values = [*(value for xbar in rest for value in xbar), *stack.activity[-1][0]]
+    expected = tuple(replace(one, expected=float(value)) for one, value in zip(deck.probes, values, strict=True))
+    parts: dict[str, Part] = {
+        NETWORK: Result(stack.arrays(), {"equation": "R x̄ = x − μ, y = φ(W x̄ + b)", "tau_s": tau_s}),
+        **stack.tables(),
+        NETWORK_SPICE: replace(deck, probes=expected).text(),
+    }
+    return parts | ({NETWORK_NIR: nir_parts(system)} if stack.linear else {})
 
 
 def read_stack(folder: Path, circuits: Sequence[tuple[Floats, Floats]], place: str) -> Stack:
-    """Read a network and hold its files against each other.
+    """Read the weights of a network and hold them against its circuits.
 
     Raises
     ------
     CheckpointError
-        With the file that does not agree.
+        If something is missing, or not the response of the network.
     """
-    stack = Stack.from_arrays(load_result(folder / NETWORK).arrays, circuits, f"{place}: {NETWORK}")
-    for name, text in stack.tables().items():
-        if (folder / name).read_bytes() != text.encode():
-            raise CheckpointError(f"{place}: {name} must hold the numbers of {NETWORK}; they differ.")
-    announced = [float(line.rpartition("=")[2]) for line in _announcements(folder / NETWORK_SPICE)]
-    outputs = stack.activity[-1][0]
-    gap = np.abs(np.array(announced) - outputs) if len(announced) == len(outputs) else np.array([np.inf])
-    if not gap.max() <= ROUNDING * max(1.0, float(np.abs(outputs).max())):
-        raise CheckpointError(f"{place}: {NETWORK_SPICE} must announce the output of {NETWORK}; it does not.")
-    if stack.linear:
-        _require_nir(read_nir(folder / NETWORK_NIR), stack, f"{place}: {NETWORK_NIR}")
-    return stack
-
-
-def _announcements(netlist: Path) -> list[str]:
-    return [line for line in netlist.read_text(encoding="utf-8").splitlines() if line.startswith("* output ")]
-
-
-def _require_nir(found: Any, stack: Stack, place: str) -> None:
-    parts = found.layers if isinstance(found, NetworkCircuit) else ()
-    same = len(parts) == len(stack.layers) and all(
-        np.array_equal(part.W, own.W) and np.array_equal(part.b, own.b) and np.array_equal(part.mean, own.mean)
-        for part, own in zip(parts, stack.layers, strict=True)
-    )
-    if not same:
-        raise CheckpointError(f"{place} must hold the weights of {NETWORK} to the bit; it does not.")
+    return Stack.from_arrays(load_result(folder / NETWORK).arrays, circuits, f"{place}: {NETWORK}")
 
 
 def circuits_of(stack: Stack, tau_s: float) -> dict[str, tuple[Circuit, Floats]]:
@@ -235,11 +251,31 @@ def _dense(network: Network) -> Any:
 
 
 def _layer(feed: Any, lateral: Any, mean: Floats, W: Floats, b: Floats, activation: Activation) -> Layer:
+    feed, lateral = (None if one is None else np.asarray(one, np.float64) for one in (feed, lateral))
     try:
         R = np.linalg.inv(feed) if feed is not None else lateral
     except np.linalg.LinAlgError:
         raise InputError("M of each feedforward layer must be invertible to be a circuit; one is singular.") from None
-    return Layer(np.eye(len(mean)) if R is None else np.asarray(R, np.float64), mean, W, b, activation)
+    mean, W, b = (np.asarray(one, np.float64) for one in (mean, W, b))
+    return Layer(np.eye(len(mean)) if R is None else R, mean, W, b, activation, feed)
+
+
+def _lateral(layer: Layer) -> Floats | None:
+    """Return R where it stands in the circuit: not beside M, and not where it is the identity."""
+    trivial = layer.feed is not None or np.array_equal(layer.R, np.eye(len(layer.R)))
+    return None if trivial else layer.R
+
+
+def _inverse_of(R: Floats, M: Floats) -> bool:
+    """Return whether R M = I as well as rounding allows."""
+    if R.shape != M.shape:
+        return False
+    allowed = 16 * len(R) * np.finfo(float).eps * np.linalg.norm(R) * np.linalg.norm(M)
+    return bool(np.abs(R @ M - np.eye(len(R))).max() <= allowed)
+
+
+def _wide(array: Array, name: str) -> Floats:
+    return np.asarray(finite(real_array(array, name), name), np.float64)
 
 
 def _responses(layers: Sequence[Layer], x: Floats) -> Iterator[Floats]:

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr.errors import CheckpointError
+from neurodecorr.recording.cells import csv_line
 
-__all__ = ["matrix_text", "read_matrix", "read_rows", "table_text"]
+__all__ = ["matrix_text", "read_rows", "table_text"]
 
 Numbers = npt.NDArray[Any]
 
@@ -30,7 +31,7 @@ def table_text(about: Sequence[str], columns: Sequence[str], rows: Iterable[Sequ
     Returns
     -------
     str
-        Lines that end with a line feed. No cell is quoted, so none may hold a comma.
+        Lines that end with a line feed.
 
     Examples
     --------
@@ -39,8 +40,8 @@ def table_text(about: Sequence[str], columns: Sequence[str], rows: Iterable[Sequ
     unit,xbar
     u0,0.1
     """
-    lines = [*(f"# {line}".rstrip() for line in about), ",".join(columns)]
-    lines += [",".join(map(_spelt, row)) for row in rows]
+    lines = [*(f"# {' '.join(line.splitlines())}".rstrip() for line in about), csv_line(columns)]
+    lines += [csv_line(row) for row in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -78,34 +79,3 @@ def read_rows(text: str, columns: Sequence[str] | int, place: str) -> list[list[
         if len(row) != width:
             raise CheckpointError(f"{place}: row {number} must have {width} cells; it has {len(row)}.")
     return rows
-
-
-def read_matrix(text: str, columns: int, place: str, dtype: type[Any] = np.float64) -> tuple[list[str], Numbers]:
-    """Return the first column, and the matrix of numbers beside it, to the bit.
-
-    Parameters
-    ----------
-    text : str
-        What `matrix_text` wrote.
-    columns : int
-        Columns of the matrix.
-    place : str
-        Its name, for messages.
-    dtype : type
-        Of its numbers.
-
-    Raises
-    ------
-    CheckpointError
-        If the shape is another, or a cell no number.
-    """
-    rows = read_rows(text, columns + 1, place)
-    try:
-        A = np.array([row[1:] for row in rows], dtype="U32").reshape(len(rows), columns).astype(dtype)
-    except (ValueError, OverflowError) as error:
-        raise CheckpointError(f"{place} must hold numbers: {error}.") from None
-    return [row[0] for row in rows], A
-
-
-def _spelt(cell: object) -> str:
-    return repr(float(cell)) if isinstance(cell, float) else str(cell)

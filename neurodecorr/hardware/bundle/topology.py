@@ -32,13 +32,15 @@ ABOUT = (
 _INPUT, _UNIT_NAME = re.compile(r"x(\d{1,7})"), re.compile(r"u(\d{1,7})")
 
 
-def topology_text(R: Floats) -> str:
+def topology_text(R: Floats, tau_s: float | None = None) -> str:
     r"""Return the connections of a circuit as CSV.
 
     Parameters
     ----------
     R : (n, n) array
         Lateral weights, dimensionless.
+    tau_s : float, optional
+        Time constant τ in seconds, to be stated above the table.
 
     Returns
     -------
@@ -56,7 +58,8 @@ def topology_text(R: Floats) -> str:
     u1,u0,inhibitory,0.5,1
     u1,u1,leak,1.0,1
     """
-    return table_text(ABOUT, COLUMNS, _rows(np.asarray(R, np.float64)))
+    about = ABOUT if tau_s is None else (*ABOUT, f"tau = {tau_s!r} s")
+    return table_text(about, COLUMNS, _rows(np.asarray(R, np.float64)))
 
 
 def read_topology(text: str, place: str = "topology") -> Floats:

@@ -12,7 +12,7 @@ from neurodecorr.hardware.nir.files import Subject, write_nir
 from neurodecorr.hardware.nir.system import system_of
 from neurodecorr.recording import write_text
 
-__all__ = ["write_nengo_script"]
+__all__ = ["nengo_script", "write_nengo_script"]
 
 SCRIPT = '''\
 """Runs {name} in Nengo. Needs: pip install nengo h5py
@@ -139,8 +139,17 @@ def write_nengo_script(
     script = Path(path)
     if script.suffix != ".py" or not script.stem.isidentifier():
         raise InputError(f"the path of a script must be a plain name ending in .py; got {script.name!r}.")
-    dt_s = positive(dt_s, "dt_s", "seconds")
-    require_step(system_of(subject, tau_s, require_stable), dt_s)  # Nengo holds what comes in during a step
-    graph = write_nir(subject, script.with_suffix(".nir"), tau_s=tau_s, require_stable=require_stable)
-    seconds = 10 * float(subject.tau if tau_s is None and hasattr(subject, "tau") else tau_s or 1.0)
-    return write_text(script, SCRIPT.format(name=graph.name, script=script.name, dt=dt_s, seconds=seconds))
+    text = nengo_script(subject, script.name, tau_s=tau_s, dt_s=dt_s, require_stable=require_stable)
+    write_nir(subject, script.with_suffix(".nir"), tau_s=tau_s, require_stable=require_stable)
+    return write_text(script, text)
+
+
+def nengo_script(
+    subject: Subject, name: str, *, tau_s: float | None = None, dt_s: float = 1e-4, require_stable: bool = True
+) -> str:
+    """Return the text of the script of this name; see `write_nengo_script`."""
+    dt = positive(dt_s, "dt_s", "seconds")
+    require_step(system_of(subject, tau_s, require_stable), dt)  # Nengo holds what comes in during a step
+    own = getattr(subject, "tau", 1.0) if tau_s is None else positive(tau_s, "tau_s", "seconds")
+    graph = Path(name).with_suffix(".nir").name
+    return SCRIPT.format(name=graph, script=name, dt=dt, seconds=10 * float(own))

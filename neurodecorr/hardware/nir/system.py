@@ -10,6 +10,7 @@ with one term per projection that ends at the population; y is the activity of w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import singledispatch
@@ -212,7 +213,8 @@ def layer_parts(
     layer, name = network.layers[index], f"layer{index}"
     mean = layer.mean if np.any(layer.mean) else None
     kept = {f"{name}_mean": layer.mean}
-    offset = None if mean is None else -mean if layer.feed is None else -(layer.feed @ mean)
+    # Summed exactly, so that the numbers are the same on every machine.
+    offset = None if mean is None else -mean if layer.feed is None else -_weighted(layer.feed, mean)
     population = Population(f"{name}_xbar", layer.W.shape[1], tau, offset)
     projections = [Projection(f"{name}_feed", below, population.name, layer.feed)]
     if layer.lateral is not None:
@@ -223,6 +225,10 @@ def layer_parts(
         projections.append(Projection(f"{name}_lateral", population.name, population.name, lateral))
     projections.append(Projection(f"{name}_weights", population.name, f"{name}_units", layer.W, layer.b))
     return population, projections, kept
+
+
+def _weighted(weights: Floats, values: Floats) -> Floats:
+    return np.array([math.fsum(products) for products in (weights * values).tolist()], weights.dtype)
 
 
 def _complement(R: Floats) -> Floats:

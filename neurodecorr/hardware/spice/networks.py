@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -153,7 +154,8 @@ def _decorrelator(layer: LayerCircuit, index: int, below: Sequence[str], siemens
     n, cards = len(layer.mean), []
     A = np.eye(n) if layer.feed is None else layer.feed
     B = np.eye(n) if layer.lateral is None else layer.lateral
-    offset = A @ layer.mean
+    # Summed exactly, so that the text is the same on every machine.
+    offset = [math.fsum(products) for products in (A * layer.mean).tolist()]
     for i in range(n):
         node = f"xbar{index}_{i}"
         cards.append(f"Cx{index}_{i} {node} 0 {spelt(tau * siemens)} IC=0")

@@ -17,7 +17,7 @@ from neurodecorr.hardware.bundle import Formats, Golden, export_bundle, load_bun
 from neurodecorr.hardware.bundle.manifest import manifest, require_checksums
 from neurodecorr.hardware.nir import write_nir
 from neurodecorr.network import Conv2d, Decorrelation, Dense, Network
-from neurodecorr.recording import Result, load_result
+from neurodecorr.recording import Branch, Result, load_result, read_tree, write_tree
 from neurodecorr.recording.archive import read_files, write_zip
 
 N, TAU = 5, 0.02
@@ -131,25 +131,148 @@ def test_a_file_that_is_not_in_the_manifest_is_found(copy):
 @pytest.mark.parametrize(
     ("name", "before", "message"),
     [
-        ("topology.csv", "u1,u1,leak,", "must hold R to the bit"),
-        ("R.csv", "\nu1,", "must hold weights[.]npz to the bit"),
-        ("R_fixed.csv", "\nu1,", "must hold weights[.]npz to the bit"),
-        ("G_plus.csv", "\nu1,", "must hold weights[.]npz to the bit"),
-        ("mean.csv", "\nx1,", "must hold weights[.]npz to the bit"),
-        ("golden_rest.csv", "\n1,", "must hold the numbers of .*golden[.]npz"),
-        ("golden_course.csv", "\n0.0,", "must hold the numbers of .*golden[.]npz"),
-        ("circuit.cir", "G1_1 xbar1 0 xbar1 0 ", "the weight must be R within"),
-        ("circuit.cir", "I1 0 xbar1 DC ", "x must be"),
-        ("circuit.cir", "* xbar xbar1 = ", "x̄ must be"),
-        ("circuit.cir", "C1 xbar1 0 ", "τ must be"),
+        ("topology.csv", "u1,u1,leak,", r"line \d+ must be 'u1,u1,leak,"),
+        ("R.csv", "\nu1,", "must be what the weights make"),
+        ("R_fixed.csv", "\nu1,", "must be what the weights make"),
+        ("G_plus.csv", "\nu1,", "must be what the weights make"),
+        ("mean.csv", "\nx1,", "must be what the weights make"),
+        ("golden_rest.csv", "\n1,", "must be what the weights make"),
+        ("golden_course.csv", "\n0.0,", "must be what the weights make"),
+        ("circuit.cir", "G1_1 xbar1 0 xbar1 0 ", "line 2. must be 'G1_1 xbar1 0 xbar1 0 "),
+        ("circuit.cir", "I1 0 xbar1 DC ", "'I1 0 xbar1 DC "),
+        ("circuit.cir", "* xbar xbar1 = ", "xbar xbar1 = "),
+        ("circuit.cir", "C1 xbar1 0 ", "'C1 xbar1 0 "),
+        ("circuit.cir", ".tran ", "'.tran "),
+        ("circuit.cir", "* tau_s = ", "tau_s = "),
+        ("README.txt", "step dt = ", "golden: "),
     ],
 )
 def test_files_that_disagree_are_found_even_under_new_checksums(copy, name, before, message):
     text, changes = re.subn(re.escape(before) + r"[^,\s]+", before + "7", (copy / name).read_text(), count=1)
     assert changes == 1
     (copy / name).write_text(text)
-    with pytest.raises(CheckpointError, match=rf"{name.replace('.', '[.]')}.* {message}"):
+    with pytest.raises(CheckpointError, match=rf"{name.replace('.', '[.]')}.*{message}"):
         load_bundle(sealed(copy))
+
+
+ATTACKS = {
+    "script": lambda text: "*ng_script\n" + text,
+    "script for a title": lambda text: text.replace(text.splitlines()[0], "*ng_script", 1),
+    "command in a comment": lambda text: text.replace("*\n", "*# shell touch it\n*\n", 1),
+    "control": lambda text: text.replace(".op\n", ".control\nshell touch it\n.endc\n.op\n"),
+    "control behind the end": lambda text: text + ".control\nshell touch it\n.endc\n",
+    "include": lambda text: text.replace(".op\n", ".include /etc/passwd\n.op\n"),
+    "one resistor more": lambda text: text.replace(".op\n", "Rmore xbar0 0 1e12\n.op\n"),
+    "a blank": lambda text: text + " ",
+    "other line ends": lambda text: text.replace("\n", "\r\n"),
+}
+
+
+@pytest.mark.parametrize("attack", sorted(ATTACKS))
+def test_a_netlist_with_more_in_it_is_found_under_new_checksums(copy, attack):
+    text = (copy / "circuit.cir").read_text()
+    changed = ATTACKS[attack](text)
+    assert changed != text
+    (copy / "circuit.cir").write_bytes(changed.encode())
+    with pytest.raises(CheckpointError, match=r"circuit[.]cir must be what the weights make; line \d+"):
+        load_bundle(sealed(copy))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"equation": "τ dx̄/dt = x + R x̄"},
+        {"units": {}},
+        {"name": "other"},
+        {"more": 1},
+        {"options": {"bits": 8}},
+        {"options": {"unknown": 8}},
+        {"origin": None},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_says_something_else_is_found(copy, change):
+    document = json.loads((copy / "manifest.json").read_text())
+    changed = (
+        document | change
+        if "options" not in change
+        else document | {"options": document["options"] | change["options"]}
+    )
+    if change == {"origin": None}:
+        del changed["origin"]
+    (copy / "manifest.json").write_text(json.dumps(changed))
+    with pytest.raises(CheckpointError):
+        load_bundle(copy)
+
+
+def leaves(value, path=()):
+    """Yield the place of every value in a JSON document."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, (*path, key))
+    else:
+        yield path
+
+
+def test_no_fact_of_a_manifest_can_be_another(original, copy):
+    document = json.loads((original / "manifest.json").read_text())
+    places = [path for path in leaves(document) if path[0] not in ("files", "provenance", "origin")]
+    assert len(places) > 40
+    for path in places:
+        changed = json.loads((original / "manifest.json").read_text())
+        parent = changed
+        for key in path[:-1]:
+            parent = parent[key]
+        value = parent[path[-1]]
+        parent[path[-1]] = (
+            not value if isinstance(value, bool) else value * 1.001 + 1 if isinstance(value, int | float) else "another"
+        )
+        if path[-1] == "dt_s" and path[0] == "options":
+            parent[path[-1]] = 1e-3  # of no file here: the canonical graph has no step
+            continue
+        (copy / "manifest.json").write_text(json.dumps(changed))
+        with pytest.raises(CheckpointError):
+            load_bundle(copy)
+
+
+@pytest.mark.parametrize("sign", [-1.0, [-1.0, 1.0, 1.0, 1.0, 1.0]], ids=["all", "one unit"])
+def test_weights_with_another_sign_are_refused(copy, sign):
+    R = load_result(copy / "weights.npz").arrays["R"] * np.asarray(sign)
+    with pytest.raises(CheckpointError, match=r"min Re λ > 0"):
+        load_bundle(rewritten(copy, "weights.npz", R=R))
+
+
+def test_numbers_of_a_graph_cannot_be_others(copy):
+    tree = read_tree(copy / "circuit.nir")
+    changes = {"tau": lambda a: 2 * a, "min_re_lambda": lambda a: np.array(2 * a), "equation": lambda a: "x"}
+    changes |= {"data": lambda a: a * (1 + 1e-15), "edges": lambda a: a[::-1]}
+    trees = [with_leaf(tree, name, change) for name, change in changes.items()]
+    for changed in [*trees, Branch({**tree.parts, "more": np.ones(3)}, tree.attributes)]:
+        write_tree(copy / "circuit.nir", changed)
+        with pytest.raises(CheckpointError, match=r"circuit[.]nir"):
+            load_bundle(sealed(copy))
+
+
+def with_leaf(branch, name, change):
+    parts = {
+        key: with_leaf(part, name, change) if isinstance(part, Branch) else change(part) if key == name else part
+        for key, part in branch.parts.items()
+    }
+    return Branch(parts, branch.attributes)
+
+
+@pytest.mark.parametrize("scale", [1 + 1e-12, 0.5])
+def test_a_certified_bound_that_is_none_is_found(copy, scale):
+    bound = load_result(copy / "golden.npz").arrays["bound"]
+    with pytest.raises(CheckpointError):
+        load_bundle(rewritten(copy, "golden.npz", bound=bound * scale * (1e4 if scale > 1 else 0.0)))
+
+
+def test_whole_numbers_in_a_file_of_weights_are_numbers(tmp_path):
+    R = np.array([[2.0, -1.0], [1.0, 3.0]])
+    path = export_bundle(Circuit(R, TAU), np.ones(2), tmp_path / "b")
+    found = load_bundle(rewritten(path, "weights.npz", R=R.astype(np.int8)))
+    assert np.array_equal(found.contents.circuit.R, R) and found.contents.circuit.R.dtype == np.float64
 
 
 def test_a_golden_response_that_is_none_is_found(copy):
@@ -167,7 +290,7 @@ def test_a_golden_time_course_that_is_none_is_found(copy):
 
 def rewritten_with_tables(folder, **changes):
     golden = Golden.from_arrays({**load_result(folder / "golden.npz").arrays, **changes}, "golden")
-    for name, text in golden.tables().items():
+    for name, text in golden.tables(TAU).items():
         (folder / name).write_text(text)
     return rewritten(folder, "golden.npz", **changes)
 
@@ -175,7 +298,7 @@ def rewritten_with_tables(folder, **changes):
 def test_weights_of_another_circuit_are_found(copy):
     R = load_result(copy / "weights.npz").arrays["R"].copy()
     R[3, 2] += 2.0**-12  # more than half a step of Q1.14 is 2⁻¹⁵
-    with pytest.raises(CheckpointError, match="R_fixed must be R within"):
+    with pytest.raises(CheckpointError, match="R_fixed, of R rounded, must be"):
         load_bundle(rewritten(copy, "weights.npz", R=R))
 
 
@@ -190,7 +313,7 @@ def test_a_time_constant_that_is_none_is_refused(copy):
 
 
 def test_conductances_out_of_their_range_are_found(copy):
-    with pytest.raises(CheckpointError, match="conductances must lie in"):
+    with pytest.raises(CheckpointError, match="conductances must have g_max"):
         load_bundle(rewritten(copy, "weights.npz", G_range_S=np.array([0.0, 1e-6])))
 
 
@@ -210,7 +333,7 @@ def test_a_manifest_that_leads_out_is_refused(copy, key):
         ({"version": 99}, "a newer neurodecorr"),
         ({"files": []}, "must list files and circuits"),
         ({"circuits": {}}, "must list files and circuits"),
-        ({"circuits": {"": {}}}, "KeyError"),
+        ({"circuits": {"": {}}}, "must say"),
     ],
     ids=["schema", "version", "files", "circuits", "facts"],
 )
@@ -264,7 +387,7 @@ def test_numbers_for_a_simulator_come_with_the_canonical_graph_and_verify(tmp_pa
     assert (path / "circuit.nir").is_file() and (path / f"circuit_{dialect}.nir").is_file()
     other, _, _ = unsymmetric(seed=5)
     write_nir(other, path / f"circuit_{dialect}.nir")
-    with pytest.raises(CheckpointError, match=rf"circuit_{dialect}[.]nir must hold R to the bit"):
+    with pytest.raises(CheckpointError, match=rf"circuit_{dialect}[.]nir/.*must"):
         load_bundle(sealed(path))
 
 
@@ -284,7 +407,7 @@ def test_silent_stimuli_and_the_smallest_circuits_verify(tmp_path, R, kind):
 def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
     circuit, X, _ = unsymmetric()
     monkeypatch.setattr(
-        "neurodecorr.hardware.bundle.contents.write_spice", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
+        "neurodecorr.hardware.bundle.bundle.write_part", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     for name in ("b", "b.zip"):
         with pytest.raises(KeyboardInterrupt):
@@ -296,9 +419,9 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 from neurodecorr.circuit import Circuit
-from neurodecorr.hardware.bundle import contents, export_bundle
+from neurodecorr.hardware.bundle import bundle, export_bundle
 
-contents.write_spice = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
+bundle.write_part = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 export_bundle(Circuit(np.eye(3)), np.ones(3), sys.argv[1])
 """
 
@@ -341,6 +464,62 @@ def test_a_changed_feedforward_weight_is_found(tmp_path):
     W = load_result(path / "network.npz").arrays["layer0.W"] * 1.001
     with pytest.raises(CheckpointError, match=r"activity must be the response|must hold a network"):
         load_bundle(rewritten(path, "network.npz", **{"layer0.W": W}))
+
+
+@pytest.mark.parametrize("form", ["recurrent", "feedforward"])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda text: text.replace(".op\n", ".include /etc/passwd\n.op\n"),
+        lambda text: text.replace(".op\n", "Rmore y0_0 0 1e12\n.op\n"),
+        lambda text: "*ng_script\n" + text,
+        lambda text: re.sub(r"(\nGw0_0_0 .*) \S+\n", r"\1 1e-3\n", text),
+        lambda text: re.sub(r"(\n\* output .*) = \S+\n", r"\1 = 1.0\n", text),
+        lambda text: re.sub(r"(\nBy\d+_\d+ .*)max", r"\1min", text),
+    ],
+    ids=["include", "resistor", "script", "weight", "output", "nonlinearity"],
+)
+def test_the_netlist_of_a_network_is_that_of_its_weights(tmp_path, attack, form):
+    own, X = network(form=form)
+    path = export_bundle(own, X, tmp_path / "b")
+    text = (path / "network.cir").read_text()
+    assert attack(text) != text
+    (path / "network.cir").write_text(attack(text))
+    with pytest.raises(CheckpointError, match=r"network[.]cir must be what the weights make"):
+        load_bundle(sealed(path))
+
+
+def test_feedforward_weights_that_are_no_inverse_of_the_circuit_are_refused(tmp_path):
+    own, X = network(form="feedforward")
+    path = export_bundle(own, X, tmp_path / "b")
+    M = load_result(path / "network.npz").arrays["layer1.feed"]
+    with pytest.raises(CheckpointError, match=r"layer1[.]feed must be the inverse of R"):
+        load_bundle(rewritten(path, "network.npz", **{"layer1.feed": -M}))
+
+
+def test_the_graph_of_a_linear_network_is_that_of_its_weights(tmp_path):
+    linear = Network([Dense(4, "identity")], 5, decorrelation=Decorrelation("feedforward"), dtype="float32", seed=1)
+    path = export_bundle(linear, np.ones((1, 5)), tmp_path / "b")
+    assert load_bundle(path).stack.linear
+    tree = read_tree(path / "network.nir")
+    write_tree(path / "network.nir", with_leaf(tree, "bias", lambda a: a + 1e-9))
+    with pytest.raises(CheckpointError, match=r"network[.]nir"):
+        load_bundle(sealed(path))
+
+
+def test_a_script_is_the_one_that_an_export_writes(tmp_path):
+    circuit, X, _ = unsymmetric(seed=4)
+    path = export_bundle(circuit, X, tmp_path / "b", formats=Formats(dialect="nengo"))
+    script = path / "circuit_nengo.py"
+    script.write_text(script.read_text().replace("import sys", "import sys, os; os.abort()"))
+    with pytest.raises(CheckpointError, match=r"circuit_nengo[.]py must be what the weights make"):
+        load_bundle(sealed(path))
+
+
+def test_a_file_more_is_refused_even_if_the_manifest_lists_it(copy):
+    (copy / "run_me.py").write_text("print('hello')")
+    with pytest.raises(CheckpointError, match=r"run_me[.]py is not of a bundle"):
+        load_bundle(sealed(copy))
 
 
 def test_convolutions_are_refused_with_advice(tmp_path):

@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from neurodecorr.circuit import Circuit
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
-from neurodecorr.hardware.bundle import read_topology, to_fixed_point, topology_text
-from neurodecorr.hardware.bundle.tables import matrix_text, read_matrix
+from neurodecorr.hardware.bundle import Formats, read_topology, to_fixed_point, topology_text
+from neurodecorr.hardware.bundle.contents import make_contents
+from neurodecorr.hardware.bundle.tables import matrix_text
 
 square_matrices = st.integers(1, 5).flatmap(
     lambda n: hnp.arrays(np.float64, (n, n), elements=st.floats(allow_nan=False, allow_infinity=False))
@@ -29,7 +31,16 @@ def test_the_table_of_connections_rebuilds_r_to_the_bit(R):
 @settings(max_examples=60, deadline=None)
 def test_tables_of_numbers_come_back_to_the_bit(A):
     text = matrix_text(["A, with a comma"], A, [f"u{j}" for j in range(len(A))], range(len(A)), "row")
-    assert bits_of(read_matrix(text, len(A), "A")[1]) == bits_of(A)
+    rows = [line.split(",")[1:] for line in text.splitlines() if not line.startswith("#")]
+    assert bits_of([[float(cell) for cell in row] for row in rows[1:]]) == bits_of(A)
+
+
+def test_every_table_of_a_circuit_states_its_time_constant():
+    contents = make_contents(Circuit([[2.0, 1.0], [0.5, 2.0]], 0.035), np.ones((2, 2)), np.zeros(2), Formats())
+    tables = contents.tables()
+    assert len(tables) == 9
+    for name, text in tables.items():
+        assert "# tau = 0.035 s" in text.splitlines(), name
 
 
 def test_kinds_say_what_a_synapse_does_in_the_equation():
