@@ -19,14 +19,19 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def targets_on_levels(
-    W: Floats, bits: int, g_min: float, g_max: float, sides: Sides, scale: float | None = None
+    W: Floats,
+    bits: int,
+    g_min: float,
+    g_max: float,
+    sides: Sides,
+    scale: float | None = None,
+    reference: float | None = None,
 ) -> Pair:
     """Return conductances that are levels of devices of `bits` bits.
 
     With one side the reference is a level too: between two levels it would move all weights.
     """
-    reference = None
-    if sides == "one":
+    if sides == "one" and reference is None:
         reference, scale = reference_level(W, bits, g_min, g_max, scale)
     pair = map_to_conductances(W, g_min, g_max, sides, scale, reference)
     plus, minus = (quantised(G, bits, g_min, g_max) for G in (pair.plus, pair.minus))

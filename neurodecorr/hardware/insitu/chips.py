@@ -11,12 +11,15 @@ import numpy.typing as npt
 from neurodecorr._checks import Floats
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.devices.chips import Array, Chip, Devices
+from neurodecorr.hardware.devices.codes import code_unit
 from neurodecorr.hardware.devices.drift import drift_factor
+from neurodecorr.hardware.devices.pairs import Pair, map_to_conductances, reference_level, weight_scale
+from neurodecorr.hardware.devices.targets import code_step, targets_on_levels
 from neurodecorr.hardware.insitu.codes import COUNTERS
 from neurodecorr.hardware.insitu.kinds import setting
 from neurodecorr.hardware.insitu.synapses import PulsedSynapse
 
-__all__ = ["LearningChips", "chip_streams", "learning_chips"]
+__all__ = ["LearningChips", "chip_streams", "learning_chips", "room_for"]
 
 
 @dataclass(eq=False)
@@ -95,7 +98,14 @@ def chip_streams(seed: int, chip: int) -> list[np.random.Generator]:
 
 
 def learning_chips(
-    R: Floats, devices: Devices, synapse: PulsedSynapse, chips: int, seed: int, scale: float, sense_mismatch: float
+    R: Floats,
+    devices: Devices,
+    synapse: PulsedSynapse,
+    chips: int,
+    seed: int,
+    scale: float,
+    sense_mismatch: float,
+    reference: float | None = None,
 ) -> LearningChips:
     """Manufacture chips, program R into them, and draw how their synapses learn.
 
@@ -115,6 +125,8 @@ def learning_chips(
         s in siemens per unit of weight.
     sense_mismatch : float
         Relative standard deviation of the gain by which units measure their drive.
+    reference : float, optional
+        g_ref of one side in siemens, see `room_for`. Default: the lowest at which R fits, as of `Devices.map`.
 
     Returns
     -------
@@ -127,7 +139,8 @@ def learning_chips(
     """
     _learnable(devices, synapse)
     top = (devices.g_max - devices.g_min) / scale
-    made = [_made(R, devices, synapse, top, scale, chip_streams(seed, k), sense_mismatch) for k in range(chips)]
+    pair = _targets(R, devices, scale, reference)
+    made = [_made(pair, devices, synapse, top, chip_streams(seed, k), sense_mismatch) for k in range(chips)]
     n = len(R)
     words = [np.random.SeedSequence(seed, spawn_key=(k, 3)).generate_state(1, np.uint64) for k in range(chips)]
     stacked = {name: np.stack([chip[name] for chip in made]) for name in made[0]}
@@ -147,6 +160,56 @@ def learning_chips(
     )
 
 
+def room_for(R: Floats, devices: Devices, headroom: float) -> tuple[float, float | None]:
+    """Return scale and reference at which weights may reach `headroom` times the largest of R that has their sign.
+
+    ::
+
+        two sides:  s = (g_max − g_min)/(h max|R|),    one side:  s = (g_max − g_min)/(h (r₊ + r₋)),  g_ref = g_min + s h r₋
+        r± = max(max(±R), max|R|/4)
+
+    With bits and one side, and with codes, s is the largest at which levels or codes reach so far on both sides. The
+    lowest reference that holds R, which is the default of `Devices.map`, would leave negative weights no room.
+
+    Returns
+    -------
+    float, float or None
+        s in siemens per unit of weight, and g_ref in siemens where it can be chosen: with one side, without codes.
+
+    Raises
+    ------
+    ConfigError
+        If devices have no level, or no code, on one of the sides.
+    """
+    low, high = max(-float(R.min()), 0.0), max(float(R.max()), 0.0)
+    reach = np.array([[-max(low, _OTHER_SIGN * high), max(high, _OTHER_SIGN * low)]])
+    ends = devices.g_min, devices.g_max
+    if devices.codes is not None:
+        if devices.codes[0] == 0:
+            raise ConfigError(f"codes must lie on both sides of 0 for weights to learn; got {devices.codes}.")
+        return code_step(devices.codes, *ends, devices.sides) / (headroom * code_unit(reach, devices.codes)), None
+    largest, reference = weight_scale(reach, *ends, devices.sides), None
+    if devices.sides == "one" and devices.bits is not None:
+        reference, largest = reference_level(reach, devices.bits, *ends)
+    elif devices.sides == "one":
+        reference = devices.g_min - largest * float(reach.min())
+    return largest / headroom, reference
+
+
+# A sign that R hardly has, or has not at all, is given room in terms of the other one: weights may come to have it.
+_OTHER_SIGN = 0.25
+
+
+def _targets(R: Floats, devices: Devices, scale: float, reference: float | None) -> Pair:
+    """Return what a chip is told to hold before it learns."""
+    if reference is None:
+        return devices.map(R, scale)
+    ends = devices.g_min, devices.g_max
+    if devices.bits is not None:
+        return targets_on_levels(R, devices.bits, *ends, devices.sides, scale, reference)
+    return map_to_conductances(R, *ends, devices.sides, scale, reference)
+
+
 def _learnable(devices: Devices, synapse: PulsedSynapse) -> None:
     setting(devices, "devices", Devices)
     setting(synapse, "synapse", PulsedSynapse)
@@ -162,17 +225,16 @@ def _learnable(devices: Devices, synapse: PulsedSynapse) -> None:
 
 
 def _made(
-    R: Floats,
+    pair: Pair,
     devices: Devices,
     synapse: PulsedSynapse,
     top: float,
-    scale: float,
     streams: list[np.random.Generator],
     sense_mismatch: float,
 ) -> dict[str, Any]:
-    n = len(R)
+    n, scale = len(pair.plus), pair.scale
     chip = devices.manufacture((n, n), streams[0])
-    array = chip.program(R, streams[1], scale)
+    array = chip.write(pair, streams[1])
     G, mismatch, exponents, stuck = _as_pairs(chip, array, n)
     held = np.divide(G, mismatch, out=np.full_like(G, devices.g_min), where=mismatch > 0)
     limits = synapse.limits(top, n, streams[2])

@@ -11,12 +11,11 @@ import numpy.typing as npt
 
 from neurodecorr import plasticity
 from neurodecorr._checks import Floats, count, positive, samples, square
-from neurodecorr.errors import InputError
+from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices.chips import Devices
-from neurodecorr.hardware.devices.pairs import weight_scale
 from neurodecorr.hardware.devices.programming import not_negative
 from neurodecorr.hardware.insitu import kernels
-from neurodecorr.hardware.insitu.chips import LearningChips, chip_streams, learning_chips
+from neurodecorr.hardware.insitu.chips import LearningChips, chip_streams, learning_chips, room_for
 from neurodecorr.hardware.insitu.codes import COUNTERS
 from neurodecorr.hardware.insitu.kinds import setting
 from neurodecorr.hardware.insitu.plan import InSitu
@@ -146,7 +145,8 @@ def heal(
     time_s : float, default 0
         Seconds between programming and learning, in which devices drift.
     headroom : float, default 2
-        Range of a device of a chip that learns, over the largest weight of R.
+        How far the weights of a chip that learns may come, over the largest weight of R that has their sign; ≥ 1. With
+        one side more room costs: the reference rises, and with it what its mismatch adds to all weights of a column.
     records : int, default 1
         Looks at the residual while learning.
 
@@ -188,8 +188,9 @@ def heal(
     synapse = PulsedSynapse(bits=devices.bits) if synapse is None else setting(synapse, "synapse", PulsedSynapse)
     plan = InSitu() if plan is None else setting(plan, "plan", InSitu)
     chips, time_s = count(chips, "chips"), not_negative(time_s, "time_s", "seconds")
-    scale = weight_scale(W, devices.g_min, devices.g_max, devices.sides) / positive(headroom, "headroom")
-    population = learning_chips(W, devices, synapse, chips, count(seed, "seed", 0), scale, plan.sense_mismatch)
+    scale, reference = room_for(W, devices, _headroom(headroom))
+    seed = count(seed, "seed", 0)
+    population = learning_chips(W, devices, synapse, chips, seed, scale, plan.sense_mismatch, reference)
     end_s = time_s + len(inputs) * plan.sample_s
     exported = np.stack([_exported(W, devices, seed, k, end_s) for k in range(chips)])
     marks = np.linspace(0, len(inputs), count(records, "records") + 1).astype(np.int64)
@@ -267,6 +268,14 @@ def learn_in_situ(
             synapse.packed(chips.unit),
             plan.watch(np.sqrt(power)),
         )
+
+
+def _headroom(value: Any) -> float:
+    """Return `value` as a number ≥ 1: less would not even hold R."""
+    result = positive(value, "headroom")
+    if result < 1:
+        raise ConfigError(f"headroom must be ≥ 1, the largest weight of R itself; got {value!r}.")
+    return result
 
 
 def _power(X: Floats) -> float:

@@ -75,15 +75,15 @@ def learn_chip(
         Smallest conductance, in units of weight.
     gain : bool
         Whether the term with p_j is there.
-    synapse : (9,) array
+    synapse : (10,) array
         Pulse in units of weight, most pulses, code of `PROGRAMMING`, one-way, slope γ, noise σ, refresh above and
-        below, spread of the reset.
+        below, spread of the reset, whether noise is additive.
     watch : (5,) array
         Samples between tests, margin μ, duration in τ, rail, step of the leak. No tests if the first is 0.
     """
     n = leak.size
     unit, most, carry, one_way = synapse[0], int(synapse[1]), synapse[2] > 0.0, synapse[3] > 0.0
-    verify = synapse[2] > 1.0
+    verify, additive = synapse[2] > 1.0, synapse[9] > 0.0
     slope, noise, upper, lower, spread = synapse[4], synapse[5], synapse[6], synapse[7], synapse[8]
     every, margin, duration, rail, step = int(watch[0]), watch[1], watch[2], watch[3], watch[4]
     W, M, work = np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
@@ -114,8 +114,10 @@ def learn_chip(
                 if due == 0:
                     continue
                 counters[PULSES] += abs(due)
-                send(pairs, limits, i, j, due, unit, one_way, slope, noise, state)
-                if one_way and refresh(pairs, factors, limits, i, j, unit, upper, lower, slope, noise, spread, state):
+                send(pairs, limits, i, j, due, unit, one_way, slope, noise, state, additive)
+                if one_way and refresh(
+                    pairs, factors, limits, i, j, unit, upper, lower, slope, noise, spread, state, additive
+                ):
                     counters[REFRESHES] += 1
                 before = W[i, j]
                 W[i, j] = weigh(pairs, factors, floor, leak, i, j)

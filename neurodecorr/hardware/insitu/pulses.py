@@ -38,17 +38,26 @@ def normal(state: Array) -> float:
 
 
 @jit()
-def pulse(value: float, up: bool, step: float, top: float, slope: float, noise: float, state: Array) -> float:
+def pulse(
+    value: float,
+    up: bool,
+    step: float,
+    top: float,
+    slope: float,
+    noise: float,
+    state: Array,
+    additive: bool = False,
+) -> float:
     """Return a device's value after one pulse: aihwkit's linear step, between hard bounds.
 
     ::
 
-        v ← clip(v ± Δ (1 ∓ γ w + σ ξ), 0, top),    w = 2 v/top − 1
+        v ← clip(v ± Δ (1 ∓ γ w) (1 + σ ξ), 0, top),    w = 2 v/top − 1;    additive: Δ (1 ∓ γ w + σ ξ)
     """
     along = 2.0 * value / top - 1.0
     shape = 1.0 - slope * along if up else 1.0 + slope * along
     if noise > 0.0:
-        shape += noise * normal(state)
+        shape = shape + noise * normal(state) if additive else shape * (1.0 + noise * normal(state))
     moved = value + step * shape if up else value - step * shape
     return min(max(moved, 0.0), top)
 
@@ -80,6 +89,7 @@ def send(
     slope: float,
     noise: float,
     state: Array,
+    additive: bool = False,
 ) -> None:
     """Send pulses to a pair: take from the other device while it holds a step, else give to the device of this sign."""
     grown, shrunk = (PLUS, MINUS) if due > 0 else (MINUS, PLUS)
@@ -87,7 +97,7 @@ def send(
         take = not one_way and limits[1, shrunk, i, j] > 0.0 and pairs[shrunk, i, j] > 0.5 * unit
         side, row = (shrunk, 1) if take else (grown, 0)
         pairs[side, i, j] = pulse(
-            pairs[side, i, j], not take, limits[row, side, i, j], limits[2, side, i, j], slope, noise, state
+            pairs[side, i, j], not take, limits[row, side, i, j], limits[2, side, i, j], slope, noise, state, additive
         )
 
 
@@ -105,6 +115,7 @@ def refresh(
     noise: float,
     spread: float,
     state: Array,
+    additive: bool = False,
 ) -> bool:
     """Once both devices of a pair are high, reset both and write their difference anew; return whether it was done.
 
@@ -124,7 +135,7 @@ def refresh(
         if sign * now >= sign * aim:
             break
         pairs[side, i, j] = pulse(
-            pairs[side, i, j], True, limits[0, side, i, j], limits[2, side, i, j], slope, noise, state
+            pairs[side, i, j], True, limits[0, side, i, j], limits[2, side, i, j], slope, noise, state, additive
         )
     return True
 

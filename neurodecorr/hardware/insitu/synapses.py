@@ -19,12 +19,13 @@ class PulsedSynapse:
 
     ::
 
-        v ← clip(v ± Δ± (1 ∓ γ w + σ ξ), 0, b),    w = 2 v/b − 1,    ξ ~ N(0, 1)
-        Δ± = Δ (1 + σ_d ξ' ± β),                   β = β̄ + σ_β ξ''
+        v ← clip(v ± Δ± (1 ∓ γ w) (1 + σ ξ), 0, b),    w = 2 v/b − 1,    ξ ~ N(0, 1)
+        Δ± = max(Δ (1 + σ_d ξ' ± β), 0),               β = β̄ + σ_β ξ''
 
     v is the conductance above the smallest one. This is aihwkit's `LinearStepDevice` (v from 0 to b is its w from −1 to
-    1): `ConstantStepDevice` at γ = 0, `SoftBoundsDevice` at γ = 1. A pair moves one device at a time: where devices
-    move both ways, the opposite device gives before this one grows.
+    1): `ConstantStepDevice` at γ = 0, `SoftBoundsDevice` at γ = 1, whose w is relative to the bound of each device
+    (`mean_bound_reference=False`). Δ± is as its documentation says; its code takes all of a β̄ > 0 off the steps down. A
+    pair moves one device at a time: where devices move both ways, the opposite device gives before this one grows.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ class PulsedSynapse:
     bits : int, optional
         Devices of 2ᵇ levels, a pulse being exactly one of them; excludes noise, spread, slope and asymmetry.
     noise : float, default 0
-        σ from pulse to pulse, in steps (`dw_min_std`).
+        σ from pulse to pulse (`dw_min_std`).
     spread : float, default 0
         σ_d of the step from device to device, relative (`dw_min_dtod`).
     asymmetry, asymmetry_spread : float, default 0
@@ -54,10 +55,14 @@ class PulsedSynapse:
         What becomes of a change of a broken number of pulses. "stochastic": rounded at random, no memory. "carried":
         the rest waits in the synapse (aihwkit's `MixedPrecisionCompound`; Nandakumar et al. 2020). "verified": the
         synapse measures its own current after the pulses, and what is missing waits.
+    additive : bool, default False
+        Whether noise is that of a step at mid-range everywhere, Δ± (1 ∓ γ w + σ ξ), instead of growing and shrinking with
+        the step (aihwkit: `mult_noise=False`).
 
     References
     ----------
-    IBM/aihwkit 1.1.0, `simulator/configs/devices.py`; Nandakumar et al., Frontiers in Neuroscience 14:406 (2020).
+    IBM/aihwkit 1.1.0, `simulator/configs/devices.py` and `src/rpucuda/rpu_linearstep_device.cpp`; Nandakumar et al.,
+    Frontiers in Neuroscience 14:406 (2020).
     """
 
     step: float = 1e-3
@@ -74,6 +79,7 @@ class PulsedSynapse:
     reset_spread: float = 0.01
     most: int = 31
     programming: str = "verified"
+    additive: bool = False
 
     def __post_init__(self) -> None:
         if not positive(self.step, "step") <= 1:
@@ -144,6 +150,7 @@ class PulsedSynapse:
                 self.refresh_above,
                 self.refresh_below,
                 self.reset_spread,
+                self.additive,
             ],
             dtype=float,
         )

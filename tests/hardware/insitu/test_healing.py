@@ -9,6 +9,7 @@ from neurodecorr import data, plasticity
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices import Devices, Drift
 from neurodecorr.hardware.insitu import InSitu, PulsedSynapse, heal, learn_in_situ, learning_chips
+from neurodecorr.hardware.insitu.chips import room_for
 
 pytestmark = pytest.mark.rounding
 
@@ -43,6 +44,59 @@ def test_uneven_noisy_saturating_devices_heal_where_they_verify(one_way):
         assert found.unstable[1] == 0
         ratio[programming] = found.ratio
     assert ratio["verified"] < 0.25 < ratio["stochastic"]
+
+
+KINDS = {
+    "two": Devices(),
+    "two, bits": Devices(bits=8),
+    "two, codes": Devices(codes=(-100, 127)),
+    "one": Devices(sides="one"),
+    "one, not from 0": Devices(sides="one", g_min=5e-6),
+    "one, bits": Devices(sides="one", bits=8),
+    "one, codes": Devices(sides="one", codes=(-100, 127)),
+}
+
+
+@pytest.mark.parametrize("headroom", [1.0, 1.5, 4.0])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_headroom_is_room_for_both_signs(kind, headroom, sign):
+    """What the devices can hold at most and at least, over the largest weights of R of either sign."""
+    R, devices = sign * np.array([[1.0, -0.4, 0.0], [0.2, 0.8, -0.1], [0.0, 0.3, 1.2]]), KINDS[kind]
+    scale, reference = room_for(R, devices, headroom)
+    chips = learning_chips(R, devices, PulsedSynapse(), 1, 0, scale, 0.0, reference)
+    step = devices.weight_step(scale)
+    np.testing.assert_allclose(chips.weights()[0], R, atol=0.51 * step + 1e-12)
+    plus, minus = chips.pairs[0]
+    top = chips.limits[0, 2, 0]
+    most, least = (top - minus, -minus) if devices.sides == "one" else (top, -top)
+    if devices.codes is not None and devices.sides == "two":
+        # Codes reach less far on one side than the devices that hold them.
+        most, least = np.array([devices.codes[1], devices.codes[0]])[:, None, None] * step
+    assert (most >= headroom * R.max() - 1e-9).all() and (least <= headroom * R.min() + 1e-9).all()
+    # And no more than asked for, up to a level, on the side that needs most: a range is precision.
+    spare = min((most / R.max()).min(), (least / R.min()).min())
+    assert spare <= headroom * (1 + 2 / 100) + 1e-9
+
+
+def test_weights_of_one_sign_leave_room_for_the_other():
+    R = np.array([[1.0, 0.2], [0.1, 1.0]])
+    devices = Devices(sides="one")
+    scale, reference = room_for(R, devices, 2.0)
+    chips = learning_chips(R, devices, PulsedSynapse(), 1, 0, scale, 0.0, reference)
+    assert chips.pairs[0, 1] == pytest.approx(2 * 0.25)
+    with pytest.raises(ConfigError, match="codes must lie on both sides of 0"):
+        room_for(R, Devices(codes=(0, 255)), 2.0)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("mismatch", [0.05, 0.1])
+def test_one_side_heals_nearly_as_well_as_two(mismatch, seed):
+    """A third more at most: the mismatch of a reference moves a whole column, and is learnt as everything is."""
+    R, X, sigma = setting(16, 8000, seed=seed)
+    one, two = (heal(R, X, sigma, Devices(mismatch=mismatch, sides=sides), chips=8, seed=seed) for sides in ("one", "two"))
+    assert np.median(one.learnt) < 4 / 3 * np.median(two.learnt)
+    assert one.unstable[1] == 0 and one.learnt.max() < 0.05
 
 
 def test_drift_before_and_while_learning_is_healed():
@@ -104,6 +158,8 @@ def test_what_does_not_belong_together_is_refused():
         heal(R, X, sigma[:3, :3], Devices(), chips=1)
     with pytest.raises(ConfigError, match="headroom must be > 0"):
         heal(R, X, sigma, Devices(), chips=1, headroom=0.0)
+    with pytest.raises(ConfigError, match="headroom must be ≥ 1"):
+        heal(R, X, sigma, Devices(), chips=1, headroom=0.9)
     with pytest.raises(ConfigError, match="chips must be"):
         heal(R, X, sigma, Devices(), chips=0)
 

@@ -45,6 +45,38 @@ def test_a_pulse_is_the_linear_step_of_aihwkit(slope, up):
         assert value == pytest.approx((moved + 1) * top / 2, rel=1e-14)
 
 
+@pytest.mark.parametrize("additive", [False, True], ids=["mult_noise", "additive"])
+@pytest.mark.parametrize("slope", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("up", [True, False])
+def test_a_noisy_pulse_is_update_once_of_aihwkit(up, slope, additive):
+    """`update_once_mult` and `update_once_add` of rpu_linearstep_device.cpp, line by line, with w_max = −w_min = 1."""
+    top, step, sigma = 2.0, 0.01, 0.3
+    scale = 2 * step / top
+    for seed, w in enumerate((-0.9, 0.0, 0.3, 0.8), start=1):
+        xi = pulses.normal(state(seed))
+        slope_up, slope_down = -slope * scale / 1.0, -slope * scale / -1.0
+        if up and additive:
+            moved = w + (slope_up * w + scale * (1 + sigma * xi))
+        elif up:
+            moved = w + (slope_up * w + scale) * (1 + sigma * xi)
+        elif additive:
+            moved = w - (slope_down * w + scale * (1 + sigma * xi))
+        else:
+            moved = w - (slope_down * w + scale) * (1 + sigma * xi)
+        value = pulses.pulse((w + 1) * top / 2, up, step, top, slope, sigma, state(seed), additive)
+        assert value == pytest.approx((moved + 1) * top / 2, rel=1e-14)
+
+
+@pytest.mark.parametrize("additive", [False, True])
+def test_learning_passes_the_kind_of_noise_on_to_its_pulses(additive):
+    """At its bound a device of soft bounds has no step left: only additive noise still moves it."""
+    pairs, limits = ideal(step=0.01)
+    pairs[0, 0, 1] = 1.0
+    pulses.send(pairs, limits, 0, 1, 5, 0.01, True, 1.0, 0.3, state(), additive)
+    assert (pairs[0, 0, 1] != 1.0) == additive
+    assert PulsedSynapse(noise=0.3, additive=additive).packed(0.1)[-1] == additive
+
+
 def test_soft_bounds_are_approached_geometrically_and_constant_steps_reach_them():
     soft, constant = 0.0, 0.0
     for _ in range(30):
