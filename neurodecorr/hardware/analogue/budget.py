@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,21 @@ from neurodecorr._checks import positive, samples, square
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit, Form
-from neurodecorr.hardware.analogue.equations import margin_required
-from neurodecorr.hardware.analogue.moments import sources, weight_moments
-from neurodecorr.hardware.analogue.response import first_order, second_order, strain
+from neurodecorr.hardware.analogue.equations import Network, margin_required
+from neurodecorr.hardware.analogue.joint import joint_error, offset_reach, spread_second, steps
+from neurodecorr.hardware.analogue.moments import SOURCES, sources, weight_moments
+from neurodecorr.hardware.analogue.response import first_order, strain
 from neurodecorr.hardware.analogue.wiring import parts
-from neurodecorr.hardware.devices import Converter, Devices
+from neurodecorr.hardware.devices import Devices
 
 __all__ = ["Budget", "Share", "error_budget"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
-# Strain up to which the second order agrees with chips within a tenth; the first order does up to 0.04.
-SECOND_HOLDS = 0.1
+# Within a tenth of the rms of chips: strain up to which the second order is (the first up to 0.04), and how far Δ²/12
+# may be from what levels and converters do to these very weights and signals, less 10 strain² that orders leave out.
+SECOND_HOLDS, FORMULA_HOLDS = 0.08, 0.08
+ORDER = (*SOURCES, "offset", "gain", "DAC", "ADC")
 LARGEST = 1e50
 
 
@@ -56,13 +59,10 @@ class Share:
 
 @dataclass(frozen=True)
 class Budget:
-    """Relative rms error of the outputs, source by source.
+    """Relative rms error of the outputs, source by source and in all.
 
-    ::
-
-        total² = Σ_sources error²
-
-    Sources are independent; means that several of them shift add as vectors, which this leaves out.
+    The shares are those of each source alone. In all they are more, or less, than the root of their sum of squares:
+    means add as vectors, and what one source spreads passes through weights that another has shifted.
 
     Parameters
     ----------
@@ -70,10 +70,23 @@ class Budget:
         Every source that there is, in the order in which they come about.
     form : {"closed", "open"}
         Whether the devices hold R or M.
+    error : float
+        Relative rms error of all sources, to first order.
+    second : float
+        Relative rms error of all sources, see `joint_error`.
+    strain : float
+        That of all sources together; 0 in the open loop, which is linear in its weights.
+    holds : bool
+        Whether `second` is within a tenth of chips: a strain ≤ 0.08, every share holds, and levels and converters move
+        these very weights and signals about as much as others.
     """
 
     shares: tuple[Share, ...]
     form: Form
+    error: float
+    second: float
+    strain: float
+    holds: bool
 
     def __getitem__(self, source: str) -> Share:
         """Return the share of one source, "mismatch" say."""
@@ -81,26 +94,6 @@ class Budget:
             if share.source == source:
                 return share
         raise KeyError(f"{source!r} is not among {', '.join(repr(share.source) for share in self.shares)}")
-
-    @property
-    def error(self) -> float:
-        """Relative rms error of all sources, to first order."""
-        return math.sqrt(sum(share.error**2 for share in self.shares))
-
-    @property
-    def second(self) -> float:
-        """Relative rms error of all sources, to second order where that is known."""
-        return math.sqrt(sum(share.second**2 for share in self.shares))
-
-    @property
-    def strain(self) -> float:
-        """Sum of the strains."""
-        return sum(share.strain for share in self.shares)
-
-    @property
-    def holds(self) -> bool:
-        """Whether the second order is within its range: a strain ≤ 0.1, and every share holds."""
-        return self.strain <= SECOND_HOLDS and all(share.holds for share in self.shares)
 
 
 def error_budget(
@@ -123,6 +116,7 @@ def error_budget(
         converters DAC √mean (M∘M)1 Δ²/12,   ADC Δ/√12
 
     For the closed loop, R = P − N. In the open loop the devices hold M = P − N: read x for x̄ and I for the M in front.
+    These are the shares of each source alone; what they do together is `joint_error`.
 
     Parameters
     ----------
@@ -173,17 +167,40 @@ def error_budget(
     if size == 0:
         raise InputError("X must hold inputs that are not all 0: errors are relative to the outputs.")
     shares = [_of_devices(name, one, W, M, signal, size, time_s, form) for name, one in sources(devices)]
-    chip = AnalogueCircuit.build(W, Devices(devices.g_min, devices.g_max, devices.sides), form=form)
-    scale = 1 / (size * positive(volts_per_unit, "volts_per_unit", "volts"))
+    stuck = [share for share in shares if share.source == "stuck"]
+    chip = AnalogueCircuit.build(W, Devices(devices.g_min, devices.g_max, devices.sides), form=form).network
+    volts = positive(volts_per_unit, "volts_per_unit", "volts")
+    plain: list[Share] = []
+    shift: Floats = np.zeros_like(outputs)
     if amplifier.offset_v > 0:
-        shares.append(_plain("offset", amplifier.offset_v * _offset(chip, M) * scale))
+        plain.append(_plain("offset", amplifier.offset_v * math.sqrt(offset_reach(M, chip)) / (size * volts)))
     if math.isfinite(amplifier.gain):
-        shares.append(_of_gain(chip, M, signal, outputs, amplifier.leak, size, form))
+        gain, shift = _of_gain(chip, M, signal, outputs, amplifier.leak, size, form)
+        shares.append(gain)
     through = M if form == "closed" else W
     for name, converter, reach in (("DAC", devices.dac, through), ("ADC", devices.adc, np.eye(len(W)))):
         if converter is not None:
-            shares.append(_plain(name, _step(converter) * math.sqrt((reach**2).sum(axis=1).mean()) * scale))
-    return Budget(tuple(shares), form)
+            plain.append(_plain(name, math.sqrt(steps(converter, reach)) / (size * volts)))
+    free = replace(devices, stuck_on=0.0, stuck_off=0.0)
+    moments, as_made = (weight_moments(W, free, time_s, made) for made in (False, True))
+    moved = signal @ moments.bias.T @ M.T
+    first = first_order(M, moments.variance, signal, shared=moments.shared)
+    first += float(((shift - moved if form == "closed" else shift + moved) ** 2).mean())
+    formula = joint_error(moments, devices, amplifier, rows, outputs, form, volts)
+    made = joint_error(as_made, devices, amplifier, rows, outputs, form, volts, as_made=True)
+    off = abs(formula.error / made.error - 1) if made.error > 0 else 0.0
+    shares = sorted(shares + plain, key=lambda share: ORDER.index(share.source))
+    strained = formula.strain + sum(share.strain for share in stuck)
+    return Budget(
+        tuple(shares), form,
+        error=math.sqrt(first / size**2 + sum(share.error**2 for share in plain + stuck)),
+        second=math.sqrt(formula.error**2 + sum(share.second**2 for share in stuck)),
+        strain=strained,
+        holds=strained <= SECOND_HOLDS
+        and not made.clips
+        and off + 10 * strained**2 <= FORMULA_HOLDS
+        and all(share.holds for share in shares),
+    )  # fmt: skip
 
 
 def _of_a_size(W: Floats) -> Floats:
@@ -210,37 +227,23 @@ def _of_devices(
     # The mean shift is known: it belongs to the weights around which the others spread.
     shifted = np.linalg.inv(W + moments.bias)
     moved = signal @ W.T @ shifted.T
-    spread = second_order(shifted, moments.variance, moved) + first_order(
-        shifted, np.zeros_like(W), moved, shared=moments.shared
-    )
+    spread, load = spread_second(shifted, moments.variance, moments.shared, moved, signal)
     second = spread + float(((moved - signal) ** 2).mean())
-    return Share(name, math.sqrt(first) / size, math.sqrt(second) / size, strain(M, moments.variance), moments.fine)
+    return Share(name, math.sqrt(first) / size, math.sqrt(max(second, 0.0)) / size, load, moments.fine)
 
 
 def _plain(name: str, error: float) -> Share:
     return Share(name, error, error, 0.0)
 
 
-def _offset(chip: AnalogueCircuit, M: Floats) -> float:
-    """Return the rms of the outputs per volt of offset."""
-    network = chip.network
-    own, inverters = (M**2) @ network.load**2, ((2 * M @ network.N) ** 2).sum(axis=1)
-    return math.sqrt((own + inverters).mean())
-
-
 def _of_gain(
-    chip: AnalogueCircuit, M: Floats, signal: Floats, outputs: Floats, leak: float, size: float, form: Form
-) -> Share:
-    """Return the share of finite gain; N raises the matrix of a loop, and lowers what stands in front of one."""
-    network = chip.network
+    chip: Network, M: Floats, signal: Floats, outputs: Floats, leak: float, size: float, form: Form
+) -> tuple[Share, Floats]:
+    """Return the share of finite gain, and its first order; N raises the matrix of a loop, and lowers one in front."""
     sign = 1 if form == "closed" else -1
-    inverted = 2 * sign * signal @ network.N.T
-    first = -leak * (outputs * network.load + inverted) @ M.T
-    again = first * network.load + (2 * first @ network.N.T if form == "closed" else 0.0)
+    inverted = 2 * sign * signal @ chip.N.T
+    first = -leak * (outputs * chip.load + inverted) @ M.T
+    again = first * chip.load + (2 * first @ chip.N.T if form == "closed" else 0.0)
     second = first - leak * again @ M.T + 2 * leak**2 * inverted @ M.T
     ratio = leak**2 * float(((again @ M.T) ** 2).mean() / (first**2).mean()) if form == "closed" else 0.0
-    return Share("gain", math.sqrt((first**2).mean()) / size, math.sqrt((second**2).mean()) / size, ratio)
-
-
-def _step(converter: Converter) -> float:
-    return converter.step / math.sqrt(12)
+    return Share("gain", math.sqrt((first**2).mean()) / size, math.sqrt((second**2).mean()) / size, ratio), first

@@ -13,9 +13,9 @@ import scipy.special
 
 from neurodecorr._checks import square
 from neurodecorr.hardware.analogue.wiring import wired
-from neurodecorr.hardware.devices import Devices, Pair, drift_factor
+from neurodecorr.hardware.devices import Devices, Pair, drift_factor, map_to_conductances
 
-__all__ = ["Moments", "device_moments", "sources", "weight_moments"]
+__all__ = ["SOURCES", "Moments", "device_moments", "sources", "weight_moments"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -40,6 +40,8 @@ class Moments:
         V, from devices that one weight has for itself.
     shared : (n,) array
         s, from the reference device that a column shares; 0 with two sides.
+    plus, minus : (n, n) array
+        Mean conductances that act between columns and rows, in the unit of the weights.
     fine : bool, default True
         Whether levels lie close enough for their rounding to look random: at least half of the weights that it moves
         are half a level or more in size.
@@ -48,6 +50,8 @@ class Moments:
     bias: Floats
     variance: Floats
     shared: Floats
+    plus: Floats
+    minus: Floats
     fine: bool = True
 
     def __repr__(self) -> str:
@@ -86,7 +90,7 @@ def sources(devices: Devices) -> Iterator[tuple[str, Devices]]:
             yield name, replace(clean, **values)
 
 
-def weight_moments(weights: npt.ArrayLike, devices: Devices, time_s: float = 0.0) -> Moments:
+def weight_moments(weights: npt.ArrayLike, devices: Devices, time_s: float = 0.0, as_made: bool = False) -> Moments:
     """Return mean and variance of the error of programmed weights, over chips.
 
     ::
@@ -106,6 +110,8 @@ def weight_moments(weights: npt.ArrayLike, devices: Devices, time_s: float = 0.0
         What they are programmed into.
     time_s : float, default 0
         Seconds since programming.
+    as_made : bool, default False
+        Round these very weights to levels, in B, instead of Δ²/12 in V.
 
     Returns
     -------
@@ -116,17 +122,32 @@ def weight_moments(weights: npt.ArrayLike, devices: Devices, time_s: float = 0.0
     Widrow and Kollár, Quantization Noise, §4 (Δ²/12).
     """
     W = square(weights, "weights").astype(np.float64)
-    target = replace(devices, bits=None, codes=None).map(W)
+    made = devices.map(W)
+    reference = None if made.sides == "two" else float(made.minus[0, 0])
+    free = map_to_conductances(W, devices.g_min, devices.g_max, made.sides, made.scale, reference)
+    target = made if as_made else free
     means, variances = zip(*(device_moments(G, devices, time_s) for G in (target.plus, target.minus)), strict=True)
-    step, moved = devices.weight_step(devices.map(W).scale), _moved(W, target)
-    rows, reference = (variance / target.scale**2 for variance in variances)
-    rows = rows + step**2 / 12 * moved
     plus, minus = wired(means[0], means[1], devices.wire_resistance_ohm)
-    bias = (plus - minus) / target.scale - W
-    fine = not moved.any() or float(np.median(np.abs(W[moved]))) >= step / 2
-    if target.sides == "one":
-        return Moments(bias, rows, reference[0], fine)
-    return Moments(bias, rows + reference, np.zeros(len(W)), fine)
+    own, other = (
+        _behind_wires(*parts) / target.scale**2
+        for parts in ((variances[0], means[0], plus), (variances[1], means[1], minus))
+    )
+    moved, step, one = _moved(W, free), devices.weight_step(made.scale), target.sides == "one"
+    levels = 0.0 if as_made else step**2 / 12 * moved
+    return Moments(
+        bias=(plus - minus) / target.scale - W,
+        variance=levels + (own if one else own + other),
+        shared=other.mean(axis=0) if one else np.zeros(len(W)),
+        plus=plus / target.scale,
+        minus=minus / target.scale,
+        fine=not moved.any() or float(np.median(np.abs(W[moved]))) >= step / 2,
+    )
+
+
+def _behind_wires(variance: Floats, mean: Floats, acting: Floats) -> Floats:
+    """Return the variance of what acts: of resistors in series, dG_eff/dG = (G_eff/G)²."""
+    left = np.divide(acting, mean, out=np.ones_like(acting), where=mean > 0)
+    return np.asarray(variance * left**4)
 
 
 def device_moments(G: Floats, devices: Devices, time_s: float = 0.0) -> tuple[Floats, Floats]:
@@ -158,7 +179,7 @@ def device_moments(G: Floats, devices: Devices, time_s: float = 0.0) -> tuple[Fl
     if devices.mismatch:
         one, two = _clipped(np.ones(()), np.full((), devices.mismatch))
         first, second = first * one, second * two
-    if devices.drift is not None:
+    if devices.drift is not None and time_s > 0:
         one, two = _drifted(G, devices, time_s)
         first, second = first * one, second * two
     on, off = devices.stuck_on, devices.stuck_off

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["first_order", "second_order", "strain"]
+__all__ = ["first_order", "mean_shift", "second_order", "shared_order", "shared_strain", "strain"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -111,3 +111,60 @@ def second_order(M: Floats, variance: Floats, Xbar: Floats) -> float:
         crossed[k] = np.einsum("ia,ac,ic->i", M, Q * Q.T, M, optimize=True)
     # What the orders add is averaged over fewer samples than the first order itself.
     return first_order(M, variance, Xbar) * float((total + 3 * crossed).mean() / (energy @ squares.T).mean())
+
+
+def shared_order(M: Floats, shared: Floats, Xbar: Floats) -> float:
+    """Return the mean square error of the outputs, to second order in errors that all rows of a column share.
+
+    ::
+
+        δR = 1 εᵀ, Var[ε] = s:    δx̄ = −u a/(1 + c),    u = M 1,  a = ε·x̄,  c = ε·u
+        E‖δx̄‖² = ‖u‖² (⟨a²⟩ + 3⟨a²⟩⟨c²⟩ + 6⟨ac⟩²)
+
+    Parameters
+    ----------
+    M : (n, n) array
+        R⁻¹.
+    shared : (n,) array
+        s of `Moments`.
+    Xbar : (samples, n) array
+        Outputs without errors.
+
+    Returns
+    -------
+    float
+    """
+    u = M.sum(axis=1)
+    power, cross = Xbar**2 @ shared, Xbar @ (shared * u)
+    return float((u**2).mean() * (power + 3 * power * (shared @ u**2) + 6 * cross**2).mean())
+
+
+def shared_strain(M: Floats, shared: Floats) -> float:
+    """Return the strain of errors that all rows of a column share: ⟨c²⟩ of `shared_order`."""
+    return float(shared @ M.sum(axis=1) ** 2)
+
+
+def mean_shift(M: Floats, variance: Floats, shared: Floats, Xbar: Floats) -> Floats:
+    """Return by how much errors without a mean of their own shift the mean output, to second order.
+
+    ::
+
+        E[δx̄] = E[M D M D] x̄ = M (V∘Mᵀ) x̄ + M1 ((s∘M1)·x̄)
+
+    Parameters
+    ----------
+    M : (n, n) array
+        R⁻¹.
+    variance : (n, n) array
+        V of `Moments`.
+    shared : (n,) array
+        s of `Moments`.
+    Xbar : (samples, n) array
+        Outputs without errors.
+
+    Returns
+    -------
+    (samples, n) array
+    """
+    u = M.sum(axis=1)
+    return np.asarray(Xbar @ (M @ (variance * M.T)).T + np.outer(Xbar @ (shared * u), u))

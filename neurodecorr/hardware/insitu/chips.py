@@ -165,8 +165,8 @@ def room_for(R: Floats, devices: Devices, headroom: float) -> tuple[float, float
 
     ::
 
-        two sides:  s = (g_max − g_min)/(h max|R|),    one side:  s = (g_max − g_min)/(h (r₊ + r₋)),  g_ref = g_min + s h r₋
-        r± = max(max(±R), max|R|/4)
+        two sides:  s = (g_max − g_min)/(h max|R|)
+        one side:   s = (g_max − g_min)/(h (r₊ + r₋)),    g_ref = g_min + s h r₋,    r± = max(max(±R), max|R|/4)
 
     With bits and one side, and with codes, s is the largest at which levels or codes reach so far on both sides. The
     lowest reference that holds R, which is the default of `Devices.map`, would leave negative weights no room.

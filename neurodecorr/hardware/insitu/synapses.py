@@ -56,8 +56,8 @@ class PulsedSynapse:
         the rest waits in the synapse (aihwkit's `MixedPrecisionCompound`; Nandakumar et al. 2020). "verified": the
         synapse measures its own current after the pulses, and what is missing waits.
     additive : bool, default False
-        Whether noise is that of a step at mid-range everywhere, Δ± (1 ∓ γ w + σ ξ), instead of growing and shrinking with
-        the step (aihwkit: `mult_noise=False`).
+        Whether noise is that of a step at mid-range everywhere, Δ± (1 ∓ γ w + σ ξ), instead of growing and shrinking
+        with the step (aihwkit: `mult_noise=False`).
 
     References
     ----------

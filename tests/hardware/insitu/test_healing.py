@@ -67,7 +67,7 @@ def test_headroom_is_room_for_both_signs(kind, headroom, sign):
     chips = learning_chips(R, devices, PulsedSynapse(), 1, 0, scale, 0.0, reference)
     step = devices.weight_step(scale)
     np.testing.assert_allclose(chips.weights()[0], R, atol=0.51 * step + 1e-12)
-    plus, minus = chips.pairs[0]
+    minus = chips.pairs[0, 1]
     top = chips.limits[0, 2, 0]
     most, least = (top - minus, -minus) if devices.sides == "one" else (top, -top)
     if devices.codes is not None and devices.sides == "two":
@@ -94,7 +94,9 @@ def test_weights_of_one_sign_leave_room_for_the_other():
 def test_one_side_heals_nearly_as_well_as_two(mismatch, seed):
     """A third more at most: the mismatch of a reference moves a whole column, and is learnt as everything is."""
     R, X, sigma = setting(16, 8000, seed=seed)
-    one, two = (heal(R, X, sigma, Devices(mismatch=mismatch, sides=sides), chips=8, seed=seed) for sides in ("one", "two"))
+    one, two = (
+        heal(R, X, sigma, Devices(mismatch=mismatch, sides=sides), chips=8, seed=seed) for sides in ("one", "two")
+    )
     assert np.median(one.learnt) < 4 / 3 * np.median(two.learnt)
     assert one.unstable[1] == 0 and one.learnt.max() < 0.05
 
