@@ -54,7 +54,9 @@ def follow(chip, X, synapse, plan, rates, powers):
 
     def pulse(side, i, j, sign):
         w = 2 * pairs[side, i, j] / top[side, i, j] - 1
-        shape = 1 - sign * synapse.slope * w + (synapse.noise * draws.normal() if synapse.noise else 0)
+        noise = synapse.noise * draws.normal() if synapse.noise else 0
+        shape = 1 - sign * synapse.slope * w
+        shape = shape + noise if synapse.additive else shape * (1 + noise)
         step = (up if sign > 0 else down)[side, i, j]
         pairs[side, i, j] = np.clip(pairs[side, i, j] + sign * step * shape, 0, top[side, i, j])
 
@@ -98,11 +100,12 @@ def follow(chip, X, synapse, plan, rates, powers):
     return pairs, sent
 
 
+@pytest.mark.parametrize("additive", [False, True], ids=["", "additive"])
 @pytest.mark.parametrize("programming", ["stochastic", "carried", "verified"])
 @pytest.mark.parametrize("one_way", [False, True], ids=["two-way", "one-way"])
-def test_the_kernel_does_what_the_definition_says(programming, one_way):
+def test_the_kernel_does_what_the_definition_says(programming, one_way, additive):
     early = {"refresh_above": 0.3, "refresh_below": 0.02} if one_way else {}
-    synapse = PulsedSynapse(step=0.01, programming=programming, one_way=one_way, **early, **REAL)
+    synapse = PulsedSynapse(step=0.01, programming=programming, one_way=one_way, additive=additive, **early, **REAL)
     plan = InSitu(rate=0.02, schedule="constant", test_every=0)
     chips, rows = made(Devices(mismatch=0.1), synapse), X[:80]
     start = {name: getattr(chips, name)[1].copy() for name in ("pairs", "limits", "mismatch", "state")}
