@@ -68,7 +68,9 @@ def follow(chip, X, synapse, plan, rates, powers):
         for side in (0, 1):
             pairs[side, i, j] = min(abs(synapse.reset_spread * draws.normal()), 1) * top[side, i, j]
         side, sign = (0, 1) if aim > 0 else (1, -1)
-        while sign * conducted()[i, j] < sign * aim:
+        for _ in range(int(8 * top[side, i, j] / unit)):
+            if sign * conducted()[i, j] >= sign * aim:
+                break
             pulse(side, i, j, 1)
 
     for x, eta in zip(X, rates, strict=True):
@@ -95,7 +97,8 @@ def follow(chip, X, synapse, plan, rates, powers):
             if due and synapse.one_way:
                 refreshed(i, j)
             if due and synapse.programming == "verified":
-                rest[i, j] += due - (conducted()[i, j] - before) / unit
+                owed = rest[i, j] + due - (conducted()[i, j] - before) / unit
+                rest[i, j] = np.clip(owed, -synapse.most, synapse.most)
             sent += abs(due)
     return pairs, sent
 
@@ -106,7 +109,7 @@ def follow(chip, X, synapse, plan, rates, powers):
 def test_the_kernel_does_what_the_definition_says(programming, one_way, additive):
     early = {"refresh_above": 0.3, "refresh_below": 0.02} if one_way else {}
     synapse = PulsedSynapse(step=0.01, programming=programming, one_way=one_way, additive=additive, **early, **REAL)
-    plan = InSitu(rate=0.02, schedule="constant", test_every=0)
+    plan = InSitu(rate=0.02, schedule="constant", test_every=0, rail=1e6)
     chips, rows = made(Devices(mismatch=0.1), synapse), X[:80]
     start = {name: getattr(chips, name)[1].copy() for name in ("pairs", "limits", "mismatch", "state")}
     learn_in_situ(chips, rows, synapse, plan)
