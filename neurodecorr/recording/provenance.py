@@ -15,6 +15,7 @@ from typing import Any
 
 import threadpoolctl
 
+from neurodecorr import __version__
 from neurodecorr._checks import mapping, number, whole_seed
 from neurodecorr.errors import ConfigError
 from neurodecorr.recording.documents import canonical_json, plain
@@ -108,7 +109,7 @@ def provenance(config: Mapping[str, Any], seed: int, started: float | None = Non
 
 
 def package_version(package: str) -> str | None:
-    """Return the version of an installed package, or None if it is not installed as one.
+    """Return the version of an installed package, or None if it is not installed as one; of this one as it runs.
 
     Parameters
     ----------
@@ -120,6 +121,8 @@ def package_version(package: str) -> str | None:
     str or None
         "0.1.0".
     """
+    if package == "neurodecorr":  # the code that runs, also from a checkout beside an installed copy
+        return __version__
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
