@@ -15,9 +15,10 @@ import numpy as np
 from array_api_compat import device
 
 from neurodecorr._threads import threads
-from neurodecorr.data import Epochs, ImageDataset
-from neurodecorr.errors import CheckpointError, InputError
+from neurodecorr.data import Dataset, Epochs, ImageDataset
+from neurodecorr.errors import CheckpointError
 from neurodecorr.network import Network
+from neurodecorr.network.algebra import as_numpy
 from neurodecorr.recording import Result, load_result, provenance, require_writable
 
 __all__ = [
@@ -29,14 +30,19 @@ __all__ = [
     "described_network",
     "described_rule",
     "filled",
-    "load_network",
+    "fingerprint",
+    "require_circuits",
 ]
 
 Array = Any  # any array-API array
 CHECKPOINT = "checkpoint.npz"
 RESULT = "result.npz"
-# Samples that go into the fingerprint of a dataset; its targets all do.
-FINGERPRINTED = 2000
+# Samples that are read at once.
+_ROWS = 1000
+# What cannot be negative: mean squares, powers, numbers of steps. So is the v of Adam, beside its m.
+_NOT_NEGATIVE = ("s", "steps", "power", "variance")
+# How far R M may be from I beside rounding: twins are compared at every step, and part by much less.
+_TWINS = 0.05
 
 
 class Keeper:
@@ -62,6 +68,7 @@ class Keeper:
         self._folder, self._run, self._config, self._seed = folder, dict(run), dict(config), seed
         self._started = time.perf_counter()
         self._machine: dict[str, Any] = {}
+        self._digest: Any = None
         if folder is not None:
             require_writable(folder)
             self._machine = _machine(provenance({}, seed)) | {"arrays": arrays}
@@ -70,7 +77,9 @@ class Keeper:
         """Write the checkpoint."""
         if self._folder is not None:
             meta = {"kind": "checkpoint", "run": self._run, "config": self._config, "machine": self._machine}
-            Result(dict(arrays), meta).save(self._folder / CHECKPOINT)
+            kept = Result(dict(arrays), meta)
+            kept.meta["digest"] = _digest(kept.arrays)
+            kept.save(self._folder / CHECKPOINT)
 
     def found(self) -> dict[str, Any] | None:
         """Return the arrays of the checkpoint, or None if there is none.
@@ -94,13 +103,31 @@ class Keeper:
         if kept.meta.get("machine") != self._machine:
             told = _differences(kept.meta.get("machine") or {}, self._machine)
             warnings.warn(f"the run goes on to rounding, not to the bit, as it began with {told}.", stacklevel=3)
+        self._digest = kept.meta.get("digest")
         return kept.arrays
+
+    def require_whole(self, arrays: Mapping[str, Array]) -> None:
+        """Raise unless the arrays that were found are, to the bit, those that were written.
+
+        Raises
+        ------
+        CheckpointError
+            If they are not. To be called when it is known that each of them can be used.
+        """
+        if self._digest != _digest(arrays):
+            raise CheckpointError(
+                f"{self._folder and self._folder / CHECKPOINT} must hold the arrays that it was written with; its "
+                "digest is another. It was changed; use an older one, or begin anew."
+            )
 
     def finished(self, epochs: int) -> bool:
         """Whether the result of so many epochs is there already."""
-        if self._folder is None or not (self._folder / RESULT).exists():
+        try:
+            if self._folder is None:
+                return False
+            found = load_result(self._folder / RESULT)
+        except CheckpointError:  # not there, or damaged: the checkpoint gives it again
             return False
-        found = load_result(self._folder / RESULT)
         return found.meta.get("epochs") == epochs and found.meta.get("run") == Result({}, self._run).meta
 
     def finish(self, arrays: Mapping[str, Array], epochs: int) -> None:
@@ -135,19 +162,24 @@ def described_rule(rule: Any) -> str:
 
 
 def described_data(training: Epochs) -> dict[str, Any]:
-    """Return which samples a run learns from, and in which order."""
-    found = training.dataset
-    inputs = found.images if isinstance(found, ImageDataset) else found.inputs
-    stride = -(-len(found) // FINGERPRINTED)
-    digest = hashlib.blake2b(digest_size=8)
-    for part in (inputs[::stride], found.targets):
-        digest.update(np.ascontiguousarray(part).tobytes())
+    """Return which samples a run learns from, and in which order; where they lie on disk plays no part."""
     return {
-        "data": f"{len(found)} samples of {found.name!r}, fingerprint {digest.hexdigest()}",
+        "data": fingerprint(training.dataset),
         "batch": training.size,
         "order": f"seed {training.seed}, {'shuffled' if training.shuffle else 'as it is'}",
         "preparation": described_rule(training.preparation) if training.augment else "not augmented",
     }
+
+
+def fingerprint(dataset: Dataset | ImageDataset) -> str:
+    """Return the number of samples, and a hash of every input and every target."""
+    inputs = dataset.images if isinstance(dataset, ImageDataset) else dataset.inputs
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (inputs, *([] if dataset.targets is None else [dataset.targets])):
+        digest.update(f"{part.dtype.str} {part.shape} ".encode())
+        for first in range(0, len(part), _ROWS):  # images may lie in a file that memory does not hold
+            digest.update(np.ascontiguousarray(part[first : first + _ROWS]).data)
+    return f"{len(dataset)} samples, fingerprint {digest.hexdigest()}"
 
 
 def filled(own: dict[str, Array], found: Mapping[str, Any], part: str, *, grows: bool = False) -> dict[str, Any]:
@@ -174,21 +206,72 @@ def filled(own: dict[str, Array], found: Mapping[str, Any], part: str, *, grows:
         if tuple(like.shape) != found[name].shape:
             shapes = f"{tuple(like.shape)}; got {found[name].shape}"
             raise CheckpointError(f"the checkpoint is of another {part}: {name!r} must have the shape {shapes}.")
+        if (wanted := as_numpy(like).dtype) != found[name].dtype:
+            raise CheckpointError(
+                f"the checkpoint is of another {part}: {name!r} must be of type {wanted}; got {found[name].dtype}."
+            )
+    for name, values in found.items():
+        _require_usable(name, values, own)
     return dict(found)
 
 
-def load_network(network: Network, arrays: Mapping[str, Any]) -> None:
-    """Load the weights of a checkpoint.
+def require_circuits(arrays: Mapping[str, Any]) -> None:
+    """Raise unless the decorrelating matrices of a network can have been learnt.
+
+    ::
+
+        min Re λ(R) > 0,    R M = I where a layer keeps both,    det M > 0 and tr M > 0 where it has M alone
+
+    The last two hold for every M = R⁻¹ of a circuit that settles.
 
     Raises
     ------
     CheckpointError
-        If they are not those of this network; it is then unchanged.
+        With the layer.
     """
+    for name, found in arrays.items():
+        layer, _, own = name.partition(".")
+        if own not in ("R", "M") or found.ndim != 2 or found.shape[0] != found.shape[1]:
+            continue  # a shape that is none is told with the one that it must have
+        matrix, words = found.astype(float), f"the checkpoint: {own} of {layer}"
+        if own == "R" and not _settles(matrix):
+            raise CheckpointError(f"{words} must have min Re λ > 0, as of a circuit that settles; it has not.")
+        lateral = arrays.get(f"{layer}.R")
+        if own == "M" and lateral is None and not (np.linalg.slogdet(matrix)[0] > 0 and np.trace(matrix) > 0):
+            raise CheckpointError(f"{words} must have det M > 0 and tr M > 0, as the inverse of a circuit has.")
+        if own == "M" and lateral is not None and lateral.shape == found.shape:
+            R = lateral.astype(float)
+            rounding = 64 * float(np.finfo(found.dtype).eps) * float(np.linalg.norm(R) * np.linalg.norm(matrix))
+            gap = float(np.abs(R @ matrix - np.eye(len(R))).max())
+            if not gap <= _TWINS + rounding:
+                raise CheckpointError(f"{words} must be the inverse of R; R M leaves I by {gap:.2g}.")
+
+
+def _settles(R: Any) -> bool:
+    """Whether min Re λ(R) > 0; found without eigenvalues where the symmetric part is positive definite."""
     try:
-        network.load(arrays)
-    except InputError as error:
-        raise CheckpointError(f"the checkpoint does not fit the network: {error}") from error
+        np.linalg.cholesky(R + R.T)
+    except np.linalg.LinAlgError:
+        return bool(np.linalg.eigvals(R).real.min() > 0)
+    return True
+
+
+def _require_usable(name: str, values: Any, own: Mapping[str, Array]) -> None:
+    """Raise unless an array holds numbers: finite, if not unknown at the start as well, and ≥ 0 where they must be."""
+    unknown = name in own and bool(np.isnan(as_numpy(own[name])).all())
+    if values.dtype.kind not in "biuf" or not (np.isfinite(values) | (unknown & np.isnan(values))).all():
+        raise CheckpointError(f"the checkpoint: {name!r} must hold finite numbers; it holds others ({values.dtype}).")
+    kind = name.rpartition(".")[2].rstrip("0123456789")
+    if (kind in _NOT_NEGATIVE or (kind == "v" and "m0" in own)) and (values < 0).any():
+        raise CheckpointError(f"the checkpoint: {name!r} must hold numbers ≥ 0; the least is {values.min()}.")
+
+
+def _digest(arrays: Mapping[str, Any]) -> str:
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name])
+        found.update(f"{name} {array.dtype.str} {array.shape} ".encode() + array.tobytes())
+    return found.hexdigest()
 
 
 def _machine(record: Mapping[str, Any]) -> dict[str, Any]:

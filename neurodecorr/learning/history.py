@@ -81,6 +81,25 @@ class History:
                 "a history must hold rows of numbers under 'epochs.…' and 'watched.…', and 'watched_batches'; "
                 f"got {', '.join(sorted(arrays)) or 'nothing'}."
             )
+        _require_sound(arrays, batches)
         epochs = {n.removeprefix("epochs."): a.tolist() for n, a in arrays.items() if n.startswith("epochs.")}
         watched = {n.removeprefix("watched."): list(a) for n, a in arrays.items() if n.startswith("watched.")}
         return cls(epochs, watched, [int(b) for b in batches])
+
+
+def _require_sound(arrays: Mapping[str, Any], batches: Any) -> None:
+    """Raise unless all rows are as long as they must be and hold numbers; accuracies of no labels are all NaN."""
+    rows = {name: a for name, a in arrays.items() if name.startswith(("epochs.", "watched."))}
+    epochs = {name: a for name, a in rows.items() if name.startswith("epochs.")}
+    for name, a in epochs.items():
+        lost = np.isnan(a)
+        if lost.any() and not (lost.all() and name.endswith("accuracy")):
+            raise CheckpointError(f"a history must hold numbers; {name!r} holds nan at index {int(np.argmax(lost))}.")
+    if any(a.ndim != 1 for a in epochs.values()) or len({len(a) for a in epochs.values()}) > 1:
+        shapes = ", ".join(f"{name!r} {a.shape}" for name, a in epochs.items())
+        raise CheckpointError(f"a history must hold one number per epoch, of all epochs; got {shapes}.")
+    if batches.dtype.kind not in "iu" or (batches < 0).any() or (np.diff(batches) < 0).any():
+        raise CheckpointError("a history must hold increasing whole numbers ≥ 0 in 'watched_batches'.")
+    for name, a in rows.items():
+        if name not in epochs and len(a) != len(batches):
+            raise CheckpointError(f"a history must hold a row of {name!r} for each of {len(batches)} measurements.")

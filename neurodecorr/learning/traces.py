@@ -34,6 +34,8 @@ MEANINGS = {
     "b": ("", "biases, in the unit of h = W x̄ + b"),
     "R": ("1", "lateral weights, from column to row"),
     "M": ("1", "decorrelating matrix, from column to row"),
+    "mean": ("", "μ, running mean of the layer's input, subtracted from it"),
+    "variance": ("", "σ², running variance of the layer's input, of batch normalisation"),
     "xbar": ("", "decorrelated inputs of the layer for the probe, in the unit of its input"),
     "residual": ("1", "‖A (x − μ) − B x̄‖/‖x̄‖ over the probe: how far from rest"),
     "margin": ("1/τ", "min Re λ(B)"),
@@ -49,7 +51,7 @@ class Recording:
     Parameters
     ----------
     what : sequence of {"weights", "activities", "residuals", "margins", "errors"}
-        W, b and M or R of each layer; x̄ of each layer for some inputs that stay the same; how far from rest it is;
+        W, b, μ and M or R of each layer; x̄ of each layer for some inputs that stay the same; how far from rest it is;
         min Re λ of each layer's circuit; loss and its derivative by the output for these inputs. The first two by
         default.
     every : int
@@ -251,6 +253,9 @@ def _files(folder: Path | None) -> list[Path]:
 
 
 def _kept(name: str, network: Network) -> bool:
-    """Whether an array is W, b, or the M or R that learns; beside R, M follows from it."""
+    """Whether an array is W, b, or of the decorrelator what x̄ is made of; beside R, M follows from it."""
     layer, _, own = name.partition(".")
-    return own in ("W", "b", "R") or (own == "M" and f"{layer}.R" not in network.arrays())
+    plan = network.layers[int(layer.removeprefix("layer"))].decorrelator.plan
+    centred = plan.mean != "none" or plan.form == "batch_norm"
+    own_arrays = ("W", "b", "R", "variance", *(("mean",) if centred else ()))
+    return own in own_arrays or (own == "M" and f"{layer}.R" not in network.arrays())

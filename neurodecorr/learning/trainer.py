@@ -148,7 +148,7 @@ class Trainer:
             about = {} if recording is None else provenance(config or {}, self.seed)
             stretches = Stretches(recording, place, self.network, training, _arrays, about)
             if resume:
-                self._restore(keeper, epochs)
+                self._restore(keeper, epochs, len(training))
             if resume and self.place == (epochs, 0) and keeper.finished(epochs):
                 return self.history
             stretches.begin(self._done(training))
@@ -204,25 +204,36 @@ class Trainer:
         Raises
         ------
         CheckpointError
-            If it is of another network, rule or optimiser.
+            If it is of another network, rule or optimiser, or holds what cannot have been learnt.
         """
-        history, place, sums = History.from_arrays(arrays), *_place(arrays)
+        self._load(arrays)
+
+    def _load(self, arrays: Mapping[str, Any], batches: int | None = None, keeper: Keeper | None = None) -> None:
+        history, place, sums = History.from_arrays(arrays), *_place(arrays, batches)
+        if len(history) != place[0]:
+            raise CheckpointError(f"the checkpoint must tell of {place[0]} epochs; its history has {len(history)}.")
+        parts = {"rule of credit": "credit", "optimiser": "optimiser", "network": "network"}
         targets = {"rule of credit": self.credit.arrays, "optimiser": self.optimiser.arrays}
-        parts = {"rule of credit": _part(arrays, "credit"), "optimiser": _part(arrays, "optimiser")}
+        targets["network"] = self.network.arrays()
         # Slow noise draws its memory with the first batch, so a rule may have more arrays than at its start.
-        fitting = {n: checkpoint.filled(targets[n], parts[n], n, grows=n == "rule of credit") for n in parts}
-        checkpoint.load_network(self.network, _part(arrays, "network"))
+        fitting = {
+            name: checkpoint.filled(targets[name], _part(arrays, part), name, grows=part == "credit")
+            for name, part in parts.items()
+        }
+        checkpoint.require_circuits(fitting["network"])
+        if keeper is not None:
+            keeper.require_whole(arrays)
         for name, found in fitting.items():
             for key, value in found.items():
                 target = targets[name]
                 target[key] = value.copy() if key not in target else _filled_with(target[key], value)
         self.history, self.place, self._sums = history, place, sums
 
-    def _restore(self, keeper: Keeper, epochs: int) -> None:
+    def _restore(self, keeper: Keeper, epochs: int, batches: int) -> None:
         arrays = keeper.found()
         if arrays is None:
             return
-        self.load(arrays)
+        self._load(arrays, batches, keeper)
         if self.place > (epochs, 0):
             done = f"{self.place[0]} epochs and {self.place[1]} batches"
             raise ConfigError(f"epochs must be at least what the checkpoint has learnt, {done}; got {epochs}.")
@@ -355,12 +366,20 @@ def _filled_with(target: Array, value: Any) -> Array:
     return target
 
 
-def _place(arrays: Mapping[str, Any]) -> tuple[tuple[int, int], Any]:
-    """Return where a run stands, and the sums of its running epoch."""
+def _place(arrays: Mapping[str, Any], batches: int | None) -> tuple[tuple[int, int], Any]:
+    """Return where a run stands, with so many batches in an epoch, and the sums of its running epoch."""
     place, sums = arrays.get("place"), arrays.get("sums")
     whole = place is not None and place.shape == (2,) and place.dtype.kind == "i" and (place >= 0).all()
     if not whole or sums is None or sums.shape != (3,) or sums.dtype.kind != "f":
         raise CheckpointError(
             "the checkpoint must say where the run stands: 2 whole numbers 'place', 3 numbers 'sums'."
         )
-    return (int(place[0]), int(place[1])), np.array(sums, float)  # type: ignore[index]
+    found = (int(place[0]), int(place[1]))  # type: ignore[index]
+    loss, hits, samples = (float(value) for value in sums)
+    counted = samples >= found[1] and float(samples).is_integer() and (np.isnan(hits) or 0 <= hits <= samples)
+    if not np.isfinite(loss) or not counted or (batches is not None and found[1] > batches):
+        raise CheckpointError(
+            f"the checkpoint must say where the run stands: it claims {found[1]} batches of {batches or 'an epoch'}, "
+            f"with a loss of {loss:g}, {hits:g} hits and {samples:g} samples in all."
+        )
+    return found, np.array(sums, float)

@@ -467,7 +467,7 @@ def test_recorded_weights_are_those_before_each_batch_and_activities_those_of_th
 
     one.fit(TRAINING, 2, folder=tmp_path, every=3, recording=Recording(every=4, probe=6), progress=listen)
     traces = training_traces(tmp_path)
-    assert set(traces) == {f"layer{i}.{name}" for i in (0, 1) for name in ("W", "b", "R", "xbar")}
+    assert set(traces) == {f"layer{i}.{name}" for i in (0, 1) for name in ("W", "b", "R", "mean", "xbar")}
     states = [before, *kept]
     for row, step in enumerate((0, 4, 8)):
         assert np.array_equal(traces["layer1.R"].values[row], states[step].layers[1].decorrelator.arrays["R"])
