@@ -150,6 +150,7 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # generic only from cli
 @click.option("--every", type=int, default=500, help="Batches between two checkpoints.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write to.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the folder, to the bit.")
+@click.option("--overwrite", is_flag=True, help="Begin anew, and replace what another run left in the folder.")
 @click.option("--quiet", is_flag=True, help="Print the path of the result only.")
 @click.pass_context
 def train(
@@ -159,6 +160,7 @@ def train(
     out: Path | None,
     every: int,
     resume: bool,
+    overwrite: bool,
     quiet: bool,
     record: tuple[str, ...] | None,
     record_every: int,
@@ -169,21 +171,29 @@ def train(
     from neurodecorr.modelfile import load_model
     from neurodecorr.plots import save, training
     from neurodecorr.report import require_writable
-    from neurodecorr.workbench.training import prepare_run, unfinished
+    from neurodecorr.workbench.training import claim_run, finished_history, prepare_run, written
 
     description = load_model(model)
     folder = out or _default_folder(description.name, options)
     recording = None if record is None else Recording(record, record_every)
     require_writable(folder)
-    if unfinished(folder) and not resume:
-        raise click.UsageError(
-            f"{folder} holds an unfinished run. Add --resume to go on with it, or choose another folder with --out."
-        )
     run = prepare_run(description, options)
+    held = claim_run(run, folder, recording=recording, resume=resume, overwrite=overwrite)
+    if held.done:
+        if not quiet:
+            click.echo(f"{folder} holds this run already, finished; nothing was trained.", err=True)
+        _finish(finished_history(folder), folder, quiet)
+        return
     ctx.meta[WRITTEN] = f"the last checkpoint is in {folder}; the same command with --resume goes on from it"
-    history = run.go(folder, every=every, resume=resume, recording=recording, quiet=quiet)
+    history = run.go(folder, every=every, resume=resume, recording=recording, quiet=quiet, begin=held.begin)
     title = ", ".join([description.name, options["credit"], *([options["form"]] if options["form"] != "none" else [])])
     save(training(history, title), folder, "curves")
+    held.finish(written(folder))
+    _finish(history, folder, quiet)
+
+
+def _finish(history: History, folder: Path, quiet: bool) -> None:
+    """Print the table and, last, the path of the result."""
     if not quiet:
         for line in _table(history):
             click.echo(line)

@@ -120,6 +120,22 @@ class Keeper:
                 "digest is another. It was changed; use an older one, or begin anew."
             )
 
+    def require_own(self) -> None:
+        """Raise unless there is a checkpoint of this run to go on from.
+
+        Raises
+        ------
+        CheckpointError
+            If there is none, or it is damaged or of another run.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # told when the run goes on
+            if self.found() is None:
+                raise CheckpointError(
+                    f"{self._folder} must hold {CHECKPOINT} of a run to go on with; there is none. "
+                    "Without resuming, it begins from the start."
+                )
+
     def finished(self, epochs: int) -> bool:
         """Whether the result of so many epochs is there already."""
         try:

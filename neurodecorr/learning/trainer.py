@@ -97,6 +97,7 @@ class Trainer:
         recording: Recording | None = None,
         config: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
+        begin: Callable[[], None] | None = None,
     ) -> History:
         """Learn until `epochs` epochs are done.
 
@@ -118,6 +119,8 @@ class Trainer:
             Description of the run, kept in its files.
         progress : callable, optional
             Told (words, batches done, batches in all) after each batch. What it raises ends the run, with a checkpoint.
+        begin : callable, optional
+            Called once, when everything is checked, just before the first batch and the first file.
 
         Returns
         -------
@@ -142,15 +145,21 @@ class Trainer:
             raise ConfigError("resume=True needs the folder that holds the checkpoint; got folder=None.")
         if training.dataset.targets is None:
             raise InputError("training needs targets; the dataset has none.")
+        outputs = self.network.layers[-1].W.shape[0]
+        for one in (training, validation, test):
+            if one is not None and one.dataset.targets is not None:
+                require_targets(one.dataset.targets, outputs)
         with one_pool(self.network.size), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             library = checkpoint.described_library(self.network)
-            keeper = Keeper(place, self._described(training), config or {}, self.seed, library)
+            keeper = Keeper(place, self.described(training), config or {}, self.seed, library)
             about = {} if recording is None else provenance(config or {}, self.seed)
             stretches = Stretches(recording, place, self.network, training, _arrays, about)
             if resume:
                 self._restore(keeper, epochs, len(training))
             if resume and self.place == (epochs, 0) and keeper.finished(epochs):
                 return self.history
+            if begin is not None:
+                begin()
             stretches.begin(self._done(training))
             try:
                 run = _Run(self, training, {"validation": validation, "test": test}, keeper, stretches, every, progress)
@@ -224,9 +233,10 @@ class Trainer:
         if keeper is not None:
             keeper.require_whole(arrays)
         for name, found in fitting.items():
+            target = targets[name]
+            target.update({key: value.copy() for key, value in found.items() if key not in target})
             for key, value in found.items():
-                target = targets[name]
-                target[key] = value.copy() if key not in target else _filled_with(target[key], value)
+                target[key][...] = alike(value, target[key])
         self.history, self.place, self._sums = history, place, sums
 
     def _restore(self, keeper: Keeper, epochs: int, batches: int) -> None:
@@ -238,7 +248,8 @@ class Trainer:
             done = f"{self.place[0]} epochs and {self.place[1]} batches"
             raise ConfigError(f"epochs must be at least what the checkpoint has learnt, {done}; got {epochs}.")
 
-    def _described(self, training: Epochs) -> dict[str, Any]:
+    def described(self, training: Epochs) -> dict[str, Any]:
+        """Return what decides the numbers of a run: rules, seed, watches, network, data."""
         watches = f"{', '.join(self.watches)} every {self.watch_every} batches" if self.watches else "none"
         described = checkpoint.described_network(self.network) | checkpoint.described_data(training)
         return {**self._rules, "seed": self.seed, "watches": watches, **described}
@@ -329,6 +340,12 @@ def targets(values: Any, outputs: int) -> Any:
     InputError
         If there are more classes than outputs, or rows of another length.
     """
+    values = require_targets(values, outputs)
+    return values if values.ndim == 2 else np.eye(outputs)[values]
+
+
+def require_targets(values: Any, outputs: int) -> Any:
+    """Return targets if they are labels 0 … outputs − 1, or rows of so many numbers; raise as `targets` does."""
     values = np.asarray(values)
     if values.ndim == 2 and values.shape[1] == outputs:
         return values
@@ -337,7 +354,7 @@ def targets(values: Any, outputs: int) -> Any:
             f"targets must be labels 0 … {outputs - 1} or rows of {outputs} numbers, as the network has {outputs} "
             f"outputs; got shape {values.shape} of type {values.dtype}, largest {values.max()}."
         )
-    return np.eye(outputs)[values]
+    return values
 
 
 def _arrays(network: Network, batch: Batch) -> tuple[Array, Array]:
@@ -359,11 +376,6 @@ def _scores(loss: Array, output: Array, Y: Array, labels: bool) -> Any:
 
 def _part(arrays: Mapping[str, Any], part: str) -> dict[str, Any]:
     return {name.removeprefix(f"{part}."): a for name, a in arrays.items() if name.startswith(f"{part}.")}
-
-
-def _filled_with(target: Array, value: Any) -> Array:
-    target[...] = alike(value, target)
-    return target
 
 
 def _place(arrays: Mapping[str, Any], batches: int | None) -> tuple[tuple[int, int], Any]:

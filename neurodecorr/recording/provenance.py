@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -15,7 +16,6 @@ from typing import Any
 
 import threadpoolctl
 
-from neurodecorr import __version__
 from neurodecorr._checks import mapping, number, whole_seed
 from neurodecorr.errors import ConfigError
 from neurodecorr.recording.documents import canonical_json, plain
@@ -122,7 +122,7 @@ def package_version(package: str) -> str | None:
         "0.1.0".
     """
     if package == "neurodecorr":  # the code that runs, also from a checkout beside an installed copy
-        return __version__
+        return str(importlib.import_module("neurodecorr").__version__)
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -7,24 +7,30 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+import numpy as np
 import tqdm
 
 from neurodecorr import _checks, data
 from neurodecorr.data import Epochs
-from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.learning import History, Recording, Trainer
-from neurodecorr.learning.checkpoint import CHECKPOINT, RESULT
+from neurodecorr.learning.checkpoint import CHECKPOINT, RESULT, Keeper, fingerprint
 from neurodecorr.modelfile import Model
 from neurodecorr.network.decorrelation import FORMS
 from neurodecorr.network.devices import on_device
+from neurodecorr.recording import Claim, Result, claim, load_result, made_in
 
-__all__ = ["OPTIONS", "Run", "prepare_run", "unfinished"]
+__all__ = ["KIND", "OPTIONS", "Run", "claim_run", "finished_history", "prepare_run", "unfinished", "written"]
+
+KIND = "training run"
+_MAKES = (CHECKPOINT, RESULT, "traces/*.h5", "curves.svg", "curves.png")
+_GO_ON = "Add --resume to go on with it, --overwrite to begin anew, or choose another folder with --out."
 
 # Options of a run, with what they are unless given; None: what the model file says.
 OPTIONS: dict[str, Any] = {
@@ -65,6 +71,12 @@ class Run:
     validation: Epochs | None
     test: Epochs | None
 
+    def described(self) -> dict[str, Any]:
+        """Return what decides the numbers of the run, its data as hashes: no path, no number of epochs."""
+        held_out = {"validation data": self.validation, "test data": self.test}
+        hashes = {name: fingerprint(part.dataset) for name, part in held_out.items() if part is not None}
+        return {**self.trainer.described(self.training), **hashes}
+
     def go(
         self,
         folder: str | Path | None = None,
@@ -73,6 +85,7 @@ class Run:
         resume: bool = False,
         recording: Recording | None = None,
         quiet: bool = False,
+        begin: Callable[[], None] | None = None,
     ) -> History:
         """Train until the end; see `Trainer.fit`.
 
@@ -99,6 +112,7 @@ class Run:
                 recording=recording,
                 config=self.config,
                 progress=progress,
+                begin=begin,
             )
 
 
@@ -150,9 +164,110 @@ def prepare_run(model: Model, options: Mapping[str, Any]) -> Run:
 
 
 def unfinished(folder: str | Path) -> bool:
-    """Whether a folder holds the checkpoint of a run that has not written its result."""
-    kept, result = (Path(folder) / name for name in (CHECKPOINT, RESULT))
-    return kept.exists() and not (result.exists() and result.stat().st_mtime_ns >= kept.stat().st_mtime_ns)
+    """Whether a folder holds the checkpoint of a run, and no result of the same run that is as far."""
+    place = Path(folder)
+    if not (place / CHECKPOINT).exists():
+        return False
+    try:
+        result, kept = load_result(place / RESULT), load_result(place / CHECKPOINT)
+    except CheckpointError:
+        return True
+    stands = kept.arrays.get("place", np.zeros(2))
+    return result.meta.get("run") != kept.meta.get("run") or [result.meta.get("epochs"), 0] != stands.tolist()
+
+
+def claim_run(
+    run: Run,
+    folder: str | Path,
+    *,
+    recording: Recording | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Claim:
+    """Claim a folder for a training run, before it begins; nothing that another run made is replaced unasked.
+
+    Epochs are no part of what a run is: it may go on to more.
+
+    Parameters
+    ----------
+    run : Run
+        From `prepare_run`.
+    folder : path
+        Where it is to write.
+    recording : Recording, optional
+        What it is to record.
+    resume : bool
+        Go on from the checkpoint that is there.
+    overwrite : bool
+        Begin anew, and replace what is there.
+
+    Returns
+    -------
+    Claim
+        "done" if the result of so many epochs is there already; nothing is to be done then.
+
+    Raises
+    ------
+    ConfigError
+        If both `resume` and `overwrite` are asked for.
+    CheckpointError
+        If there is nothing to go on from; if another run, or this one with other epochs, is there.
+    """
+    if resume and overwrite:
+        raise ConfigError("resume goes on with what is there, overwrite replaces it: give one of the two.")
+    place, described = Path(folder), run.described()
+    recorded = "nothing" if recording is None else f"{', '.join(recording.what)} every {recording.every} batches"
+    if resume:
+        Keeper(place, run.trainer.described(run.training), {}, run.trainer.seed).require_own()
+    elif not overwrite and not _known(place) and unfinished(place):
+        raise CheckpointError(f"{place} holds an unfinished run. {_GO_ON}")
+    held = claim(place, KIND, {**described, "recorded": recorded}, makes=_MAKES, overwrite=overwrite or resume)
+    if resume:  # what is there goes on: its files stay
+        gone = tuple(replace(old, files={}, complete=True) for old in held.replaced if old.kind == KIND)
+        held = replace(held, made=replace(held.made, files={}), replaced=gone, makes=())
+    epochs = _finished(place, run) if held.state != "new" or resume else None
+    if epochs == run.config["epochs"]:
+        return replace(held, state="done")
+    if overwrite or resume or held.state == "new":
+        return replace(held, state="unfinished" if resume else "new")
+    if epochs is not None:
+        raise CheckpointError(
+            f"{place} holds this run, {_epochs(epochs)}; now {run.config['epochs']} are asked for. {_GO_ON}"
+        )
+    if (place / CHECKPOINT).exists():
+        raise CheckpointError(f"{place} holds an unfinished run. {_GO_ON}")
+    return held
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'s' if count != 1 else ''}"
+
+
+def _known(folder: Path) -> bool:
+    """Whether a manifest tells of a training run."""
+    return any(made.kind == KIND for made in made_in(folder))
+
+
+def _finished(folder: Path, run: Run) -> int | None:
+    """Return the epochs of the result of this run that is there; None if there is none that is whole."""
+    try:
+        found = load_result(folder / RESULT)
+        History.from_arrays(found.arrays)
+    except CheckpointError:
+        return None
+    own = Result({}, run.trainer.described(run.training)).meta
+    epochs = found.meta.get("epochs")
+    return epochs if found.meta.get("run") == own and isinstance(epochs, int) else None
+
+
+def finished_history(folder: str | Path) -> History:
+    """Return what became of the run whose result is in a folder."""
+    return History.from_arrays(load_result(Path(folder) / RESULT).arrays)
+
+
+def written(folder: str | Path) -> list[Path]:
+    """Return the files of a training run that are in its folder."""
+    return sorted({path for one in _MAKES for path in Path(folder).glob(one) if path.is_file()})
 
 
 def _resolved(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def test_train_prints_a_row_per_epoch_and_last_the_path_of_the_result(finished):
     assert " ".join(lines[0].split()) == "epoch training loss training accuracy test loss test accuracy"
     assert [line.split()[0] for line in lines[1:3]] == ["1", "2"] and lines[-1] == str(folder / "result.npz")
     assert {path.name for path in folder.iterdir()} == {
-        "checkpoint.npz", "curves.png", "curves.svg", "result.npz", "traces",
+        "checkpoint.npz", "curves.png", "curves.svg", "manifest.json", "result.npz", "traces",
     }  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def test_an_unfinished_run_is_not_overwritten_by_mistake(finished, tmp_path):
     words, folder, _ = finished
     (tmp_path / "checkpoint.npz").write_bytes((folder / "checkpoint.npz").read_bytes())
     words = (*words[:-1], tmp_path)
-    assert "holds an unfinished run. Add --resume" in refused(*words)
+    assert "holds an unfinished run. Add --resume" in refused(*words, code=1)
     assert run(*words, "--resume").exit_code == 0
 
 
@@ -251,3 +251,113 @@ def test_help_teaches_with_examples_and_comes_without_anything_heavy(command):
 def test_doctor_says_which_extras_are_there():
     said = run("doctor").stdout
     assert "[dask]" in said and "[torch]" in said
+
+
+def files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def trained(tmp_path):
+    words = ("train", "digits", *SHORT, "--quiet", "--out", tmp_path / "tr")
+    assert run(*words).exit_code == 0
+    return words, tmp_path / "tr"
+
+
+def test_the_same_run_again_is_told_to_be_there_and_changes_nothing(trained):
+    words, folder = trained
+    before = files(folder)
+    again = run(*(word for word in words if word != "--quiet"))
+    assert again.exit_code == 0 and "holds this run already" in again.stderr and "test accuracy" in again.stdout
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (("--credit", "np"), "credit Backprop()"),
+        (("--seed", "1"), "seed"),
+        (("--rate", "0.5"), "optimiser Adam(rate=0.01"),
+        (("--validation", "100"), "fingerprint"),
+        (("--watch", "angle"), "watches none"),
+        (("--record", "weights"), "recorded nothing"),
+        (("--epochs", "3"), "2 epochs; now 3 are asked for. Add --resume"),
+        (("--epochs", "1"), "2 epochs; now 1 are asked for"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_another_run_is_refused_names_the_one_that_is_there_and_how_to_replace_it(trained, changes, told):
+    words, folder = trained
+    before = files(folder)
+    said = refused(*words, *changes, code=1)
+    assert told in said and "--overwrite" in said and str(folder) in said
+    assert files(folder) == before
+
+
+def test_overwriting_replaces_the_run_and_leaves_what_the_user_put_beside_it(trained, tmp_path):
+    words, folder = trained
+    (folder / "notes.txt").write_text("mine")
+    words = (*words[:4], "--batch", "400", "--quiet")
+    assert run(*words, "--overwrite", "--out", folder).exit_code == run(*words, "--out", tmp_path / "b").exit_code == 0
+    replaced, fresh = (load_result(place).arrays for place in (folder, tmp_path / "b"))
+    assert all(np.array_equal(replaced[name], fresh[name], equal_nan=True) for name in fresh)
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_going_on_needs_something_to_go_on_from(tmp_path, trained):
+    words, _ = trained
+    for place in (tmp_path / "missing", tmp_path):
+        said = refused(*words[:-1], place, "--resume", code=1)
+        assert "must hold checkpoint.npz of a run to go on with; there is none" in said
+    assert not (tmp_path / "missing").exists()
+    assert "give one of the two" in refused(*words, "--resume", "--overwrite")
+
+
+def test_a_run_goes_on_to_more_epochs_and_is_then_that_run(trained, tmp_path):
+    words, folder = trained
+    longer = (*words[:2], "--batch", "500", "--epochs", "3", "--quiet", "--out")
+    assert run(*longer, folder, "--resume").exit_code == run(*longer, tmp_path / "b").exit_code == 0
+    grown, whole = (load_result(place).arrays for place in (folder, tmp_path / "b"))
+    assert all(np.array_equal(grown[name], whole[name], equal_nan=True) for name in whole)
+    assert run(*longer, folder).exit_code == 0
+    assert "2 are asked for" in refused(*words, code=1)
+
+
+def test_a_file_that_no_run_wrote_is_not_replaced(tmp_path):
+    (tmp_path / "curves.svg").write_text("drawn by hand")
+    said = refused("train", "digits", *SHORT, "--out", tmp_path, code=1)
+    assert "curves.svg" in said and "--overwrite" in said and len(files(tmp_path)) == 1
+
+
+def test_whether_a_run_is_finished_does_not_hang_on_the_times_of_its_files(trained):
+    words, folder = trained
+    for name, time_ns in (("result.npz", 10**18), ("checkpoint.npz", 2 * 10**18)):
+        os.utime(folder / name, ns=(time_ns, time_ns))
+    assert run(*words).exit_code == 0
+    older = (folder / "result.npz").read_bytes()
+    assert run(*words[:2], "--batch", "500", "--epochs", "3", "--out", folder, "--resume").exit_code == 0
+    (folder / "result.npz").write_bytes(older)
+    os.utime(folder / "checkpoint.npz", ns=(10**18, 10**18))
+    refused(*words, "--epochs", "3", code=1)
+
+
+def test_the_data_decide_and_not_how_their_path_is_spelt(tmp_path, monkeypatch):
+    inputs = np.arange(60 * 64).reshape(60, 64) % 17 / 16.0
+    labels = np.arange(60) % 10
+
+    def write(inputs):
+        np.savez(tmp_path / "d.npz", x_train=inputs, y_train=labels, x_test=inputs[:20], y_test=labels[:20])
+
+    write(inputs)
+    (tmp_path / "link.npz").symlink_to(tmp_path / "d.npz")
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    words = ("train", "digits", "--epochs", "1", "--batch", "30", "--quiet", "--out", tmp_path / "o", "--data")
+    assert run(*words, tmp_path / "d.npz").exit_code == 0
+    before = files(tmp_path / "o")
+    for spelt in ("../d.npz", "./../sub/../d.npz", "../link.npz"):
+        assert run(*words, spelt).exit_code == 0
+    assert files(tmp_path / "o") == before
+    inputs[7, 3] += 1
+    write(inputs)
+    assert "fingerprint" in refused(*words, tmp_path / "d.npz", code=1)
