@@ -38,13 +38,21 @@ def real_array(value: Any, name: str) -> Floats:
     Raises
     ------
     InputError
-        If `value` is sparse, complex, masked somewhere, or holds anything but numbers.
+        If `value` is sparse, complex, masked somewhere, or holds anything but numbers, or whole numbers that float64
+        does not hold.
     """
     array = _array(value, name)
     if array.dtype.kind == "c":
         raise InputError(f"{name} must hold real numbers; got complex data of type {array.dtype}. Pass {name}.real.")
     if array.dtype in (np.dtype(np.float32), np.dtype(np.float64)):
         return array
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8 and array.size:
+        for extreme in (array.max(), array.min()):
+            if abs(int(extreme)) > 2**53:
+                raise InputError(
+                    f"{name} must hold whole numbers of at most 2^53 in size, which float64 holds exactly; got "
+                    f"{int(extreme)}. Subtract an offset, or pass {name}.astype(float) if rounding does not matter."
+                )
     return array.astype(np.float64)
 
 

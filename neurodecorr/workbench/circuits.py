@@ -230,6 +230,8 @@ def _of_comparison(comparison: Comparison, file: Path) -> dict[str, Found]:
             "provenance": comparison.provenance,
         }
         mean = zero if entry.mean is None else entry.mean.astype(np.float64)
+        if not entry.failure:  # what diverged is what it is
+            _require_inverse(entry.lateral, entry.matrix, f"{file}: {entry.name}")
         found[entry.name] = Found(entry.name, entry.lateral, entry.matrix, mean, samples, meta=meta)
     return found
 
@@ -298,6 +300,8 @@ def _activity(file: Path, n: int) -> Floats:
 def _made(name: str, R: Any, M: Any, mean: Any, samples: Any, tau: float, meta: dict[str, Any]) -> Found:
     """Return a circuit of which R or M, the mean and the samples may be missing."""
     place = f"{meta['source']}:" + ("" if name in LATERAL + MATRIX else f" {name}")
+    if R is not None and M is not None:
+        _require_inverse(R, M, place)
     R = _inverse(M, f"{place} M") if R is None else square(R, f"{place} R").astype(np.float64)
     M = _inverse(R, f"{place} R") if M is None else square(M, f"{place} M").astype(np.float64)
     mean = np.zeros(len(R)) if mean is None else finite(real_array(mean, f"{place} mean"), f"{place} mean")
@@ -315,6 +319,30 @@ def _made(name: str, R: Any, M: Any, mean: Any, samples: Any, tau: float, meta: 
             f"{mean.shape} and {samples.shape}."
         )
     return Found(name, R, M, mean, samples, tau, meta)
+
+
+def _require_inverse(R: Any, M: Any, place: str) -> None:
+    """Raise unless M undoes R, as far as learning in their precision lets it.
+
+    ::
+
+        R M R = R,    M R M = M
+
+    which is R M = I where M is invertible, and holds where M is zero along the null directions of the data, too.
+    """
+    R, M = square(R, f"{place} R"), square(M, f"{place} M")
+    if R.shape != M.shape:
+        raise CheckpointError(f"{place}: R and M must have one shape; got {R.shape} and {M.shape}.")
+    eps = max(float(np.finfo(one.dtype).eps) for one in (R, M))
+    R, M = R.astype(np.float64), M.astype(np.float64)
+    for A, B in ((R, M), (M, R)):
+        room = 64 * np.sqrt(eps) + 16 * len(A) * eps * np.linalg.norm(A) * np.linalg.norm(B)
+        gap = float(np.linalg.norm(A @ B @ A - A))
+        if not gap <= room * np.linalg.norm(A):
+            raise CheckpointError(
+                f"{place}: R and M must undo each other, R M = I; they are off by {gap / np.linalg.norm(A):.2g}. The "
+                "file was changed, or holds matrices of two circuits."
+            )
 
 
 def _inverse(A: Any, place: str) -> Floats:

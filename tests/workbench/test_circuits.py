@@ -177,3 +177,28 @@ def test_weights_that_make_no_circuit_are_errors(tmp_path, arrays, error, messag
     Result(arrays).save(tmp_path / "result.npz")
     with pytest.raises(error, match=message):
         find_circuits(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda R, M: (-R, M), lambda R, M: (R, -M), lambda R, M: (R.T, M), lambda R, M: (R, M * 1.001),
+     lambda R, M: (R * np.array([1, 1, -1]), M)],
+    ids=["R flipped", "M flipped", "R transposed", "M stretched", "a column of R flipped"],
+)  # fmt: skip
+def test_matrices_that_do_not_undo_each_other_are_no_circuit(tmp_path, change):
+    R = np.array([[2.0, 0.5, 0.0], [0.25, 1.5, -0.5], [0.0, 1.0, 3.0]])
+    Result({"R": R, "M": np.linalg.inv(R)}).save(tmp_path / "result.npz")
+    find_circuits(tmp_path)
+    one, other = change(R, np.linalg.inv(R))
+    Result({"R": one, "M": other}).save(tmp_path / "result.npz")
+    with pytest.raises(CheckpointError, match="must undo each other"):
+        find_circuits(tmp_path)
+
+
+def test_single_precision_and_null_directions_are_no_contradiction(tmp_path):
+    R = np.array([[2.0, 0.5], [0.25, 1.5]], np.float32)
+    Result({"R": R, "M": np.linalg.inv(R) * np.float32(1 + 1e-4)}).save(tmp_path / "result.npz")
+    assert find_circuits(tmp_path)["R"].R.shape == (2, 2)
+    pseudo = np.diag([2.0, 0.0])
+    Result({"R": pseudo, "M": np.diag([0.5, 0.0])}).save(tmp_path / "result.npz")
+    assert find_circuits(tmp_path)["R"].M[0, 0] == 0.5

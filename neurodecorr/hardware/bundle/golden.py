@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import positive, real_array, samples
+from neurodecorr._checks import positive, real_array, sample_or_samples
 from neurodecorr.circuit import Circuit, integrate, settle, stability
-from neurodecorr.errors import CheckpointError
+from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.hardware.bundle.tables import matrix_text
 
 __all__ = ["COURSE", "FINE", "REACH", "REST", "STIMULUS", "Golden", "golden_response"]
@@ -134,8 +134,10 @@ def golden_response(circuit: Circuit, X: npt.ArrayLike, tau_s: float | None = No
     >>> golden.response.round(12).tolist(), round(float(golden.times[-1]), 3), len(golden.times)
     ([[1.0, 1.0]], 0.092, 201)
     """
+    if not isinstance(circuit, Circuit):
+        raise InputError(f"circuit must be a Circuit; got {type(circuit).__name__}. Use Circuit(R, tau).")
     wide = Circuit(circuit.R.astype(np.float64), circuit.tau if tau_s is None else positive(tau_s, "tau_s", "seconds"))
-    U = samples(np.atleast_2d(np.asarray(X, np.float64)), "x", wide.size)
+    U = sample_or_samples(X, "x", wide.size)[0].astype(np.float64)
     rest = settle(wide, U, tol=1e-12, relative=True, method="direct")
     facts = stability(wide)
     t_end, fast = REACH * facts.slowest_time, facts.fastest_time / FINE

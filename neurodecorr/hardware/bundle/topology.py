@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._checks import positive, square
 from neurodecorr.errors import CheckpointError
 from neurodecorr.hardware.bundle.tables import read_rows, table_text
 
@@ -32,7 +33,7 @@ ABOUT = (
 _INPUT, _UNIT_NAME = re.compile(r"x(\d{1,7})"), re.compile(r"u(\d{1,7})")
 
 
-def topology_text(R: Floats, tau_s: float | None = None) -> str:
+def topology_text(R: npt.ArrayLike, tau_s: float | None = None) -> str:
     r"""Return the connections of a circuit as CSV.
 
     Parameters
@@ -58,8 +59,8 @@ def topology_text(R: Floats, tau_s: float | None = None) -> str:
     u1,u0,inhibitory,0.5,1
     u1,u1,leak,1.0,1
     """
-    about = ABOUT if tau_s is None else (*ABOUT, f"tau = {tau_s!r} s")
-    return table_text(about, COLUMNS, _rows(np.asarray(R, np.float64)))
+    about = ABOUT if tau_s is None else (*ABOUT, f"tau = {positive(tau_s, 'tau_s', 'seconds')!r} s")
+    return table_text(about, COLUMNS, _rows(square(R, "R").astype(np.float64)))
 
 
 def read_topology(text: str, place: str = "topology") -> Floats:

@@ -10,6 +10,7 @@ A node's input is the sum over its incoming edges. Rows of W are postsynaptic. T
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr import _checks
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.recording import Branch
 
@@ -46,11 +48,24 @@ class Node:
     kind : {"Input", "Output", "LI", "I", "Linear", "Affine", "Scale"}
         What it computes.
     parameters : mapping of str to array
-        By the names of NIR.
+        By the names of NIR. Floats stay what they are; whole numbers and half precision become float64, since −W would
+        wrap in unsigned ones.
+
+    Raises
+    ------
+    InputError
+        If one does not hold real numbers.
     """
 
     kind: str
     parameters: Mapping[str, npt.NDArray[Any]]
+
+    def __post_init__(self) -> None:
+        wide = {
+            name: value if name == "shape" else _checks.real_array(value, repr(name))
+            for name, value in self.parameters.items()
+        }
+        object.__setattr__(self, "parameters", wide)
 
     def __repr__(self) -> str:
         shapes = (f"{name} {np.shape(value)}" for name, value in self.parameters.items())
@@ -66,7 +81,7 @@ class Node:
             rows, columns = self["weight"].shape
             return columns, rows
         if self.kind in ("Input", "Output"):
-            length = int(np.prod(self["shape"]))
+            length = math.prod(int(one) for one in self["shape"])
             return length, length
         length = len(self[PARAMETERS[self.kind][0]])
         return length, length
@@ -150,7 +165,7 @@ def graph_of(tree: Branch, place: str) -> Graph:
         return Graph(
             {name: _node(part, f"{place}: node {name!r}") for name, part in nodes.parts.items()},
             tuple((str(pre), str(post)) for pre, post in edges.reshape(-1, 2)),
-            {name: _plain(value) for name, value in metadata.parts.items()},
+            {name: _plain(value, name) for name, value in metadata.parts.items()},
         )
     except InputError as error:
         raise CheckpointError(f"{place}: {error}") from None
@@ -167,8 +182,11 @@ def _node(part: Any, place: str) -> Node:
     return Node(kind, {name: part.parts[name] for name in PARAMETERS[kind]})
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+def _plain(value: Any, name: str) -> Any:
+    """Return what metadata say: a text, a number, or an array in floats."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
+        return value
+    return value.item() if value.ndim == 0 else _checks.real_array(value, f"{name!r} of the metadata")
 
 
 def _check_name(name: str) -> None:
