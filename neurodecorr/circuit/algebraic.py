@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._norms import norms
 from neurodecorr.circuit.certificate import bound_of, certified, residual, rounding_level
 from neurodecorr.circuit.kernels import MET, MISMATCH
-from neurodecorr.circuit.problem import Problem, Run, norms
+from neurodecorr.circuit.problem import Problem, Run
 
 __all__ = ["settle_by_twin", "settle_directly"]
 

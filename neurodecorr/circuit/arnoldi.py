@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr.circuit.problem import Problem, norms
+from neurodecorr._norms import norms
+from neurodecorr.circuit.problem import Problem
 from neurodecorr.circuit.propagator import exponential_propagator
 
 __all__ = ["Projection", "arnoldi_frames", "projected"]

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._norms import norms
 from neurodecorr.circuit.certificate import Goal
 from neurodecorr.circuit.chebyshev import count_of_schedule, recurrence, schedule_time
 from neurodecorr.circuit.descent import Pace, advance, descend, descend_refined, lessen, residuals, stride
 from neurodecorr.circuit.kernels import DIVERGED, RUNNING, TINY
 from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.circuit.panels import read_only
-from neurodecorr.circuit.problem import Problem, Run, Watch, norms
+from neurodecorr.circuit.problem import Problem, Run, Watch
 from neurodecorr.circuit.propagator import implicit_propagator
 from neurodecorr.circuit.search import settle_exactly
 

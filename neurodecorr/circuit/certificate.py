@@ -4,7 +4,8 @@
 
     ‖z − z*‖ = ‖A⁻¹(u − A z)‖ ≤ ‖u − A z‖ / σ_min(A)
 
-Two roundings could break it: that of the residual, which cancels, and that of σ_min. Both are bounded here.
+Three things could break it: the rounding of the residual, which cancels, that of σ_min, and underflow. All are bounded
+here. Rows near the ends of the range of floats are scaled by powers of two, which is exact, and back.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import sample_or_samples
+from neurodecorr._norms import least_unit, norms, underflow
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.errors import InputError
 
@@ -39,6 +41,9 @@ EPS = float(np.finfo(np.float64).eps)
 TINY = float(np.finfo(np.float64).tiny)
 # The test while running leaves the final certificate room for its own rounding, which is ≪ 1e-9 of the residual.
 ROOM = 1 - 1e-9
+# Largest power of two, up and down, at which samples are taken as they are: products with any circuit, and all but the
+# squares of norms, then stay within the range of floats.
+SAFE_EXPONENTS = {np.dtype(np.float64): 300, np.dtype(np.float32): 40}
 
 
 @dataclass(frozen=True)
@@ -95,14 +100,46 @@ def certificate(circuit: LinearCircuit, X: npt.ArrayLike, xbar: npt.ArrayLike) -
 
 def certified(A: Floats, U: Floats, Z: Floats, sigma_low: float) -> Certificate:
     """Return residual and bound per row, with the rounding of the residual, of σ_min and of the norms included."""
+    shift = exponents(np.float64, U, Z)
+    if shift.any():
+        U, Z = scaled(U.astype(np.float64), -shift[:, None]), scaled(Z.astype(np.float64), -shift[:, None])
     gap, rounding = residual(A, U, Z)
-    norm = np.linalg.norm(gap, axis=1)
-    return Certificate(norm, bound_of(norm + rounding, sigma_low, Z.shape[1]))
+    norm = norms(gap)
+    bound = bound_of(norm + rounding, sigma_low, Z.shape[1])
+    return Certificate(scaled_up(norm, shift), scaled_up(bound, shift)) if shift.any() else Certificate(norm, bound)
 
 
 def bound_of(proven: Any, sigma_low: float, size: int) -> Any:
     """Return the distance to rest that a proven residual allows, with the rounding of its norm over `size` entries."""
-    return proven / sigma_low * (1 + (size + 10) * EPS) if sigma_low > 0 else np.full(np.shape(proven), math.inf)
+    if not sigma_low > 0:
+        return np.full(np.shape(proven), math.inf)
+    return proven / sigma_low * (1 + (size + 10) * EPS) + least_unit(np.float64) * (proven > 0)
+
+
+def exponents(dtype: npt.DTypeLike, *rows: Floats) -> npt.NDArray[np.int64]:
+    """Return per sample the power of two by which to divide it: 0 unless it lies near an end of the range of a type.
+
+    A sample is as large as the largest entry of its `rows`, (samples, n) each, but no more than the root of the range
+    below the largest of the first: what is smaller than that would be lost.
+    """
+    safe = SAFE_EXPONENTS[np.dtype(dtype)]
+    sizes = [np.frexp(np.maximum(part.max(axis=1), -part.min(axis=1)).astype(np.float64)) for part in rows]
+    powers = [np.where(size > 0, power, -(2**20)) for size, power in sizes]
+    own, largest = powers[0], np.maximum.reduce(powers)
+    own = np.maximum(np.where(own < -(2**19), largest, own), largest - safe)
+    beyond = (own > safe) | (own < -safe) & (own > -(2**19))
+    return np.where(beyond, own, 0).astype(np.int64)
+
+
+def scaled(values: Any, shift: Any) -> Any:
+    """Return values · 2^shift: exact, but for what leaves the range of floats."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ldexp(values, shift)
+
+
+def scaled_up(values: Any, shift: Any) -> Any:
+    """Return upper bounds · 2^shift, rounded up where they underflow."""
+    return scaled(values, shift) + least_unit(np.float64) * ((values > 0) & (shift < 0))
 
 
 def residual(A: Floats, U: Floats, Z: Floats) -> tuple[Floats, Floats]:
@@ -121,9 +158,12 @@ def residual(A: Floats, U: Floats, Z: Floats) -> tuple[Floats, Floats]:
     A_head, Z_head = _head(A, bits), _head(Z, bits)
     A_tail, Z_tail = A - A_head, Z - Z_head
     gap = ((U - Z_head @ A_head.T) - Z_tail @ A_head.T) - Z @ A_tail.T
-    tails = np.linalg.norm(A_head) * np.linalg.norm(Z_tail, axis=1) + np.linalg.norm(A_tail) * np.linalg.norm(Z, axis=1)
-    # γ_N per product of a tail, one rounding per subtraction; ε is twice the unit roundoff, which covers the rest.
-    return gap, EPS * (3 * np.linalg.norm(gap, axis=1) + (size + 8) * tails)
+    state = norms(Z)
+    tails = np.linalg.norm(A_head) * norms(Z_tail) + np.linalg.norm(A_tail) * state
+    # γ_N per product of a tail, one rounding per subtraction; ε is twice the unit roundoff, which covers the rest. Of a
+    # scaled row entries may have underflowed, by half the least number each.
+    lost = 4 * underflow(size) * (1 + np.linalg.norm(A)) * (state > 0)
+    return gap, EPS * (3 * norms(gap) + (size + 8) * tails) + lost
 
 
 def _head(matrix: Floats, bits: int) -> Floats:
@@ -146,6 +186,8 @@ class Goal(NamedTuple):
         Number n of read-outs at the head of the state.
     patience : float
         Steps in which a residual below its rounding must still halve; otherwise it has stalled.
+    floor : float
+        What underflow adds to the rounding of a plain residual, unless the state is zero.
     """
 
     absolute: float
@@ -154,6 +196,7 @@ class Goal(NamedTuple):
     noise_drive: float
     readout: int
     patience: float
+    floor: float
 
 
 def target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeLike, patience: float) -> Goal:
@@ -165,7 +208,8 @@ def target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeL
     gamma = (circuit.state_size + 2) * float(np.finfo(dtype).eps)
     noise = gamma * circuit.frobenius
     share = low * tol / (1 + tol) if relative else 0.0
-    return Goal(0.0 if relative else low * tol, share, noise, gamma, circuit.size, patience)
+    floor = underflow(circuit.state_size, dtype)
+    return Goal(0.0 if relative else low * tol, share, noise, gamma, circuit.size, patience, floor)
 
 
 def wide_target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeLike, patience: float) -> Goal:
@@ -184,7 +228,7 @@ def wide_target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.D
 
 def rounding_level(state: Any, drive: Any, goal: Goal) -> Any:
     """Return the bound on the rounding of a plain residual, from the norms of state and drive."""
-    return goal.noise * state + goal.noise_drive * drive
+    return goal.noise * state + goal.noise_drive * drive + goal.floor * (state > 0)
 
 
 def reached(gap: Any, noise: Any, readout: Any, goal: Goal) -> Any:

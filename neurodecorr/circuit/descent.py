@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._compile import LANES, jit, panel_residual
+from neurodecorr._norms import norm, root
 from neurodecorr.circuit.certificate import Goal
 from neurodecorr.circuit.kernels import (
     DIVERGED,
@@ -21,7 +22,6 @@ from neurodecorr.circuit.kernels import (
     STALLED,
     TINY,
     copy,
-    norm,
     residual_rounding,
     settled_enough,
 )
@@ -42,6 +42,9 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+
+# Of single samples, others are left to `settle`, which scales them. Weights go from 2⁻²⁵⁶ to 2²⁵⁶.
+LEAST_DRIVE = 2.0**-200
 
 
 @jit()
@@ -220,12 +223,19 @@ def descend_refined(
 
 @jit()
 def deliver(state: Array, z: Array) -> float:
-    """Round a state into z, and return how far that moves it; infinite if z cannot hold it."""
+    """Round a state into z, and return how far that moves it, which is left in `state`; infinite if z has no room."""
     total = 0.0
     for i in range(z.size):
         z[i] = state[i]
-        total += (state[i] - np.float64(z[i])) ** 2
-    return float(np.sqrt(total))
+        state[i] -= np.float64(z[i])
+        total += state[i] ** 2
+    return root(total, state)
+
+
+@jit()
+def fits(size: float) -> bool:
+    """Tell whether a drive of this norm is zero, or lies where nothing of it can overflow or underflow on the way."""
+    return size == 0.0 or LEAST_DRIVE <= size <= 1 / LEAST_DRIVE
 
 
 @jit()
@@ -246,11 +256,14 @@ def solve(plan: Array, u: Array, z: Array, work: Array) -> float:
     if u.size != int(plan[0]):
         return float(np.inf)
     lanes = work.shape[1]
+    size = norm(u)
+    if not fits(size):
+        return float(np.inf)
     copy(u, work[0])
     panels = plan[8 + lanes :].reshape(-1, lanes, LANES)
     remainder(panels, work[1], work[0], work[2])
     moved = deliver(work[2], z)
-    return near_enough((plan[4] * norm(u) + moved) * (1 + plan[5]), z, plan)
+    return near_enough((plan[4] * size + moved) * (1 + plan[5]), z, plan)
 
 
 @jit()
@@ -258,8 +271,11 @@ def solve_whole(plan: Array, u: Array, z: Array) -> float:
     """Do as `solve` does for float64 and whole panels, without room of its own."""
     if u.size != int(plan[0]):
         return float(np.inf)
+    size = norm(u)
+    if not fits(size):
+        return float(np.inf)
     remainder(plan[8 + u.size :].reshape(-1, u.size, LANES), plan[8 : 8 + u.size], u, z)
-    return near_enough(plan[4] * norm(u) * (1 + plan[5]), z, plan)
+    return near_enough(plan[4] * size * (1 + plan[5]), z, plan)
 
 
 @jit()
@@ -274,25 +290,27 @@ def descend_single(plan: Array, u: Array, z: Array) -> float:
     if u.size != int(plan[0]):
         return float(np.inf)
     lanes = (u.size + LANES - 1) // LANES * LANES
-    goal = Goal(plan[8], plan[9], plan[10], plan[11], int(plan[12]), plan[13])
-    most, stretch, rows = int(plan[14]), int(plan[18]), int(plan[19])
+    goal = Goal(plan[8], plan[9], plan[10], plan[11], int(plan[12]), plan[13], plan[14])
+    most, stretch, rows = int(plan[15]), int(plan[19]), int(plan[20])
     panels = plan[24 : 24 + lanes * lanes].reshape(-1, lanes, LANES)
     schedule = plan[plan.size - 2 * rows :].reshape(rows, 2)
     work = np.zeros((5, lanes))
     copy(u, work[0])
+    drive = norm(u)
+    if not fits(drive):
+        return float(np.inf)
     if stretch > 0:
         thin = np.zeros((3, lanes), np.float32)
         for i in range(lanes):
             thin[0, i] = 1
         narrow = plan[24 + lanes * lanes : plan.size - 2 * rows].view(np.float32).reshape(-1, lanes, LANES)
-        pace = Pace(plan[17], stretch, most)
+        pace = Pace(plan[18], stretch, most)
         _, code, size, noise, _ = refine_row(panels, narrow, schedule, work, thin, goal, pace)
     else:
         for i in range(lanes):
             work[1, i] = 1
-        drive = norm(u)
-        wanted = goal.absolute + goal.relative * drive * plan[16]
-        first = int(plan[15] * np.log(drive / wanted)) if drive > wanted > 0 else 0
+        wanted = goal.absolute + goal.relative * drive * plan[17]
+        first = int(plan[16] * np.log(drive / wanted)) if drive > wanted > 0 else 0
         _, code, size, noise = descend_row(panels, schedule, work, goal, first, most)
     if code != MET:
         return float(np.inf)

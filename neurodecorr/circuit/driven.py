@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import ROUNDING, digits, finite, instants, real_array, sample_or_samples
+from neurodecorr._norms import norms
 from neurodecorr.circuit.affine import split
 from neurodecorr.circuit.explicit import FIRST_STEP, largest_step
 from neurodecorr.circuit.kernels import LEAST_ERROR, LEAST_STEP, factor
 from neurodecorr.circuit.model import LinearCircuit
-from neurodecorr.circuit.problem import Problem, drive, norms
+from neurodecorr.circuit.problem import Problem, drive
 from neurodecorr.circuit.tableaux import DORMAND_PRINCE, Tableau
 from neurodecorr.errors import InputError
 

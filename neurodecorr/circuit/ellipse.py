@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,8 @@ class Ellipse:
 
     def steps(self, reduction: float) -> int:
         """Return the least m with 1/T_m(d/c) ≤ 1/`reduction` on a real interval, ϱ^m ≤ 1/(2 `reduction`) beyond."""
-        return math.ceil(math.log(2 * max(reduction, 1.0)) / -math.log(self.factor))
+        wanted = math.log(min(max(reduction, 1.0), sys.float_info.max))
+        return math.ceil((math.log(2) + wanted) / -math.log(self.factor))
 
 
 def enclosing_ellipse(eigenvalues: Complexes) -> Ellipse:

@@ -18,8 +18,9 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.linalg
 
+from neurodecorr._norms import norms
 from neurodecorr.circuit.enclosure import Enclosure
-from neurodecorr.circuit.problem import Problem, norms
+from neurodecorr.circuit.problem import Problem
 
 __all__ = ["Expansion", "expand", "expanded_frames"]
 

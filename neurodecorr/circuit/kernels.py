@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._compile import jit, prange
+from neurodecorr._norms import norm
 from neurodecorr.circuit.certificate import Goal, reached, rounding_level
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "copy",
     "march",
     "march_on_threads",
-    "norm",
     "residual_rounding",
     "settled_enough",
 ]
@@ -74,15 +74,6 @@ class Control(NamedTuple):
 
 settled_enough = jit()(reached)
 residual_rounding = jit()(rounding_level)
-
-
-@jit()
-def norm(v: Array) -> float:
-    """Return ‖v‖, summed in float64."""
-    total = 0.0
-    for i in range(v.size):
-        total += np.float64(v[i]) ** 2
-    return float(np.sqrt(total))
 
 
 @jit()
@@ -177,15 +168,10 @@ def march_row(
 
 
 @jit()
-def estimate(error: Array, h: float, K: Array) -> float:
-    """Return the norm of the error estimate h Σ_j error_j k_j."""
-    total = 0.0
-    for p in range(K.shape[1]):
-        part = 0.0
-        for j in range(error.size):
-            part += error[j] * K[j, p]
-        total += part**2
-    return h * float(np.sqrt(total))
+def estimate(error: Array, h: float, K: Array, work: Array) -> float:
+    """Return the norm of the error estimate h Σ_j error_j k_j, which is left in `work`."""
+    combine(error, h, K, error.size, work)
+    return norm(work)
 
 
 @jit()
@@ -209,7 +195,7 @@ def attempt(
     for p in range(z.size):
         K[scheme.b.size, p] = flow.rates[p] * new[1, p]
     allowed = control.atol + control.rtol * max(norm(z), norm(new[0]))
-    return estimate(scheme.error, step, K) / (allowed + TINY)
+    return estimate(scheme.error, step, K, work) / (allowed + TINY)
 
 
 @jit()

@@ -18,18 +18,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import positive, square
+from neurodecorr._checks import digits, positive, square
 from neurodecorr.circuit.factors import Factors
 from neurodecorr.circuit.panels import in_panels, read_only
 from neurodecorr.circuit.spectrum import Spectrum, two_population_spectrum
-from neurodecorr.errors import IllConditionedWarning, InputError
+from neurodecorr.errors import ConfigError, IllConditionedWarning, InputError
 
-__all__ = ["Circuit", "LinearCircuit", "TwoPopulationCircuit", "require_circuit"]
+__all__ = ["Circuit", "LinearCircuit", "TwoPopulationCircuit", "require_circuit", "require_size"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
 CONDITION_WARNING = 1e12
 CONDITION_LIMIT = 1e15
+# Largest ratio of the time constants of two populations.
+LARGEST_RATIO = 1e12
 
 
 class LinearCircuit(ABC):
@@ -147,7 +149,7 @@ class Circuit(LinearCircuit):
     Raises
     ------
     InputError
-        If R is not square, not finite, or singular (condition > 1e15).
+        If R is not square, not finite, or singular (condition > 1e15), or its largest weight beyond 1e±77.
     ConfigError
         If τ ≤ 0.
 
@@ -236,7 +238,7 @@ class TwoPopulationCircuit(LinearCircuit):
     InputError
         If R is not square, not finite, or singular (condition > 1e15).
     ConfigError
-        If a time constant is ≤ 0.
+        If a time constant is ≤ 0, or the two differ by a factor beyond 1e12.
 
     Examples
     --------
@@ -254,6 +256,11 @@ class TwoPopulationCircuit(LinearCircuit):
         object.__setattr__(self, "tau", positive(self.tau, "tau"))
         tau_error = self.tau if self.tau_error is None else positive(self.tau_error, "tau_error")
         object.__setattr__(self, "tau_error", tau_error)
+        if not 1 / LARGEST_RATIO <= self.tau / tau_error <= LARGEST_RATIO:
+            raise ConfigError(
+                f"tau and tau_error must differ by a factor of at most {LARGEST_RATIO:.0e}; got {digits(self.tau)} and "
+                f"{digits(tau_error)}."
+            )
         _require_regular(self.weights_spectrum)
 
     @property
@@ -293,8 +300,26 @@ def require_circuit(circuit: Any) -> LinearCircuit:
     raise InputError(f"circuit must be a circuit; got {type(circuit).__name__}. Use Circuit(R, tau).")
 
 
+def require_size(weights: Floats, dtype: npt.DTypeLike) -> None:
+    """Raise unless the largest weight leaves room in the range of floats for products and for squares of norms.
+
+    Raises
+    ------
+    InputError
+        If it is not between 2⁻²⁵⁶ and 2²⁵⁶, 2⁻⁶⁴ and 2⁶⁴ in float32; a matrix of zeros is singular, not small.
+    """
+    room = 64 if np.dtype(dtype) == np.float32 else 256
+    largest = max(float(weights.max(initial=0.0)), -float(weights.min(initial=0.0)))
+    if largest > 0 and not 2.0**-room <= largest <= 2.0**room:
+        raise InputError(
+            f"the largest weight of R must lie between {2.0**-room:.2g} and {2.0**room:.2g} ({np.dtype(dtype)}); got "
+            f"{largest:.3g}. Change the unit of x̄, which divides R and multiplies τ."
+        )
+
+
 def _weights(R: Any) -> Floats:
     own = np.array(square(R, "R"), order="C", copy=True)
+    require_size(own, own.dtype)
     own.setflags(write=False)
     return own
 

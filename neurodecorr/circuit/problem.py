@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import sample_or_samples, steps_within
-from neurodecorr.circuit.certificate import Goal, reached, rounding_level, target, wide_target
+from neurodecorr._norms import norms
+from neurodecorr.circuit.certificate import Goal, reached, rounding_level, scaled, target, wide_target
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED
 from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.circuit.panels import read_only
 from neurodecorr.errors import InputError
 
-__all__ = ["Problem", "Run", "Watch", "drive", "norms", "start"]
+__all__ = ["Problem", "Run", "Watch", "drive", "start"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
@@ -50,6 +51,8 @@ class Problem:
         Precision that the end of a run is rounded to, where that is not the precision of the run.
     known : dict
         Propagators made so far, by their step; shared by the problems of one run.
+    shift : int
+        Drives, states and an absolute tolerance are those of the user over 2^shift.
     """
 
     circuit: LinearCircuit
@@ -62,6 +65,7 @@ class Problem:
     max_steps: int = LARGEST_COUNT
     delivered: np.dtype[Any] | None = None
     known: dict[Any, Floats] = field(default_factory=dict)
+    shift: int = 0
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -92,17 +96,19 @@ class Problem:
 
     def rounded(self, Z: Floats) -> tuple[Floats, Floats | float]:
         """Return states in the precision in which they are delivered, and how far that moves each of them."""
-        if self.delivered is None or self.delivered == Z.dtype:
+        same = self.delivered is None or self.delivered == Z.dtype
+        if same and not self.shift:
             return Z, 0.0
-        rounded = Z.astype(self.delivered)
-        return rounded, norms(Z - rounded)
+        rounded = Z if same else Z.astype(self.delivered)
+        if self.shift:
+            rounded = scaled(scaled(rounded, self.shift), -self.shift)
+        return rounded, norms(Z - rounded.astype(np.float64)) if np.isfinite(rounded).all() else np.inf
 
     def certifies(self, Z: Floats, bound: Floats) -> npt.NDArray[np.bool_]:
         """Tell which of these states are near enough to rest, given the certified bound of each."""
         if not self.relative:
             return np.asarray(bound <= self.tol)
-        xbar = np.linalg.norm(self.circuit.readout(Z).astype(np.float64), axis=1)
-        return np.asarray(bound <= self.tol * (xbar - bound))
+        return np.asarray(bound <= self.tol * (norms(self.circuit.readout(Z)) - bound))
 
     def count_of(self, dt: float) -> int:
         """Return how many steps of `dt` the limits on time and steps allow."""
@@ -192,9 +198,3 @@ def start(circuit: LinearCircuit, initial: npt.ArrayLike | None, samples: int, d
     if len(given) not in (1, samples):
         raise InputError(f"initial must have one row, or one per sample ({samples}); got {len(given)}.")
     return np.array(np.broadcast_to(given, (samples, circuit.size)), dtype)
-
-
-def norms(rows: Floats) -> Floats:
-    """Return the norm of each row, summed in float64."""
-    wide = rows.astype(np.float64, copy=False)
-    return np.asarray(np.sqrt(np.einsum("ij,ij->i", wide, wide)))

@@ -170,7 +170,7 @@ class Settler:
         unseen = UNSEEN / -math.log(ellipse.factor)
         # The padding of the panels is zero and adds nothing to the norm of the read-out.
         goal = goal._replace(readout=padded(circuit.state_size))
-        facts = [*goal, most, unseen, 1 / spectrum.sigma_low, ellipse.factor, span, len(schedule), 0, 0, 0, 0]
+        facts = [*goal, most, unseen, 1 / spectrum.sigma_low, ellipse.factor, span, len(schedule), 0, 0, 0]
         thin = [circuit.narrow_panels.ravel().view(np.float64)] if span else []
         share = float(bound_of(1.0, spectrum.sigma_low, circuit.state_size))
         return _packed([*self._header(share), *facts], [circuit.panels, *thin, schedule])

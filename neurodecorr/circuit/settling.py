@@ -15,7 +15,7 @@ from neurodecorr._checks import choice, count, flag, positive, sample_or_samples
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.algebraic import settle_by_twin, settle_directly
 from neurodecorr.circuit.batched import settle_by_chebyshev, settle_implicitly
-from neurodecorr.circuit.certificate import EPS, Certificate, bound_of, certified
+from neurodecorr.circuit.certificate import EPS, Certificate, bound_of, certified, exponents, scaled, scaled_up
 from neurodecorr.circuit.explicit import settle_adaptively, settle_explicitly
 from neurodecorr.circuit.kernels import DIVERGED, MISMATCH, RUNNING
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
@@ -28,7 +28,9 @@ from neurodecorr.errors import ConfigError, DivergenceError, InputError
 __all__ = ["Settled", "run_circuit", "settle"]
 
 Floats = npt.NDArray[np.floating[Any]]
+Ints = npt.NDArray[np.integer[Any]]
 
+PER_SAMPLE = ("xbar", "residual", "bound", "steps", "products", "time", "outcome")
 # The methods that integrate the dynamics, by name.
 SIMULATIONS: dict[str, Callable[[Problem, str], Run]] = {
     "euler": settle_explicitly,
@@ -86,8 +88,7 @@ class Settled:
         if not isinstance(self.bound, np.ndarray):
             raise InputError("sample chooses among several samples; this is one.")
         index = count(index, "index", -len(self.bound), len(self.bound) - 1)
-        names = ("xbar", "residual", "bound", "steps", "products", "time", "outcome")
-        return replace(self, **{name: getattr(self, name)[index] for name in names})
+        return replace(self, **{name: getattr(self, name)[index] for name in PER_SAMPLE})
 
     @property
     def settled(self) -> Any:
@@ -204,10 +205,32 @@ def run_circuit(
         require_stable(circuit)
         method = _chosen(circuit, method)
         inner = np.dtype(np.float64) if method in WIDE else dtype
-        state = circuit.state(begin).astype(inner, copy=False)
-        problem = Problem(circuit, drive(circuit, drives, inner), state, tol, relative, *limits, dtype)
-        run = _run(problem, method, matrix)
-        return _settled(problem, run, method, single)
+
+        def settled(rows: Ints, shift: int) -> Settled:
+            """Settle rows that are all to be divided by 2^shift, which commutes with the circuit."""
+            X, Z, own = drives, begin, tol
+            if len(rows) < len(drives):
+                X, Z = drives[rows], begin[rows]
+            if shift:
+                X, Z = scaled(X.astype(inner), -shift), scaled(Z.astype(inner), -shift)
+                own = tol if relative else float(scaled(tol, -shift))
+            state = circuit.state(Z).astype(inner, copy=False)
+            problem = Problem(circuit, drive(circuit, X, inner), state, own, relative, *limits, dtype, shift=shift)
+            return _settled(problem, _run(problem, method, matrix), method, rows)
+
+        found = by_exponent(settled, exponents(dtype, drives, begin))
+    return found.sample(0) if single else found
+
+
+def by_exponent(settled: Callable[[Ints, int], Settled], shift: Ints) -> Settled:
+    """Settle samples of like exponents together, and put what became of them in order."""
+    groups = [np.flatnonzero(shift == power) for power in np.unique(shift)]
+    parts = [settled(rows, int(shift[rows[0]])) for rows in groups]
+    if len(parts) == 1:
+        return parts[0]
+    order = np.argsort(np.concatenate(groups))
+    joined = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in PER_SAMPLE}
+    return Settled(**joined, method=parts[-1].method)
 
 
 def _require_options(method: str, dt: Any, initial: Any, t_max: Any, max_steps: Any, matrix: Any) -> None:
@@ -250,13 +273,14 @@ def _run(problem: Problem, method: str, matrix: npt.ArrayLike | None) -> Run:
     return settle_explicitly(problem, method) if fixed else SIMULATIONS[method](problem, method)
 
 
-def _settled(problem: Problem, run: Run, method: str, single: bool) -> Settled:
+def _settled(problem: Problem, run: Run, method: str, rows: Ints) -> Settled:
     """Certify the states of a run and name what came of each."""
     Z, moved = problem.rounded(run.Z)
-    lost = np.flatnonzero(~np.isfinite(Z).all(axis=1) | (run.code == DIVERGED))
+    xbar = scaled(problem.circuit.readout(Z), problem.shift) if problem.shift else problem.circuit.readout(Z)
+    lost = np.flatnonzero(~np.isfinite(Z).all(axis=1) | ~np.isfinite(xbar).all(axis=1) | (run.code == DIVERGED))
     if lost.size:
         raise DivergenceError(
-            f"the activity must stay within {Z.dtype}; sample {lost[0]} left it ({lost.size} such in all). "
+            f"the activity must stay within {Z.dtype}; sample {rows[lost[0]]} left it ({lost.size} such in all). "
             "Scale the inputs, or use float64."
         )
     proof = _proof(problem, run, Z, moved)
@@ -265,17 +289,16 @@ def _settled(problem: Problem, run: Run, method: str, single: bool) -> Settled:
     outcome[run.code == RUNNING] = np.where(by_time, "time", "steps")[run.code == RUNNING]
     outcome[run.code == MISMATCH] = "mismatch"
     outcome[problem.certifies(Z, proof.bound)] = "settled"
-    found = Settled(
-        xbar=problem.circuit.readout(Z),
-        residual=proof.residual,
-        bound=proof.bound,
+    return Settled(
+        xbar=xbar,
+        residual=scaled_up(proof.residual, problem.shift) if problem.shift else proof.residual,
+        bound=scaled_up(proof.bound, problem.shift) if problem.shift else proof.bound,
         steps=run.steps,
         products=run.products,
         time=run.time,
         outcome=outcome,
         method=method,
     )
-    return found.sample(0) if single else found
 
 
 def _proof(problem: Problem, run: Run, Z: Floats, moved: Floats | float) -> Certificate:

@@ -16,6 +16,7 @@ import scipy.sparse
 from neurodecorr._checks import finite, fraction, instance, positive, whole_seed
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.ellipse import Ellipse, enclosing_ellipse
+from neurodecorr.circuit.model import require_size
 from neurodecorr.circuit.probe import SigmaBound, dominance_bound, extreme_ritz_values, probe_bound, symmetric_part
 from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.errors import InputError, StabilityError
@@ -196,7 +197,7 @@ def _weights(R: Any) -> Any:
         raise InputError(f"R must hold real numbers; got data of type {R.dtype}.")
     own = scipy.sparse.csr_array(R, dtype=np.float32 if R.dtype == np.float32 else np.float64, copy=True)
     own.sum_duplicates()
-    finite(own.data, "the weights of R")
+    require_size(finite(own.data, "the weights of R"), own.dtype)
     lonely = np.flatnonzero(np.diff(own.indptr) == 0)
     if lonely.size:
         raise InputError(f"each unit of R must have a synapse; unit {lonely[0]} has none ({lonely.size} such in all).")

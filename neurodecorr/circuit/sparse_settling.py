@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import choice, count, flag, positive, sample_or_samples
+from neurodecorr._norms import norm, norms, underflow
 from neurodecorr._sparse import row_cuts
 from neurodecorr._threads import one_thread
+from neurodecorr.circuit.certificate import bound_of, exponents, scaled, scaled_up
 from neurodecorr.circuit.chebyshev import schedule_time
 from neurodecorr.circuit.csr import Goals, march_sparse, sparse_residual
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING
@@ -18,7 +20,7 @@ from neurodecorr.circuit.krylov import Counted, krylov
 from neurodecorr.circuit.probe import rows_of
 from neurodecorr.circuit.settling import Settled, run_circuit
 from neurodecorr.circuit.sparse import SparseCircuit
-from neurodecorr.errors import ConfigError, InputError, StabilityError
+from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
 
 __all__ = ["settle_sparse"]
 
@@ -128,17 +130,28 @@ def _settle(
     sigma = circuit.sigma.low or max(circuit.sigma.estimate, 0.0) or float(np.abs(circuit.R.diagonal()).max())
     if not sigma > 0:
         raise InputError("R must have a diagonal that is not zero, or a least singular value that can be bounded.")
-    found = [_settle_one(circuit, u, z, tol, relative, sigma, method, most) for u, z in zip(U, Z, strict=True)]
+    # Each row is settled in a unit of its own, where no square of it underflows or overflows.
+    shift = exponents(np.float64, U, Z)
+    own = np.full(len(U), tol) if relative else scaled(tol, -shift)
+    U, Z = scaled(U, -shift[:, None]), scaled(Z, -shift[:, None])
+    found = [_settle_one(circuit, u, z, t, relative, sigma, method, most) for u, z, t in zip(U, Z, own, strict=True)]
     steps, products, time, code = (np.array(column) for column in zip(*found, strict=True))
     residual, bound = _certified(circuit, U, Z)
-    allowed = tol * (np.linalg.norm(Z, axis=1) - bound) if relative else np.full(len(Z), tol)
+    xbar = scaled(Z, shift[:, None])
+    if not np.isfinite(xbar).all():
+        raise DivergenceError("the activity must stay within float64; a sample left it. Scale the inputs.")
+    if shift.any():
+        rounded = scaled(xbar, -shift[:, None])
+        bound, Z = bound + norms(rounded - Z), rounded
+    allowed = own * (norms(Z) - bound) if relative else own
     outcome = np.full(len(Z), "precision", "<U11")
     outcome[code == RUNNING] = "steps"
     if circuit.sigma.low <= 0:
         outcome[:] = "uncertified"
     outcome[bound <= allowed] = "settled"
     used = "chebyshev" if method == "auto" and not np.isnan(time).any() else method
-    return Settled(Z, residual, bound, steps, products, time, outcome, used)
+    residual, bound = (scaled_up(size, shift) if shift.any() else size for size in (residual, bound))
+    return Settled(xbar, residual, bound, steps, products, time, outcome, used)
 
 
 def _settle_one(
@@ -160,13 +173,13 @@ def _settle_one(
     for solver in ("bicgstab", "gmres") if method == "auto" else (method,):
         counted = Counted(circuit.R)
         # Krylov solvers stop on their own recursion; a tenth keeps the true residual below the goal.
-        size = goal.absolute + goal.relative * float(np.linalg.norm(z))
-        aim = 0.1 * (size or tol * sigma * float(np.linalg.norm(u)) / max(abs(circuit.R).sum(axis=1).max(), EPS))
+        size = goal.absolute + goal.relative * float(norm(z))
+        aim = 0.1 * (size or tol * sigma * float(norm(u)) / max(abs(circuit.R).sum(axis=1).max(), EPS))
         solved = krylov(solver, counted, u, z, aim, most)
         used += counted.products
         z[:] = solved
-        gap = float(np.linalg.norm(u - circuit.R @ z))
-        if gap <= goal.absolute + goal.relative * float(np.linalg.norm(z)):
+        gap = float(norm(u - circuit.R @ z))
+        if gap <= goal.absolute + goal.relative * float(norm(z)):
             return 0, used, math.nan, MET
     return 0, used, math.nan, RUNNING
 
@@ -174,8 +187,8 @@ def _settle_one(
 def _goal(circuit: SparseCircuit, u: Floats, z: Floats, tol: float, relative: bool, sigma: float, most: int) -> Goals:
     """Return the residual to reach: with its rounding the certificate must still hold."""
     share = sigma * tol / (1 + tol) * (1 - 1e-6)
-    noise = 4 * (np.diff(circuit.R.indptr).max() + 2) * EPS * float(np.linalg.norm(u))
-    start = float(np.linalg.norm(u - circuit.R @ z)) / max(float(np.linalg.norm(u)), np.finfo(float).tiny)
+    noise = 4 * (np.diff(circuit.R.indptr).max() + 2) * EPS * float(norm(u))
+    start = float(norm(u - circuit.R @ z)) / max(float(norm(u)), np.finfo(float).tiny)
     growth = LARGEST_GROWTH * max(1.0, start)
     if relative:
         return Goals(0.0, share, growth, most)
@@ -195,10 +208,10 @@ def _certified(circuit: SparseCircuit, U: Floats, Z: Floats) -> tuple[Floats, Fl
     residual, total = np.empty(len(U)), np.empty(len(U))
     for row, (u, z) in enumerate(zip(U, Z, strict=True)):
         sparse_residual(rows_of(circuit.R), u, z, gap, noise)
-        residual[row] = np.linalg.norm(gap)
-        total[row] = (residual[row] + np.linalg.norm(noise)) * (1 + (circuit.size + 10) * EPS)
-    low = circuit.sigma.low
-    return residual, total / low if low > 0 else np.full(len(U), math.inf)
+        residual[row] = norm(gap)
+        lost = underflow(circuit.size) if z.any() else 0.0
+        total[row] = residual[row] + norm(noise) + lost
+    return residual, bound_of(total, circuit.sigma.low, circuit.size)
 
 
 def _start(initial: npt.ArrayLike | None, U: Floats) -> Floats:

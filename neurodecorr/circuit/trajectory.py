@@ -325,7 +325,7 @@ def _default_step(problem: Problem, method: str) -> float:
 
 def _endless(problem: Problem) -> Goal:
     """Return the goal that is never met."""
-    return Goal(-1.0, 0.0, 0.0, 0.0, problem.circuit.size, math.inf)
+    return Goal(-1.0, 0.0, 0.0, 0.0, problem.circuit.size, math.inf, 0.0)
 
 
 def _require_finite(frames: Floats, t: Floats) -> None:
