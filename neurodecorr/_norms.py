@@ -69,10 +69,9 @@ def norms(rows: npt.ArrayLike) -> Floats:
             return np.asarray(np.sqrt(squares))
         largest = np.abs(wide).max(axis=-1, initial=0.0)
         scale = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
-        scaled = wide / scale[..., None]
-        return np.asarray(
-            np.where(safe, np.sqrt(squares), scale * np.sqrt(np.einsum("...j,...j->...", scaled, scaled)))
-        )
+        unit = wide / scale[..., None]
+        slow = scale * np.sqrt(np.einsum("...j,...j->...", unit, unit))
+        return np.asarray(np.where(safe, np.sqrt(squares), slow))
 
 
 def least_unit(dtype: npt.DTypeLike) -> float:

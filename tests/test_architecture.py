@@ -15,7 +15,7 @@ PACKAGE = Path(neurodecorr.__file__).parent
 FLOORS = (
     ("errors",),
     ("_checks", "_compile", "_files", "_texts", "_threads"),
-    ("_blas", "_sparse", "_sweeps", "data", "recording"),
+    ("_blas", "_norms", "_sparse", "_sweeps", "data", "recording"),
     ("circuit", "plasticity"),
     ("estimators", "network"),
     ("measures",),
