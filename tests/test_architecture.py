@@ -119,7 +119,7 @@ def test_import_neurodecorr_loads_no_heavy_library():
         "import sys, neurodecorr; "
         "print([m for m in ('numba', 'matplotlib', 'sklearn', 'scipy', 'torch', 'brian2', 'h5py') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout.strip() == "[]"
 
 
@@ -153,3 +153,59 @@ def test_models_and_simulations_are_no_packages():
 def test_no_file_outgrows_its_noun():
     lengths = {str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
     assert {name: lines for name, lines in lengths.items() if lines > 400} == {}
+
+
+# Whose functions start programs, and which of them go through a shell or know no time limit.
+STARTERS = {"run", "call", "check_call", "check_output"}
+SHELLS = {"system", "popen", "getoutput", "getstatusoutput", "startfile", "create_subprocess_shell"}
+SHELLS |= {f"{way}{how}" for way in ("exec", "spawn") for how in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")}
+SHELLS |= {"posix_spawn", "posix_spawnp", "create_subprocess_exec"}
+STARTS_PROGRAMS = "hardware/spice/program.py"
+
+
+def calls(path):
+    """Yield every call of a function of a module, as (module, name, call)."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+        ):
+            yield node.func.value.id, node.func.attr, node
+
+
+def test_one_module_of_the_library_starts_programs_and_none_uses_a_shell():
+    starting = [path for path in modules() if {"subprocess", "pty", "multiprocessing.popen_fork"} & set(imports(path))]
+    assert [path.relative_to(PACKAGE).as_posix() for path in starting] == [STARTS_PROGRAMS]
+    for path in modules():
+        for module, name, call in calls(path):
+            assert not (module in ("os", "asyncio", "subprocess") and name in SHELLS), f"{path}:{call.lineno}"
+
+
+def test_every_program_has_a_time_limit_and_none_a_shell():
+    root = PACKAGE.parent
+    folders = [root / name for name in ("neurodecorr", "tests", "simulations", "docs") if (root / name).is_dir()]
+    found = 0
+    for path in (path for folder in folders for path in folder.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {node.name for one in ast.walk(tree) if isinstance(one, ast.ImportFrom) for node in one.names}
+        assert not (names & {"Popen", "check_output"}), f"{path}: import subprocess as a whole, which is seen here"
+        for module, name, call in calls(path):
+            where, options = f"{path}:{call.lineno}", {keyword.arg for keyword in call.keywords}
+            if module == "subprocess":
+                found += 1
+                assert "shell" not in options, where
+                assert name not in STARTERS or "timeout" in options, where
+                assert name in STARTERS | {"Popen"}, where
+    assert found > 20
+
+
+def test_the_program_that_is_started_is_waited_for_no_longer_than_its_time():
+    waits = [
+        node
+        for node in ast.walk(ast.parse((PACKAGE / STARTS_PROGRAMS).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("wait", "communicate")
+    ]
+    assert waits and all(node.args or node.keywords for node in waits)

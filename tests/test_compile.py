@@ -52,6 +52,7 @@ def call(folder, **environment):
         capture_output=True,
         text=True,
         check=True,
+        timeout=600,
     )
     value, hits = done.stdout.split()
     return float(value), bool(int(hits))
@@ -169,7 +170,7 @@ print(x.sum(), sum(caller.stats.cache_hits.values()))
 
 def run(command, **environment):
     """Run a fresh process; return what it prints. A crash is told by its exit status."""
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"exit status {done.returncode}: {done.stderr}"
     return done.stdout
 

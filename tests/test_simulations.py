@@ -48,7 +48,9 @@ def run(name, folder, *options):
     command = [sys.executable, "-W", "error", str(script), "--out", str(folder), *options]
     # Two BLAS threads on matrices of 64 rows cost more than they bring, above all where other tests run alongside.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment, cwd=folder)
+    done = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", env=environment, cwd=folder, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     written = {path.name for path in folder.iterdir() if path.suffix != ".cir" and path.is_file()}

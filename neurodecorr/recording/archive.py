@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import shutil
 import stat
 import unicodedata
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from neurodecorr._checks import count
+from neurodecorr._checks import checked_path, count
 from neurodecorr._files import read_regular
 from neurodecorr.errors import CheckpointError
 from neurodecorr.recording.atomic import write_atomically
 from neurodecorr.recording.npz import EPOCH, Metered, check_sizes, check_total, damage_told, member_bytes
+from neurodecorr.recording.replacing import filling_folder, put_in_place, recover, whole_folder
 
 __all__ = ["atomic_folder", "read_files", "relative_name", "write_zip"]
 
@@ -29,7 +28,9 @@ DEPTH = 3
 def atomic_folder(path: str | os.PathLike[str], marker: str) -> Iterator[Path]:
     """Give an empty folder to fill, and put it in the place of `path` when the block ends well.
 
-    If the block raises, nothing is left of it and an older folder at `path` is untouched.
+    If the block raises, nothing is left of it and an older folder at `path` is untouched. If the process is killed, at
+    whatever moment, `read_files` finds the older folder or the new one, whole; what else is left is removed by the next
+    writer.
 
     Parameters
     ----------
@@ -48,23 +49,20 @@ def atomic_folder(path: str | os.PathLike[str], marker: str) -> Iterator[Path]:
     CheckpointError
         If something else is at `path`, or it cannot be written.
     """
-    target = Path(path)
-    _require_replaceable(target, marker)
-    temporary = _sibling(target, "tmp")
+    target = Path(os.path.abspath(checked_path(path, "path")))  # noqa: PTH100 - links keep their names
     try:
-        try:
-            temporary.mkdir(parents=True)
-            yield temporary
-            _synchronise(temporary)
-            _exchange(temporary, target)
-        except CheckpointError:
-            raise
-        except OSError as error:
-            problem = CheckpointError(f"cannot write {target}: {error.strerror or error}. An older one is unchanged.")
-            problem.errno = error.errno
-            raise problem from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        recover(target)
+        _require_replaceable(target, marker)
+        with filling_folder(target) as folder:
+            yield folder
+            _synchronise(folder)
+            put_in_place(folder, target)
+    except CheckpointError:
+        raise
+    except OSError as error:
+        problem = CheckpointError(f"cannot write {target}: {error.strerror or error}. An older one is unchanged.")
+        problem.errno = error.errno
+        raise problem from error
 
 
 def write_zip(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> Path:
@@ -119,7 +117,7 @@ def read_files(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> d
     CheckpointError
         If it is missing, damaged, too large, or hostile.
     """
-    limit, place = count(max_bytes, "max_bytes"), Path(path)
+    limit, place = count(max_bytes, "max_bytes"), whole_folder(checked_path(path, "path"))
     with damage_told(str(place), "zip file"):
         found = _folder_files(place, limit) if place.is_dir() else _zip_files(place, limit)
     return dict(sorted(found.items()))
@@ -215,26 +213,6 @@ def _require_replaceable(target: Path, marker: str) -> None:
         raise CheckpointError(
             f"cannot replace {target}: it holds other files and no {marker}. Choose a new folder, or empty it."
         )
-
-
-def _exchange(temporary: Path, target: Path) -> None:
-    """Put a folder in the place of another; if that fails, the old one comes back."""
-    if not target.exists():
-        temporary.rename(target)
-        return
-    old = _sibling(target, "old")
-    target.rename(old)
-    try:
-        temporary.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sibling(target: Path, kind: str) -> Path:
-    stem = target.name.encode()[:100].decode(errors="ignore")
-    return target.with_name(f".{stem}.{secrets.token_hex(6)}.{kind}")
 
 
 def _synchronise(folder: Path) -> None:

@@ -31,7 +31,7 @@ def seconds(words: list[str], cache: str) -> tuple[float, float]:
     """Run one process; return wall and processor seconds."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([sys.executable, *words], env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, *words], env=environment, check=True, stdout=subprocess.DEVNULL, timeout=600)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -108,7 +108,7 @@ with Recorder(sys.argv[1], [Variable("x", (100,))]) as recorder:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - early, recorder.buffered_bytes)
 """
     command = [sys.executable, "-c", code, str(folder / "memory.h5")]
-    grown, held = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    grown, held = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout.split()
     print(
         f"\npeak memory grows by {int(grown)} kB over the last 9·10⁶ values; rows wait in {int(held) / 2**20:.2f} MiB"
     )

@@ -260,9 +260,11 @@ def test_a_warning_is_one_line_on_standard_error(tmp_path, monkeypatch):
 
 def test_the_module_is_the_command():
     words = [sys.executable, "-W", "error", "-m", "neurodecorr"]
-    done = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout == f"neurodecorr, version {neurodecorr.__version__}\n" and done.stderr == ""
-    bad = subprocess.run([*words, "compare", *SMALL, "--rate", "-1"], capture_output=True, text=True, check=False)
+    bad = subprocess.run(
+        [*words, "compare", *SMALL, "--rate", "-1"], capture_output=True, text=True, check=False, timeout=600
+    )
     assert (bad.returncode, bad.stdout) == (2, "") and bad.stderr.startswith("Error: rate must be > 0")
 
 
@@ -271,5 +273,5 @@ def test_help_comes_at_once_since_nothing_heavy_is_imported():
         "import sys, neurodecorr.cli; "
         "print([m for m in ('numpy', 'scipy', 'numba', 'matplotlib', 'sklearn', 'h5py', 'joblib') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout.strip() == "[]"

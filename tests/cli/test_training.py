@@ -197,7 +197,7 @@ def test_progress_is_shown_in_a_terminal_only(tmp_path):
     command = [sys.executable, "-m", "neurodecorr", "train", "digits", "--epochs", "1", "--out", "out"]
     reader, terminal = pty.openpty()
     pytest.importorskip("termios").tcsetwinsize(terminal, (24, 120))  # a new one has no width
-    done = subprocess.run(command, stderr=terminal, stdout=subprocess.PIPE, check=True, cwd=tmp_path)
+    done = subprocess.run(command, stderr=terminal, stdout=subprocess.PIPE, check=True, cwd=tmp_path, timeout=600)
     os.close(terminal)
     shown = b""
     with contextlib.suppress(OSError):  # how a terminal ends
@@ -242,7 +242,7 @@ def test_help_teaches_with_examples_and_comes_without_anything_heavy(command):
         f"try: main([{command!r}, '--help'])\nexcept SystemExit: pass\n"
         "print([m for m in ('numpy', 'pydantic', 'joblib') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout.splitlines()[-1] == "[]" and "Usage: " in done.stdout
     if command in ("train", "sweep"):
         assert "neurodecorr " in done.stdout and "Into the folder go" in done.stdout

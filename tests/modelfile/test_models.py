@@ -191,5 +191,6 @@ def test_the_wheel_holds_the_models(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "site", capture_output=True, text=True, check=True,
         env={"PYTHONPATH": str(tmp_path / "site"), "PATH": ""},
+        timeout=600,
     )  # fmt: skip
     assert done.stdout.split() == list(model_names())

@@ -245,5 +245,5 @@ def test_drawing_leaves_matplotlib_as_it_was(specimen):
 
 def test_figures_need_no_pyplot():
     code = "import sys, neurodecorr.plots; print('matplotlib.pyplot' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout.strip() == "False"

@@ -102,7 +102,7 @@ def test_the_old_file_is_intact_when_writing_itself_fails(target):
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, {resource.RLIM_INFINITY}))\n"
         "write_bytes(sys.argv[1], bytes(100_000))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     assert "CheckpointError: cannot write" in done.stderr and "File too large" in done.stderr
     assert untouched(target)

@@ -172,7 +172,9 @@ with Recorder(sys.argv[1], [Variable("a")], buffer_bytes=2**18) as recorder:
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - early)
 """
     path = tmp_path / "t.h5"
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=600
+    )
     kilobytes = int(done.stdout) / (1024 if sys.platform == "darwin" else 1)
     assert kilobytes < 4_000
     traces = read_traces(path)
@@ -225,7 +227,7 @@ except CheckpointError as error:
     path = tmp_path / "t.h5"
     path.write_text("the older file")
     arguments = [sys.executable, "-c", code, str(path), str(limit)]
-    done = subprocess.run(arguments, capture_output=True, text=True)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stderr) == (0, "")
     assert "t.h5: File too large" in done.stdout
     if limit == 150_000:

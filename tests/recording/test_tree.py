@@ -306,7 +306,7 @@ recorder.record(500, {"a": np.zeros(50)})
 os.kill(os.getpid(), signal.SIGKILL)
 """
     path = tmp_path / "traces.h5"
-    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False, timeout=600)
     assert done.returncode == -9
     traces = read_traces(path)
     assert not traces.complete and len(traces["a"]) == 500 and (traces["a"].values[:, 7] == np.arange(500)).all()
@@ -319,5 +319,5 @@ def test_tools_of_the_oldest_format_read_a_trace_file(finished, tool):
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed; apt install hdf5-tools netcdf-bin")
     command = {"h5dump": ["h5dump", "-d", "/traces/a"], "ncdump": ["ncdump", "-v", "/traces/a"]}[tool]
-    done = subprocess.run([*command, str(finished)], capture_output=True, text=True, check=True)
+    done = subprocess.run([*command, str(finished)], capture_output=True, text=True, check=True, timeout=600)
     assert "27, 28, 29" in done.stdout

@@ -2,6 +2,9 @@
 
 import logging
 import math
+import os
+import shlex
+import subprocess
 import sys
 import warnings
 
@@ -168,6 +171,20 @@ def test_compiled_targets_give_the_same_spikes_and_put_the_device_back(brian2, t
         np.testing.assert_array_equal(pairs(run.spikes), pairs(own.spikes))
         np.testing.assert_allclose(run.weights, own.weights, rtol=0, atol=1e-12)
         assert brian2.get_device() is device
+
+
+@pytest.mark.skipif(os.name != "posix", reason="ends sessions of processes")
+def test_programs_that_brian2_builds_and_runs_have_a_limit_on_their_time(brian2):
+    before = dict(brian2.prefs)
+    with session("cpp_standalone"):
+        build = shlex.split(brian2.prefs["devices.cpp_standalone.make_cmd_unix"])
+        run = brian2.prefs["devices.cpp_standalone.run_cmd_unix"]
+    assert (build[3:], run[3:]) == (["1200", "make"], ["86400", "./main"])
+    assert dict(brian2.prefs) == before
+    for seconds, code, expected in ((60, "raise SystemExit(3)", 3), (0.2, "import time; time.sleep(60)", 1)):
+        command = [*run[:3], str(seconds), sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, timeout=50, check=False)
+        assert done.returncode == expected
 
 
 def test_a_caller_in_standalone_mode_is_told_so(brian2):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
+import shlex
 import sys
 import tempfile
 import warnings
@@ -17,6 +19,18 @@ from neurodecorr.errors import ConfigError
 __all__ = ["TARGETS", "brian2_module", "quiet", "session"]
 
 TARGETS = ("numpy", "cython", "cpp_standalone")
+# Brian2 builds and runs its C++ program itself, without a limit on their time: these seconds are the limit.
+BUILD_S, RUN_S = 1200, 86_400
+LIMIT = """\
+import os, signal, subprocess, sys
+program = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, start_new_session=True)
+try:
+    sys.exit(program.wait(float(sys.argv[1])))
+except BaseException:
+    if program.poll() is None:
+        os.killpg(program.pid, signal.SIGKILL)
+    raise
+"""
 INSTALL = 'pip install "neurodecorr[brian2]"'
 
 
@@ -86,9 +100,19 @@ def session(target: str) -> Iterator[Any]:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="neurodecorr-", ignore_cleanup_errors=True))
             brian2.set_device("cpp_standalone", directory=folder, build_on_run=True)
             stack.callback(_leave_standalone, brian2)
+            _limit_time(brian2.prefs)
         else:
             brian2.prefs["codegen.target"] = target
         yield brian2
+
+
+def _limit_time(preferences: Any) -> None:
+    """Let the compiler and the program that it makes run for so long only, and end all that they started."""
+    if os.name == "posix":
+        limited = [sys.executable, "-c", LIMIT]
+        build = shlex.join([*limited, str(BUILD_S), str(preferences["devices.cpp_standalone.make_cmd_unix"])])
+        preferences["devices.cpp_standalone.make_cmd_unix"] = build
+        preferences["devices.cpp_standalone.run_cmd_unix"] = [*limited, str(RUN_S), "./main"]
 
 
 def _restore(preferences: Any, before: dict[str, Any]) -> None:

@@ -428,7 +428,7 @@ export_bundle(Circuit(np.eye(3)), np.ones(3), sys.argv[1])
 
 def test_a_killed_export_leaves_no_half_bundle_and_the_older_one_whole(original, tmp_path):
     shutil.copytree(original, tmp_path / "b")
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "b")], check=False)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "b")], check=False, timeout=600)
     assert done.returncode == -signal.SIGKILL
     assert load_bundle(tmp_path / "b").name == "own"
     assert [file.name for file in tmp_path.iterdir() if not file.name.startswith(".")] == ["b"]

@@ -226,5 +226,5 @@ def test_the_one_file_is_read_by_the_tools_of_netcdf_and_hdf5(unified, tool):
         pytest.skip(f"{tool} is not installed; apt install hdf5-tools netcdf-bin")
     path = str(unified[0])
     command = {"ncdump": ["ncdump", path], "h5dump": ["h5dump", path]}[tool]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     assert "01_xbar" in done.stdout and "69.9" in done.stdout and "TimeGriddedData" in done.stdout

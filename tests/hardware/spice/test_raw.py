@@ -138,7 +138,9 @@ def test_ngspice_writes_what_is_read(ngspice, tmp_path):
     import subprocess
 
     (tmp_path / "a.cir").write_text("* rc\nI1 0 a DC 1\nR1 a 0 2\nC1 a 0 1 IC=0\n.op\n.tran 1 4 uic\n.end\n")
-    subprocess.run(["ngspice", "-n", "-b", "-r", "a.raw", "a.cir"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        ["ngspice", "-n", "-b", "-r", "a.raw", "a.cir"], cwd=tmp_path, check=True, capture_output=True, timeout=600
+    )
     rest, course = read_raw(tmp_path / "a.raw")
     assert rest.column("v(a)")[0] == pytest.approx(2.0, rel=1e-9)
     np.testing.assert_allclose(course.column("v(a)"), 2 * (1 - np.exp(-course.column("time") / 2)), atol=2e-3)
