@@ -13,13 +13,13 @@ import click
 from neurodecorr.cli.manners import WRITTEN, Choice
 
 if TYPE_CHECKING:
-    from neurodecorr.data import Dataset
+    from neurodecorr.data import Split
+    from neurodecorr.recording import Claim
     from neurodecorr.workbench import Comparison
 
 __all__ = ["compare", "report"]
 
 RULES = ("explicit", "local", "congruent")
-HELD_OUT = 4  # held-out samples per sample of the stream, where they can be had
 # Options that decide the numbers, in the order in which the report repeats them.
 DECIDING = (
     "data",
@@ -32,6 +32,9 @@ DECIDING = (
     "size",
     "batch",
     "seed",
+    "seeds",
+    "kind",
+    "transpose",
     "mismatch",
     "draws",
 )
@@ -41,6 +44,7 @@ Examples:
   neurodecorr compare --data gaussian --rate 1e-2 --schedule constant
   neurodecorr compare --data photos/ --size 12 --rule local --rule congruent
   neurodecorr compare --data activity.npy --mismatch 1,2,5,10,20 --draws 50 --out results/mine
+  neurodecorr compare --data channels_by_time.npy --transpose --seeds 3
 
 \b
 Into the folder go report.html, every figure as SVG and PNG, result.npz (all matrices and
@@ -116,35 +120,50 @@ class Limit(click.ParamType):  # type: ignore[type-arg]
     "--mismatch", type=Percentages(), default="1,5,10", help="Levels of synaptic mismatch, in % of each weight."
 )
 @click.option("--draws", type=int, default=20, help="Mismatched copies per level.")
+@click.option("--seeds", type=int, default=1, help="Runs, with the seeds that follow --seed: numbers get intervals.")
+@click.option(
+    "--as",
+    "kind",
+    type=Choice(["images", "table"]),
+    help="What a .npy or .npz file holds, where its shape leaves it open.",
+)
+@click.option("--transpose", is_flag=True, help="The columns of a table are its samples, not its rows.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Folder to write to; made if missing.  [default: results/compare-<data>]",
 )
+@click.option("--overwrite", is_flag=True, help="Replace another run that is in the folder, and what was made from it.")
 @click.option("--jobs", type=int, default=1, help="Processes to use; the numbers do not depend on it.")
 @click.option("--quiet", is_flag=True, help="Print the path of the report only.")
 @click.pass_context
-def compare(ctx: click.Context, /, out: Path | None, jobs: int, quiet: bool, **options: Any) -> None:
+def compare(ctx: click.Context, /, out: Path | None, overwrite: bool, jobs: int, quiet: bool, **options: Any) -> None:
     """Decorrelate one stream by matrices M and by circuits R, and report how they differ.
 
-    Every form sees the same samples in the same order and is judged on held-out samples: how well it decorrelates, how
-    fast the circuit settles, whether it stays stable, what it costs, and what synaptic mismatch does to it. The closed
-    form M* is the reference.
+    Every form sees the same samples in the same order and is judged on what was held out: how well it decorrelates,
+    how fast the circuit settles, whether it stays stable, what it costs, and what synaptic mismatch does to it. The
+    closed form M* is the reference. A comparison that is in its folder already is not run again.
     """
-    from neurodecorr.recording import require_writable
-    from neurodecorr.workbench import compare as run
+    from neurodecorr.data import SOURCES
+    from neurodecorr.recording import content_hash
+    from neurodecorr.workbench import compare_seeds
+    from neurodecorr.workbench.claiming import claim_folder
 
     data, seed = options["data"], options["seed"]
     folder = out or Path("results") / f"compare-{_short(data)}"
-    require_writable(folder)
+    settings = {name: options[name] for name in DECIDING} | {"rule": _rules(options["rule"])}
+    if data not in SOURCES and Path(data).exists():
+        settings |= {"data": _short(data), "content": content_hash(data)}
+    mine = claim_folder(folder, settings, overwrite=overwrite)
+    if mine.done:
+        _say_done(folder / "report.html", quiet)
+        return
     # The figures' library loads beside the simulation, where there is a second processor.
     threading.Thread(target=importlib.import_module, args=("neurodecorr.plots",), daemon=True).start()
-    stream, held_out = _inputs(data, options["samples"], seed, options["size"])
-    found = run(
-        stream,
-        held_out,
-        rules=_rules(options["rule"]),
+    found = compare_seeds(
+        _Splits(options, quiet),
+        rules=settings["rule"],
         rate=options["rate"],
         schedule=options["schedule"],
         gain=options["gain"],
@@ -153,52 +172,83 @@ def compare(ctx: click.Context, /, out: Path | None, jobs: int, quiet: bool, **o
         mismatch=options["mismatch"],
         draws=options["draws"],
         seed=seed,
+        seeds=options["seeds"],
         jobs=jobs,
         progress=not quiet,
     )
     command = _command({name: options[name] for name in DECIDING})
     found = dataclasses.replace(found, config={**found.config, "size": options["size"], "command": command})
-    _publish(ctx, found, folder, quiet)
+    _publish(ctx, found, folder, quiet, mine)
 
 
 @click.command(short_help="Draw the figures and the report again.")
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace files that were changed since they were written.")
 @click.option("--quiet", is_flag=True, help="Print the path of the report only.")
 @click.pass_context
-def report(ctx: click.Context, /, folder: Path, quiet: bool) -> None:
+def report(ctx: click.Context, /, folder: Path, overwrite: bool, quiet: bool) -> None:
     """Draw the figures and the report of DIR again, from its result.npz, and print the table.
 
     Nothing is simulated.
     """
-    from neurodecorr.workbench import Comparison
+    from neurodecorr.report import draw_again
 
-    _publish(ctx, Comparison.load(folder), folder if folder.is_dir() else folder.parent, quiet)
+    ctx.meta[WRITTEN] = _half(folder)
+    comparison, path = draw_again(folder, overwrite=overwrite)
+    _print(comparison, path, quiet)
 
 
-def _publish(ctx: click.Context, comparison: Comparison, folder: Path, quiet: bool) -> None:
+def _publish(ctx: click.Context, comparison: Comparison, folder: Path, quiet: bool, mine: Claim) -> None:
     """Write the folder, then print the table and, last, the path of the report."""
     from neurodecorr.report import publish
-    from neurodecorr.workbench import table_text
 
-    ctx.meta[WRITTEN] = f"each file in {folder} is whole, but some may be missing or old"
+    ctx.meta[WRITTEN] = _half(folder)
     if not quiet:
         click.echo(f"writing {folder}", err=True)
-    path = publish(comparison, folder)
+    _print(comparison, publish(comparison, folder, mine=mine), quiet)
+
+
+def _half(folder: Path) -> str:
+    return f"each file in {folder} is whole, but some may be missing or old"
+
+
+def _print(comparison: Comparison, path: Path, quiet: bool) -> None:
+    from neurodecorr.workbench import table_text
+
     if not quiet:
         click.echo(table_text(comparison))
     click.echo(f"report: {path}" if not quiet else str(path))
 
 
-def _inputs(data: str, samples: int, seed: int, size: int) -> tuple[Dataset, Dataset | None]:
-    """Return the stream, and held-out samples where fresh ones can be drawn; elsewhere a fifth will be held out."""
-    from neurodecorr.data import correlated_gaussian, load_inputs, natural_patches
+def _say_done(path: Path, quiet: bool) -> None:
+    if not quiet:
+        click.echo(f"done already: {path.parent} holds this very run; --overwrite is not needed, nothing was changed")
+    click.echo(f"report: {path}" if not quiet else str(path))
 
-    stream = load_inputs(data, samples, seed, size)
-    if data == "natural":
-        return stream, natural_patches(size, HELD_OUT * samples, seed + 1)
-    if data == "gaussian":
-        return stream, correlated_gaussian(stream.features, HELD_OUT * samples, seed=seed, draw=1)
-    return stream, None
+
+class _Splits:
+    """Load the split of a seed; what was understood is said once, before any work."""
+
+    def __init__(self, options: dict[str, Any], quiet: bool) -> None:
+        self._options, self._quiet = options, quiet
+
+    def __call__(self, seed: int) -> Split:
+        """Return stream and held-out samples."""
+        from neurodecorr.data import load_split
+
+        options = self._options
+        split = load_split(
+            options["data"],
+            options["samples"],
+            seed,
+            options["size"],
+            kind=options["kind"],
+            transpose=options["transpose"],
+        )
+        if not self._quiet:
+            click.echo(split.stream.description, err=True)
+            self._quiet = True
+        return split
 
 
 def _rules(chosen: tuple[str, ...]) -> tuple[str, ...]:
@@ -219,6 +269,10 @@ def _command(options: dict[str, Any]) -> list[str]:
             words += [word for rule in value for word in ("--rule", rule)]
         elif name == "mismatch":
             words += ["--mismatch", ",".join(f"{100 * level:g}" for level in value)]
+        elif name == "kind":
+            words += ["--as", value] if value else []
+        elif name == "transpose":
+            words += ["--transpose"] if value else []
         else:
             words += [f"--{name}", "none" if value is None else str(value)]
     return words

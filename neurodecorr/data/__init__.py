@@ -19,7 +19,7 @@ from neurodecorr.data.idx import mnist, read_idx
 from neurodecorr.data.images import ImageDataset
 from neurodecorr.data.labelled import LAYOUTS, labelled, layout
 from neurodecorr.data.patches import image_patch_covariance, image_patches, natural_patch_covariance, natural_patches
-from neurodecorr.data.sources import SOURCES, load_inputs
+from neurodecorr.data.sources import SOURCES, Split, load_inputs, load_split, rows_split
 from neurodecorr.data.streams import Contexts, contexts, switching_gaussian
 from neurodecorr.data.tiny_imagenet import tiny_imagenet
 
@@ -33,6 +33,7 @@ __all__ = [
     "Epochs",
     "ImageDataset",
     "Preparation",
+    "Split",
     "batches",
     "centre_crop",
     "cifar10",
@@ -46,6 +47,7 @@ __all__ = [
     "labelled",
     "layout",
     "load_inputs",
+    "load_split",
     "mnist",
     "natural_patch_covariance",
     "natural_patches",
@@ -55,6 +57,7 @@ __all__ = [
     "random_crop",
     "random_flip",
     "read_idx",
+    "rows_split",
     "switching_gaussian",
     "tiny_imagenet",
 ]

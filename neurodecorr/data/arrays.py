@@ -23,7 +23,7 @@ from neurodecorr._checks import Array
 from neurodecorr._files import open_regular, regular_size
 from neurodecorr.errors import InputError
 
-__all__ = ["MOST_ENTRIES", "array_shapes", "read_arrays"]
+__all__ = ["MOST_ENTRIES", "array_headers", "array_shapes", "read_arrays"]
 
 # As float64 this is 4 GiB, more than the patches of any image set need and less than most machines have.
 MOST_ENTRIES = 2**29
@@ -50,8 +50,13 @@ def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     InputError
         If the file or a header cannot be read.
     """
+    return {name: shape for name, (shape, _) in array_headers(path).items()}
+
+
+def array_headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]]:
+    """Return the shapes and types that the headers of a .npy or .npz file claim; else as `array_shapes`."""
     with _opened(path) as members:
-        return {name: _header(member, f"{path}[{name!r}]")[0] for name, member in members.items()}
+        return {name: _header(member, f"{path}[{name!r}]")[:2] for name, member in members.items()}
 
 
 def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, Array]:

@@ -139,13 +139,23 @@ class Dataset:
         InputError
             If no feature varies.
         """
+        peak, shift, spread = self._moments()
+        words = f"{self.description} Scaled: (x − {shift * peak:.6g})/{spread * peak:.6g}.".strip()
+        return replace(self, inputs=(self.inputs / peak - shift) / spread, description=words)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Shift m and factor s of `scaled`, which puts other samples on the same scale: (x − m)/s."""
+        peak, shift, spread = self._moments()
+        return shift * peak, spread * peak
+
+    def _moments(self) -> tuple[float, float, float]:
         peak = float(np.abs(self.inputs).max()) or 1.0  # squares of entries in units of the largest cannot overflow
         unit = self.inputs / peak
         shift, spread = float(unit.mean()), sqrt(float(unit.var(axis=0).mean()))
         if spread < NO_CONTRAST:
             raise InputError(f"inputs must vary; all {len(self)} samples of {self.name!r} are the same.")
-        words = f"{self.description} Scaled: (x − {shift * peak:.6g})/{spread * peak:.6g}.".strip()
-        return replace(self, inputs=(unit - shift) / spread, description=words)
+        return peak, shift, spread
 
 
 def held_out_samples(samples: int, held_out: float, seed: int | np.random.Generator) -> npt.NDArray[np.bool_]:

@@ -20,7 +20,14 @@ from neurodecorr.data.dataset import Dataset
 from neurodecorr.data.pictures import Images, pictures, read_picture
 from neurodecorr.errors import InputError
 
-__all__ = ["image_patch_covariance", "image_patches", "natural_patch_covariance", "natural_patches"]
+__all__ = [
+    "image_patch_covariance",
+    "image_patches",
+    "natural_patch_covariance",
+    "natural_patches",
+    "patches_of",
+    "photographs",
+]
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 
@@ -59,8 +66,8 @@ def natural_patches(size: int = 8, samples: int = 20_000, seed: int | np.random.
     >>> natural_patches(size=8, samples=100, seed=1)
     Dataset('natural', 100 samples × 64 features, shape (8, 8))
     """
-    images = _photographs(_checks.count(size, "size"))
-    return _patches(images, size, samples, seed, "natural", "scikit-learn's two photographs")
+    images = photographs(_checks.count(size, "size"))
+    return patches_of(images, size, samples, seed, "natural", "scikit-learn's two photographs")
 
 
 def natural_patch_covariance(size: int = 8) -> Floats:
@@ -82,7 +89,7 @@ def natural_patch_covariance(size: int = 8) -> Floats:
     (size², size²) array
         Σ, in the units of `natural_patches`.
     """
-    return _covariance(_photographs(_checks.count(size, "size")), size)
+    return _covariance(photographs(_checks.count(size, "size")), size)
 
 
 def image_patches(images: Images, size: int = 8, samples: int = 20_000, seed: int | np.random.Generator = 0) -> Dataset:
@@ -123,7 +130,7 @@ def image_patches(images: Images, size: int = 8, samples: int = 20_000, seed: in
     Dataset('images', 10 samples × 16 features, shape (4, 4))
     """
     grey = pictures(images, _checks.count(size, "size"))
-    return _patches(grey, size, samples, seed, "images", f"{len(grey)} image(s)")
+    return patches_of(grey, size, samples, seed, "images", f"{len(grey)} image(s)")
 
 
 def image_patch_covariance(images: Images, size: int = 8) -> Floats:
@@ -144,9 +151,25 @@ def image_patch_covariance(images: Images, size: int = 8) -> Floats:
     return _covariance(pictures(images, _checks.count(size, "size")), size)
 
 
-def _patches(
+def patches_of(
     images: Sequence[Floats], size: int, samples: int, seed: int | np.random.Generator, name: str, source: str
 ) -> Dataset:
+    """Return patches of grey images, on the scale of all their pixels; what `image_patches` does after reading.
+
+    Parameters
+    ----------
+    images : sequence of (height, width) arrays
+        From `pictures`.
+    size, samples, seed
+        As in `image_patches`.
+    name, source : str
+        Of the data, and what to call the images in the description.
+
+    Returns
+    -------
+    Dataset
+        (samples, size²) inputs, drawn as (size, size).
+    """
     scale = windows.scale(images, size)
     rng = _checks.generator(seed)
     inputs = windows.draw(images, size, _checks.count(samples, "samples"), rng)
@@ -161,7 +184,14 @@ def _covariance(images: Sequence[Floats], size: int) -> Floats:
     return covariance
 
 
-def _photographs(size: int) -> list[Floats]:
+def photographs(size: int) -> list[Floats]:
+    """Return the two bundled photographs in grey; `size` is the side of a patch, which must fit.
+
+    Parameters
+    ----------
+    size : int
+        Pixels.
+    """
     return pictures(_bundled(), size)
 
 

@@ -1,38 +1,75 @@
-"""Inputs by name or by path: what the command line's --data accepts."""
+"""Inputs by name or by path: what the command line's --data accepts, and what of it is held out."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from neurodecorr import _checks
-from neurodecorr.data.arrays import array_shapes, read_arrays
+from neurodecorr._checks import Floats
+from neurodecorr._memory import require_memory
+from neurodecorr.data import windows
 from neurodecorr.data.dataset import Dataset
-from neurodecorr.data.gaussian import correlated_gaussian
+from neurodecorr.data.gaussian import correlated_gaussian, gaussian_covariance
 from neurodecorr.data.handwritten import digits
 from neurodecorr.data.images import ImageDataset
 from neurodecorr.data.labelled import Labelled, labelled, layout
-from neurodecorr.data.patches import image_patches, natural_patches
-from neurodecorr.data.pictures import ARRAY_SUFFIXES
+from neurodecorr.data.patches import natural_patches, patches_of, photographs
+from neurodecorr.data.pictures import ARRAY_SUFFIXES, pictures
+from neurodecorr.data.regions import Pieces, taken_apart
+from neurodecorr.data.understanding import KINDS, pictures_or_table
 from neurodecorr.errors import InputError
 
-__all__ = ["SOURCES", "load_inputs"]
+__all__ = ["SOURCES", "Split", "load_inputs", "load_split", "rows_split"]
 
 SOURCES = ("natural", "gaussian", "digits")
-_INPUTS = ("inputs", "X")
-_TARGETS = ("targets", "y")
+# Fresh samples that are drawn where the covariance is known without them, and rows of a test set at most.
+HELD_OUT, MOST_ROWS = 1024, 10_000
+CONDITION = 1e3
+
+
+@dataclass(frozen=True)
+class Split:
+    """A stream to learn from, samples to judge on that share nothing with it, and how they were told apart.
+
+    Parameters
+    ----------
+    stream, held_out : Dataset
+        On one scale, that of the stream.
+    words : str
+        How they were told apart: "by region: …".
+    covariance : (n, n) array or None
+        Exact covariance of the population of held-out samples; None where there are only samples.
+    population : str
+        What that population is: "all 84,000 places of the held-out part"; empty without one.
+    """
+
+    stream: Dataset
+    held_out: Dataset
+    words: str
+    covariance: Floats | None = None
+    population: str = ""
 
 
 def load_inputs(
-    source: str | os.PathLike[str] = "natural", samples: int = 20_000, seed: int = 0, size: int = 8
+    source: str | os.PathLike[str] = "natural",
+    samples: int = 20_000,
+    seed: int = 0,
+    size: int = 8,
+    *,
+    kind: str | None = None,
+    transpose: bool = False,
 ) -> Dataset:
     """Return inputs by name or by path, all on one scale: mean about 0, mean variance about 1.
 
-    In a .npy or .npz file the number of dimensions decides: two are a table (samples, features), three or four are
-    images (k, h, w) or (k, h, w, channels). A .npz file with several members is a table if one of them is called
-    `inputs` or `X` (with `targets` or `y` beside it, if present); otherwise all must be images. One grey image, or a
-    table whose rows must keep their order, goes through `image_patches` or `Dataset` in Python.
+    In a .npy or .npz file the shape decides: two dimensions are a table (samples, features), three or four are images
+    (k, h, w) or (k, h, w, channels). A .npz file with several members is a table if one of them is called `inputs` or
+    `X` (with `targets` or `y` beside it, if present); otherwise all must be images. Where a shape may be either, `kind`
+    must say which.
 
     Parameters
     ----------
@@ -48,6 +85,10 @@ def load_inputs(
         Chooses the samples.
     size : int, default 8
         Side of a patch, pixels.
+    kind : {"images", "table"}, optional
+        What an array file holds.
+    transpose : bool, default False
+        Whether the columns of a table are its samples.
 
     Returns
     -------
@@ -59,23 +100,133 @@ def load_inputs(
     ConfigError
         If the source is neither a known name nor the path of anything.
     InputError
-        If the path does not exist, or what lies there cannot be used.
+        If the path does not exist, or what lies there cannot be used, does not fit in memory, or might be either a
+        table or images.
 
     Examples
     --------
     >>> load_inputs("digits", samples=500)
     Dataset('digits', 500 samples × 64 features, shape (8, 8))
     """
-    name = os.fspath(source)
-    _checks.count(samples, "samples")
-    _checks.count(size, "size")
+    name = _checked(source, samples, size, kind, transpose)
     if name == "natural":
         return natural_patches(size, samples, seed)
     if name == "gaussian":
-        return correlated_gaussian(size * size, samples, seed=seed)
+        return correlated_gaussian(size * size, samples, CONDITION, seed)
+    found = _found(name, size, kind, transpose)
+    if isinstance(found, Dataset | ImageDataset):
+        return _rows(found, samples, seed)
+    patches = patches_of(found, size, samples, seed, "images", f"{len(found)} image(s)")
+    return replace(patches, name=Path(name).stem, description=f"{name}: {patches.description}")
+
+
+def load_split(
+    source: str | os.PathLike[str] = "natural",
+    samples: int = 20_000,
+    seed: int = 0,
+    size: int = 8,
+    *,
+    kind: str | None = None,
+    transpose: bool = False,
+) -> Split:
+    """Return a stream of inputs, and samples to judge on that were kept apart from it.
+
+    Pictures are split by picture where there are several, else by region; the two bundled photographs by region, so
+    that both take part (`regions.taken_apart`). No pixel is in both parts, and the covariance is that of every patch of
+    the held-out part. Gaussian samples are fresh draws, and the covariance is Σ itself. Labelled sets come with the
+    test set of their authors. Of other tables a fifth of the rows is held out, drawn at random.
+
+    Parameters
+    ----------
+    source, samples, seed, size, kind, transpose
+        As in `load_inputs`; the seed also chooses what is held out.
+
+    Returns
+    -------
+    Split
+        Both parts, on the scale of the stream.
+
+    Raises
+    ------
+    ConfigError, InputError
+        As `load_inputs`; also if there is too little to hold something out.
+
+    Examples
+    --------
+    >>> split = load_split("natural", samples=1000)
+    >>> split.words
+    'by region: every fifth of 20 strips of each picture held out, with a band of 8 pixels between'
+    """
+    name = _checked(source, samples, size, kind, transpose)
+    if name == "gaussian":
+        return _gaussian(size * size, samples, seed)
+    if name == "natural":
+        return _pictures(
+            photographs(size), size, samples, seed, "natural", "scikit-learn's two photographs", whole=False
+        )
+    found = _found(name, size, kind, transpose)
+    if not isinstance(found, Dataset | ImageDataset):
+        return _pictures(found, size, samples, seed, Path(name).stem, f"{name}, {len(found)} image(s)")
+    if name == "digits" or layout(name) is None:
+        return rows_split(_rows(found, samples, seed), seed)
+    train, test = labelled(name)
+    stream, shown = _unscaled(train, samples, seed), _unscaled(test, MOST_ROWS, seed)
+    scaled, (shift, spread) = stream.scaled(), stream.scale
+    held_out = replace(shown, inputs=(shown.inputs - shift) / spread, description=test.description)
+    return Split(scaled, held_out, "by set: the test set of its authors")
+
+
+def rows_split(dataset: Dataset, seed: int = 0) -> Split:
+    """Hold out a fifth of the rows of a table, drawn at random.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The table.
+    seed : int
+        Chooses the rows.
+
+    Returns
+    -------
+    Split
+        Both parts; the words tell how many held-out rows are copies of rows that are learnt from.
+    """
+    stream, held_out = dataset.split(0.2, seed)
+    known = {row.tobytes() for row in stream.inputs}
+    copies = sum(row.tobytes() in known for row in held_out.inputs)
+    words = "by row: a fifth of the rows, drawn at random"
+    return Split(stream, held_out, f"{words}; {copies:,} of them are copies of rows learnt from" if copies else words)
+
+
+def _checked(source: str | os.PathLike[str], samples: int, size: int, kind: str | None, transpose: bool) -> str:
+    name = os.fspath(source)
+    _checks.count(samples, "samples")
+    _checks.count(size, "size")
+    if kind is not None:
+        _checks.choice(kind, "kind (--as)", KINDS)
+    if name in SOURCES and (kind is not None or transpose):
+        raise InputError(f"--as and --transpose say how to read an array file; {name!r} is none. Leave them out.")
+    features = size * size
+    if name != "digits" and not Path(name).suffix:
+        require_memory(8 * (2 * samples * features + 6 * features**2), f"{samples:,} samples of {features:,} features")
+    return name
+
+
+def _found(name: str, size: int, kind: str | None, transpose: bool) -> Labelled | list[Floats]:
+    """A table, labelled images, or pictures."""
     if name == "digits":
-        return _rows(digits(), samples, seed)
-    return _from_path(_existing(name), samples, seed, size)
+        return digits()
+    path = _existing(name)
+    array_file = path.suffix.lower() in ARRAY_SUFFIXES and not path.is_dir()
+    if not array_file and (kind == "table" or transpose):
+        raise InputError(f"--as table and --transpose are for .npy and .npz files; {name!r} is none. Leave them out.")
+    if layout(path) is not None:
+        return labelled(path)[0]
+    if array_file:
+        table = pictures_or_table(path, kind, transpose)
+        if table is not None:
+            return table
+    return pictures(path, size)
 
 
 def _existing(name: str) -> Path:
@@ -87,30 +238,38 @@ def _existing(name: str) -> Path:
     return path
 
 
-def _from_path(path: Path, samples: int, seed: int, size: int) -> Dataset:
-    if layout(path) is not None:
-        return _rows(labelled(path)[0], samples, seed)
-    if path.suffix.lower() in ARRAY_SUFFIXES and not path.is_dir():
-        table = _table(path)
-        if table is not None:
-            return _rows(table, samples, seed)
-    patches = image_patches(path, size, samples, seed)
-    return replace(patches, name=path.stem, description=f"{path}: {patches.description}")
+def _pictures(
+    images: Sequence[Floats], size: int, samples: int, seed: int, name: str, source: str, whole: bool = True
+) -> Split:
+    parts = taken_apart(images, size, seed, whole=whole)
+    scale = windows.scale(parts.training.images, size, parts.training.weights)
+    rng = np.random.default_rng(_checks.count(seed, "seed", least=0))
+
+    def drawn(pieces: Pieces, count: int, part: str) -> Dataset:
+        inputs = (windows.draw(pieces.images, size, count, rng, pieces.weights) - scale.shift) / scale.spread
+        words = f"Grey {size} × {size} patches of {source}, {part}, on the scale of the part that is learnt from."
+        return Dataset(inputs, name=name, shape=(size, size), description=words)
+
+    stream, held_out = drawn(parts.training, samples, "one part"), drawn(parts.held_out, HELD_OUT, "held out")
+    away = parts.held_out
+    covariance: Floats = windows.covariance(away.images, size, away.weights) / scale.spread**2
+    return Split(stream, held_out, parts.words, covariance, f"all {away.positions:,} patches of the held-out part")
 
 
-def _table(path: Path) -> Dataset | None:
-    """The table in an array file, or None if the file holds images."""
-    shapes = array_shapes(path)
-    inputs = next((name for name in _INPUTS if name in shapes), None if len(shapes) > 1 else next(iter(shapes), None))
-    targets = next((name for name in _TARGETS if name in shapes), None)
-    if inputs is None or len(shapes[inputs]) != 2:
-        return None
-    arrays = read_arrays(path, [inputs, *([targets] if targets else [])])
-    return Dataset(arrays[inputs], arrays.get(targets or ""), name=path.stem, description=f"Table in {path}.")
+def _gaussian(features: int, samples: int, seed: int) -> Split:
+    stream = correlated_gaussian(features, samples, CONDITION, seed)
+    held_out = correlated_gaussian(features, HELD_OUT, CONDITION, seed, draw=1)
+    covariance = gaussian_covariance(features, CONDITION, seed)
+    return Split(stream, held_out, "fresh draws of the same distribution", covariance, "the distribution itself")
+
+
+def _unscaled(dataset: Labelled, samples: int, seed: int) -> Dataset:
+    order = _checks.generator(seed).permutation(len(dataset))[:samples]
+    require_memory(3 * 8 * len(order) * dataset.features, f"{len(order):,} samples of {dataset.features:,} features")
+    words = f"{dataset.description} {len(order)} of its {len(dataset)} samples in random order."
+    chosen = replace(dataset.take(order), description=words)
+    return chosen.table() if isinstance(chosen, ImageDataset) else chosen
 
 
 def _rows(dataset: Labelled, samples: int, seed: int) -> Dataset:
-    order = _checks.generator(seed).permutation(len(dataset))[:samples]
-    words = f"{dataset.description} {len(order)} of its {len(dataset)} samples in random order."
-    chosen = replace(dataset.take(order), description=words)
-    return (chosen.table() if isinstance(chosen, ImageDataset) else chosen).scaled()
+    return _unscaled(dataset, samples, seed).scaled()

@@ -1,7 +1,7 @@
 """Every square window of a set of grey images: their exact moments, and random draws from them.
 
-The population is the one that `draw` samples from: an image chosen uniformly, then a position in it chosen uniformly.
-A window of side s is a sample with n = s² features, row after row.
+The population is the one that `draw` samples from: an image chosen uniformly, or by its weight, then a position in it
+chosen uniformly. A window of side s is a sample with n = s² features, row after row.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ class Scale:
     spread: float
 
 
-def draw(images: Sequence[Floats], size: int, samples: int, rng: np.random.Generator) -> Floats:
-    """Draw windows: image uniform, position uniform, with replacement.
+def draw(
+    images: Sequence[Floats], size: int, samples: int, rng: np.random.Generator, weights: Floats | None = None
+) -> Floats:
+    """Draw windows: image uniform or by its weight, position uniform, with replacement.
 
     Parameters
     ----------
@@ -52,6 +54,8 @@ def draw(images: Sequence[Floats], size: int, samples: int, rng: np.random.Gener
         How many windows.
     rng : numpy.random.Generator
         Source of randomness.
+    weights : (images,) array, optional
+        Probability of each image, in all 1.
 
     Returns
     -------
@@ -59,7 +63,7 @@ def draw(images: Sequence[Floats], size: int, samples: int, rng: np.random.Gener
         The windows, in the unit of the pixels.
     """
     corners = np.array([image.shape for image in images]) - size + 1
-    which = rng.integers(len(images), size=samples)
+    which = rng.integers(len(images), size=samples) if weights is None else rng.choice(len(images), samples, p=weights)
     rows, columns = rng.integers(0, corners[which].T)
     patches = np.empty((samples, size, size))
     for k, image in enumerate(images):
@@ -69,7 +73,7 @@ def draw(images: Sequence[Floats], size: int, samples: int, rng: np.random.Gener
     return patches.reshape(samples, size * size)
 
 
-def scale(images: Sequence[Floats], size: int) -> Scale:
+def scale(images: Sequence[Floats], size: int, weights: Floats | None = None) -> Scale:
     """Return the shift and the spread of the population of all windows.
 
     Parameters
@@ -78,6 +82,8 @@ def scale(images: Sequence[Floats], size: int) -> Scale:
         Grey images.
     size : int
         Side of a window, pixels.
+    weights : (images,) array, optional
+        Probability of each image, in all 1; uniform by default.
 
     Returns
     -------
@@ -90,8 +96,8 @@ def scale(images: Sequence[Floats], size: int) -> Scale:
         If no pixel position varies over the windows.
     """
     shift = float(np.mean([image.mean() for image in images]))  # any shift near the mean avoids cancellation
-    mean = np.mean([_window_means(image - shift, size) for image in images], axis=0)
-    square = np.mean([_window_means((image - shift) ** 2, size) for image in images], axis=0)
+    mean = np.average([_window_means(image - shift, size) for image in images], axis=0, weights=weights)
+    square = np.average([_window_means((image - shift) ** 2, size) for image in images], axis=0, weights=weights)
     variance = float((square - mean**2).mean())
     peak = max(float(np.abs(image).max()) for image in images)
     if variance <= (NO_CONTRAST * peak) ** 2:
@@ -99,7 +105,7 @@ def scale(images: Sequence[Floats], size: int) -> Scale:
     return Scale(shift + float(mean.mean()), sqrt(variance))
 
 
-def covariance(images: Sequence[Floats], size: int) -> Floats:
+def covariance(images: Sequence[Floats], size: int, weights: Floats | None = None) -> Floats:
     """Return the exact covariance of the population of all windows.
 
     ::
@@ -116,19 +122,22 @@ def covariance(images: Sequence[Floats], size: int) -> Floats:
         Grey images.
     size : int
         Side s of a window, pixels.
+    weights : (images,) array, optional
+        Probability of each image, in all 1; uniform by default.
 
     Returns
     -------
     (size², size²) array
         Σ, in the unit of the pixels squared; symmetric to the bit.
     """
-    shift = scale(images, size).shift
+    shift = scale(images, size, weights).shift
     centred = [image - shift for image in images]
-    mean = np.mean([_window_means(image, size).ravel() for image in centred], axis=0)
+    share = np.full(len(images), 1 / len(images)) if weights is None else weights
+    mean = np.average([_window_means(image, size).ravel() for image in centred], axis=0, weights=share)
     second = np.zeros((size * size, size * size))
-    for image in centred:
-        second += _second_moment(image, size)
-    result: Floats = second / len(centred) - np.outer(mean, mean)
+    for weight, image in zip(share, centred, strict=True):
+        second += weight * _second_moment(image, size)
+    result: Floats = second - np.outer(mean, mean)
     return result
 
 

@@ -108,7 +108,8 @@ def cost(comparison: Comparison) -> Figure:
     Returns
     -------
     Figure
-        Three panels over one list of forms. A matrix answers in one product and has no settling time.
+        Three panels over one list of forms. Shaded: what may be scatter of the held-out samples. A matrix answers
+        in one product and has no settling time.
     """
     figure, axes = canvas(1, 3, 3.4, sharey=True)
     reached, time, work = axes[0]
@@ -116,6 +117,9 @@ def cost(comparison: Comparison) -> Figure:
     for row, entry in zip(place, comparison.entries, strict=True):
         look = mark(entry.name)
         point = {"color": look.color, "marker": look.marker, "markerfacecolor": look.face, "markersize": 9}
+        if entry.over_seeds is not None:
+            over = entry.over_seeds[:, 0]
+            reached.plot([over.min(), over.max()], [row, row], color=look.color, linewidth=2)
         reached.plot(entry.correlation, row, **point)
         work.plot(entry.operations, row, **point)
         if entry.settles:
@@ -123,7 +127,12 @@ def cost(comparison: Comparison) -> Figure:
             time.plot(entry.settling_time, row, **point)
         else:
             time.plot(0, row, **point)
-    reached.set(xscale="log", xlabel="rms correlation coefficient left")
+    seeds = "" if comparison.seeds is None else f"; line: {len(comparison.seeds)} seeds"
+    reached.set(xscale="log", xlabel=f"rms correlation coefficient left{seeds}")
+    if comparison.scatter:
+        left = min(reached.get_xlim()[0], comparison.scatter / 2)
+        reached.axvspan(left, comparison.scatter, color=SHADE, linewidth=0, zorder=0)
+        reached.set_xlim(left, None)
     reached.axvline(comparison.correlation, color=QUIET, linestyle=":", linewidth=1.6)
     reached.annotate(
         "input", (comparison.correlation, place[0]), xytext=(-4, 0), textcoords="offset points", ha="right"

@@ -1,9 +1,10 @@
 """Recording: traces streamed to disk, results with their provenance, safe readers and atomic writers."""
 
 from neurodecorr.recording.atomic import atomic_path, write_atomically, write_bytes, write_json, write_text
-from neurodecorr.recording.claims import Claim, Made, claim, made_in
+from neurodecorr.recording.claims import Claim, claim, reclaim
 from neurodecorr.recording.contents import content_hash
 from neurodecorr.recording.folders import require_writable
+from neurodecorr.recording.manifest import Made, made_in
 from neurodecorr.recording.provenance import provenance, run_id
 from neurodecorr.recording.recorder import Recorder
 from neurodecorr.recording.result import Result, load_result
@@ -33,6 +34,7 @@ __all__ = [
     "provenance",
     "read_traces",
     "read_tree",
+    "reclaim",
     "require_writable",
     "run_id",
     "spans",

@@ -1,7 +1,6 @@
 """Who made what in an output folder: nothing that is there is replaced unless that was asked for.
 
-The folder's `manifest.json` lists the runs that wrote into it: the run itself, and what was made from it later, such
-as a budget. Each names its settings and its files with their checksums.
+What is there is read from the folder's manifest.
 """
 
 from __future__ import annotations
@@ -9,66 +8,23 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from neurodecorr._checks import checked_names, checked_path, checked_text, choice, flag, mapping
+from neurodecorr._checks import checked_names, checked_path, checked_text, flag, mapping
 from neurodecorr.errors import CheckpointError, InputError
-from neurodecorr.recording.atomic import write_json
-from neurodecorr.recording.contents import file_hash
-from neurodecorr.recording.documents import canonical_json, plain, read_json
+from neurodecorr.recording.documents import canonical_json, plain
 from neurodecorr.recording.folders import require_writable
+from neurodecorr.recording.manifest import MANIFEST, Made, fingerprint, made_in, write_manifest
 from neurodecorr.recording.provenance import package_version, run_id
 
-__all__ = ["MANIFEST", "Claim", "Made", "claim", "made_in"]
+__all__ = ["Claim", "claim", "reclaim"]
 
-MANIFEST = "manifest.json"
-SCHEMA, VERSION = "neurodecorr-manifest", 2
 # Part of every identity: a change of what a run writes or means makes older runs other runs.
 FORMAT = 2
-_MOST_BYTES = 2**26
 # Settings that a message names at most.
 _NAMED = 6
-
-
-@dataclass(frozen=True)
-class Made:
-    """One run that wrote into a folder, as the manifest tells it.
-
-    Parameters
-    ----------
-    kind : str
-        What was made: "comparison", "training run", "budget", …
-    identity : str
-        A hash of kind, settings, version and format.
-    settings : dict
-        What decided the result, hashes of data included.
-    complete : bool
-        Whether it came to its end.
-    files : dict of str to (int, str)
-        Names, relative to the folder, with their sizes in bytes and SHA-256.
-    source : str or None
-        Identity of the run that it was made from; None for a run of its own.
-    facts : dict
-        Whatever else the run tells: provenance.
-    """
-
-    kind: str
-    identity: str
-    settings: dict[str, Any]
-    complete: bool
-    files: dict[str, tuple[int, str]] = field(default_factory=dict)
-    source: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def missing(self, folder: Path) -> list[str]:
-        """Names of its files that are gone."""
-        return [name for name in self.files if not (folder / name).is_file()]
-
-    def changed(self, folder: Path) -> list[str]:
-        """Names of its files that are no longer what it wrote."""
-        return [name for name, known in self.files.items() if _fingerprint(folder / name) not in (None, known)]
 
 
 @dataclass(frozen=True)
@@ -144,7 +100,7 @@ class Claim:
         for file in files:
             if not file.is_relative_to(self.folder):
                 raise InputError(f"files of a run must lie in its folder {self.folder}; got {file}.")
-            found = _fingerprint(file)
+            found = fingerprint(file)
             if found is None:
                 raise CheckpointError(f"cannot read {file}, which was just written.")
             listed[file.relative_to(self.folder).as_posix()] = found
@@ -154,8 +110,7 @@ class Claim:
     def _note(self, made: Made) -> Path:
         gone = {made.identity, *(old.identity for old in self.replaced)}
         kept = [other for other in made_in(self.folder) if other.identity not in gone]
-        runs = [_document(run) for run in (*kept, made)]
-        return write_json(self.folder / MANIFEST, {"schema": SCHEMA, "version": VERSION, "runs": runs})
+        return write_manifest(self.folder, (*kept, made))
 
 
 def claim(
@@ -239,69 +194,47 @@ def claim(
     return Claim(place, made, "new", (*rivals, *_dependents(rivals, there)), tuple(makes))
 
 
-def made_in(folder: str | os.PathLike[str]) -> tuple[Made, ...]:
-    """Return the runs that wrote into a folder; none where there is no manifest.
+def reclaim(
+    folder: str | os.PathLike[str],
+    kind: str,
+    settings: Mapping[str, Any],
+    *,
+    makes: Sequence[str] = (),
+    overwrite: bool = False,
+) -> Claim:
+    """Claim a folder to write the files of the run that is there once more, from its own result.
 
     Parameters
     ----------
     folder : path-like
-        The folder.
+        Where the run is.
+    kind, settings, makes
+        As in `claim`, for a folder without a manifest.
+    overwrite : bool, default False
+        Whether files may be replaced that were changed since, or that nobody listed.
 
     Returns
     -------
-    tuple of Made
-        In the order in which they were noted.
+    Claim
+        Its state is "unfinished".
 
     Raises
     ------
     CheckpointError
-        If there is a manifest that cannot be read or names files outside the folder.
+        As `claim` does.
     """
-    path = checked_path(folder, "folder") / MANIFEST
-    if not path.is_file():
-        return ()
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise CheckpointError(f"{path} must hold at most {_MOST_BYTES:,} bytes.")
-        document = read_json(path.read_bytes(), str(path))
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}.") from error
-    try:
-        if choice(document.get("schema"), "schema", [SCHEMA]) and document["version"] == 1:
-            return (_made({**document, "settings": document["config"], "identity": "", "complete": True}),)
-        if document["version"] != VERSION:
-            raise ValueError(f"version must be {VERSION}; got {document['version']!r}")
-        return tuple(_made(run) for run in document["runs"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path} must be a manifest of this version of neurodecorr: {type(error).__name__}: {error}. Choose "
-            "another folder, or remove this file if its runs may be replaced."
-        ) from error
-
-
-def _made(run: Any) -> Made:
-    """Return a run from its part of a manifest, of which nothing is believed."""
-    texts = {name: run[name] for name in ("kind", "identity")}
-    source, settings, facts = run.get("source"), run["settings"], run.get("facts", {})
-    if not all(isinstance(text, str) for text in (*texts.values(), source or "")):
-        raise TypeError("kind, identity and source must be texts")
-    if not isinstance(settings, dict) or not isinstance(facts, dict) or not isinstance(run["complete"], bool):
-        raise TypeError("settings and facts must be objects, complete true or false")
-    files = {_inside(file["name"]): (int(file["bytes"]), str(file["sha256"])) for file in run["files"]}
-    return Made(**texts, settings=settings, complete=run["complete"], files=files, source=source, facts=facts)
-
-
-def _inside(name: Any) -> str:
-    """Return the name of a file if it cannot lead out of the folder."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name or ":" in name:
-        raise ValueError(f"{name!r} is no file inside the folder")
-    return str(path)
-
-
-def _document(made: Made) -> dict[str, Any]:
-    files = [{"name": name, "bytes": size, "sha256": digest} for name, (size, digest) in made.files.items()]
-    return {**{item.name: getattr(made, item.name) for item in dataclasses.fields(made)}, "files": files}
+    place = Path(folder)
+    there = made_in(place)
+    own = next((run for run in there if run.kind == kind and run.source is None), None)
+    if own is None:
+        return claim(place, kind, settings, makes=makes, overwrite=overwrite)
+    require_writable(place)
+    changed, strangers = own.changed(place), _strangers(place, there, makes)
+    if changed and not overwrite:
+        raise _refusal(place, f"{_names(changed)}, changed since it was written")
+    if strangers and not overwrite:
+        raise _refusal(place, f"{_names(strangers)}, of which {MANIFEST} does not tell who made them")
+    return Claim(place, own, "unfinished", makes=tuple(makes))
 
 
 def _identity(kind: str, settings: Any, source: str | None) -> str:
@@ -336,7 +269,7 @@ def _found(folder: Path, makes: Sequence[str]) -> list[str]:
 def _remove(folder: Path, made: Made) -> None:
     """Remove the files of a run that are as it wrote them."""
     for name, known in made.files.items():
-        if _fingerprint(folder / name) == known:
+        if fingerprint(folder / name) == known:
             _unlink(folder, name)
 
 
@@ -352,14 +285,6 @@ def _unlink(folder: Path, name: str) -> None:
                 (folder / parent).rmdir()
     except OSError as error:
         raise CheckpointError(f"cannot remove {path}: {error.strerror or error}.") from error
-
-
-def _fingerprint(path: Path) -> tuple[int, str] | None:
-    """Size and SHA-256 of a regular file, or None if there is none that can be read."""
-    try:
-        return path.stat().st_size, file_hash(path)
-    except (OSError, InputError):
-        return None
 
 
 def _refusal(folder: Path, words: str) -> CheckpointError:

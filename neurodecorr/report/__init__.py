@@ -2,7 +2,7 @@
 
 from neurodecorr.recording import require_writable
 from neurodecorr.report.findings import findings
-from neurodecorr.report.folder import publish
+from neurodecorr.report.folder import draw_again, publish
 from neurodecorr.report.page import page
 
-__all__ = ["findings", "page", "publish", "require_writable"]
+__all__ = ["draw_again", "findings", "page", "publish", "require_writable"]

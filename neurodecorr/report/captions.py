@@ -34,7 +34,8 @@ CAPTIONS = {
     ),
     "cost": Caption(
         "What is left, and what it takes",
-        "All forms are judged on the same samples. A matrix answers in one product, so its settling time is zero; "
+        "All forms are judged alike; correlations in a shaded region may be scatter of the held-out samples, and a "
+        "line through a marker spans all seeds. A matrix answers in one product, so its settling time is zero; "
         "the line from a circuit's marker ends at its slowest sample.",
         "τ dx̄/dt = x − R x̄,   at rest x̄ = R⁻¹x = M x",
         f"{PAPER}, §3.2",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from neurodecorr.workbench import Comparison, Entry, spelt
+from neurodecorr.workbench import Comparison, Entry, judged, spelt
 
 __all__ = ["findings"]
 
@@ -40,15 +40,60 @@ def _decorrelation(comparison: Comparison, online: list[Entry]) -> Iterator[str]
     if not online:
         yield f"No form learnt to the end of the stream. The rms correlation of the input is {before}."
         return
-    after = _range([entry.correlation for entry in online])
-    down = " down" if max(entry.correlation for entry in online) < comparison.correlation else ""
+    units = comparison.features - sum(len(comparison.config.get(name) or []) for name in ("silent", "dependent"))
+    power = f"The output has {_percent([entry.power for entry in online])} of the input's power."
     reference = [entry for entry in comparison.entries if entry.form == "offline"]
     limit = f"; the closed form M* reaches {spelt(reference[0].correlation)}" if reference else ""
+    change = max(comparison.correlation - entry.correlation for entry in online)
+    if abs(change) <= comparison.scatter:
+        yield (
+            f"Nothing can be said about decorrelation: the rms correlation between {units} units was {before} and is "
+            f"{_range([entry.correlation for entry in online])}, but {comparison.held_out:,} held-out samples of "
+            f"independent units show {spelt(comparison.scatter)} by chance. Use more samples. {power}"
+        )
+        return
+    after = _after([entry.correlation for entry in online], comparison.scatter)
+    down = " down" if max(entry.correlation for entry in online) < comparison.correlation else ""
     yield (
-        f"{_subject(comparison, online)} brought the rms correlation between {comparison.features} units from "
-        f"{before}{down} to {after}, measured on {comparison.held_out:,} held-out samples{limit}. The output has "
-        f"{_percent([entry.power for entry in online])} of the input's power."
+        f"{_subject(comparison, online)} brought the rms correlation between {units} units from {before}{down} to "
+        f"{after}{limit}. {judged(comparison)} {power}"
     )
+    yield from _generalisation(comparison)
+    yield from _over_seeds(comparison, online)
+
+
+def _after(values: list[float], scatter: float) -> str:
+    """Return the range of what is left; what lies within the scatter is said to."""
+    if max(values) <= 1.5 * scatter:
+        return f"{_range(values)}, which may be scatter alone"
+    return f"{_range(values)} with no difference beyond scatter" if _alike(values, scatter) else _range(values)
+
+
+def _alike(values: list[float], scatter: float) -> bool:
+    return len(values) > 1 and max(values) != min(values) and max(values) - min(values) <= scatter
+
+
+def _generalisation(comparison: Comparison) -> Iterator[str]:
+    """Say how the number is to be read where the held-out part is another one than was learnt from."""
+    reference = [entry for entry in comparison.entries if entry.form == "offline"]
+    split = str(comparison.config.get("split", ""))
+    if reference and split.startswith(("by region", "by picture", "by set")) and reference[0].correlation > 1e-6:
+        yield (
+            f"Held out {split}. On what it was computed from, M* leaves no correlation at all; that it leaves "
+            f"{spelt(reference[0].correlation)} here is the difference between the two parts, which "
+            "no rule can learn. So is a power other than 100 %: gains are those of the part that was learnt from."
+        )
+
+
+def _over_seeds(comparison: Comparison, online: list[Entry]) -> Iterator[str]:
+    if comparison.seeds is None:
+        return
+    values = np.concatenate([e.over_seeds[:, 0] for e in online if e.over_seeds is not None] or [np.empty(0)])
+    if len(values):
+        yield (
+            f"Over {len(comparison.seeds)} seeds the online forms leave {spelt(float(values.min()))} to "
+            f"{spelt(float(values.max()))}."
+        )
 
 
 def _subject(comparison: Comparison, online: list[Entry]) -> str:

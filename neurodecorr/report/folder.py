@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from neurodecorr import plots
 from neurodecorr.recording import (
+    Claim,
     Recorder,
     Variable,
     atomic_path,
-    require_writable,
+    reclaim,
     write_bytes,
-    write_json,
     write_text,
 )
 from neurodecorr.report.page import page
 from neurodecorr.workbench import Comparison
+from neurodecorr.workbench.claiming import FILES, KIND, claim_folder
 
-__all__ = ["publish"]
+__all__ = ["draw_again", "publish"]
 
-REPORT, RESULT, TRACES, MANIFEST = "report.html", "result.npz", "traces.h5", "manifest.json"
+REPORT, RESULT, TRACES = "report.html", "result.npz", "traces.h5"
 CURVES = (
     ("margin", "margins", "1/τ", "min Re λ(R)"),
     ("correlation", "correlations", "", "rms correlation coefficient on held-out samples"),
@@ -29,18 +29,24 @@ CURVES = (
 )
 
 
-def publish(comparison: Comparison, folder: str | os.PathLike[str]) -> Path:
+def publish(
+    comparison: Comparison, folder: str | os.PathLike[str], *, overwrite: bool = False, mine: Claim | None = None
+) -> Path:
     """Write everything about a comparison into one folder, and return the path of its report.
 
     Files: report.html, result.npz, traces.h5, manifest.json, and each figure as SVG and PNG. All figures are drawn
-    before the first file is written, each file appears whole or not at all, and the manifest is written last.
+    before the first file is written, each file appears whole or not at all, and the manifest is completed last.
 
     Parameters
     ----------
     comparison : Comparison
         What was found.
     folder : path-like
-        Where to; made if missing. Files of the same names are replaced.
+        Where to; made if missing.
+    overwrite : bool, default False
+        Whether another run that is there may be replaced; its files, and what was made from it, are removed.
+    mine : Claim, optional
+        The claim to the folder, from `claim_folder`; by default it is made here, from the configuration.
 
     Returns
     -------
@@ -50,10 +56,11 @@ def publish(comparison: Comparison, folder: str | os.PathLike[str]) -> Path:
     Raises
     ------
     CheckpointError
-        If a file cannot be written; files not yet replaced are unchanged.
+        If the folder holds another run or files of somebody else, or a file cannot be written; files not yet replaced
+        are unchanged.
     """
     place = Path(folder)
-    require_writable(place)
+    mine = mine or claim_folder(place, comparison.config, overwrite=overwrite)
     figures = {name: draw(comparison) for name, draw in plots.FIGURES.items()}
     drawn = {
         f"{name}.{kind}": content
@@ -61,11 +68,40 @@ def publish(comparison: Comparison, folder: str | os.PathLike[str]) -> Path:
         for kind, content in plots.rendered(figure).items()
     }
     text = page(comparison, {name: drawn[f"{name}.svg"] for name in figures})
+    mine.begin()
     written = [comparison.to_result().save(place / RESULT), _write_traces(comparison, place / TRACES)]
     written += [write_bytes(place / name, data) for name, data in drawn.items()]
     written.append(write_text(place / REPORT, text))
-    write_json(place / MANIFEST, _manifest(comparison, written))
+    mine.finish(written, config=comparison.config, provenance=comparison.provenance)
     return place / REPORT
+
+
+def draw_again(folder: str | os.PathLike[str], *, overwrite: bool = False) -> tuple[Comparison, Path]:
+    """Draw figures and report of a folder again, from its result, and return the comparison and the report's path.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder of a comparison, or its result.npz.
+    overwrite : bool, default False
+        Whether files that were changed since they were written may be replaced.
+
+    Returns
+    -------
+    tuple of Comparison and Path
+        What is in the folder, and its report.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no comparison, or a file was changed or cannot be written.
+    """
+    given = Path(folder)
+    place = given if given.is_dir() else given.parent
+    comparison = Comparison.load(given)
+    makes = [name for name in FILES if name != RESULT or not (given.is_dir() or given.name == RESULT)]
+    mine = reclaim(place, KIND, comparison.config, makes=makes, overwrite=overwrite)
+    return comparison, publish(comparison, place, mine=mine)
 
 
 def _write_traces(comparison: Comparison, path: Path) -> Path:
@@ -89,18 +125,3 @@ def _write_traces(comparison: Comparison, path: Path) -> Path:
             for step, value in zip(steps, values, strict=True):
                 recorder.record(int(step), {variable.name: float(value)})
     return path
-
-
-def _manifest(comparison: Comparison, written: list[Path]) -> dict[str, object]:
-    contents = {path.name: path.read_bytes() for path in written}
-    return {
-        "schema": "neurodecorr-manifest",
-        "version": 1,
-        "kind": "comparison",
-        "config": comparison.config,
-        "provenance": comparison.provenance,
-        "files": [
-            {"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            for name, data in sorted(contents.items())
-        ],
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from neurodecorr.errors import CheckpointError
 from neurodecorr.recording import Result, load_result
+from neurodecorr.workbench.reading import FieldReader
 
 __all__ = ["Comparison", "Entry"]
 
@@ -60,6 +62,7 @@ class Entry:
     path_error: Floats  # true relative distance to the fixed point (samples, t)
     path_bound: Floats  # its certified bound (samples, t)
     mean: Floats | None = None  # μ subtracted from the input (n,); None in files of older versions
+    over_seeds: Floats | None = None  # a row per seed, a column per name in `spread.SPREAD`; None for one seed
 
     @property
     def settles(self) -> bool:
@@ -91,13 +94,19 @@ class Comparison:
     covariance : (n, n) array
         Of the held-out inputs.
     held_out : int
-        Held-out samples.
+        Held-out samples: to judge on, or only to settle where the covariance is exact.
     mismatch_levels : (levels,) array
         Standard deviations of the relative synaptic mismatch.
     entries : tuple of Entry
         One per form, the offline reference first.
     inputs : (k, n) array or None
         The first held-out samples, for circuits that are built from this file; None in files of older versions.
+    exact : bool
+        Whether the covariance is that of everything that was held out, not of a sample.
+    seeds : (k,) array or None
+        Seeds of all runs, the one shown first; None for a single run.
+    before_over_seeds : (k,) array or None
+        Rms correlation of the held-out inputs, per seed.
     """
 
     dataset: str
@@ -111,6 +120,9 @@ class Comparison:
     mismatch_levels: Floats
     entries: tuple[Entry, ...]
     inputs: Floats | None = None
+    exact: bool = False
+    seeds: npt.NDArray[np.int64] | None = None
+    before_over_seeds: Floats | None = None
 
     def __getitem__(self, name: str) -> Entry:
         """Return the entry called `name`, "R local" say."""
@@ -124,42 +136,64 @@ class Comparison:
         """Units of the layer, n."""
         return len(self.covariance)
 
+    @property
+    def scatter(self) -> float:
+        """Correlation that independent units would show on so many held-out samples, 1/√N; 0 if exact."""
+        return 0.0 if self.exact else 1 / math.sqrt(self.held_out)
+
     def to_result(self) -> Result:
         """Return everything as plain arrays and one JSON description."""
         arrays: dict[str, Any] = {"covariance": self.covariance, "mismatch_levels": self.mismatch_levels}
-        if self.inputs is not None:
-            arrays["inputs"] = self.inputs
+        for name in ("inputs", "seeds", "before_over_seeds"):
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name)
         entries = []
         for entry in self.entries:
             values = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
             arrays |= {_key(entry.name, k): v for k, v in values.items() if isinstance(v, np.ndarray)}
             entries.append({k: v for k, v in values.items() if not isinstance(v, np.ndarray)})
-        names = ("dataset", "shape", "config", "provenance", "correlation", "relative", "held_out")
+        names = ("dataset", "shape", "config", "provenance", "correlation", "relative", "held_out", "exact")
         meta = {name: getattr(self, name) for name in names}
         return Result(arrays=arrays, meta={"kind": KIND, **meta, "entries": entries})
 
     @classmethod
     def from_result(cls, result: Result) -> Comparison:
-        """Return the comparison that `to_result` turned into `result`."""
-        meta = dict(result.meta)
-        if meta.pop("kind", None) != KIND:
+        """Return the comparison that `to_result` turned into `result`.
+
+        Raises
+        ------
+        CheckpointError
+            If it is no comparison, or a field is missing or not what it must be; the field is named.
+        """
+        if result.meta.get("kind") != KIND:
             raise CheckpointError("this result is not a comparison; it was written by another command.")
-        try:
-            entries = tuple(_entry(values, result.arrays) for values in meta.pop("entries"))
-            shape = meta.pop("shape")
-            levels, covariance = result.arrays["mismatch_levels"], result.arrays["covariance"]
-            return cls(
-                shape=None if shape is None else tuple(shape),
-                covariance=covariance,
-                mismatch_levels=levels,
-                entries=entries,
-                inputs=result.arrays.get("inputs"),
-                **meta,
-            )
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"this comparison does not have the fields of this version ({error}). Run it again."
-            ) from error
+        meta, arrays = FieldReader(result.meta, "this comparison"), FieldReader(result.arrays, "this comparison")
+        covariance = arrays.array("covariance", (None, None))
+        n = len(covariance)
+        arrays.array("covariance", (n, n))
+        levels = arrays.array("mismatch_levels", (None,))
+        config = FieldReader(meta.mapping("config"), "this comparison's config")
+        config.count("samples", 1)
+        config.number("tol")
+        listed = result.meta.get("entries")
+        if not isinstance(listed, list) or not listed or not all(isinstance(values, dict) for values in listed):
+            raise CheckpointError("this comparison: entries must be a list of entries; run it again.")
+        return cls(
+            dataset=meta.text("dataset"),
+            shape=meta.shape("shape", n),
+            config=meta.mapping("config"),
+            provenance=meta.mapping("provenance"),
+            correlation=meta.number("correlation"),
+            relative=meta.number("relative"),
+            covariance=covariance,
+            held_out=meta.count("held_out", 1),
+            mismatch_levels=levels,
+            entries=tuple(_entry(values, result.arrays, n, len(levels)) for values in listed),
+            inputs=arrays.array("inputs", (None, n)) if arrays.has("inputs") else None,
+            exact=meta.truth("exact") if meta.has("exact") else False,
+            seeds=arrays.array("seeds", (None,), "whole numbers") if arrays.has("seeds") else None,
+            before_over_seeds=arrays.array("before_over_seeds", (None,)) if arrays.has("before_over_seeds") else None,
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Comparison:
@@ -168,13 +202,52 @@ class Comparison:
 
 
 KIND = "comparison"
-NAMES = tuple(field.name for field in dataclasses.fields(Entry))
+# What is plain in an entry, and what are arrays; the rest is read with its shape.
+TEXTS = ("name", "form", "rule", "failure")
+COUNTS = ("learnt", "limited", "synapses")
+NUMBERS = (
+    "seconds",
+    "correlation",
+    "relative",
+    "power",
+    "twin_error",
+    "distance",
+    "settling_error",
+    "settling_time",
+    "settling_time_worst",
+    "predicted_time",
+    "products",
+    "margin",
+    "operations",
+)
 
 
-def _entry(values: dict[str, Any], arrays: Mapping[str, Any]) -> Entry:
-    """Return an entry from its plain values and its arrays."""
-    arrays = {name: array for name in NAMES if (array := arrays.get(_key(values["name"], name))) is not None}
-    return Entry(**{"mean": None, **values, **arrays})
+def _entry(values: dict[str, Any], arrays: Mapping[str, Any], n: int, levels: int) -> Entry:
+    """Return an entry from its plain values and its arrays, every one of which is looked at."""
+    plain = FieldReader(values, "an entry of this comparison")
+    name = plain.text("name")
+    plain = FieldReader(values, f"entry {name!r}")
+    prefix = _key(name, "")
+    kept = FieldReader(
+        {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}, f"{name!r}"
+    )
+    steps = kept.array("steps", (None,), "whole numbers")
+    times = kept.array("path_time", (None,))
+    fields: dict[str, Any] = {key: plain.text(key) for key in TEXTS}
+    fields |= {key: plain.count(key) for key in COUNTS} | {key: plain.number(key) for key in NUMBERS}
+    fields |= {key: kept.array(key, (n, n)) for key in ("matrix", "lateral", "covariance")}
+    fields |= {key: kept.array(key, (len(steps),)) for key in ("margins", "correlations", "powers")}
+    fields |= {key: kept.array(key, (None, len(times))) for key in ("path_error", "path_bound")}
+    return Entry(
+        **fields,
+        condition=plain.number("condition", infinite=True),
+        eigenvalues=kept.array("eigenvalues", (n,), "complex numbers"),
+        steps=steps,
+        mismatch_error=kept.array("mismatch_error", (levels, None), infinite=True),
+        path_time=times,
+        mean=kept.array("mean", (n,)) if kept.has("mean") else None,
+        over_seeds=kept.array("over_seeds", (None, None), infinite=True) if kept.has("over_seeds") else None,
+    )
 
 
 def _key(entry: str, field: str) -> str:

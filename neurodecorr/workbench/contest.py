@@ -1,27 +1,31 @@
-"""Run every form of the decorrelator over one stream."""
+"""Run every form of the decorrelator over one stream, once or with several seeds."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from neurodecorr import measures, plasticity
 from neurodecorr._checks import choice, count, positive
-from neurodecorr.data import Dataset
+from neurodecorr.data import Dataset, Split, rows_split
 from neurodecorr.errors import ConfigError
 from neurodecorr.plasticity import Plan
 from neurodecorr.recording import provenance
 from neurodecorr.workbench.comparison import Comparison, Entry
+from neurodecorr.workbench.forecast import forecast, spelt_time
+from neurodecorr.workbench.judging import require_judgeable, require_room
+from neurodecorr.workbench.progress import run_all
+from neurodecorr.workbench.spread import over_seeds
 from neurodecorr.workbench.trial import SETTLED, Bench, run_trial
 
-__all__ = ["FORMS", "compare"]
+__all__ = ["FORMS", "compare", "compare_seeds"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -36,11 +40,13 @@ ONLINE = (
 FORMS = tuple(name for name, _, _ in (OFFLINE, *ONLINE))
 # "local" and "implicit" are one rule in two forms.
 RULES = {"explicit": ("explicit",), "local": ("implicit", "local"), "congruent": ("congruent",)}
+# Forecasts that are not worth a line, in seconds.
+SHORT = 30.0
 
 
 def compare(
-    dataset: Dataset,
-    held_out: Dataset | None = None,
+    dataset: Dataset | npt.ArrayLike,
+    held_out: Dataset | npt.ArrayLike | None = None,
     *,
     rules: Sequence[str] = ("explicit", "local", "congruent"),
     rate: float = 1e-3,
@@ -52,6 +58,7 @@ def compare(
     mismatch: Sequence[float] = (0.01, 0.05, 0.1),
     draws: int = 20,
     seed: int = 0,
+    seeds: int = 1,
     jobs: int = 1,
     progress: bool = False,
 ) -> Comparison:
@@ -61,9 +68,9 @@ def compare(
 
     Parameters
     ----------
-    dataset : Dataset
-        The stream to learn from. It is repeated if it is shorter than the rate needs.
-    held_out : Dataset, optional
+    dataset : Dataset, array or data frame
+        The stream to learn from, (samples, features). It is repeated if it is shorter than the rate needs.
+    held_out : Dataset, array or data frame, optional
         Samples to judge on; a fifth of `dataset`, taken out of it, by default.
     rules : sequence of {"explicit", "local", "congruent"}
         Rules to run; "local" includes its feedforward twin, "M implicit".
@@ -77,10 +84,13 @@ def compare(
         Mismatched copies per level.
     seed : int, default 0
         Seed of the mismatch, and of the split.
+    seeds : int, default 1
+        How many runs, with seeds `seed`, `seed` + 1, …: another split (or another order of the stream, if `held_out`
+        is given) and other mismatch each. The comparison is that of the first, with the spread over all.
     jobs : int, default 1
         Processes. The numbers do not depend on it.
     progress : bool, default False
-        Show a progress bar on standard error.
+        Show a progress bar on standard error, and a forecast if it will take long.
 
     Returns
     -------
@@ -91,6 +101,8 @@ def compare(
     ------
     ConfigError
         If an option lies outside its range.
+    InputError
+        If the samples are too few to be judged on, fewer than two units vary, or memory does not suffice.
 
     Examples
     --------
@@ -99,51 +111,158 @@ def compare(
     >>> [entry.name for entry in comparison.entries]
     ['M* offline', 'M implicit', 'R local']
     """
-    started = time.perf_counter()
+    stream = _dataset(dataset, "dataset")
+    shown = None if held_out is None else _dataset(held_out, "held_out")
+
+    def split(chosen: int) -> Split:
+        if shown is None:
+            return rows_split(stream, chosen)
+        order = slice(None) if chosen == seed else np.random.default_rng(chosen).permutation(len(stream))
+        return Split(stream.take(order), shown, "as given")
+
+    return compare_seeds(
+        split,
+        rules=rules,
+        rate=rate,
+        schedule=schedule,
+        gain=gain,
+        batch=batch,
+        limit=limit,
+        tol=tol,
+        mismatch=mismatch,
+        draws=draws,
+        seed=seed,
+        seeds=seeds,
+        jobs=jobs,
+        progress=progress,
+    )
+
+
+def compare_seeds(
+    split: Callable[[int], Split],
+    *,
+    rules: Sequence[str] = ("explicit", "local", "congruent"),
+    rate: float = 1e-3,
+    schedule: str = "decay",
+    gain: str = "node",
+    batch: int = 1,
+    limit: float | None = 0.1,
+    tol: float = 1e-6,
+    mismatch: Sequence[float] = (0.01, 0.05, 0.1),
+    draws: int = 20,
+    seed: int = 0,
+    seeds: int = 1,
+    jobs: int = 1,
+    progress: bool = False,
+) -> Comparison:
+    """Run the comparison on the splits of one or several seeds; what `compare` does after it has a split.
+
+    Parameters
+    ----------
+    split : callable
+        Returns the `Split` of a seed.
+    rules, rate, schedule, gain, batch, limit, tol, mismatch, draws, seed, seeds, jobs, progress
+        As in `compare`.
+
+    Returns
+    -------
+    Comparison
+        That of the first seed, with the spread over all.
+
+    Raises
+    ------
+    ConfigError, InputError
+        As `compare` does.
+    """
     chosen, seed = _chosen(rules), count(seed, "seed", least=0)
     plan = Plan(rate=rate, schedule=schedule, gain=gain, batch=batch, limit=limit)
     if gain == "none":
         raise ConfigError("gain must be 'node' or 'layer' here: without a gain no form keeps power; got 'none'.")
     levels = np.array([positive(level, "mismatch") for level in mismatch])
-    if held_out is None:
-        dataset, held_out = dataset.split(0.2, seed=seed)
-    bench = _bench(dataset, held_out, gain, positive(tol, "tol"), levels, count(draws, "draws"), seed)
-    tasks = (
-        delayed(run_trial)(name, form, rule, replace(plan, form=form, rule=rule) if form != "offline" else None, bench)
-        for name, form, rule in chosen
+    one = partial(
+        _compare_one,
+        chosen=chosen,
+        plan=plan,
+        rules=list(rules),
+        levels=levels,
+        tol=positive(tol, "tol"),
+        draws=count(draws, "draws"),
+        jobs=count(jobs, "jobs"),
+        progress=progress,
     )
-    results = Parallel(n_jobs=count(jobs, "jobs"), return_as="generator")(tasks)
-    bar = tqdm(results, total=len(chosen), desc="comparing forms", unit="form", disable=not progress)
-    entries: tuple[Entry, ...] = tuple(bar)
+    runs = count(seeds, "seeds")
+    found = [one(split(seed + k), seed=seed + k, runs=runs - k) for k in range(runs)]
+    return found[0] if runs == 1 else over_seeds(found)
+
+
+def _compare_one(
+    split: Split,
+    *,
+    chosen: list[tuple[str, str, str]],
+    plan: Plan,
+    rules: list[str],
+    levels: Floats,
+    tol: float,
+    draws: int,
+    seed: int,
+    jobs: int,
+    runs: int,
+    progress: bool,
+) -> Comparison:
+    started = time.perf_counter()
+    require_judgeable(split)
+    require_room(split, len(chosen), jobs)
+    bench = _bench(split, str(plan.gain), tol, levels, draws, seed)
+    plans = [replace(plan, form=form, rule=rule) if form != "offline" else None for _, form, rule in chosen]
+    if progress and (seconds := runs * forecast(bench, plans, jobs)) > SHORT:
+        many = f", {runs} seeds" if runs > 1 else ""
+        print(
+            f"about {spelt_time(seconds)}: {len(chosen)} forms, {len(bench.covariance)} units, "
+            f"{len(bench.stream):,} samples{many}",
+            file=sys.stderr,
+        )
+    trials = [partial(run_trial, *names, one, bench) for names, one in zip(chosen, plans, strict=True)]
+    entries: tuple[Entry, ...] = tuple(run_all(trials, jobs, progress))
+    stream, held_out = split.stream, split.held_out
     config = {
-        "data": dataset.name,
-        "samples": len(dataset),
+        "data": stream.name,
+        "samples": len(stream),
         "held_out": len(held_out),
-        "features": dataset.features,
-        "rules": list(rules),
-        "rate": rate,
-        "schedule": str(schedule),
-        "gain": gain,
-        "batch": batch,
-        "limit": limit,
+        "features": stream.features,
+        "split": split.words,
+        "judged_on": split.population or f"{len(held_out):,} held-out samples",
+        "silent": list(bench.null.silent),
+        "dependent": list(bench.null.dependent),
+        "rules": rules,
+        "rate": plan.rate,
+        "schedule": str(plan.schedule),
+        "gain": plan.gain,
+        "batch": plan.batch,
+        "limit": plan.limit,
         "tol": tol,
         "mismatch": levels.tolist(),
         "draws": draws,
         "seed": seed,
     }
     return Comparison(
-        dataset=dataset.name,
-        shape=dataset.shape,
+        dataset=stream.name,
+        shape=stream.shape,
         config=config,
         provenance=provenance(config, seed, started),
-        correlation=plasticity.rms_correlation(bench.covariance),
-        relative=plasticity.relative_off_diagonal(bench.covariance),
+        correlation=bench.correlation(bench.covariance),
+        relative=plasticity.relative_off_diagonal(bench.covariance, bench.null.live.tolist()),
         covariance=bench.covariance,
         held_out=len(held_out),
+        exact=split.covariance is not None,
         mismatch_levels=levels,
         entries=entries,
         inputs=held_out.inputs[:SETTLED],
     )
+
+
+def _dataset(value: Any, name: str) -> Dataset:
+    """Take an array or a data frame for a table."""
+    return value if isinstance(value, Dataset) else Dataset(value, name="data" if name == "dataset" else name)
 
 
 def _chosen(rules: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -153,19 +272,26 @@ def _chosen(rules: Sequence[str]) -> list[tuple[str, str, str]]:
     return [OFFLINE, *(form for form in ONLINE if form[2] in wanted)]
 
 
-def _bench(dataset: Dataset, held_out: Dataset, gain: str, tol: float, levels: Floats, draws: int, seed: int) -> Bench:
+def _bench(split: Split, gain: str, tol: float, levels: Floats, draws: int, seed: int) -> Bench:
     """Gather what every trial shares."""
-    if held_out.features != dataset.features:
+    stream, held_out = split.stream, split.held_out
+    if held_out.features != stream.features:
         raise ConfigError(
-            f"held_out must have the {dataset.features} features of the stream; got {held_out.features} features."
+            f"held_out must have the {stream.features} features of the stream; got {held_out.features} features."
         )
-    sigma = measures.covariance(dataset.inputs)
+    sigma = measures.covariance(stream.inputs)
+    covariance = measures.covariance(held_out.inputs) if split.covariance is None else split.covariance
+    null = plasticity.null_directions(sigma)
+    reference = plasticity.decorrelating_matrix(sigma, gain)
+    circuit = np.linalg.inv(reference + null.basis @ null.basis.T)  # R* = M*⁺ + N Nᵀ
     return Bench(
-        stream=dataset.inputs,
+        stream=stream.inputs,
         held_out=held_out.inputs,
-        covariance=measures.covariance(held_out.inputs),
-        reference=plasticity.decorrelating_matrix(sigma, gain),
-        mean=dataset.inputs.mean(axis=0),
+        covariance=covariance,
+        reference=reference,
+        circuit=(circuit + circuit.T) / 2,
+        null=null,
+        mean=stream.inputs.mean(axis=0),
         tol=tol,
         levels=levels,
         draws=draws,

@@ -7,12 +7,15 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from neurodecorr.workbench.comparison import Comparison, Entry
+from neurodecorr.workbench.spread import SPREAD, interval
 
-__all__ = ["Block", "Column", "blocks", "failures", "headline", "spelt", "table_text"]
+__all__ = ["Block", "Column", "blocks", "failures", "headline", "judged", "spelt", "table_text"]
 
 WIDTH = 100  # columns of the terminal
 LEVELS = 4  # levels of mismatch side by side
@@ -53,7 +56,8 @@ def table_text(comparison: Comparison) -> str:
     Returns
     -------
     str
-        A headline, three blocks with their explanations, and the messages of forms that stopped early.
+        A headline, blocks with their explanations (a further one with several seeds), and the messages of forms that
+        stopped early.
     """
     parts = [textwrap.fill(headline(comparison), WIDTH)]
     parts += ["\n".join(_lines(block)) for block in blocks(comparison)]
@@ -77,10 +81,44 @@ def headline(comparison: Comparison) -> str:
     # The name may be that of a user's file; what a terminal would obey is not shown.
     name = "".join(character if character.isprintable() else "�" for character in comparison.dataset)
     stream = f"{comparison.config['samples']:,} samples to learn from{_repeats(comparison)}"
+    split = f", held out {comparison.config['split']}" if "split" in comparison.config else ""
+    seeds = "" if comparison.seeds is None else f" Shown is seed {comparison.seeds[0]} of {len(comparison.seeds)}."
     return (
-        f"{name}: {comparison.features} units, {stream}, {comparison.held_out:,} held out. "
-        f"Before: rms correlation {spelt(comparison.correlation)}, ‖off‖/‖diag‖ {spelt(comparison.relative)}."
+        f"{name}: {comparison.features} units{_left_out(comparison)}, {stream}{split}. {judged(comparison)} "
+        f"Before: rms correlation {spelt(comparison.correlation)}, ‖off‖/‖diag‖ {spelt(comparison.relative)}.{seeds}"
     )
+
+
+def judged(comparison: Comparison) -> str:
+    """Say what the forms are judged on, and which correlation is scatter.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+
+    Returns
+    -------
+    str
+        One sentence.
+    """
+    if comparison.exact:
+        return f"Judged by the exact covariance of {comparison.config.get('judged_on', 'what was held out')}."
+    return (
+        f"Judged on {comparison.held_out:,} held-out samples: independent units would show a correlation of "
+        f"{spelt(comparison.scatter)} (1/√n), differences below it are scatter."
+    )
+
+
+def _left_out(comparison: Comparison) -> str:
+    """Say how many units carry no signal of their own and count in no correlation."""
+    parts = []
+    for name, words in (("silent", "silent"), ("dependent", "following from others")):
+        units = comparison.config.get(name) or []
+        if units:
+            few = f" ({', '.join(map(str, units))})" if len(units) <= 4 else ""
+            parts.append(f"{len(units)} {words}{few}")
+    return f" ({' and '.join(parts)}, left out of correlations)" if parts else ""
 
 
 def _repeats(comparison: Comparison) -> str:
@@ -125,7 +163,8 @@ def blocks(comparison: Comparison) -> tuple[Block, ...]:
     """
     levels = range(len(comparison.mismatch_levels))
     return (
-        _block("How well it decorrelates, on held-out samples", QUALITY, comparison),
+        *_seeds_block(comparison),
+        _block("How well it decorrelates what was held out", QUALITY, comparison),
         _block("How fast, how stable, at what cost", COST, comparison),
         *(_mismatch_block(comparison, levels[first : first + LEVELS]) for first in levels[::LEVELS]),
     )
@@ -203,9 +242,43 @@ COST = (
 )
 
 
+# Of a block over seeds: name in SPREAD, column, and whether only circuits have it.
+SEEDS = (
+    ("correlation", Column("rms corr.", "root mean square correlation coefficient between units, held out"), False),
+    ("power", Column("power", "variance of the output over that of the input"), False),
+    ("settling_time", Column("median τ", "settling time, median over samples, in τ"), True),
+    ("lowest", Column("lowest", "smallest min Re λ(R) met while learning, in 1/τ"), False),
+    ("mismatched", Column("mismatch", "relative output error at the largest mismatch, median of the draws"), False),
+)
+
+
 def _block(title: str, columns: tuple[tuple[Column, Callable[[Entry], str]], ...], comparison: Comparison) -> Block:
     rows = tuple((_name(entry), tuple(read(entry) for _, read in columns)) for entry in comparison.entries)
     return Block(title, tuple(column for column, _ in columns), rows)
+
+
+def _seeds_block(comparison: Comparison) -> Iterator[Block]:
+    """Give mean and standard deviation over the seeds, where there are several."""
+    if comparison.seeds is None:
+        return
+    rows = []
+    for entry in comparison.entries:
+        values = dict(zip(SPREAD, np.empty((0, 0)) if entry.over_seeds is None else entry.over_seeds.T, strict=False))
+        cells = (
+            _over(values[name]) if name in values and (entry.settles or not circuits) else NONE
+            for name, _, circuits in SEEDS
+        )
+        rows.append((_name(entry), tuple(cells)))
+    before = "" if comparison.before_over_seeds is None else f"; before: {_over(comparison.before_over_seeds)}"
+    count = len(comparison.seeds)
+    yield Block(f"Over {count} seeds: mean ± standard deviation{before}", tuple(c for _, c, _ in SEEDS), tuple(rows))
+
+
+def _over(values: npt.NDArray[np.floating[Any]]) -> str:
+    mean, deviation = interval(values)
+    if not np.isfinite(mean):
+        return f"unstable in {int((~np.isfinite(values)).sum())}"
+    return f"{spelt(mean)} ± {spelt(deviation, 2)}"
 
 
 def _mismatch_block(comparison: Comparison, chosen: range) -> Block:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from neurodecorr.circuit import (
     stability,
 )
 from neurodecorr.errors import DivergenceError, StabilityError
-from neurodecorr.plasticity import Plan, State
+from neurodecorr.plasticity import NullDirections, Plan, State
 from neurodecorr.recording import LogSpaced, spans
 from neurodecorr.workbench.comparison import Entry
 
@@ -32,21 +33,39 @@ Floats = npt.NDArray[np.floating[Any]]
 
 # Points at which learning is looked at; held-out samples that are settled, perturbed, and drawn as paths.
 LOOKS, SETTLED, PATHS, PATH_POINTS = 40, 256, 5, 200
+# Units beyond which learning is looked at less often, as a look takes the eigenvalues of R.
+MANY_UNITS, FEW_LOOKS = 256, 12
+# Shares of a trial's time, about, after which learning, settling and mismatch are done.
+LEARNT, SETTLED_BY, DONE = 0.6, 0.75, 1.0
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What every form is given: the stream, the held-out samples, the reference and the mismatch."""
+    """What every form is given: stream, held-out samples and their covariance, reference, mismatch.
+
+    `reference` is M*, `circuit` its R*; `null` names the directions of the stream without signal.
+    """
 
     stream: Floats
     held_out: Floats
     covariance: Floats
     reference: Floats
+    circuit: Floats
+    null: NullDirections
     mean: Floats
     tol: float
     levels: Floats
     draws: int
     seed: int
+
+    def correlation(self, covariance: Floats) -> float:
+        """Rms correlation between the units that carry a signal of their own in the stream."""
+        return plasticity.rms_correlation(covariance, self.null.live.tolist())
+
+    @property
+    def looks(self) -> int:
+        """How often learning is looked at."""
+        return LOOKS if len(self.covariance) <= MANY_UNITS else FEW_LOOKS
 
 
 @dataclass(frozen=True)
@@ -63,7 +82,9 @@ class Course:
     seconds: float
 
 
-def run_trial(name: str, form: str, rule: str, plan: Plan | None, bench: Bench) -> Entry:
+def run_trial(
+    name: str, form: str, rule: str, plan: Plan | None, bench: Bench, tell: Callable[[float], None] | None = None
+) -> Entry:
     """Learn one form on the stream and measure it on the held-out samples.
 
     Parameters
@@ -74,11 +95,17 @@ def run_trial(name: str, form: str, rule: str, plan: Plan | None, bench: Bench) 
         How to learn; None for the closed form.
     bench : Bench
         Common inputs.
+    tell : callable, optional
+        Called now and then with the share of the trial that is done.
     """
+    tell = tell or _silent
     with one_thread(len(bench.covariance)):
-        course = _offline(bench) if plan is None else _learnt(plan, bench)
+        course = _offline(bench) if plan is None else _learnt(plan, bench, tell)
         M, R = course.M, course.R
         output = M @ bench.covariance @ M.T
+        settling = _settling(R, course.mean, bench) if form == "recurrent" else _instant(R)
+        tell(SETTLED_BY)
+        eigenvalues = np.linalg.eigvals(R).astype(complex)
         return Entry(
             name=name,
             form=form,
@@ -87,23 +114,33 @@ def run_trial(name: str, form: str, rule: str, plan: Plan | None, bench: Bench) 
             learnt=course.learnt,
             limited=course.limited,
             seconds=course.seconds,
-            correlation=plasticity.rms_correlation(output),
-            relative=plasticity.relative_off_diagonal(output),
+            correlation=bench.correlation(output),
+            relative=plasticity.relative_off_diagonal(output, bench.null.live.tolist()),
             power=float(np.trace(output) / np.trace(bench.covariance)),
-            twin_error=measures.twin_error(R, M),
+            twin_error=measures.twin_error(R, M) if plan is not None else _reference_error(R, M, bench),
             distance=_output_distance(M, bench),
             matrix=M,
             lateral=R,
             covariance=output,
-            eigenvalues=np.linalg.eigvals(R).astype(complex),
+            eigenvalues=eigenvalues,
+            margin=float(eigenvalues.real.min()),
             steps=course.looks[:, 0].astype(np.int64),
             margins=course.looks[:, 1],
             correlations=course.looks[:, 2],
             powers=course.looks[:, 3],
-            mismatch_error=_mismatch(M, R, form == "recurrent", course.mean, bench),
+            mismatch_error=_mismatch(M, R, form == "recurrent", course.mean, bench, tell),
             mean=course.mean,
-            **(_settling(R, course.mean, bench) if form == "recurrent" else _instant(R)),
+            **settling,
         )
+
+
+def _silent(share: float) -> None:
+    """Tell nobody."""
+
+
+def _reference_error(R: Floats, M: Floats, bench: Bench) -> float:
+    """Return ‖R*M* − P‖/√n: M* is zero in null directions, which P leaves out."""
+    return float(np.linalg.norm(R @ M - bench.null.projector) / math.sqrt(len(R)))
 
 
 def _output_distance(M: Floats, bench: Bench) -> float:
@@ -113,16 +150,15 @@ def _output_distance(M: Floats, bench: Bench) -> float:
 
 
 def _offline(bench: Bench) -> Course:
-    M = bench.reference
-    return Course(M, np.linalg.inv(M), bench.mean, np.empty((0, 4)), "", 0, len(bench.stream), 0.0)
+    return Course(bench.reference, bench.circuit, bench.mean, np.empty((0, 4)), "", 0, len(bench.stream), 0.0)
 
 
-def _learnt(plan: Plan, bench: Bench) -> Course:
+def _learnt(plan: Plan, bench: Bench, tell: Callable[[float], None]) -> Course:
     stream = bench.stream
     total = max(len(stream), plan.visits(stream.shape[1]))
     state, failure, seconds = plasticity.start(stream, plan), "", 0.0
     looks = [_look(state, 0, bench)]
-    for begin, end in spans(LogSpaced(LOOKS, total), total):
+    for begin, end in spans(LogSpaced(bench.looks, total), total):
         rows = np.arange(begin, end) % len(stream)
         started = time.perf_counter()
         try:
@@ -132,15 +168,21 @@ def _learnt(plan: Plan, bench: Bench) -> Course:
             break
         seconds += time.perf_counter() - started
         looks.append(_look(state, end, bench))
+        tell(LEARNT * end / total)
     mean = state.mean * state.scale
     return Course(state.M, state.lateral, mean, np.array(looks), failure, state.limited, int(looks[-1][0]), seconds)
 
 
 def _look(state: State, step: int, bench: Bench) -> tuple[float, float, float, float]:
     output = state.M @ bench.covariance @ state.M.T
-    margin = float(np.linalg.eigvals(state.lateral).real.min())
     power = float(np.trace(output) / np.trace(bench.covariance))
-    return float(step), margin, plasticity.rms_correlation(output), power
+    return float(step), _margin(state.lateral), bench.correlation(output), power
+
+
+def _margin(R: Floats) -> float:
+    """Return min Re λ(R); a symmetric R takes a tenth of the time."""
+    values = np.linalg.eigvalsh(R) if np.array_equal(R, R.T) else np.linalg.eigvals(R).real
+    return float(values.min())
 
 
 def _settling(R: Floats, mean: Floats, bench: Bench) -> dict[str, Any]:
@@ -157,7 +199,6 @@ def _settling(R: Floats, mean: Floats, bench: Bench) -> dict[str, Any]:
         "settling_time_worst": float(np.max(timed.time)),
         "predicted_time": float(np.median(predicted_settling_time(circuit, drive / sizes[:, None], bench.tol))),
         "products": float(np.median(products)),
-        "margin": facts.margin,
         "condition": facts.condition,
         "synapses": R.size,
         "operations": float(np.median(products)) * R.size,
@@ -189,7 +230,6 @@ def _instant(R: Floats) -> dict[str, Any]:
         "settling_time_worst": 0.0,
         "predicted_time": 0.0,
         "products": 1.0,
-        "margin": float(np.linalg.eigvals(R).real.min()),
         "condition": float(np.linalg.cond(R)),
         "synapses": R.size,
         "operations": float(R.size),
@@ -199,7 +239,9 @@ def _instant(R: Floats) -> dict[str, Any]:
     }
 
 
-def _mismatch(M: Floats, R: Floats, recurrent: bool, mean: Floats, bench: Bench) -> Floats:
+def _mismatch(
+    M: Floats, R: Floats, recurrent: bool, mean: Floats, bench: Bench, tell: Callable[[float], None]
+) -> Floats:
     """Return the rms relative output error of copies with synaptic mismatch.
 
     The draws ξ are the same for every form. A circuit that lost stability has no output: its error is infinite.
@@ -211,6 +253,7 @@ def _mismatch(M: Floats, R: Floats, recurrent: bool, mean: Floats, bench: Bench)
         for k in range(bench.draws):
             rng = np.random.default_rng(np.random.SeedSequence(bench.seed, spawn_key=(i, k)))
             errors[i, k] = _output_error(mismatched(R if recurrent else M, level, rng), recurrent, drive, ideal)
+            tell(SETTLED_BY + (DONE - SETTLED_BY) * (i * bench.draws + k + 1) / errors.size)
     return errors
 
 
@@ -218,8 +261,17 @@ def _output_error(weights: Floats, recurrent: bool, drive: Floats, ideal: Floats
     output: Floats
     if not recurrent:
         output = drive @ weights.T
-    elif np.linalg.eigvals(weights).real.min() <= 0:
+    elif not _stable(weights):
         return math.inf
     else:
         output = np.linalg.solve(weights, drive.T).T
     return float(np.linalg.norm(output - ideal) / np.linalg.norm(ideal))
+
+
+def _stable(R: Floats) -> bool:
+    """Whether min Re λ(R) > 0; a positive definite symmetric part proves it without eigenvalues."""
+    try:
+        np.linalg.cholesky(R + R.T)
+    except np.linalg.LinAlgError:
+        return bool(np.linalg.eigvals(R).real.min() > 0)
+    return True

@@ -1,6 +1,7 @@
 """Output folders: what is there is replaced only if that was asked for."""
 
 import json
+import os
 
 import pytest
 
@@ -179,7 +180,7 @@ def test_a_hash_follows_the_content_and_not_the_path(tmp_path, monkeypatch):
 
 
 def test_a_pipe_or_nothing_has_no_content(tmp_path):
-    module.os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "nothing"):
         with pytest.raises(InputError):
             content_hash(tmp_path / name)

@@ -33,9 +33,10 @@ def test_everything_lies_in_the_folder(tmp_path, specimen):
 def test_the_manifest_lists_every_other_file_with_its_checksum(tmp_path, specimen, quick):
     files = contents(report.publish(specimen, tmp_path).parent)
     manifest = json.loads(files.pop("manifest.json"))
-    assert (manifest["schema"], manifest["version"], manifest["kind"]) == ("neurodecorr-manifest", 1, "comparison")
-    assert manifest["config"] == specimen.config and manifest["provenance"]["seed"] == 7
-    listed = {entry["name"]: (entry["bytes"], entry["sha256"]) for entry in manifest["files"]}
+    (run,) = manifest["runs"]
+    assert (manifest["schema"], manifest["version"], run["kind"]) == ("neurodecorr-manifest", 2, "comparison")
+    assert run["facts"]["config"] == specimen.config and run["facts"]["provenance"]["seed"] == 7 and run["complete"]
+    listed = {entry["name"]: (entry["bytes"], entry["sha256"]) for entry in run["files"]}
     assert listed == {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in files.items()}
 
 
@@ -92,7 +93,9 @@ def test_a_full_disk_leaves_every_file_whole_and_the_old_report_in_place(
         report.publish(troubled, tmp_path)
     after = contents(tmp_path)
     assert after.keys() == before.keys()
-    assert after["report.html"] == before["report.html"] and after["manifest.json"] == before["manifest.json"]
+    assert after["report.html"] == before["report.html"]
+    (run,) = json.loads(after["manifest.json"])["runs"]
+    assert not run["complete"]
 
 
 def test_a_figure_that_cannot_be_drawn_costs_no_file(tmp_path, specimen, monkeypatch):
