@@ -1,7 +1,8 @@
 """Patches of images: scikit-learn's two photographs, or the user's own.
 
 All patches of one set of images share one shift and one factor, fixed by all their pixels and not by the draw: another
-seed gives held-out patches on the same scale.
+seed gives other patches on the same scale. They come from the same pictures, so many overlap with those of the first
+seed: what was never seen is held out by `load_split`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def natural_patches(size: int = 8, samples: int = 20_000, seed: int | np.random.
     samples : int, default 20_000
         Number of patches.
     seed : int or numpy.random.Generator, default 0
-        Chooses the patches; the scale does not depend on it, so another seed gives held-out patches.
+        Chooses the patches; the scale does not depend on it, so another seed gives other patches of the
+        same pictures, on the same scale.
 
     Returns
     -------
@@ -77,7 +79,7 @@ def natural_patch_covariance(size: int = 8) -> Floats:
 
         Σ = ⟨(x − ⟨x⟩)(x − ⟨x⟩)ᵀ⟩ over all photographs and positions,    tr Σ = n
 
-    A correlation measured on N held-out samples carries noise of about 1/√N; one computed from Σ carries none.
+    A correlation measured on N samples carries noise of about 1/√N; one computed from Σ carries none.
 
     Parameters
     ----------

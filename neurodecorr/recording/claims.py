@@ -169,13 +169,10 @@ def claim(
     ...     first.state, claim(place, "note", {"words": 3}).state
     ('new', 'done')
     """
-    place = checked_path(folder, "folder")
-    checked_text(kind, "kind")
-    makes, overwrite = checked_names(makes, "makes"), flag(overwrite, "overwrite")
+    place, known, makes, overwrite = _checked(folder, kind, settings, makes, overwrite)
     if source is not None:
         checked_text(source, "source")
     require_writable(place)
-    known = plain(mapping(settings, "settings"), "settings")
     made = Made(kind, _identity(kind, known, source), known, complete=False, source=source)
     there = made_in(place)
     same = next((run for run in there if run.identity == made.identity), None)
@@ -223,11 +220,11 @@ def reclaim(
     CheckpointError
         As `claim` does.
     """
-    place = Path(folder)
+    place, known, makes, overwrite = _checked(folder, kind, settings, makes, overwrite)
     there = made_in(place)
     own = next((run for run in there if run.kind == kind and run.source is None), None)
     if own is None:
-        return claim(place, kind, settings, makes=makes, overwrite=overwrite)
+        return claim(place, kind, known, makes=makes, overwrite=overwrite)
     require_writable(place)
     changed, strangers = own.changed(place), _strangers(place, there, makes)
     if changed and not overwrite:
@@ -235,6 +232,16 @@ def reclaim(
     if strangers and not overwrite:
         raise _refusal(place, f"{_names(strangers)}, of which {MANIFEST} does not tell who made them")
     return Claim(place, own, "unfinished", makes=tuple(makes))
+
+
+def _checked(
+    folder: Any, kind: Any, settings: Any, makes: Any, overwrite: Any
+) -> tuple[Path, dict[str, Any], Sequence[str], bool]:
+    """Check what a claim is asked with; settings come back as plain values."""
+    place = checked_path(folder, "folder")
+    checked_text(kind, "kind")
+    names, free = checked_names(makes, "makes"), flag(overwrite, "overwrite")
+    return place, plain(mapping(settings, "settings"), "settings"), names, free
 
 
 def _identity(kind: str, settings: Any, source: str | None) -> str:
@@ -300,7 +307,7 @@ def _told(old: Made, new: Made) -> str:
     if old.kind != new.kind:
         return f"{kind} ({_spelt(old.settings, list(old.settings)[:_NAMED])})"
     names = [*old.settings, *(name for name in new.settings if name not in old.settings)]
-    other = [name for name in names if _text(old.settings, name) != _text(new.settings, name)]
+    other = [name for name in names if _raw(old.settings, name) != _raw(new.settings, name)]
     if not other:
         return f"{kind} with these settings that another version of neurodecorr made, or from another source"
     return f"{kind} of {_spelt(old.settings, other[:_NAMED])}, where now {_spelt(new.settings, other[:_NAMED])}"
@@ -308,6 +315,10 @@ def _told(old: Made, new: Made) -> str:
 
 def _spelt(settings: Mapping[str, Any], names: Iterable[str]) -> str:
     return ", ".join(f"{name} {_text(settings, name)}" for name in names) or "no settings"
+
+
+def _raw(settings: Mapping[str, Any], name: str) -> str | None:
+    return canonical_json(settings[name]) if name in settings else None
 
 
 def _text(settings: Mapping[str, Any], name: str) -> str:

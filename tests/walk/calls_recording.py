@@ -157,6 +157,17 @@ CALLS = [
             "overwrite": Flag(False),
         },
     ),
+    Call(
+        "recording.reclaim",
+        recording.reclaim,
+        {
+            "folder": Place("claimed"),
+            "kind": Text("note"),
+            "settings": JSON,
+            "makes": Several(("note.txt",), empty=True, also=MISSING),
+            "overwrite": Flag(False),
+        },
+    ),
     Call("recording.content_hash", recording.content_hash, {"path": Place(__file__)}),
     Call("recording.made_in", recording.made_in, {"folder": Place(".")}),
     Call("recording.graft", graft, {"path": Place("grafted.h5"), "branch": Valid(BRANCH)}),
