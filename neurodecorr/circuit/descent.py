@@ -246,12 +246,19 @@ def near_enough(bound: float, z: Array, plan: Array) -> float:
 
 
 @jit()
+def proven(plan: Array, gap: float, state: float, drive: float) -> float:
+    """Return the distance to rest that a residual proves, its rounding included; drives that fit do not underflow."""
+    return float(plan[4] * (gap + plan[6] * state + plan[7] * drive))
+
+
+@jit()
 def solve(plan: Array, u: Array, z: Array, work: Array) -> float:
-    """Write M u into z; return the bound of ‖z − z*‖, infinite if that is not near enough.
+    """Write M u into z; return the bound of ‖z − z*‖ by its residual, infinite if that is not near enough.
 
     `plan` is one array, because each argument costs as much as a product of ten units: n, the tolerance, whether it is
-    relative, what its test leaves to rounding, the distance to rest per ‖u‖, and the rounding of the bound; from index
-    8 on as many zeros as a panel is long, and the panels of −M. The rows of `work` are whole panels of zeros.
+    relative, what its test leaves to rounding, the distance to rest per proven residual, the rounding of the bound, and
+    the rounding of a residual per ‖z‖ and per ‖u‖; from index 8 on as many zeros as a panel is long, and the panels of
+    −M and of A. The rows of `work` are whole panels of zeros.
     """
     if u.size != int(plan[0]):
         return float(np.inf)
@@ -259,23 +266,27 @@ def solve(plan: Array, u: Array, z: Array, work: Array) -> float:
     size = norm(u)
     if not fits(size):
         return float(np.inf)
+    second = 8 + lanes + lanes * lanes
     copy(u, work[0])
-    panels = plan[8 + lanes :].reshape(-1, lanes, LANES)
-    remainder(panels, work[1], work[0], work[2])
-    moved = deliver(work[2], z)
-    return near_enough((plan[4] * size + moved) * (1 + plan[5]), z, plan)
+    remainder(plan[8 + lanes : second].reshape(-1, lanes, LANES), work[1], work[0], work[2])
+    remainder(plan[second:].reshape(-1, lanes, LANES), work[0], work[2], work[3])
+    bound = proven(plan, norm(work[3]), norm(work[2]), size)
+    return near_enough((bound + deliver(work[2], z)) * (1 + plan[5]), z, plan)
 
 
 @jit()
 def solve_whole(plan: Array, u: Array, z: Array) -> float:
-    """Do as `solve` does for float64 and whole panels, without room of its own."""
-    if u.size != int(plan[0]):
+    """Do as `solve` does for float64 and whole panels, with room for the residual only."""
+    size = u.size
+    if size != int(plan[0]):
         return float(np.inf)
-    size = norm(u)
-    if not fits(size):
+    drive = norm(u)
+    if not fits(drive):
         return float(np.inf)
-    remainder(plan[8 + u.size :].reshape(-1, u.size, LANES), plan[8 : 8 + u.size], u, z)
-    return near_enough(plan[4] * size * (1 + plan[5]), z, plan)
+    second, gap = 8 + size + size * size, np.empty(size)
+    remainder(plan[8 + size : second].reshape(-1, size, LANES), plan[8 : 8 + size], u, z)
+    remainder(plan[second:].reshape(-1, size, LANES), u, z, gap)
+    return near_enough(proven(plan, norm(gap), norm(z), drive) * (1 + plan[5]), z, plan)
 
 
 @jit()
@@ -321,7 +332,7 @@ def descend_single(plan: Array, u: Array, z: Array) -> float:
 @jit()
 def solve_one(plan: Array, u: Array, z: Array) -> float:
     """Do as `solve` does; a door of its own, which `only` may close."""
-    return solve(plan, u, z, np.zeros((3, (u.size + LANES - 1) // LANES * LANES)))
+    return solve(plan, u, z, np.zeros((4, (u.size + LANES - 1) // LANES * LANES)))
 
 
 @jit()
@@ -333,7 +344,7 @@ def descend_one(plan: Array, u: Array, z: Array) -> float:
 @jit()
 def solve_rows(plan: Array, U: Array, Z: Array, bounds: Array) -> None:
     """Do as `solve` does, sample by sample."""
-    work = np.zeros((3, (U.shape[1] + LANES - 1) // LANES * LANES))
+    work = np.zeros((4, (U.shape[1] + LANES - 1) // LANES * LANES))
     for row in range(U.shape[0]):
         bounds[row] = solve(plan, U[row], Z[row], work)
 

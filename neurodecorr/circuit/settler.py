@@ -13,7 +13,7 @@ from neurodecorr._checks import choice, flag, positive
 from neurodecorr._compile import LANES, only
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.batched import REFINED_SIZE, stretch
-from neurodecorr.circuit.certificate import EPS, ROOM, bound_of, wide_target
+from neurodecorr.circuit.certificate import EPS, ROOM, bound_of, target, wide_target
 from neurodecorr.circuit.chebyshev import recurrence
 from neurodecorr.circuit.descent import descend_one, descend_rows, solve_one, solve_rows, solve_whole
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
@@ -40,7 +40,7 @@ class Settler:
 
     ::
 
-        direct:     x̄ = M u,    ‖x̄ − x̄*‖ ≤ ‖I − R M‖ ‖u‖/σ_min(R)
+        direct:     x̄ = M u,    ‖x̄ − x̄*‖ ≤ ‖u − R x̄‖/σ_min(R)
         chebyshev:  z ← z + p,    p ← α_k κ ∘ (u − A z) + ω_k p,    until ‖u − A z‖/σ_min(A) ≤ tol
 
     Either runs in one compiled call, and all rounding is part of the bound. A sample that it cannot prove, because the
@@ -56,7 +56,7 @@ class Settler:
         Whether `tol` is a share of ‖x̄*‖.
     method : str, default "auto"
         ``"chebyshev"``: run the dynamics, by Euler with Chebyshev-scheduled steps. ``"direct"``: keep M ≈ R⁻¹, which
-        takes n³ once; a sample is one product. ``"auto"``: direct if ‖I − R M‖ is small enough for every sample.
+        takes n³ once; a sample is two products. ``"auto"``: direct if ‖I − R M‖ is small enough for every sample.
 
     Raises
     ------
@@ -132,20 +132,23 @@ class Settler:
         found = settle(self.circuit, x, self.tol, relative=self.relative)
         return found.xbar, found.bound
 
-    def _header(self, share: float) -> list[float]:
+    def _header(self) -> list[float]:
         """Return what both plans begin with; a state with error units is no plain activity and takes the careful way.
 
-        n, the tolerance, whether it is relative, the room of its test, the distance to rest per unit that the method
-        proves, and the rounding of the bound.
+        n, the tolerance, whether it is relative, the room of its test, the distance to rest per proven residual, the
+        rounding of the bound, and the rounding of a residual per ‖z‖ and per ‖u‖.
         """
         circuit = self.circuit
         size = circuit.size if circuit.size == circuit.state_size else -1
-        return [size, self.tol, self.relative, ROOM, share, (circuit.size + 16) * EPS, 0, 0]
+        share = float(bound_of(1.0, circuit.spectrum.sigma_low, circuit.state_size))
+        goal = target(circuit, self.tol, self.relative, np.float64, math.inf)
+        rounding = (circuit.size + 16) * EPS
+        return [size, self.tol, self.relative, ROOM, share, rounding, goal.noise, goal.noise_drive]
 
     def _direct(self, every: bool) -> Floats | None:
-        """Return the plan of one product; None if that would not serve every sample though it has to.
+        """Return the plan of two products; None if they would not serve every sample though they have to.
 
-        ::
+        Whether they would is told beforehand::
 
             ‖R⁻¹u − fl(M u)‖ ≤ (‖I − R M‖/σ_min + γ_n ‖M‖) ‖u‖,    ‖u‖ ≤ ‖R‖ ‖x̄*‖
         """
@@ -158,7 +161,7 @@ class Settler:
         share = float(defect / circuit.spectrum.sigma_low + gamma * np.linalg.norm(M))
         if every and not share * circuit.frobenius <= self.tol / 2:
             return None
-        return _packed(self._header(share), [np.zeros(padded(circuit.size)), in_panels(-M, np.float64)])
+        return _packed(self._header(), [np.zeros(padded(circuit.size)), in_panels(-M, np.float64), circuit.panels])
 
     def _iterative(self) -> Floats:
         """Return the plan of Chebyshev steps."""
@@ -172,8 +175,7 @@ class Settler:
         goal = goal._replace(readout=padded(circuit.state_size))
         facts = [*goal, most, unseen, 1 / spectrum.sigma_low, ellipse.factor, span, len(schedule), 0, 0, 0]
         thin = [circuit.narrow_panels.ravel().view(np.float64)] if span else []
-        share = float(bound_of(1.0, spectrum.sigma_low, circuit.state_size))
-        return _packed([*self._header(share), *facts], [circuit.panels, *thin, schedule])
+        return _packed([*self._header(), *facts], [circuit.panels, *thin, schedule])
 
 
 def _packed(facts: list[float], arrays: list[Floats]) -> Floats:

@@ -204,4 +204,7 @@ def _bundled() -> tuple[Array, ...]:
     folders = found.submodule_search_locations if found else None
     if not folders:
         raise InputError("the photographs ship with scikit-learn, which is not installed: pip install scikit-learn.")
-    return tuple(read_picture(Path(folders[0]) / "datasets" / "images" / name) for name in PHOTOGRAPHS)
+    photographs = tuple(read_picture(Path(folders[0]) / "datasets" / "images" / name) for name in PHOTOGRAPHS)
+    for pixels in photographs:
+        pixels.setflags(write=False)
+    return photographs

@@ -7,7 +7,6 @@ is called: an array's constructor, an array's type, an array from a buffer, and 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
@@ -97,18 +96,23 @@ def read_plain(content: bytes, what: str) -> Any:
     """
     machine = _Machine(what, room=len(content))
     try:
-        with warnings.catch_warnings():
-            # Texts with odd escapes are warned about before their opcode can be refused.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            for count, (opcode, argument, _) in enumerate(genops(content)):
-                if count >= _MOST_OPCODES:
-                    raise InputError(f"{what} must be plain data; it has more than {_MOST_OPCODES:,} pickle opcodes.")
-                machine.follow(opcode.name, argument)
+        # Odd escapes of the opcode STRING are warned about before it can be refused. The warning is left alone: filters
+        # belong to the process, not to this thread.
+        for count, (opcode, argument, _) in enumerate(genops(content)):
+            if count >= _MOST_OPCODES:
+                raise InputError(f"{what} must be plain data; it has more than {_MOST_OPCODES:,} pickle opcodes.")
+            machine.follow(opcode.name, argument)
         return machine.value()
     except InputError:
         raise
+    except DeprecationWarning:  # by whoever makes errors of warnings
+        raise _refusal(what, "STRING") from None
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
         raise InputError(f"{what} must be a readable pickle of plain data: {error}. Copy it again.") from error
+
+
+def _refusal(what: str, opcode: str) -> InputError:
+    return InputError(f"{what} must hold plain data; its pickle opcode {opcode} can do more and is refused.")
 
 
 class _Machine:
@@ -134,7 +138,7 @@ class _Machine:
         elif name in _STEPS:
             _STEPS[name](self, argument)
         else:
-            raise InputError(f"{self.what} must hold plain data; its pickle opcode {name} can do more and is refused.")
+            raise _refusal(self.what, name)
 
     def pop(self) -> Any:
         value = self.stack.pop()

@@ -6,8 +6,8 @@ scale, 0 … 1, so that both may lie in one folder; other pixels keep their valu
 
 from __future__ import annotations
 
+import math
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -157,16 +157,18 @@ def read_picture(path: Path) -> Array:
     from PIL import Image, ImageOps
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with (
-                open_regular(path, MOST_BYTES, what="picture", error=InputError) as file,
-                Image.open(file, formats=("PNG", "JPEG")) as picture,
-            ):
-                upright = ImageOps.exif_transpose(picture)
-                if upright.mode[0] == "I":  # 16-bit grey, whichever mode this version of Pillow gives it
-                    return np.asarray(upright).astype(np.uint16)
-                return np.asarray(upright if upright.mode == "L" else upright.convert("RGB"))
+        with (
+            open_regular(path, MOST_BYTES, what="picture", error=InputError) as file,
+            Image.open(file, formats=("PNG", "JPEG")) as picture,
+        ):
+            # Told by its size, not by the warning: filters of warnings belong to the process, not to this thread.
+            pixels, most = math.prod(picture.size), Image.MAX_IMAGE_PIXELS
+            if most is not None and pixels > most:
+                raise InputError(f"{path} must hold at most {most:,} pixels, as Pillow allows; it claims {pixels:,}.")
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode[0] == "I":  # 16-bit grey, whichever mode this version of Pillow gives it
+                return np.asarray(upright).astype(np.uint16)
+            return np.asarray(upright if upright.mode == "L" else upright.convert("RGB"))
     except InputError:
         raise
     except Exception as error:  # decoders raise many kinds on corrupt bytes

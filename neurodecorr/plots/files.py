@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from neurodecorr._texts import printable
-from neurodecorr.plots.style import STYLE
+from neurodecorr.plots.style import SETTINGS, STYLE
 from neurodecorr.recording import write_bytes
 
 __all__ = ["render", "rendered", "save"]
@@ -59,7 +59,7 @@ def rendered(figure: Figure, kinds: Sequence[str] = FORMATS) -> dict[str, bytes]
         text.set_text(printable(text.get_text(), "\n"))
         text.set_parse_math(text.get_parse_math() and "\\mathdefault" in text.get_text())
     engine = figure.get_layout_engine()
-    with rc_context({**STYLE, **UNMANAGED}):
+    with SETTINGS, rc_context({**STYLE, **UNMANAGED}):
         if engine is not None:
             engine.execute(figure)
         figure.set_layout_engine(None)  # else each kind would be laid out, and drawn, twice

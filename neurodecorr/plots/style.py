@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec
 
@@ -15,6 +16,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 __all__ = [
     "DIVERGING",
     "INPUT",
+    "SETTINGS",
     "STYLE",
     "Mark",
     "canvas",
@@ -26,6 +28,9 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
+
+# matplotlib has one set of settings for the process: figures are drawn and written one after the other.
+SETTINGS = threading.RLock()
 
 INK, QUIET, SHADE = "#222222", "#767676", "#f3dfd7"
 STYLE: dict[str, Any] = {
@@ -100,7 +105,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with rc_context(STYLE):
+        with SETTINGS, rc_context(STYLE):
             return draw(*args, **kwargs)
 
     return wrapper

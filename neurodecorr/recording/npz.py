@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import math
 import os
 import struct
 import tokenize
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -270,10 +270,12 @@ def _parse_array(data: memoryview, place: str) -> Array:
     if version not in ((1, 0), (2, 0)):
         raise CheckpointError(f"{place} must be in .npy format 1.0 or 2.0; got {version[0]}.{version[1]}.")
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    with warnings.catch_warnings():
-        # numpy repairs headers of Python 2 with a warning; nothing here ever wrote one.
-        warnings.simplefilter("error")
-        shape, fortran, dtype = header(start, max_header_size=HEADER_BYTES)
+    # numpy repairs headers of Python 2, which are no literals, and warns; nothing here ever wrote one. A filter that
+    # makes an error of the warning would hold for the process, not for this thread.
+    begin, count = start.tell(), struct.Struct("<H" if version == (1, 0) else "<I")
+    ast.literal_eval(start.read(*count.unpack(start.read(count.size))).decode("latin1"))
+    start.seek(begin)
+    shape, fortran, dtype = header(start, max_header_size=HEADER_BYTES)
     _check_header(shape, dtype, len(data) - start.tell(), place)
     order: Any = "F" if fortran else "C"
     array: npt.NDArray[Any] = np.ndarray(shape, dtype, data, start.tell(), order=order)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from time import monotonic
 from types import TracebackType
@@ -37,6 +38,7 @@ class Recorder:
     replaced once the new one has been created.
 
     Every variable has its own step axis, so that R may be recorded every 10 000 samples and the margin every 100.
+    Several threads may record, one row after the other.
 
     Parameters
     ----------
@@ -98,7 +100,7 @@ class Recorder:
         described = {} if provenance is None else dict(mapping(provenance, "provenance"))
         document = canonical_json(described, "provenance")
         share = count(buffer_bytes, "buffer_bytes") // len(declared)
-        self.path = checked_path(path)
+        self.path, self._lock = checked_path(path), threading.RLock()
         self._flush_seconds = _waiting_time(flush_seconds)
         create_tracefile(self.path, declared, document, attributes, _level(compression), checked_parts(parts))
         self._closed = True  # until it is open
@@ -128,23 +130,24 @@ class Recorder:
         CheckpointError
             If the recorder is closed, or the file cannot be written (a full disk).
         """
-        if self._closed:
-            self._check_open()
-        # The usual cases first: a trace of a million rows passes here a million times.
-        at = step if type(step) is int and 0 <= step <= MOST else count(step, "step", least=0)
-        if type(values) is not dict and not isinstance(values, Mapping):
-            raise InputError(f"values must be a mapping from names to values; got {type(values).__name__}.")
-        accepted = []
-        for name, value in values.items():
-            column = self._columns.get(name) or self._column(name)
-            accepted.append((column, column.accept(at, value)))
-        try:
-            for column, row in accepted:
-                column.append(at, row)
-        except (OSError, RuntimeError) as error:
-            self._fail(error)
-        if monotonic() - self._flushed >= self._flush_seconds:
-            self.flush()
+        with self._lock:
+            if self._closed:
+                self._check_open()
+            # The usual cases first: a trace of a million rows passes here a million times.
+            at = step if type(step) is int and 0 <= step <= MOST else count(step, "step", least=0)
+            if type(values) is not dict and not isinstance(values, Mapping):
+                raise InputError(f"values must be a mapping from names to values; got {type(values).__name__}.")
+            accepted = []
+            for name, value in values.items():
+                column = self._columns.get(name) or self._column(name)
+                accepted.append((column, column.accept(at, value)))
+            try:
+                for column, row in accepted:
+                    column.append(at, row)
+            except (OSError, RuntimeError) as error:
+                self._fail(error)
+            if monotonic() - self._flushed >= self._flush_seconds:
+                self.flush()
 
     def record_rows(self, steps: npt.ArrayLike, values: Mapping[str, npt.ArrayLike]) -> None:
         """Record many rows of some of the variables at once, which costs less per row than `record`.
@@ -172,19 +175,20 @@ class Recorder:
         ...     read_traces(folder)["x̄"].values.tolist()
         [[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]]
         """
-        self._check_open()
-        at = _increasing(steps)
-        if not isinstance(values, Mapping):
-            raise InputError(f"values must be a mapping from names to values; got {type(values).__name__}.")
-        columns = [(self._column(name), value) for name, value in values.items()]
-        checked = [(column, column.accept_rows(at, value)) for column, value in columns]
-        if len(at) == 0:
-            return
-        with self._told():
-            for column, rows in checked:
-                column.extend(at, rows)
-        if monotonic() - self._flushed >= self._flush_seconds:
-            self.flush()
+        with self._lock:
+            self._check_open()
+            at = _increasing(steps)
+            if not isinstance(values, Mapping):
+                raise InputError(f"values must be a mapping from names to values; got {type(values).__name__}.")
+            columns = [(self._column(name), value) for name, value in values.items()]
+            checked = [(column, column.accept_rows(at, value)) for column, value in columns]
+            if len(at) == 0:
+                return
+            with self._told():
+                for column, rows in checked:
+                    column.extend(at, rows)
+            if monotonic() - self._flushed >= self._flush_seconds:
+                self.flush()
 
     def flush(self) -> None:
         """Write all waiting rows; from here on they survive the end of the process.
@@ -194,11 +198,12 @@ class Recorder:
         CheckpointError
             If the recorder is closed, or the file cannot be written (a full disk).
         """
-        self._check_open()
-        with self._told():
-            for column in self._columns.values():
-                column.flush()
-        self._flushed = monotonic()
+        with self._lock:
+            self._check_open()
+            with self._told():
+                for column in self._columns.values():
+                    column.flush()
+            self._flushed = monotonic()
 
     def close(self) -> None:
         """Write all waiting rows and close the file. Closing twice does nothing.
@@ -208,12 +213,13 @@ class Recorder:
         CheckpointError
             If the file cannot be written (a full disk); rows flushed before are safe.
         """
-        if self._closed:
-            return
-        self.flush()
-        self._closed = True
-        with self._told():
-            self._stream.close()
+        with self._lock:
+            if self._closed:
+                return
+            self.flush()
+            self._closed = True
+            with self._told():
+                self._stream.close()
 
     @property
     def buffered_bytes(self) -> int:

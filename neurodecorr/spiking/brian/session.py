@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -31,6 +32,8 @@ except BaseException:
         os.killpg(program.pid, signal.SIGKILL)
     raise
 """
+# Brian2 has one device, one set of preferences and one list of objects for the process.
+_ALONE = threading.RLock()
 INSTALL = 'pip install "neurodecorr[brian2]"'
 
 
@@ -94,6 +97,7 @@ def session(target: str) -> Iterator[Any]:
             "would mix its objects with yours. Call brian2.set_device('runtime') first."
         )
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_ALONE)
         stack.enter_context(quiet())
         stack.callback(_restore, brian2.prefs, dict(brian2.prefs))
         if choice(target, "target", TARGETS) == "cpp_standalone":
