@@ -72,6 +72,7 @@ class Recorder:
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> from neurodecorr.recording import read_traces
     >>> margin = Variable("margin", unit="1/τ", description="min Re λ(R)")
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -168,6 +169,7 @@ class Recorder:
         Examples
         --------
         >>> import tempfile
+        >>> from pathlib import Path
         >>> from neurodecorr.recording import read_traces
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with Recorder(Path(folder) / "traces.h5", [Variable("x̄", (2,))]) as recorder:
