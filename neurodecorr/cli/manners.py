@@ -8,6 +8,7 @@ import errno
 import gc
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from typing import Any, TextIO
 
 import click
@@ -51,6 +52,10 @@ class Shell(click.Group):
         except KeyboardInterrupt:
             click.echo(f"\nInterrupted; {ctx.meta.get(WRITTEN, NOTHING)}.", err=True)
             ctx.exit(INTERRUPTED)
+        except BrokenExecutor:
+            _say("Error", f"a worker process was killed, perhaps for want of memory; {ctx.meta.get(WRITTEN, NOTHING)}. "
+                 "Fewer --jobs need less.")  # fmt: skip
+            ctx.exit(1)
         except BAD_INPUT as error:
             _say("Error", error)
             ctx.exit(2)

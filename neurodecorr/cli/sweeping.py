@@ -11,6 +11,7 @@ from neurodecorr.cli.manners import WRITTEN
 
 __all__ = ["sweep"]
 
+FILES = ("grid.csv", "table.csv", "curves.svg", "curves.png")
 EPILOG = """\b
 A sweep file:
   schema = 1
@@ -41,31 +42,48 @@ On a cluster, whose workers see the same folders and have the same versions:
 @click.option("--jobs", type=int, default=1, help="Processes to use; the numbers do not depend on it.")
 @click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://host:8786, instead of processes here.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write to.")
+@click.option("--overwrite", is_flag=True, help="Replace the tables of another sweep; its cells stay.")
 @click.option("--quiet", is_flag=True, help="Print the path of the table only.")
 @click.pass_context
 def sweep(
-    ctx: click.Context, /, file: Path, data: str | None, jobs: int, scheduler: str | None, out: Path | None, quiet: bool
+    ctx: click.Context,
+    /,
+    file: Path,
+    data: str | None,
+    jobs: int,
+    scheduler: str | None,
+    out: Path | None,
+    overwrite: bool,
+    quiet: bool,
 ) -> None:
     """Run the sweep that FILE describes. Interrupted, it goes on where it was."""
     from neurodecorr.plots import envelopes, save
-    from neurodecorr.report import require_writable
-    from neurodecorr.workbench.sweep import run_sweep, write_csv
+    from neurodecorr.recording import claim, require_writable
+    from neurodecorr.workbench.sweep import run_sweep, sweep_grid, sweep_settings, write_csv
     from neurodecorr.workbench.sweepfile import load_sweep
 
     description = load_sweep(file)
     if data is not None:
-        place = str(Path(data).absolute()) if Path(data).exists() else data
+        own = Path(data).expanduser()
+        place = str(own.absolute()) if own.exists() else data
         description = description.model_copy(update={"data": place})
     folder = out or Path("results") / f"sweep-{file.stem}"
     require_writable(folder)
     ctx.meta[WRITTEN] = f"what is finished is in {folder / 'cells'}; the same command goes on"
-    found = run_sweep(description, folder, jobs=jobs, scheduler=scheduler, quiet=quiet)
+    grid = sweep_grid(description)
+    held = claim(folder, "sweep", sweep_settings(description, grid), makes=FILES, overwrite=overwrite)
+    if not held.done:
+        held.begin()
+    elif not quiet:
+        click.echo(f"{folder} holds this sweep already, finished; what is there is not done again.", err=True)
+    found = run_sweep(description, folder, jobs=jobs, scheduler=scheduler, quiet=quiet, grid=grid)
     table: list[dict[str, Any]] = found.table()
-    write_csv(folder / "grid.csv", found.grid)
-    write_csv(folder / "table.csv", table)
-    curves = {curve: [h.epochs["test accuracy"] for h in runs] for curve, runs in found.finals.items() if runs}
-    if curves:
-        save(envelopes(curves), folder, "curves")
+    if not held.done:
+        written = [write_csv(folder / "grid.csv", found.grid), write_csv(folder / "table.csv", table)]
+        curves = {curve: [h.epochs["test accuracy"] for h in runs] for curve, runs in found.finals.items() if runs}
+        if curves:
+            written += save(envelopes(curves), folder, "curves")
+        held.finish(written)
     if not quiet:
         for row in table:
             click.echo(_line(row))

@@ -6,8 +6,9 @@ number of workers, nor on the order in which they finish.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,20 +16,23 @@ from typing import Any
 import numpy as np
 
 from neurodecorr._threads import one_thread
-from neurodecorr.errors import CheckpointError, DivergenceError
+from neurodecorr.errors import CheckpointError, DivergenceError, InputError
 from neurodecorr.learning import History
 from neurodecorr.learning.checkpoint import RESULT
 from neurodecorr.modelfile import load_model
 from neurodecorr.modelfile.model import LEARNING_FORMS
 from neurodecorr.recording import Result, load_result, run_id, write_text
 from neurodecorr.recording.cells import csv_line
+from neurodecorr.recording.provenance import package_version
 from neurodecorr.workbench.sweepfile import SweepFile
-from neurodecorr.workbench.training import prepare_run
+from neurodecorr.workbench.training import goes_on, prepare_run
 from neurodecorr.workbench.workers import Workers
 
-__all__ = ["Cell", "Sweep", "run_sweep", "write_csv"]
+__all__ = ["Cell", "Sweep", "run_sweep", "sweep_grid", "sweep_settings", "write_csv"]
 
 DIVERGED = "diverged.npz"
+# Part of the name of every cell: a change of what a run writes or means makes older cells other cells.
+FORMAT = 2
 # The cells of one process run one after the other: BLAS threads and compiled kernels are the process's own. A worker
 # of a Dask cluster may have several threads.
 _ALONE = threading.Lock()
@@ -44,6 +48,8 @@ class Cell:
         Name or path of the model file, and a hash of what it says.
     data : str or None
         Path of the data.
+    content : str
+        Hash of every sample and target of the data.
     credit, form : str
         Rule of credit assignment, and form of decorrelation.
     rate, decorrelation_rate : float
@@ -59,6 +65,7 @@ class Cell:
     model: str
     document: str
     data: str | None
+    content: str
     credit: str
     form: str
     rate: float
@@ -75,13 +82,14 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Its folder: a hash of everything above but the place of the model file."""
-        return run_id({name: value for name, value in asdict(self).items() if name != "model"})
+        """Its folder: a hash of everything above but where files lie, of version and form of results."""
+        own = {name: value for name, value in asdict(self).items() if name not in ("model", "data")}
+        return run_id({**own, "version": package_version("neurodecorr"), "format": FORMAT})
 
     @property
     def options(self) -> dict[str, Any]:
         """What `prepare_run` is asked for."""
-        return {name: value for name, value in asdict(self).items() if name not in ("model", "document")}
+        return {name: value for name, value in asdict(self).items() if name not in ("model", "document", "content")}
 
 
 @dataclass(frozen=True)
@@ -118,8 +126,34 @@ class Sweep:
         return {"curve": curve, **rates, **counts, **{name: float(value) for name, value in span.items()}}
 
 
+def sweep_settings(sweep: SweepFile, grid: Sequence[Cell]) -> dict[str, Any]:
+    """Return what decides the tables of a sweep, in JSON values: no path, but what lies there."""
+    own = sweep.model_dump(mode="json", exclude={"schema_version", "model", "data"})
+    return {**own, "model": grid[0].document, "data": grid[0].content}
+
+
+def sweep_grid(sweep: SweepFile) -> list[Cell]:
+    """Return the cells of the grid; what cannot be used is told here, before any of them runs.
+
+    Raises
+    ------
+    ConfigError, InputError
+        If the model or the data cannot be used.
+    """
+    model = load_model(sweep.model)
+    grid = _grid(sweep, model.document.training.epochs, run_id(model.document.model_dump(by_alias=True)))
+    content = prepare_run(model, grid[0].options).content()
+    return [replace(cell, content=content) for cell in grid]
+
+
 def run_sweep(
-    sweep: SweepFile, folder: str | Path, *, jobs: int = 1, scheduler: str | None = None, quiet: bool = True
+    sweep: SweepFile,
+    folder: str | Path,
+    *,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    quiet: bool = True,
+    grid: Sequence[Cell] | None = None,
 ) -> Sweep:
     """Train every cell of the grid, choose the best of each curve by validation, and train that with every seed.
 
@@ -135,6 +169,8 @@ def run_sweep(
         Address of a Dask scheduler, "tcp://host:8786", whose workers see the same folder.
     quiet : bool
         Whether to print nothing.
+    grid : sequence of Cell, optional
+        What `sweep_grid` returned for this sweep.
 
     Returns
     -------
@@ -147,10 +183,11 @@ def run_sweep(
         If the model, the data or the workers cannot be used.
     DivergenceError
         If every rate of every curve diverged.
+    ChildProcessError
+        If a worker was killed; what is finished is on disk.
     """
-    cells, grid = Path(folder).absolute() / "cells", _grid(sweep)
-    prepare_run(load_model(sweep.model), grid[0].options)  # what cannot be used is told before any cell runs
-    with Workers(jobs, scheduler) as workers:
+    cells, grid = Path(folder).absolute() / "cells", sweep_grid(sweep) if grid is None else grid
+    with Workers(jobs, scheduler) as workers, _counting(cells):
         found = workers.run(_train, [(cell, cells) for cell in grid], "grid", quiet)
         rows = [_row(cell, history, sweep) for cell, history in zip(grid, found, strict=True)]
         chosen = _best(grid, [row[sweep.select] for row in rows], sweep.select)
@@ -169,10 +206,20 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     return write_text(path, "\n".join(lines) + "\n")
 
 
-def _grid(sweep: SweepFile) -> list[Cell]:
+@contextlib.contextmanager
+def _counting(cells: Path) -> Iterator[None]:
+    """Say how many cells are finished when a worker was killed."""
+    try:
+        yield
+    except ChildProcessError as error:
+        done = len({path.parent for name in (RESULT, DIVERGED) for path in cells.glob(f"*/{name}")})
+        raise ChildProcessError(f"{error} The same command goes on from {done} finished cells.") from None
+
+
+def _grid(sweep: SweepFile, epochs: int, document: str) -> list[Cell]:
     first = Cell(
-        sweep.model, run_id(load_model(sweep.model).document.model_dump(by_alias=True)), sweep.data, "", "", 0.0, None,
-        sweep.validation, sweep.epochs, sweep.batch, sweep.seeds[0],
+        sweep.model, document, sweep.data, "", "", "", 0.0, None, sweep.validation, sweep.epochs or epochs, sweep.batch,
+        sweep.seeds[0],
     )  # fmt: skip
     return [
         replace(first, credit=credit, form=form, rate=rate, decorrelation_rate=second)
@@ -184,7 +231,7 @@ def _grid(sweep: SweepFile) -> list[Cell]:
 
 
 def _final(cell: Cell, sweep: SweepFile, seed: int) -> Cell:
-    return replace(cell, validation=0, epochs=sweep.final_epochs or sweep.epochs, seed=seed)
+    return replace(cell, validation=0, epochs=sweep.final_epochs or cell.epochs, seed=seed)
 
 
 def _row(cell: Cell, history: History | None, sweep: SweepFile) -> dict[str, Any]:
@@ -216,16 +263,18 @@ def _best(grid: Sequence[Cell], values: Sequence[float], select: str) -> dict[st
 def _train(cell: Cell, folder: Path) -> History | None:
     """Train one cell, or read what it found before; None if it diverged."""
     place = folder / cell.name
-    if (place / DIVERGED).exists():
-        return None
-    try:
+    with contextlib.suppress(CheckpointError):  # not there yet; a damaged one is made again
+        if load_result(place / DIVERGED).meta.get("kind") == "diverged":
+            return None
+    with contextlib.suppress(CheckpointError):
         return History.from_arrays(load_result(place / RESULT).arrays)
-    except CheckpointError:  # not there yet; a damaged one is made again
-        pass
     with _ALONE, one_thread():
         run = prepare_run(load_model(cell.model), cell.options)
+        if run.content() != cell.content:
+            raise InputError("the data of a sweep must stay as they are while it runs; they were changed. Begin again.")
         try:
-            return run.go(place, resume=True, quiet=True)
+            # A checkpoint that cannot be used is no reason to stop: the cell is begun anew.
+            return run.go(place, resume=goes_on(run, place), quiet=True)
         except DivergenceError as error:
             Result({}, {"kind": "diverged", "why": str(error)}).save(place / DIVERGED)
             return None

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from neurodecorr.errors import ConfigError
-from neurodecorr.modelfile import CREDITS
+from neurodecorr.modelfile import CREDITS, model_names
 from neurodecorr.modelfile.tables import checked, read_tables
 
 __all__ = ["SweepFile", "load_sweep"]
@@ -82,8 +82,12 @@ def load_sweep(path: str | Path) -> SweepFile:
 
 
 def _beside(file: Path, name: str | None) -> str | None:
-    """Return the absolute path of what a name means, if it lies beside the sweep file or here."""
-    if name is None or (len(Path(name).parts) == 1 and not Path(name).suffix):
+    """Return the absolute path of what a name means, if it lies beside the sweep file or here.
+
+    A name without a slash and a suffix is that of a model, or of data that come with a library, if there is one.
+    """
+    if name is None or name in {"digits", *model_names()}:
         return name
-    places = (file.parent / name, Path(name))
+    own = Path(name).expanduser()
+    places = (file.parent / own, own)
     return next((str(place.resolve()) for place in places if place.exists()), name)

@@ -7,7 +7,9 @@ import math
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -20,13 +22,13 @@ from neurodecorr import _checks, data
 from neurodecorr.data import Epochs
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.learning import History, Recording, Trainer
-from neurodecorr.learning.checkpoint import CHECKPOINT, RESULT, Keeper, fingerprint
+from neurodecorr.learning.checkpoint import CHECKPOINT, RESULT, Keeper, described_library, fingerprint
 from neurodecorr.modelfile import Model
 from neurodecorr.network.decorrelation import FORMS
 from neurodecorr.network.devices import on_device
-from neurodecorr.recording import Claim, Result, claim, load_result, made_in
+from neurodecorr.recording import Claim, Result, claim, load_result, made_in, run_id
 
-__all__ = ["KIND", "OPTIONS", "Run", "claim_run", "finished_history", "prepare_run", "unfinished", "written"]
+__all__ = ["KIND", "OPTIONS", "Run", "claim_run", "finished_history", "goes_on", "prepare_run", "unfinished", "written"]
 
 KIND = "training run"
 _MAKES = (CHECKPOINT, RESULT, "traces/*.h5", "curves.svg", "curves.png")
@@ -63,6 +65,8 @@ class Run:
         The network, its rule and its optimiser.
     training, validation, test : Epochs
         Batches; validation is None if nothing is held out.
+    sources : tuple of two datasets
+        All that may be trained on, and what is tested on.
     """
 
     config: dict[str, Any]
@@ -70,12 +74,22 @@ class Run:
     training: Epochs
     validation: Epochs | None
     test: Epochs | None
+    sources: tuple[Any, Any]
 
     def described(self) -> dict[str, Any]:
         """Return what decides the numbers of the run, its data as hashes: no path, no number of epochs."""
         held_out = {"validation data": self.validation, "test data": self.test}
         hashes = {name: fingerprint(part.dataset) for name, part in held_out.items() if part is not None}
         return {**self.trainer.described(self.training), **hashes}
+
+    def content(self) -> str:
+        """Return a hash of every sample and target, held out or not; where they lie plays no part."""
+        return run_id({"data": [fingerprint(part) for part in self.sources]})
+
+    def keeper(self, folder: str | Path) -> Keeper:
+        """Return who keeps the checkpoint of this run in a folder."""
+        library = described_library(self.trainer.network)
+        return Keeper(Path(folder), self.trainer.described(self.training), self.config, self.trainer.seed, library)
 
     def go(
         self,
@@ -94,11 +108,13 @@ class Run:
         """
         shown = not quiet and sys.stderr.isatty()
         total = self.config["epochs"] * len(self.training)
-        with _Interrupt() as interrupt, tqdm.tqdm(total=total, disable=not shown, unit="batch") as bar:
+        # Only where it is shown: a bar holds a lock of the system, which a worker that is killed leaves behind.
+        with _Interrupt() as interrupt, tqdm.tqdm(total=total, unit="batch") if shown else nullcontext() as bar:
 
             def progress(words: str, done: int, total: int) -> None:
-                bar.set_description(words, refresh=False)
-                bar.update(done - bar.n)
+                if bar is not None:
+                    bar.set_description(words, refresh=False)
+                    bar.update(done - bar.n)
                 interrupt.answer()
 
             return self.trainer.fit(
@@ -160,7 +176,9 @@ def prepare_run(model: Model, options: Mapping[str, Any]) -> Run:
     )
     held_out = Epochs(test, given["batch"], preparation=prepared, shuffle=False, augment=False)
     document = model.document.model_dump(by_alias=True)
-    return Run({"model": model.name, **given, "document": document}, trainer, training, validation, held_out)
+    return Run(
+        {"model": model.name, **given, "document": document}, trainer, training, validation, held_out, (train, test)
+    )
 
 
 def unfinished(folder: str | Path) -> bool:
@@ -218,7 +236,7 @@ def claim_run(
     place, described = Path(folder), run.described()
     recorded = "nothing" if recording is None else f"{', '.join(recording.what)} every {recording.every} batches"
     if resume:
-        Keeper(place, run.trainer.described(run.training), {}, run.trainer.seed).require_own()
+        run.keeper(place).require_own()
     elif not overwrite and not _known(place) and unfinished(place):
         raise CheckpointError(f"{place} holds an unfinished run. {_GO_ON}")
     held = claim(place, KIND, {**described, "recorded": recorded}, makes=_MAKES, overwrite=overwrite or resume)
@@ -260,6 +278,22 @@ def _finished(folder: Path, run: Run) -> int | None:
     return epochs if found.meta.get("run") == own and isinstance(epochs, int) else None
 
 
+def goes_on(run: Run, folder: str | Path) -> bool:
+    """Whether a folder holds a checkpoint of this run that is whole, so that it can go on; it is then loaded."""
+    keeper = run.keeper(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # told when it goes on
+        try:
+            arrays = keeper.found()
+            if arrays is None:
+                return False
+            keeper.require_whole(arrays)
+            run.trainer.load(arrays)
+        except CheckpointError:
+            return False
+    return True
+
+
 def finished_history(folder: str | Path) -> History:
     """Return what became of the run whose result is in a folder."""
     return History.from_arrays(load_result(Path(folder) / RESULT).arrays)
@@ -293,6 +327,7 @@ def _data(model: Model, source: str | None) -> tuple[Any, Any]:
             f"the model {model.name!r} is made for {name}: give the folder of its files with --data (data=…). "
             "Without data, use the model 'digits'."
         )
+    source = source if source in (None, "digits") else str(Path(source).expanduser())
     if source not in (None, "digits") and not Path(source).exists():
         hint = " Did you mean 'digits'?" if difflib.get_close_matches(source, ["digits"]) else ""
         raise InputError(

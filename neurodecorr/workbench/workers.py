@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any, Self
 
 import joblib
 import tqdm
+from joblib.externals.loky import get_reusable_executor
 
 from neurodecorr import _checks
 from neurodecorr.errors import ConfigError
 
-__all__ = ["Workers"]
+__all__ = ["Workers", "living_workers"]
 
 SECONDS = 20  # to wait for a scheduler
 
@@ -62,11 +65,16 @@ class Workers:
             Before the bar of progress, which a terminal gets.
         quiet : bool
             Whether there is no bar.
+
+        Raises
+        ------
+        ChildProcessError
+            If a worker was killed.
         """
         found = self._on_cluster(task, arguments) if self._client else self._here(task, arguments)
         bar = tqdm.tqdm(total=len(arguments), desc=words, unit="run", disable=quiet or None)
         results: dict[int, Any] = {}
-        with bar:
+        with bar, living_workers():
             for index, result in found:
                 results[index] = result
                 bar.update()
@@ -84,6 +92,28 @@ class Workers:
         futures = {self._client.submit(task, *one, pure=False): index for index, one in enumerate(arguments)}
         for future in distributed.as_completed(futures):
             yield futures[future], future.result()
+
+
+@contextlib.contextmanager
+def living_workers() -> Iterator[None]:
+    """Say in one sentence that a worker was killed, instead of where joblib or Dask noticed.
+
+    Raises
+    ------
+    ChildProcessError
+        If one was.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        get_reusable_executor().shutdown(kill_workers=True)  # else it warns, at the very end, of what it left behind
+        raise
+    except Exception as error:
+        if not isinstance(error, BrokenProcessPool) and type(error).__name__ != "KilledWorker":
+            raise
+        raise ChildProcessError(
+            "a worker process was killed, perhaps for want of memory. Fewer --jobs need less."
+        ) from None
 
 
 def _client(address: str) -> Any:

@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 from click.testing import CliRunner
@@ -201,3 +202,13 @@ def test_everything_runs_without_a_compiler(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "NUMBA_DISABLE_JIT" in done.stdout
+
+
+def test_a_killed_worker_is_told_in_one_line(monkeypatch, tmp_path):
+    def killed(*args, **options):
+        raise BrokenProcessPool("many lines\nof advice")
+
+    monkeypatch.setattr("neurodecorr.workbench.compare", killed)
+    result = run("compare", "--data", "gaussian", "--size", "2", "--samples", "300", "--out", tmp_path / "o")
+    assert result.exit_code == 1 and "a worker process was killed" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1 and "advice" not in result.stderr

@@ -228,7 +228,7 @@ def test_sweep_prints_a_line_per_curve_writes_tables_and_figure_and_repeats_itse
     assert [line.split("  ")[0] for line in lines[:2]] == ["bp none", "bp feedforward"]
     assert "rate 0.01, 0.001: test accuracy" in lines[1] and lines[-1] == str(tmp_path / "out" / "table.csv")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "cells", "curves.png", "curves.svg", "grid.csv", "table.csv",
+        "cells", "curves.png", "curves.svg", "grid.csv", "manifest.json", "table.csv",
     }  # fmt: skip
     tables = [(tmp_path / "out" / name).read_bytes() for name in ("grid.csv", "table.csv")]
     assert run(*words, "--quiet").stdout == f"{tmp_path / 'out' / 'table.csv'}\n"

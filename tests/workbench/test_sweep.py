@@ -1,5 +1,6 @@
 """Sweeps: the same tables whoever does the work, nothing done twice, and what diverged told as such."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from neurodecorr.errors import ConfigError, DivergenceError, InputError
-from neurodecorr.workbench.sweep import Cell, run_sweep, write_csv
+from neurodecorr.workbench.sweep import Cell, run_sweep, sweep_grid, write_csv
 from neurodecorr.workbench.sweepfile import SweepFile, load_sweep
 
 SMALL = {
@@ -112,7 +113,9 @@ def test_a_lost_cell_alone_is_trained_again(finished):
 
 def test_a_changed_model_file_makes_new_cells():
     options = {"credit": "bp", "form": "none", "rate": 1e-3, "decorrelation_rate": None, "validation": 10}
-    cells = [Cell("a.toml", document, None, **options, epochs=1, batch=None, seed=0) for document in ("x", "x", "y")]
+    cells = [
+        Cell("a.toml", document, None, "", **options, epochs=1, batch=None, seed=0) for document in ("x", "x", "y")
+    ]
     assert cells[0].name == cells[1].name != cells[2].name
 
 
@@ -224,3 +227,148 @@ def test_paths_in_a_sweep_file_are_found_beside_it(tmp_path):
     assert found.model == str(tmp_path / "mine.toml") and found.data == "nobody/"
     with pytest.raises(ConfigError, match=r"cannot read the sweep file .*: No such file"):
         load_sweep(tmp_path / "other.toml")
+
+
+def table_of(path, shift=0.0, rows=60):
+    inputs = np.arange(rows * 64).reshape(rows, 64) * 7919 % 97 / 96.0
+    inputs[5, 3] += shift
+    labels = np.arange(rows) % 10
+    np.savez(path, x_train=inputs, y_train=labels, x_test=inputs[:20], y_test=labels[:20])
+
+
+TINY = {"credit": ["bp"], "decorrelation": ["none"], "rates": [1e-2], "validation": 20, "batch": 20, "seeds": [0]}
+
+
+def test_data_that_changed_at_the_same_path_are_trained_on(tmp_path):
+    table_of(tmp_path / "d.npz")
+    changes = TINY | {"data": str(tmp_path / "d.npz")}
+    first, before = swept(tmp_path, changes), results(tmp_path)
+    assert swept(tmp_path, changes) == first and results(tmp_path) == before
+    table_of(tmp_path / "d.npz", shift=5.0)
+    swept(tmp_path, changes)
+    assert len(results(tmp_path)) == 2 * len(before) and before.items() <= results(tmp_path).items()
+
+
+def test_a_sample_of_the_test_set_decides_as_well(tmp_path):
+    table_of(tmp_path / "d.npz")
+    changes = TINY | {"data": str(tmp_path / "d.npz")}
+    swept(tmp_path, changes)
+    before = results(tmp_path)
+    arrays = dict(np.load(tmp_path / "d.npz"))
+    arrays["y_test"][3] += 1
+    np.savez(tmp_path / "d.npz", **arrays)
+    swept(tmp_path, changes)
+    assert len(results(tmp_path)) == 2 * len(before)
+
+
+def test_the_same_data_spelt_otherwise_are_not_trained_on_again(tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    table_of(tmp_path / "a" / "d.npz")
+    (tmp_path / "other.npz").symlink_to(tmp_path / "a" / "d.npz")
+    monkeypatch.chdir(tmp_path / "a")
+    monkeypatch.setenv("HOME", str(tmp_path / "a"))
+    first = swept(tmp_path, TINY | {"data": "d.npz"})
+    before = results(tmp_path)
+    for spelt in ("./d.npz", "../a/d.npz", "b/../d.npz", "../other.npz", str(tmp_path / "a" / "d.npz"), "~/d.npz"):
+        assert swept(tmp_path, TINY | {"data": spelt}) == first
+    assert results(tmp_path) == before
+    copied = tmp_path / "copy.npz"
+    copied.write_bytes((tmp_path / "a" / "d.npz").read_bytes())
+    assert swept(tmp_path, TINY | {"data": str(copied)}) == first and results(tmp_path) == before
+
+
+def test_what_is_left_to_the_model_and_what_is_spelt_out_is_one_cell(tmp_path, monkeypatch):
+    swept(tmp_path, TINY | {"epochs": 1})
+    before = results(tmp_path)
+    swept(tmp_path, TINY | {"epochs": 1, "final_epochs": 1})
+    assert results(tmp_path) == before
+
+
+def test_the_version_is_part_of_the_name_of_a_cell(monkeypatch):
+    cell = Cell("a.toml", "x", None, "", "bp", "none", 1e-3, None, 10, 1, None, 0)
+    before = cell.name
+    monkeypatch.setattr("neurodecorr.workbench.sweep.package_version", lambda package: "99")
+    assert cell.name != before
+
+
+@pytest.mark.parametrize("name", ["result.npz", "checkpoint.npz", "both"])
+def test_a_damaged_cell_does_not_stop_a_sweep(finished, tmp_path, name):
+    folder, tables = finished
+    cell = sorted((folder / "cells").iterdir())[0]
+    for one in ("result.npz", "checkpoint.npz") if name == "both" else (name,):
+        (cell / one).write_bytes(b"PK damaged")
+    assert swept(folder) == tables
+
+
+def test_a_mark_of_divergence_that_is_damaged_is_made_again(tmp_path):
+    changes = steep(tmp_path) | {"rates": [1e30, 1e-2]}
+    tables = swept(tmp_path, changes)
+    (marked,) = (tmp_path / "cells").glob("*/diverged.npz")
+    for content in (b"", b"PK"):
+        marked.write_bytes(content)
+        assert swept(tmp_path, changes) == tables and marked.stat().st_size > 2
+
+
+def test_data_that_change_while_a_sweep_runs_are_told(tmp_path):
+    table_of(tmp_path / "d.npz")
+    sweep = SweepFile.model_validate(SMALL | TINY | {"data": str(tmp_path / "d.npz")})
+    grid = sweep_grid(sweep)
+    table_of(tmp_path / "d.npz", shift=1.0)
+    with pytest.raises(InputError, match="must stay as they are"):
+        run_sweep(sweep, tmp_path, grid=grid)
+
+
+@pytest.mark.parametrize("spelt", ["folder", "folder/", "./folder", "../here/folder/"])
+def test_data_beside_the_sweep_file_are_found_from_everywhere(tmp_path, monkeypatch, spelt):
+    (tmp_path / "here" / "folder").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "folder").mkdir(parents=True)
+    (tmp_path / "here" / "sweep.toml").write_text(f'schema = 1\nmodel = "digits"\ndata = "{spelt}"')
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = load_sweep(tmp_path / "here" / "sweep.toml")
+    assert Path(found.data) == tmp_path / "here" / "folder" and found.model == "digits"
+    assert Path(load_sweep("../here/sweep.toml").data) == tmp_path / "here" / "folder"
+
+
+def test_a_name_that_is_known_wins_over_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "sweep.toml").write_text('schema = 1\nmodel = "digits"\ndata = "digits"')
+    found = load_sweep(tmp_path / "sweep.toml")
+    assert (found.model, found.data) == ("digits", "digits")
+
+
+VICTIM = """
+import os, signal
+from neurodecorr.workbench import sweep
+whole = sweep._train
+def train(cell, folder):
+    if cell.form == "recurrent" and cell.rate == 1e-4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(cell, folder)
+"""
+VICTIMS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_sweep, victim
+from neurodecorr.workbench import sweep
+from neurodecorr.workbench.sweepfile import SweepFile
+sweep._train = victim.train
+try:
+    sweep.run_sweep(SweepFile.model_validate(test_sweep.SMALL), Path(sys.argv[1]), jobs=2)
+except ChildProcessError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes cannot be killed so")
+def test_a_worker_that_is_killed_is_told_in_one_sentence(tmp_path):
+    (tmp_path / "victim.py").write_text(VICTIM)
+    code = VICTIMS.format(tests=str(Path(__file__).parent))
+    path = os.pathsep.join([str(tmp_path), *(place for place in sys.path if place)])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert "a worker process was killed" in done.stdout and "The same command goes on from" in done.stdout
+    assert len(done.stdout.strip().splitlines()) == 1
