@@ -327,7 +327,7 @@ def _data(model: Model, source: str | None) -> tuple[Any, Any]:
             f"the model {model.name!r} is made for {name}: give the folder of its files with --data (data=…). "
             "Without data, use the model 'digits'."
         )
-    source = source if source in (None, "digits") else str(Path(source).expanduser())
+    source = str(Path(source).expanduser()) if source is not None and source.startswith("~") else source
     if source not in (None, "digits") and not Path(source).exists():
         hint = " Did you mean 'digits'?" if difflib.get_close_matches(source, ["digits"]) else ""
         raise InputError(
