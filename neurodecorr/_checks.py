@@ -202,6 +202,14 @@ def shaped(value: Any, name: str, *shape: int | None) -> Floats:
     return finite(array, name)
 
 
+def entries(value: Any, name: str) -> Floats:
+    """Return `value` as finite float64 numbers of any shape, at least one of them, none of them True or False."""
+    array = real_array(value, name)
+    if not array.size or np.asarray(value).dtype.kind == "b":
+        raise InputError(f"{name} must hold at least one number; got {shown(value)}.")
+    return finite(array, name).astype(np.float64, copy=False)
+
+
 def vector(value: Any, name: str, size: int | None = None) -> Floats:
     """Return `value` as a finite float64 vector, of this size if one is given."""
     return shaped(value, name, size).astype(np.float64, copy=False)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import positive, square
-from neurodecorr.errors import ConfigError, StabilityError
+from neurodecorr._checks import entries, positive, square
+from neurodecorr.errors import ConfigError, InputError, StabilityError
 
 __all__ = ["LateralRule", "SpikeCode", "coding_error_floor", "lateral_jump"]
 
@@ -122,7 +122,7 @@ class LateralRule:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", positive(self.rate, "rate"))
-        if self.halving_s != math.inf:
+        if not (isinstance(self.halving_s, float) and self.halving_s == math.inf):
             object.__setattr__(self, "halving_s", positive(self.halving_s, "halving_s", "s"))
         if not isinstance(self.one_signed, bool):
             raise ConfigError(f"one_signed must be True or False; got {self.one_signed!r}.")
@@ -161,13 +161,26 @@ def lateral_jump(
     array
         Δw.
 
+    Raises
+    ------
+    InputError
+        If an array holds anything but finite numbers, or the shapes do not fit.
+    ConfigError
+        If the rate is not > 0.
+
     Examples
     --------
     >>> lateral_jump([1.0, -1.0], [0.5, 0.5], [1.0, 1.0], [0.25, 0.25], 0.01)
     array([ 0.0025, -0.0025])
     """
-    sign, current, activity, weight = (np.asarray(value) for value in (sign, current, activity, weight))
-    return (rate * sign * (current - weight * activity))[()]
+    given = {"sign": sign, "current": current, "activity": activity, "weight": weight}
+    σ, s, r, w = (entries(value, name) for name, value in given.items())
+    try:
+        np.broadcast_shapes(σ.shape, s.shape, r.shape, w.shape)
+    except ValueError:
+        shapes = ", ".join(str(part.shape) for part in (σ, s, r, w))
+        raise InputError(f"sign, current, activity and weight must have shapes that fit; got {shapes}.") from None
+    return (positive(rate, "rate") * σ * (s - w * r))[()]
 
 
 def coding_error_floor(gamma: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, fraction, generator, samples
+from neurodecorr._checks import count, fits, fraction, generator, samples
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = ["Correlation", "Reduction", "mean_correlation", "reduction"]
@@ -186,7 +186,8 @@ def _block_sums(activity: npt.ArrayLike, block: int | None) -> tuple[Floats, Flo
 
 def _weights(blocks: int, resamples: int, seed: Any) -> Floats:
     """Return the share of each block in each resample."""
-    drawn = generator(seed).multinomial(blocks, np.full(blocks, 1 / blocks), size=count(resamples, "resamples", 2))
+    fits(float(count(resamples, "resamples", 2)) * blocks, "the blocks of all resamples")
+    drawn = generator(seed).multinomial(blocks, np.full(blocks, 1 / blocks), size=resamples)
     return np.asarray(drawn / blocks)
 
 

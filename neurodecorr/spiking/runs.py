@@ -121,7 +121,7 @@ class SpikeRun:
         float
             In units of activity; γ/√12 is predicted for a spike code.
         """
-        aim = finite(real_array(target, "target"), "target")
+        aim, skip_s = finite(real_array(target, "target"), "target"), number(skip_s, "skip_s", "s")
         if aim.shape not in ((self.units,), self.activity.shape):
             raise InputError(
                 f"target must have shape ({self.units},) or {self.activity.shape}, as the activity; got {aim.shape}."

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, digits, finite, generator, positive, real_array, square
+from neurodecorr._checks import count, digits, finite, fits, generator, positive, real_array, square
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = ["Stimulus", "constant_stimulus", "ou_stimulus"]
@@ -60,7 +60,8 @@ class Stimulus:
 
     def steps_per_frame(self, dt_s: float) -> int:
         """Return how many steps of `dt_s` a frame takes; a whole number, or the step is refused."""
-        steps = round(self.frame_s / dt_s)
+        ratio = self.frame_s / positive(dt_s, "dt_s", "s")
+        steps = round(ratio) if math.isfinite(ratio) else 0
         if steps < 1 or abs(steps * dt_s - self.frame_s) > 1e-9 * self.frame_s:
             raise ConfigError(
                 f"dt_s must divide the frame of {digits(self.frame_s)} s into whole steps; got {digits(dt_s)} s, "
@@ -137,9 +138,11 @@ def ou_stimulus(
     Stimulus(units=2, duration_s=1, frame_s=0.001)
     """
     L = _factor(square(covariance, "covariance").astype(np.float64))
-    a = math.exp(-positive(frame_s, "frame_s", "s") / positive(correlation_time_s, "correlation_time_s", "s"))
-    X = generator(seed).standard_normal((count(frames, "frames"), len(L)))
-    X[1:] *= math.sqrt(-math.expm1(2 * math.log(a)))
+    elapsed = positive(frame_s, "frame_s", "s") / positive(correlation_time_s, "correlation_time_s", "s")
+    a = math.exp(-elapsed)
+    fits(float(count(frames, "frames")) * len(L), "the inputs of all frames")
+    X = generator(seed).standard_normal((frames, len(L)))
+    X[1:] *= math.sqrt(-math.expm1(-2 * elapsed))
     for before, now in itertools.pairwise(X):
         now += a * before
     return Stimulus(X @ L.T, frame_s)

@@ -26,7 +26,7 @@ from neurodecorr.hardware.analogue import (
     settling_time,
     simulate_chips,
 )
-from neurodecorr.hardware.analogue.circuit import FORMS, Form
+from neurodecorr.hardware.analogue.wiring import FORMS, Form
 from neurodecorr.hardware.devices import Devices
 from neurodecorr.workbench.circuits import Found
 

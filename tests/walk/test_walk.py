@@ -1,6 +1,7 @@
 """Every public callable refuses what it cannot use, with one of our own errors.
 
-The tables of calls stand in `calls_ROOM.py`: CALLS, and EXEMPT with a reason for each name that needs no call.
+The tables of calls stand in `calls_ROOM.py`: CALLS, and EXEMPT with a reason for each name that needs no call. A table
+of a room within a room says which by ROOM, such as "hardware.devices".
 """
 
 import importlib
@@ -18,6 +19,13 @@ TABLES = sorted(path.stem for path in Path(__file__).parent.glob("calls_*.py"))
 ROOMS = {name: importlib.import_module(name) for name in TABLES}
 CALLS = [call for table in ROOMS.values() for call in table.CALLS]
 EXEMPT = {name: reason for table in ROOMS.values() for name, reason in table.EXEMPT.items()}
+PLACES = {getattr(table, "ROOM", name.split("_")[1]) for name, table in ROOMS.items()}
+
+
+def public_name(name):
+    """Return a name without that of a method: the room, and one name more."""
+    room = max((room for room in PLACES if name.startswith(f"{room}.")), key=len)
+    return f"{room}.{name.removeprefix(f'{room}.').partition('.')[0]}"
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
@@ -29,7 +37,7 @@ def test_bad_values_are_refused_by_our_own_errors(call, tmp_path, monkeypatch):
 
 
 def public_callables():
-    for room in sorted({name.split("_")[1] for name in TABLES}):
+    for room in sorted(PLACES):
         module = importlib.import_module(f"neurodecorr.{room}")
         for name in module.__all__:
             if callable(getattr(module, name)):
@@ -37,16 +45,16 @@ def public_callables():
 
 
 def test_every_public_callable_has_a_call_or_a_reason_to_have_none():
-    called = {".".join(call.name.split(".")[:2]) for call in CALLS}
+    called = {public_name(call.name) for call in CALLS}
     public = set(public_callables())
     assert public - called - set(EXEMPT) == set()
-    assert called | {".".join(name.split(".")[:2]) for name in EXEMPT} <= public
+    assert called | {public_name(name) for name in EXEMPT} <= public
     assert not {call.name for call in CALLS} & set(EXEMPT)
 
 
 @pytest.mark.parametrize("name", sorted(set(public_callables()) - set(EXEMPT)))
 def test_every_argument_of_a_public_callable_is_walked(name):
-    room, function = name.split(".")
+    room, _, function = name.rpartition(".")
     known = set(inspect.signature(getattr(importlib.import_module(f"neurodecorr.{room}"), function)).parameters)
     walked = {argument for call in CALLS if call.name == name for argument in call.arguments}
     assert known <= walked

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from neurodecorr._checks import shown
 from neurodecorr.errors import ConfigError
 
 __all__ = ["Amplifier"]
@@ -85,7 +88,11 @@ class Amplifier:
 
 def _above(value: Any, name: str, unit: str, least: float) -> float:
     """Return `value` as a float ≥ `least`, infinity allowed."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value < least:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    fits = isinstance(value, float) or (whole and int(value).bit_length() < 1024)
+    if not fits or math.isnan(value) or value < least:
         sign = ">" if least > 0 else "≥"
-        raise ConfigError(f"{name} must be a number {sign} 0 ({unit}); got {value!r}. Use math.inf for an ideal one.")
+        raise ConfigError(
+            f"{name} must be a number {sign} 0 ({unit}); got {shown(value)}. Use math.inf for an ideal one."
+        )
     return float(value)

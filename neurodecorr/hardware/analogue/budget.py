@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import positive, samples, square
+from neurodecorr._checks import not_negative, samples, square
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
-from neurodecorr.hardware.analogue.circuit import AnalogueCircuit, Form
+from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
 from neurodecorr.hardware.analogue.equations import Network, margin_required
 from neurodecorr.hardware.analogue.joint import joint_error, offset_reach, spread_second, steps
 from neurodecorr.hardware.analogue.moments import SOURCES, sources, weight_moments
 from neurodecorr.hardware.analogue.response import first_order, strain
-from neurodecorr.hardware.analogue.wiring import parts
+from neurodecorr.hardware.analogue.wiring import Form, checked_form, parts, unit_volts
 from neurodecorr.hardware.devices import Devices
 
 __all__ = ["Budget", "Share", "error_budget"]
@@ -158,6 +158,7 @@ def error_budget(
     W = _of_a_size(square(weights, "weights").astype(np.float64))
     rows = samples(X, "X", len(W)).astype(np.float64)
     devices, amplifier = parts(devices, amplifier)
+    form, volts, time_s = checked_form(form), unit_volts(volts_per_unit), not_negative(time_s, "time_s", "seconds")
     if form == "closed":
         margin_required(W)
     M = np.linalg.inv(W) if form == "closed" else np.eye(len(W))
@@ -169,7 +170,6 @@ def error_budget(
     shares = [_of_devices(name, one, W, M, signal, size, time_s, form) for name, one in sources(devices)]
     stuck = [share for share in shares if share.source == "stuck"]
     chip = AnalogueCircuit.build(W, Devices(devices.g_min, devices.g_max, devices.sides), form=form).network
-    volts = positive(volts_per_unit, "volts_per_unit", "volts")
     plain: list[Share] = []
     shift: Floats = np.zeros_like(outputs)
     if amplifier.offset_v > 0:

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from neurodecorr._checks import choice, count, positive, samples, square
+from neurodecorr._checks import count, fits, flag, fraction, not_negative, positive, samples, square
 from neurodecorr._threads import one_thread
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.analogue import wiring
 from neurodecorr.hardware.analogue.amplifier import Amplifier
-from neurodecorr.hardware.analogue.circuit import FORMS, Form
 from neurodecorr.hardware.analogue.equations import Network, closed_loop, margin_required, rest_system
 from neurodecorr.hardware.devices import Devices
 
@@ -27,6 +26,7 @@ Bools = npt.NDArray[np.bool_]
 
 # Chips that one task makes at once. Fixed, so that chip k is the same chip whoever makes it.
 BLOCK = 16
+MOST_JOBS = 2**15
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Chips:
     error: Floats
     margin: Floats
     saturated: Floats
-    form: Form
+    form: wiring.Form
 
     @property
     def stable(self) -> Bools:
@@ -72,7 +72,7 @@ class Chips:
 
     def quantile(self, share: float) -> float:
         """Return the least error that at least this share of all chips do not exceed."""
-        return float(np.quantile(self.error, share, method="inverted_cdf"))
+        return float(np.quantile(self.error, fraction(share, "share"), method="inverted_cdf"))
 
     def __repr__(self) -> str:
         return f"Chips({len(self.error)}, form={self.form!r}, median={self.median:.3g}, unstable={self.unstable})"
@@ -86,7 +86,7 @@ def simulate_chips(
     chips: int = 100,
     seed: int = 0,
     *,
-    form: Form = "closed",
+    form: wiring.Form = "closed",
     tau_s: float = 1.0,
     volts_per_unit: float = 0.1,
     time_s: float = 0.0,
@@ -151,17 +151,18 @@ def simulate_chips(
     (0, True)
     """
     W = square(weights, "weights").astype(np.float64)
-    x = positive(volts_per_unit, "volts_per_unit", "volts") * samples(X, "X", len(W)).astype(np.float64)
+    x = wiring.unit_volts(volts_per_unit) * samples(X, "X", len(W)).astype(np.float64)
     total, root = count(chips, "chips"), count(seed, "seed", least=0)
+    fits(3 * total, "the figures of all chips")
     plan = _Plan(
-        W, x, _ideal(W, x, _form(form)), *wiring.parts(devices, amplifier), form,
-        positive(tau_s, "tau_s", "seconds"), time_s,
+        W, x, _ideal(W, x, wiring.checked_form(form)), *wiring.parts(devices, amplifier), form,
+        positive(tau_s, "tau_s", "seconds"), not_negative(time_s, "time_s", "seconds"),
     )  # fmt: skip
     tasks = (joblib.delayed(_block)(plan, root, k, min(BLOCK, total - k)) for k in range(0, total, BLOCK))
-    options = {"inner_max_num_threads": 1} if count(jobs, "jobs") > 1 else {}
+    options = {"inner_max_num_threads": 1} if count(jobs, "jobs", most=MOST_JOBS) > 1 else {}
     with joblib.parallel_config("loky", **options):
         found = joblib.Parallel(jobs, return_as="generator")(tasks)
-        bar = tqdm(total=total, desc="chips", unit="chip", disable=not progress)
+        bar = tqdm(total=total, desc="chips", unit="chip", disable=not flag(progress, "progress"))
         parts = []
         with bar:
             for part in found:
@@ -171,12 +172,7 @@ def simulate_chips(
     return Chips(error, margin, saturated, plan.form)
 
 
-def _form(form: Form) -> Form:
-    choice(form, "form", FORMS)
-    return form
-
-
-def _ideal(W: Floats, x: Floats, form: Form) -> Floats:
+def _ideal(W: Floats, x: Floats, form: wiring.Form) -> Floats:
     """Return the outputs of the ideal circuit, (n, samples); errors are relative to them."""
     if form == "closed":
         margin_required(W)
@@ -195,7 +191,7 @@ class _Plan:
     ideal: Floats
     devices: Devices
     amplifier: Amplifier
-    form: Form
+    form: wiring.Form
     tau_s: float
     time_s: float
 

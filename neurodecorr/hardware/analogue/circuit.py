@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, generator, instants, positive, real_array, sample_or_samples, square
+from neurodecorr import _checks
 from neurodecorr.circuit import Circuit, PiecewiseConstant, Stability, integrate, stability
 from neurodecorr.errors import ConfigError
+from neurodecorr.hardware.analogue import wiring
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.energy import Energy, array_power, bias_power
 from neurodecorr.hardware.analogue.equations import Loop, Network, closed_loop, open_loop, require_settling, rest_system
 from neurodecorr.hardware.analogue.outcomes import Rest, Waveforms
 from neurodecorr.hardware.analogue.rails import inverters, outputs, outputs_at_rails, rest_at_rails, summing_nodes
 from neurodecorr.hardware.analogue.waiting import share
-from neurodecorr.hardware.analogue.wiring import array_conductances, node_voltages, parts, wired
+from neurodecorr.hardware.analogue.wiring import Form
 from neurodecorr.hardware.devices import Converter, Devices
+from neurodecorr.hardware.devices.converters import converter
 from neurodecorr.hardware.devices.pairs import SIDES, Sides
 
 __all__ = ["AnalogueCircuit"]
 
 Floats = npt.NDArray[np.floating[Any]]
-Form = Literal["closed", "open"]
-FORMS: tuple[Form, ...] = ("closed", "open")
 # Between the times asked for, the amplifiers are looked at this often for leaving their swing.
 LOOKS = 1000
 
@@ -103,15 +103,16 @@ class AnalogueCircuit:
     sides: Sides = "two"
 
     def __post_init__(self) -> None:
-        sides = choice(self.sides, "sides", SIDES)
-        plus, minus = array_conductances(self.plus, self.minus, sides)
-        object.__setattr__(self, "plus", plus)
-        object.__setattr__(self, "minus", minus)
-        for name, unit in (("unit_siemens", "siemens"), ("capacitance_f", "farads"), ("volts_per_unit", "volts")):
-            object.__setattr__(self, name, positive(getattr(self, name), name, unit))
-        for name in ("offsets_v", "inverter_offsets_v"):
-            object.__setattr__(self, name, node_voltages(getattr(self, name), name, len(plus)))
-        object.__setattr__(self, "form", choice(self.form, "form", FORMS))
+        sides = _checks.choice(self.sides, "sides", SIDES)
+        plus, minus = wiring.array_conductances(self.plus, self.minus, sides)
+        made: dict[str, Any] = {"plus": plus, "minus": minus, "volts_per_unit": wiring.unit_volts(self.volts_per_unit)}
+        units = {"unit_siemens": "siemens", "capacitance_f": "farads"}
+        made |= {k: _checks.positive(getattr(self, k), k, unit) for k, unit in units.items()}
+        made |= {k: wiring.node_voltages(getattr(self, k), k, len(plus)) for k in ("offsets_v", "inverter_offsets_v")}
+        self.__dict__.update(made)
+        _checks.instance(self.amplifier, Amplifier, "amplifier")
+        converter(self.dac, "dac"), converter(self.adc, "adc")
+        wiring.checked_form(self.form)
 
     def __repr__(self) -> str:
         return f"AnalogueCircuit(n={len(self.plus)}, form={self.form!r}, tau_s={self.tau_s:g})"
@@ -154,19 +155,19 @@ class AnalogueCircuit:
         -------
         AnalogueCircuit
         """
-        W = square(weights.R if isinstance(weights, Circuit) else weights, "weights").astype(np.float64)
+        W = _checks.square(weights.R if isinstance(weights, Circuit) else weights, "weights").astype(np.float64)
         if tau_s is None:
             tau_s = weights.tau if isinstance(weights, Circuit) else 1.0
-        made, amplifier = parts(devices, amplifier)
-        for_devices, for_offsets, for_reading = generator(rng, "rng").spawn(3)
+        made, amplifier = wiring.parts(devices, amplifier)
+        for_devices, for_offsets, for_reading = _checks.generator(rng, "rng").spawn(3)
         pair = made.program(W, for_devices).pair(time_s, for_reading)
-        plus, minus = wired(pair.plus, pair.minus, made.wire_resistance_ohm)
+        plus, minus = wiring.wired(pair.plus, pair.minus, made.wire_resistance_ohm)
         normals = for_offsets.standard_normal((2, len(W)))
         return cls(
             plus,
             minus,
             unit_siemens=pair.scale,
-            capacitance_f=positive(tau_s, "tau_s", "seconds") * pair.scale,
+            capacitance_f=_checks.positive(tau_s, "tau_s", "seconds") * pair.scale,
             amplifier=amplifier,
             offsets_v=amplifier.offset_v * normals[0],
             inverter_offsets_v=amplifier.offset_v * normals[1],
@@ -239,7 +240,7 @@ class AnalogueCircuit:
         DivergenceError
             If it does not come to rest at its rails.
         """
-        rows, single = sample_or_samples(X, "X", len(self.plus))
+        rows, single = _checks.sample_or_samples(X, "X", len(self.plus))
         if self.form == "closed":
             require_settling(self.loop)
         x = self._driven(rows)
@@ -291,8 +292,9 @@ class AnalogueCircuit:
             If an open loop has ideal amplifiers, or leaves its swing.
         """
         drive, t = self._waveform(x), _instants(times_s, t_end_s)
-        start = None if initial is None else self.volts_per_unit * real_array(initial, "initial")
-        method = method or ("rk45" if callable(x) else "exponential")
+        start = None if initial is None else self.volts_per_unit * _checks.real_array(initial, "initial")
+        if method is None:
+            method = "rk45" if callable(x) else "exponential"
         found = integrate(self.loop, drive, t_end_s, method, t, initial=start)
         volts, inverted = found.xbar, self._inverted(found.state, found.xbar)
         swing = self.amplifier.swing_v
@@ -335,7 +337,7 @@ class AnalogueCircuit:
         -------
         Energy
         """
-        rows, _ = sample_or_samples(X, "X", len(self.plus))
+        rows, _ = _checks.sample_or_samples(X, "X", len(self.plus))
         x = self._driven(rows)
         o = self.settle(rows).volts
         e = summing_nodes(self.network, o, x, self.form == "closed")
@@ -355,7 +357,8 @@ class AnalogueCircuit:
             return PiecewiseConstant(x.times, self._driven(x.values))
         if callable(x):
             return lambda t: self._driven(np.asarray(x(t), np.float64))
-        return self._driven(sample_or_samples(x, "x", len(self.plus))[0] if np.ndim(x) > 1 else real_array(x, "x"))
+        rows = _checks.real_array(x, "x")
+        return self._driven(_checks.sample_or_samples(rows, "x", len(self.plus))[0] if rows.ndim > 1 else rows)
 
     def _linear_rest(self, x: Floats) -> Floats:
         A, b, B = rest_system(self.network, self.form == "closed")
@@ -394,5 +397,5 @@ class AnalogueCircuit:
 
 
 def _instants(times_s: npt.ArrayLike | None, t_end_s: float) -> Floats:
-    end = positive(t_end_s, "t_end_s", "seconds")
-    return np.linspace(0.0, end, 101) if times_s is None else instants(times_s, "times_s", end, "t_end_s")
+    end = _checks.positive(t_end_s, "t_end_s", "seconds")
+    return np.linspace(0.0, end, 101) if times_s is None else _checks.instants(times_s, "times_s", end, "t_end_s")

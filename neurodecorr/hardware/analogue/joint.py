@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr.hardware.analogue.amplifier import Amplifier
-from neurodecorr.hardware.analogue.circuit import Form
 from neurodecorr.hardware.analogue.equations import Network, rest_system
 from neurodecorr.hardware.analogue.moments import Moments
 from neurodecorr.hardware.analogue.response import (
@@ -21,6 +20,7 @@ from neurodecorr.hardware.analogue.response import (
     shared_strain,
     strain,
 )
+from neurodecorr.hardware.analogue.wiring import Form
 from neurodecorr.hardware.devices import Converter, Devices
 
 __all__ = ["Joint", "joint_error", "offset_reach", "spread_second", "steps"]

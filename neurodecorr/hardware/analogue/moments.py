@@ -13,7 +13,8 @@ import scipy.special
 
 from neurodecorr._checks import square
 from neurodecorr.hardware.analogue.wiring import wired
-from neurodecorr.hardware.devices import Devices, Pair, drift_factor, map_to_conductances
+from neurodecorr.hardware.devices import Devices, Pair, map_to_conductances
+from neurodecorr.hardware.devices.drift import power_law
 
 __all__ = ["SOURCES", "Moments", "device_moments", "sources", "weight_moments"]
 
@@ -218,6 +219,6 @@ def _drifted(G: Floats, devices: Devices, time_s: float) -> tuple[Floats, Floats
     first, second = np.zeros_like(G), np.zeros_like(G)
     for node, weight in zip(nodes, weights, strict=True):
         exponents = devices.drift.exponents(G, devices.g_max, np.full_like(G, node))
-        left = drift_factor(exponents, time_s, devices.drift.t0_s)
+        left = power_law(exponents, time_s, devices.drift.t0_s)
         first, second = first + weight * left, second + weight * left**2
     return first, second

@@ -13,9 +13,9 @@ from neurodecorr._checks import number, positive, samples, square
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.budget import Budget, error_budget
-from neurodecorr.hardware.analogue.circuit import AnalogueCircuit, Form
+from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
 from neurodecorr.hardware.analogue.equations import margin_required
-from neurodecorr.hardware.analogue.wiring import parts
+from neurodecorr.hardware.analogue.wiring import Form, checked_form, parts
 from neurodecorr.hardware.devices import Devices
 
 __all__ = ["bandwidth_needed", "bits_needed", "gain_needed", "mismatch_allowed", "offset_allowed"]
@@ -23,6 +23,7 @@ __all__ = ["bandwidth_needed", "bits_needed", "gain_needed", "mismatch_allowed",
 Floats = npt.NDArray[np.floating[Any]]
 
 MOST_BITS = 24
+MOST_ERROR = 1e6
 
 
 def bits_needed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices: Devices | None = None,
@@ -70,8 +71,8 @@ def bits_needed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices:
     >>> bits_needed(np.array([[1.0, 0.4], [0.4, 1.3]]), [[1.0, -1.0]], error=0.01)
     6
     """
-    wanted = positive(error, "error")
-    plain = _plain(devices)
+    wanted = _wanted(error)
+    plain, form = _plain(devices), checked_form(form)
     per_step = _alone(weights, X, replace(plain, bits=MOST_BITS), form).error * (2.0**MOST_BITS - 1)
     W, rows = square(weights, "weights").astype(np.float64), samples(X, "X").astype(np.float64)
     ideal = _outputs(W, rows, form)
@@ -128,7 +129,7 @@ def mismatch_allowed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, dev
     >>> round(mismatch_allowed(np.diag([1.0, 2.0]), [[1.0, 2.0]], error=0.01), 4)
     0.01
     """
-    wanted = positive(error, "error")
+    wanted = _wanted(error)
     share = _alone(weights, X, replace(_plain(devices), mismatch=PROBE), form).shares[0]
     a = (share.error / PROBE) ** 2
     b = max(0.0, share.second**2 - share.error**2) / PROBE**4
@@ -163,7 +164,7 @@ def gain_needed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices:
         Volts per volt.
     """
     share = error_budget(weights, X, _plain(devices), Amplifier(gain=1.0), form=form)["gain"]
-    return share.error / positive(error, "error")
+    return share.error / _wanted(error)
 
 
 def offset_allowed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices: Devices | None = None,
@@ -192,7 +193,7 @@ def offset_allowed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devic
     """
     amplifier = Amplifier(offset_v=1.0)
     budget = error_budget(weights, X, _plain(devices), amplifier, form=form, volts_per_unit=volts_per_unit)
-    return positive(error, "error") / budget["offset"].error
+    return _wanted(error) / budget["offset"].error
 
 
 def bandwidth_needed(weights: npt.ArrayLike, tau_s: float, devices: Devices | None = None, keep: float = 0.9) -> float:
@@ -247,6 +248,14 @@ def bandwidth_needed(weights: npt.ArrayLike, tau_s: float, devices: Devices | No
         middle = math.sqrt(low * high)
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high / (2 * math.pi * positive(tau_s, "tau_s", "seconds"))
+
+
+def _wanted(error: float) -> float:
+    """Return an error that is allowed: a positive number whose square is one."""
+    wanted = positive(error, "error")
+    if wanted > MOST_ERROR:
+        raise ConfigError(f"error must be relative to the outputs, at most {MOST_ERROR:g}; got {wanted:g}.")
+    return wanted
 
 
 def _plain(devices: Devices | None) -> Devices:

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import finite, real_array, square
+from neurodecorr._checks import choice, finite, positive, real_array, shown, square
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.devices import Devices, effective_conductances
 from neurodecorr.hardware.devices.limits import in_siemens
 
-__all__ = ["array_conductances", "node_voltages", "parts", "wired"]
+__all__ = ["FORMS", "Form", "array_conductances", "checked_form", "node_voltages", "parts", "unit_volts", "wired"]
 
 Floats = npt.NDArray[np.floating[Any]]
+Form = Literal["closed", "open"]
+FORMS: tuple[Form, ...] = ("closed", "open")
+MOST_VOLTS = 1e30
+
+
+def checked_form(form: Any) -> Form:
+    """Return `form` if it is "closed" or "open", or raise `ConfigError`."""
+    choice(form, "form", FORMS)
+    return form  # type: ignore[no-any-return]
+
+
+def unit_volts(value: Any) -> float:
+    """Return volts per unit, whose squares are numbers, or raise `ConfigError`."""
+    volts = positive(value, "volts_per_unit", "volts")
+    if not 1 / MOST_VOLTS <= volts <= MOST_VOLTS:
+        raise ConfigError(f"volts_per_unit must lie between {1 / MOST_VOLTS:g} and {MOST_VOLTS:g} V; got {volts:g}.")
+    return volts
 
 
 def parts(devices: Any, amplifier: Any) -> tuple[Devices, Amplifier]:
@@ -31,7 +48,7 @@ def parts(devices: Any, amplifier: Any) -> tuple[Devices, Amplifier]:
         raise ConfigError(f"devices must be Devices, such as preset('pcm'), or None; got {type(made).__name__}.")
     one = Amplifier() if amplifier is None else amplifier
     if not isinstance(one, Amplifier):
-        raise ConfigError(f"amplifier must be an Amplifier, such as Amplifier(gain=1e4), or None; got {one!r}.")
+        raise ConfigError(f"amplifier must be an Amplifier, such as Amplifier(gain=1e4), or None; got {shown(one)}.")
     return made, one
 
 

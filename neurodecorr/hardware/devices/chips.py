@@ -8,16 +8,16 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, count, generator, positive, samples
+from neurodecorr import _checks
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices.codes import whole_codes
 from neurodecorr.hardware.devices.converters import Converter, converter
-from neurodecorr.hardware.devices.drift import DriftModel, drift_factor
-from neurodecorr.hardware.devices.faults import mismatch_factors, shares, stuck_at, stuck_devices
+from neurodecorr.hardware.devices.drift import DriftModel, power_law
+from neurodecorr.hardware.devices.faults import held_at, mismatch_factors, shares, stuck_devices
 from neurodecorr.hardware.devices.levels import level_step
 from neurodecorr.hardware.devices.limits import able_to, conductance_range, conductances, rows_and_columns
 from neurodecorr.hardware.devices.pairs import SIDES, Pair, Sides, map_to_conductances
-from neurodecorr.hardware.devices.programming import Programming, not_negative, programmed, stacked_normals
+from neurodecorr.hardware.devices.programming import Programming, programmed, stacked_normals
 from neurodecorr.hardware.devices.reading import ReadNoiseModel, reading
 from neurodecorr.hardware.devices.targets import code_step, targets_on_codes, targets_on_levels
 from neurodecorr.hardware.devices.wires import acting_weights
@@ -25,8 +25,7 @@ from neurodecorr.hardware.devices.wires import acting_weights
 __all__ = ["Array", "Chip", "Devices"]
 
 Floats = npt.NDArray[np.floating[Any]]
-# Chips worked on at a time: what they hold of one kind stays in the cache.
-_BLOCK = 1 << 17
+_BLOCK = 1 << 17  # devices worked on at a time: what they hold of one kind stays in the cache
 Made = TypeVar("Made", "Chip", "Array")
 
 
@@ -98,20 +97,20 @@ class Devices:
         checked = {
             "g_min": g_min,
             "g_max": g_max,
-            "sides": choice(self.sides, "sides", SIDES),
+            "sides": _checks.choice(self.sides, "sides", SIDES),
             "codes": None if self.codes is None else whole_codes(self.codes),
-            "mismatch": not_negative(self.mismatch, "mismatch"),
+            "mismatch": _checks.not_negative(self.mismatch, "mismatch"),
             "stuck_on": stuck_on,
             "stuck_off": stuck_off,
-            "wire_resistance_ohm": not_negative(self.wire_resistance_ohm, "wire_resistance_ohm", "ohms"),
+            "wire_resistance_ohm": _checks.not_negative(self.wire_resistance_ohm, "wire_resistance_ohm", "ohms"),
         }
         for part, value in checked.items():
             object.__setattr__(self, part, value)
         able_to(self.programming, "programming", "sigma", "Proportional(0.1)")
         able_to(self.read_noise, "read_noise", "sigma", "ReadNoise(0.1)")
         able_to(self.drift, "drift", "exponents", "Drift(0.05)")
-        converter(self.dac, "dac")
-        converter(self.adc, "adc")
+        _checks.checked_text(self.name, "name")
+        converter(self.dac, "dac"), converter(self.adc, "adc")
         if self.bits is not None:
             level_step(self.bits, g_min, g_max)
         if self.bits is not None and self.codes is not None:
@@ -131,7 +130,7 @@ class Devices:
         -------
         Pair
         """
-        W, ends = samples(weights, "weights"), (self.g_min, self.g_max)
+        W, ends = _checks.samples(weights, "weights"), (self.g_min, self.g_max)
         if self.codes is not None:
             return targets_on_codes(W, self.codes, *ends, self.sides, scale)
         if self.bits is not None:
@@ -140,7 +139,7 @@ class Devices:
 
     def weight_step(self, scale: float) -> float:
         """Return the distance between neighbouring weights at a scale in siemens per unit; 0 without levels."""
-        s = positive(scale, "scale", "siemens per unit of weight")
+        s = _checks.positive(scale, "scale", "siemens per unit of weight")
         if self.codes is not None:
             return code_step(self.codes, self.g_min, self.g_max, self.sides) / s
         return 0.0 if self.bits is None else level_step(self.bits, self.g_min, self.g_max) / s
@@ -159,7 +158,7 @@ class Devices:
         -------
         Chip
         """
-        return _first(_made(self, rows_and_columns(shape), [generator(rng, "rng")]))
+        return _first(_made(self, rows_and_columns(shape), [_checks.generator(rng, "rng")]))
 
     def program(self, weights: npt.ArrayLike, rng: int | np.random.Generator, scale: float | None = None) -> Array:
         """Make a chip and program these weights into it.
@@ -177,7 +176,7 @@ class Devices:
         -------
         Array
         """
-        W, stream = samples(weights, "weights"), generator(rng, "rng")
+        W, stream = _checks.samples(weights, "weights"), _checks.generator(rng, "rng")
         return self.manufacture((W.shape[0], W.shape[1]), stream).program(W, stream, scale)
 
     def program_many(
@@ -217,7 +216,9 @@ class Devices:
         (chips, rows, columns) array
             Signed weights as the chips have them.
         """
-        pair, streams = self.map(weights, scale), generator(rng, "rng").spawn(count(chips, "chips"))
+        pair, number, read = self.map(weights, scale), _checks.count(chips, "chips"), _checks.flag(read, "read")
+        _checks.fits(number * pair.plus.size, "the weights of all chips")
+        streams = _checks.generator(rng, "rng").spawn(number)
         out = np.empty((chips, *pair.plus.shape))
         block = max(1, _BLOCK // (2 * pair.plus.size))
         for first in range(0, chips, block):
@@ -285,6 +286,7 @@ class Chip:
         -------
         Array
         """
+        _checks.instance(pair, Pair, "pair", advice="Use devices.map(weights).")
         if pair.plus.shape != self.shape or pair.sides != self.devices.sides:
             raise InputError(
                 f"pair must have shape {self.shape} and sides {self.devices.sides!r}, as the chip has; got "
@@ -292,7 +294,7 @@ class Chip:
             )
         for G in (pair.plus, pair.minus):
             conductances(G, "pair", self.devices.g_min, self.devices.g_max)
-        return _first(_written(self, pair, [generator(rng, "rng")]))
+        return _first(_written(self, pair, [_checks.generator(rng, "rng")]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,7 +335,7 @@ class Array:
         -------
         Pair
         """
-        pair = _read(self, time_s, None if rng is None else [generator(rng, "rng")])
+        pair = _read(self, time_s, None if rng is None else [_checks.generator(rng, "rng")])
         return pair if rng is None else replace(pair, plus=pair.plus[0], minus=pair.minus[0])
 
     def weights(self, time_s: float = 0.0, rng: int | np.random.Generator | None = None) -> Floats:
@@ -377,15 +379,15 @@ def _written(chip: Chip, pair: Pair, streams: list[np.random.Generator]) -> Arra
     if devices.drift is not None and chip.normals is not None:
         exponents = np.broadcast_to(devices.drift.exponents(targets, devices.g_max, chip.normals), G.shape)
     if chip.stuck is not None:
-        G = stuck_at(G, chip.stuck, devices.g_min, devices.g_max)
+        G = held_at(G, chip.stuck, devices.g_min, devices.g_max)
         exponents = None if exponents is None else np.where(chip.stuck == 0, exponents, 0.0)
     return Array(devices, pair.scale, chip.shape, G, exponents)
 
 
 def _read(array: Array, time_s: float, streams: list[np.random.Generator] | None) -> Pair:
-    devices, G, t = array.devices, array.conductances, not_negative(time_s, "time_s", "seconds")
+    devices, G, t = array.devices, array.conductances, _checks.not_negative(time_s, "time_s", "seconds")
     if devices.drift is not None and array.exponents is not None and t > 0:
-        G = G * drift_factor(array.exponents, t, devices.drift.t0_s)
+        G = G * power_law(array.exponents, t, devices.drift.t0_s)
     if streams is not None:
         G = reading(G, array.conductances, devices.read_noise, devices.g_max, t, streams)
     rows = array.shape[0]

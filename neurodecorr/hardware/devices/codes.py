@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import samples
+from neurodecorr._checks import positive, samples
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = ["code_unit", "coded"]
@@ -86,8 +86,9 @@ def coded(weights: npt.ArrayLike, codes: tuple[int, int], unit: float | None = N
     synsense/rockpool, `rockpool/transform/quantize_methods.py`.
     """
     W, (low, high) = samples(weights, "weights"), whole_codes(codes)
-    q = code_unit(W, codes) if unit is None else unit
-    k = np.rint(W / q)
+    q = code_unit(W, codes) if unit is None else positive(unit, "unit", "weight per code")
+    with np.errstate(over="ignore"):
+        k = np.rint(W / q)
     outside = (k < low) | (k > high)
     if outside.any():
         row, column = (int(n) for n in np.argwhere(outside)[0])

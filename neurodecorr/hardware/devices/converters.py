@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, finite, positive, real_array
+from neurodecorr._checks import count, entries, positive
 from neurodecorr.errors import ConfigError
 
 __all__ = ["Converter"]
@@ -78,12 +78,12 @@ class Converter:
         InputError
             If a value is not finite.
         """
-        v = finite(real_array(values, "values"), "values")
+        v = entries(values, "values")
         return np.asarray(np.clip(self.step * np.rint(v / self.step), -self.bound, self.bound))
 
     def saturated(self, values: npt.ArrayLike) -> int:
         """Return how many of the values lie beyond the bound."""
-        return int(np.count_nonzero(np.abs(finite(real_array(values, "values"), "values")) > self.bound))
+        return int(np.count_nonzero(np.abs(entries(values, "values")) > self.bound))
 
 
 def converter(value: Any, name: str) -> Converter | None:

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import number, positive
-from neurodecorr.hardware.devices.programming import not_negative
+from neurodecorr._checks import entries, not_negative, positive
+from neurodecorr.errors import InputError
+from neurodecorr.hardware.devices.limits import cells
 
-__all__ = ["Drift", "DriftModel", "PCMDrift", "drift_factor"]
+__all__ = ["Drift", "DriftModel", "PCMDrift", "drift_factor", "power_law"]
 
 Floats = npt.NDArray[np.floating[Any]]
 # aihwkit takes logarithms no further down than this share of g_max.
@@ -59,8 +60,23 @@ def drift_factor(exponents: npt.ArrayLike, time_s: float, t0_s: float) -> Floats
     >>> round(float(drift_factor(0.05, time_s=3600.0, t0_s=20.0)), 6)
     0.77111
     """
-    ratio = 1 + not_negative(time_s, "time_s", "seconds") / positive(t0_s, "t0_s", "seconds")
-    return np.asarray(ratio ** -np.asarray(exponents, dtype=np.float64))
+    return power_law(
+        entries(exponents, "exponents"),
+        not_negative(time_s, "time_s", "seconds"),
+        positive(t0_s, "t0_s", "seconds"),
+    )
+
+
+def power_law(exponents: Floats, time_s: float, t0_s: float) -> Floats:
+    """`drift_factor` of numbers that have been looked at, or InputError where it leaves them."""
+    with np.errstate(over="ignore"):
+        left = (1 + time_s / t0_s) ** -exponents
+    if not np.isfinite(left).all():
+        raise InputError(
+            f"exponents must be such that what is left is a number; got {exponents.min():g} to {exponents.max():g}, "
+            f"after {time_s:g} s, with t0_s = {t0_s:g}."
+        )
+    return np.asarray(left)
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,7 @@ class Drift:
 
     def exponents(self, G: Floats, g_max: float, normals: Floats) -> Floats:
         """Return max(ν̄ + σ_ν ξ, 0)."""
+        normals = entries(normals, "normals")
         return np.asarray(np.maximum(self.nu + self.nu_sd * normals, 0.0))
 
 
@@ -131,10 +148,12 @@ class PCMDrift:
 
     def moments(self, G: Floats, g_max: float) -> tuple[Floats, Floats]:
         """Return μ_ν and σ_ν of devices programmed to G."""
-        logarithm = np.log(np.maximum(np.abs(G) / number(g_max, "g_max", "siemens"), _ZERO))
+        G, g_max = cells(G, g_max)
+        logarithm = np.log(np.maximum(G / g_max, _ZERO))
         return np.clip(-0.0155 * logarithm + 0.0244, 0.049, 0.1), np.clip(-0.0125 * logarithm - 0.0059, 0.008, 0.045)
 
     def exponents(self, G: Floats, g_max: float, normals: Floats) -> Floats:
         """Return |μ_ν + σ_ν ξ| times the scale."""
         mean, spread = self.moments(G, g_max)
+        normals = entries(normals, "normals")
         return np.asarray(self.scale * np.abs(mean + spread * normals))

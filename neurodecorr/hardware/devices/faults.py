@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import fraction
-from neurodecorr.errors import ConfigError
-from neurodecorr.hardware.devices.programming import not_negative
+from neurodecorr._checks import entries, fraction, not_negative, whole_numbers
+from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.hardware.devices.limits import conductance_range, conductances
 
-__all__ = ["mismatch_factors", "stuck_at", "stuck_devices"]
+__all__ = ["held_at", "mismatch_factors", "stuck_at", "stuck_devices"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Signs = npt.NDArray[np.int8]
@@ -41,7 +41,7 @@ def mismatch_factors(level: float, normals: npt.ArrayLike) -> Floats:
     >>> mismatch_factors(0.5, [0.0, 1.0, -3.0]).tolist()
     [1.0, 1.5, 0.0]
     """
-    return np.maximum(1 + not_negative(level, "level") * np.asarray(normals, dtype=np.float64), 0.0)
+    return np.asarray(np.maximum(1 + not_negative(level, "level") * entries(normals, "normals"), 0.0))
 
 
 def stuck_devices(on: float, off: float, uniforms: npt.ArrayLike) -> Signs:
@@ -69,6 +69,8 @@ def stuck_devices(on: float, off: float, uniforms: npt.ArrayLike) -> Signs:
     ------
     ConfigError
         If a share lies outside [0, 1], or both together exceed 1.
+    InputError
+        If u is not finite, or lies outside [0, 1).
 
     Examples
     --------
@@ -77,7 +79,9 @@ def stuck_devices(on: float, off: float, uniforms: npt.ArrayLike) -> Signs:
     [1, 0, -1]
     """
     on, off = shares(on, off)
-    u = np.asarray(uniforms, dtype=np.float64)
+    u = entries(uniforms, "uniforms")
+    if (u < 0).any() or (u >= 1).any():
+        raise InputError(f"uniforms must lie in [0, 1), as draws do; got {u.min():g} to {u.max():g}.")
     return np.where(u < on, 1, np.where(u >= 1 - off, -1, 0)).astype(np.int8)
 
 
@@ -103,6 +107,18 @@ def stuck_at(G: Floats, stuck: Signs, g_min: float, g_max: float) -> Floats:
     -------
     array
     """
+    low, high = conductance_range(g_min, g_max)
+    held, signs = conductances(G, "G"), whole_numbers(stuck, "stuck")
+    if not held.size or held.shape != signs.shape or (np.abs(signs) > 1).any():
+        raise InputError(
+            f"stuck must hold 1, 0 or −1 for each of the conductances, {held.shape}; got shape {signs.shape}"
+            f"{f', {signs.min()} to {signs.max()}' if signs.size else ''}."
+        )
+    return held_at(held, signs, low, high)
+
+
+def held_at(G: Floats, stuck: Any, g_min: float, g_max: float) -> Floats:
+    """`stuck_at` of conductances and signs that have been looked at."""
     return np.where(stuck == 0, G, np.where(stuck > 0, g_max, g_min))
 
 

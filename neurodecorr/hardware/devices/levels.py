@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import count
-from neurodecorr.errors import ConfigError
+from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices.limits import conductance_range, conductances
 
 __all__ = ["level_step", "quantised"]
@@ -73,5 +73,8 @@ def quantised(G: npt.ArrayLike, bits: int, g_min: float, g_max: float) -> Floats
     """
     low, high = conductance_range(g_min, g_max)
     step = level_step(bits, low, high)
-    levels = low + step * np.rint((conductances(G, "G", low, high) - low) / step)
+    held = conductances(G, "G", low, high)
+    if not held.size:
+        raise InputError("G must hold at least one conductance; it is empty.")
+    levels = low + step * np.rint((held - low) / step)
     return np.asarray(np.minimum(levels, high))  # the last level is the end, whatever the rounding

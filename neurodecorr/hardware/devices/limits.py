@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, finite, number, positive, real_array
+from neurodecorr._checks import count, finite, number, offers, positive, real_array
 from neurodecorr.errors import ConfigError, InputError
 
-__all__ = ["able_to", "conductance_range", "conductances", "in_siemens", "rows_and_columns"]
+__all__ = ["able_to", "cells", "conductance_range", "conductances", "in_siemens", "rows_and_columns"]
 
 Floats = npt.NDArray[np.floating[Any]]
 # Of no device that holds a weight; a larger number is one of microsiemens.
@@ -64,6 +64,15 @@ def conductances(value: Any, name: str, g_min: float = 0.0, g_max: float = np.in
     return G
 
 
+def cells(G: Any, g_max: Any) -> tuple[Floats, float]:
+    """Return conductances, at least one, and the largest of a device, in siemens."""
+    held = conductances(G, "G")
+    if not held.size:
+        raise InputError("G must hold at least one conductance; it is empty.")
+    _, high = conductance_range(0.0, g_max)
+    return held, high
+
+
 def rows_and_columns(shape: Any) -> tuple[int, int]:
     """Return the shape of a matrix of weights, (rows, columns), both ≥ 1, or raise `ConfigError`."""
     if not isinstance(shape, tuple | list) or len(shape) != 2:
@@ -73,5 +82,5 @@ def rows_and_columns(shape: Any) -> tuple[int, int]:
 
 def able_to(model: Any, name: str, method: str, example: str) -> None:
     """Raise `ConfigError` unless `model` is None or has this method."""
-    if model is not None and not callable(getattr(model, method, None)):
-        raise ConfigError(f"{name} must have a method {method}, or be None; got {model!r}. Try {example}.")
+    if model is not None:
+        offers(model, (method,), name, f"None, or have a method {method}", f"Try {example}.")

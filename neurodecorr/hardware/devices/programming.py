@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import number
-from neurodecorr.errors import ConfigError
+from neurodecorr._checks import not_negative
+from neurodecorr.hardware.devices.limits import cells
 
-__all__ = ["PCM", "RRAM", "Independent", "Programming", "Proportional", "not_negative"]
+__all__ = ["PCM", "RRAM", "Independent", "Programming", "Proportional"]
 
 Floats = npt.NDArray[np.floating[Any]]
 # Fit to measured devices of 25 µS: standard deviation in µS by powers of g / g_max.
@@ -28,14 +28,6 @@ class Programming(Protocol):
     def sigma(self, G: Floats, g_max: float) -> Floats:
         """Return the standard deviation of the programmed conductance, in siemens."""
         ...
-
-
-def not_negative(value: Any, name: str, unit: str = "") -> float:
-    """Return `value` as a finite float ≥ 0."""
-    result = number(value, name, unit)
-    if result < 0:
-        raise ConfigError(f"{name} must be ≥ 0{f' ({unit})' if unit else ''}; got {value!r}.")
-    return result
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Proportional:
 
     def sigma(self, G: Floats, g_max: float) -> Floats:
         """Return σ G, in siemens."""
-        return self.level * G
+        return self.level * cells(G, g_max)[0]
 
 
 @dataclass(frozen=True)
@@ -95,6 +87,7 @@ class Independent:
 
     def sigma(self, G: Floats, g_max: float) -> Floats:
         """Return σ g_max, in siemens."""
+        G, g_max = cells(G, g_max)
         return np.full_like(G, self.level * g_max)
 
 
@@ -125,6 +118,7 @@ class RRAM:
 
     def sigma(self, G: Floats, g_max: float) -> Floats:
         """Return σ(G), in siemens; the range of the devices does not enter."""
+        G, _ = cells(G, g_max)
         return np.asarray(self.scale * np.maximum(RRAM_OFFSET - RRAM_SLOPE * G, 0.0))
 
 
@@ -155,6 +149,7 @@ class PCM:
 
     def sigma(self, G: Floats, g_max: float) -> Floats:
         """Return σ(ĝ), in siemens."""
+        G, g_max = cells(G, g_max)
         relative = G / g_max
         constant, linear, square = PCM_COEFFICIENTS
         # Below 0 only beyond g_max: at ĝ = 1.8, where no target is.

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import positive
-from neurodecorr.hardware.devices.programming import not_negative, stacked_normals
+from neurodecorr._checks import not_negative, positive
+from neurodecorr.hardware.devices.limits import cells
+from neurodecorr.hardware.devices.programming import stacked_normals
 
 __all__ = ["PCMReadNoise", "ReadNoise", "ReadNoiseModel"]
 
@@ -53,7 +54,7 @@ class ReadNoise:
 
     def sigma(self, G: Floats, programmed: Floats, g_max: float, time_s: float) -> Floats:
         """Return σ G, in siemens."""
-        return self.level * G
+        return self.level * cells(G, g_max)[0]
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,13 @@ class PCMReadNoise:
         object.__setattr__(self, "scale", not_negative(self.scale, "scale"))
 
     def sigma(self, G: Floats, programmed: Floats, g_max: float, time_s: float) -> Floats:
-        """Return |G(t)| Q_s √ln(…), in siemens."""
-        strength = np.minimum(0.0088 / np.maximum((np.abs(programmed) / g_max) ** 0.65, 1e-3), 0.2)
+        """Return G(t) Q_s √ln(…), in siemens."""
+        G, g_max = cells(G, g_max)
+        written, time_s = cells(programmed, g_max)[0], not_negative(time_s, "time_s", "seconds")
+        strength = np.minimum(0.0088 / np.maximum((written / g_max) ** 0.65, 1e-3), 0.2)
         # A reading that ends before it has averaged once has gathered no noise: the logarithm is not negative.
         gathered = math.sqrt(max(math.log((time_s + self.t0_s + self.t_read_s) / (2 * self.t_read_s)), 0.0))
-        return np.asarray(self.scale * np.abs(G) * strength * gathered)
+        return np.asarray(self.scale * G * strength * gathered)
 
 
 def reading(

@@ -119,9 +119,17 @@ def node_equations(G: Floats, wire: float) -> Any:
     -------
     (2 rows columns, 2 rows columns) scipy.sparse.csc_matrix
         Upper nodes first, row by row.
+
+    Raises
+    ------
+    InputError
+        If G is no matrix of finite conductances ≥ 0.
     """
     from scipy.sparse import csc_matrix, diags
 
+    G, wire = _crossbar(G), positive(wire, "wire", "siemens")
+    if G.ndim != 2:
+        raise InputError(f"G must be one (rows, columns) array of conductances; got shape {G.shape}.")
     rows, columns = G.shape
     size = rows * columns
     upper = np.full((rows, columns), 2 * wire) + G

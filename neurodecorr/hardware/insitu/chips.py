@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import Floats
+from neurodecorr._checks import Floats, count, fits, not_negative, positive, square
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.devices.chips import Array, Chip, Devices
 from neurodecorr.hardware.devices.codes import code_unit
-from neurodecorr.hardware.devices.drift import drift_factor
+from neurodecorr.hardware.devices.drift import power_law
 from neurodecorr.hardware.devices.pairs import Pair, map_to_conductances, reference_level, weight_scale
 from neurodecorr.hardware.devices.targets import code_step, targets_on_levels
 from neurodecorr.hardware.insitu.codes import COUNTERS
 from neurodecorr.hardware.insitu.kinds import setting
 from neurodecorr.hardware.insitu.synapses import PulsedSynapse
 
-__all__ = ["LearningChips", "chip_streams", "learning_chips", "room_for"]
+__all__ = ["LearningChips", "chip_streams", "learning_chips", "room_for", "several_chips"]
 
 
 @dataclass(eq=False)
@@ -70,7 +70,9 @@ class LearningChips:
 
     def factors(self, time_s: float) -> Floats:
         """Return what each device makes of what it holds, some time after programming: mismatch times drift."""
-        return np.asarray(self.mismatch * drift_factor(self.exponents, time_s, self.t0_s))
+        return np.asarray(
+            self.mismatch * power_law(self.exponents, not_negative(time_s, "time_s", "seconds"), self.t0_s)
+        )
 
     def weights(self, time_s: float = 0.0) -> Floats:
         """Return the weights that the chips act with, leak included.
@@ -138,6 +140,12 @@ def learning_chips(
         If devices have what learning does not model, or a setting is not of its kind.
     """
     _learnable(devices, synapse)
+    R = square(R, "R").astype(np.float64)
+    chips, seed = several_chips(chips, len(R)), count(seed, "seed", least=0)
+    scale = positive(scale, "scale", "siemens per unit of weight")
+    sense_mismatch = not_negative(sense_mismatch, "sense_mismatch")
+    if reference is not None and (devices.sides == "two" or devices.codes is not None):
+        raise ConfigError(f"reference belongs to sides='one' without codes; got {reference!r}.")
     top = (devices.g_max - devices.g_min) / scale
     pair = _targets(R, devices, scale, reference)
     made = [_made(pair, devices, synapse, top, chip_streams(seed, k), sense_mismatch) for k in range(chips)]
@@ -158,6 +166,13 @@ def learning_chips(
         unit=synapse.share * top,
         t0_s=1.0 if devices.drift is None else devices.drift.t0_s,
     )
+
+
+def several_chips(value: Any, n: int) -> int:
+    """Return how many chips of n units to make: at least one, and no more than fit in memory."""
+    chips = count(value, "chips")
+    fits(20.0 * chips * n * n, "what all chips hold")
+    return chips
 
 
 def room_for(R: Floats, devices: Devices, headroom: float) -> tuple[float, float | None]:

@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr import plasticity
-from neurodecorr._checks import Floats, count, positive, samples, square
+from neurodecorr._checks import Floats, count, fraction, not_negative, positive, samples, square
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices.chips import Devices
-from neurodecorr.hardware.devices.programming import not_negative
 from neurodecorr.hardware.insitu import kernels
-from neurodecorr.hardware.insitu.chips import LearningChips, chip_streams, learning_chips, room_for
+from neurodecorr.hardware.insitu.chips import LearningChips, chip_streams, learning_chips, room_for, several_chips
 from neurodecorr.hardware.insitu.codes import COUNTERS
 from neurodecorr.hardware.insitu.kinds import setting
 from neurodecorr.hardware.insitu.plan import InSitu
@@ -98,7 +97,8 @@ class Healing:
         -------
         (3, records) array
         """
-        return np.quantile(self.course, [low, 0.5, high], axis=1, method="nearest")
+        shares = [fraction(low, "low"), 0.5, fraction(high, "high")]
+        return np.quantile(self.course, shares, axis=1, method="nearest")
 
 
 def heal(
@@ -187,13 +187,14 @@ def heal(
     setting(devices, "devices", Devices)
     synapse = PulsedSynapse(bits=devices.bits) if synapse is None else setting(synapse, "synapse", PulsedSynapse)
     plan = InSitu() if plan is None else setting(plan, "plan", InSitu)
-    chips, time_s = count(chips, "chips"), not_negative(time_s, "time_s", "seconds")
+    chips, time_s = several_chips(chips, len(W)), not_negative(time_s, "time_s", "seconds")
     scale, reference = room_for(W, devices, _headroom(headroom))
     seed = count(seed, "seed", 0)
     population = learning_chips(W, devices, synapse, chips, seed, scale, plan.sense_mismatch, reference)
     end_s = time_s + len(inputs) * plan.sample_s
     exported = np.stack([_exported(W, devices, seed, k, end_s) for k in range(chips)])
-    marks = np.linspace(0, len(inputs), count(records, "records") + 1).astype(np.int64)
+    records = count(records, "records", most=len(inputs))
+    marks = np.linspace(0, len(inputs), records + 1).astype(np.int64)
     course = [_residuals(population.weights(time_s), sigma)[0]]
     for begin, end in itertools.pairwise(marks.tolist()):
         learn_in_situ(population, inputs, synapse, plan, time_s=time_s, begin=begin, end=end)
@@ -247,7 +248,9 @@ def learn_in_situ(
     X = samples(X, "X", features=chips.leak.shape[1]).astype(float)
     power = _power(X)
     rates, powers = setting(plan, "plan", InSitu).rates(len(X)) / power, plan.powers(X)
-    end = len(X) if end is None else end
+    begin = count(begin, "begin", least=0, most=len(X))
+    end = len(X) if end is None else count(end, "end", least=begin, most=len(X))
+    time_s = not_negative(time_s, "time_s", "seconds")
     stretch = STRETCH if plan.sample_s else max(end - begin, 1)
     for first in range(begin, end, stretch):
         rows = slice(first, min(first + stretch, end))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import Floats, choice, count, samples, square
+from neurodecorr._checks import Floats, choice, count, fits, flag, samples, square
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.insitu import integer_kernels, integers_plain
 from neurodecorr.hardware.insitu.codes import INTEGER_COUNTERS
@@ -23,6 +23,8 @@ ACTIVITY_BITS = 16
 LARGEST_ACTIVITY = 2 ** (ACTIVITY_BITS - 1) - 1
 # Of a generator without memory of its seed.
 LARGEST_WORD = 2**32 - 1
+# Of a number of 64 bits, sign included.
+MOST_SHIFT = 62
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class IntegerPlan:
         for name in ("bits", "most", "hold", "batch", "activity"):
             count(getattr(self, name), name)
         for name in ("whole", "guard", "pace", "rate", "rail"):
-            count(getattr(self, name), name, least=0)
+            count(getattr(self, name), name, least=0, most=MOST_SHIFT)
+        flag(self.stochastic, "stochastic")
         if not 3 <= self.bits <= 24:
             raise ConfigError(f"bits must lie between 3 and 24; got {self.bits!r}.")
         if self.fraction < 1:
@@ -101,6 +104,8 @@ class IntegerPlan:
 
     def shifts(self, samples: int, first: int = 0) -> Integers:
         """Return e of samples `first` … : one more at hold, 2 hold, 4 hold …"""
+        first = count(first, "first", least=0, most=2**MOST_SHIFT)
+        fits(count(samples, "samples", least=0), "the rates of all samples")
         seen = (first + np.arange(samples, dtype=np.int64)) // self.hold
         return np.array([self.rate + int(k).bit_length() for k in seen], dtype=np.int64)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodecorr._checks import Floats, choice, count, number, positive
+from neurodecorr._checks import Floats, choice, count, fits, number, positive
+from neurodecorr._checks import samples as checked_samples
 from neurodecorr.errors import ConfigError
 from neurodecorr.plasticity.schedules import Decay, Schedule, rate_at, schedule_named
 
@@ -77,6 +78,7 @@ class InSitu:
 
     def rates(self, samples: int) -> Floats:
         """Return η of each sample, in the plan's units."""
+        fits(count(samples, "samples", least=0), "the rates of all samples")
         schedule, clock, rates = schedule_named(self.schedule), 0.0, np.empty(samples)
         for t in range(samples):
             rates[t] = rate_at(schedule, self.rate, clock)
@@ -85,7 +87,7 @@ class InSitu:
 
     def powers(self, X: Floats) -> Floats:
         """Return p_j from the inputs."""
-        own = np.mean(X * X, axis=0)
+        own = np.mean(checked_samples(X, "X").astype(np.float64) ** 2, axis=0)
         return own if self.gain == "node" else np.full_like(own, own.mean())
 
     def watch(self, size: float) -> Floats:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodecorr._checks import Floats, choice, count, fraction, number, positive
+from neurodecorr._checks import Floats, choice, count, flag, fraction, number, positive
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.insitu.codes import PROGRAMMING
 
 __all__ = ["PulsedSynapse"]
+
+MOST_PULSES = 2**31
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ class PulsedSynapse:
             raise ConfigError(
                 f"refresh_below must be < refresh_above, {self.refresh_above:g}; got {self.refresh_below:g}."
             )
-        count(self.most, "most")
+        count(self.most, "most", most=MOST_PULSES)
+        flag(self.one_way, "one_way")
+        flag(self.additive, "additive")
         choice(self.programming, "programming", PROGRAMMING)
         if self.bits is not None:
             if count(self.bits, "bits") > 24:
