@@ -157,7 +157,12 @@ CALLS = named(
     ),
     stuck_at=(
         devices.stuck_at,
-        {"G": Numbers(G), "stuck": Numbers(np.array([[1, 0], [-1, 0]])), **RANGE},
+        {
+            "G": Numbers(G),
+            "stuck": Numbers(np.array([[1, 0], [-1, 0]])),
+            "g_min": Number(0.0, low=0, high=25e-6),
+            "g_max": Number(25e-6, low=0),
+        },
     ),
     stuck_devices=(
         devices.stuck_devices,

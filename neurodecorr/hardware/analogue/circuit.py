@@ -103,8 +103,7 @@ class AnalogueCircuit:
     sides: Sides = "two"
 
     def __post_init__(self) -> None:
-        sides = _checks.choice(self.sides, "sides", SIDES)
-        plus, minus = wiring.array_conductances(self.plus, self.minus, sides)
+        plus, minus = wiring.array_conductances(self.plus, self.minus, _checks.choice(self.sides, "sides", SIDES))
         made: dict[str, Any] = {"plus": plus, "minus": minus, "volts_per_unit": wiring.unit_volts(self.volts_per_unit)}
         units = {"unit_siemens": "siemens", "capacitance_f": "farads"}
         made |= {k: _checks.positive(getattr(self, k), k, unit) for k, unit in units.items()}

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from neurodecorr._checks import entries, fraction, not_negative, whole_numbers
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.hardware.devices.limits import conductance_range, conductances
+from neurodecorr.hardware.devices.limits import conductances
 
 __all__ = ["held_at", "mismatch_factors", "stuck_at", "stuck_devices"]
 
@@ -107,7 +107,9 @@ def stuck_at(G: Floats, stuck: Signs, g_min: float, g_max: float) -> Floats:
     -------
     array
     """
-    low, high = conductance_range(g_min, g_max)
+    low, high = not_negative(g_min, "g_min", "siemens"), not_negative(g_max, "g_max", "siemens")
+    if low > high:
+        raise ConfigError(f"g_max must not lie below g_min; got {low:g} and {high:g} S.")
     held, signs = conductances(G, "G"), whole_numbers(stuck, "stuck")
     if not held.size or held.shape != signs.shape or (np.abs(signs) > 1).any():
         raise InputError(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, finite, number, offers, positive, real_array
+from neurodecorr._checks import count, finite, number, positive, real_array, shown
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = ["able_to", "cells", "conductance_range", "conductances", "in_siemens", "rows_and_columns"]
@@ -82,5 +82,5 @@ def rows_and_columns(shape: Any) -> tuple[int, int]:
 
 def able_to(model: Any, name: str, method: str, example: str) -> None:
     """Raise `ConfigError` unless `model` is None or has this method."""
-    if model is not None:
-        offers(model, (method,), name, f"None, or have a method {method}", f"Try {example}.")
+    if model is not None and (isinstance(model, type) or not callable(getattr(model, method, None))):
+        raise ConfigError(f"{name} must have a method {method}, or be None; got {shown(model)}. Try {example}.")
