@@ -12,7 +12,7 @@ import numpy.typing as npt
 from neurodecorr._checks import choice, number, positive, samples
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices.levels import level_step
-from neurodecorr.hardware.devices.limits import conductance_range, conductances
+from neurodecorr.hardware.devices.limits import conductance_range
 
 __all__ = ["SIDES", "Pair", "Sides", "map_to_conductances", "reference_level", "weight_scale"]
 
@@ -61,19 +61,8 @@ class Pair:
     sides: Sides = "two"
 
     def __post_init__(self) -> None:
-        plus, minus = (_lines(getattr(self, name), name) for name in ("plus", "minus"))
-        if minus.shape[-2] != plus.shape[-2]:
+        if self.minus.shape[-2] != self.plus.shape[-2]:
             object.__setattr__(self, "sides", "one")
-        rows = 1 if choice(self.sides, "sides", SIDES) == "one" else plus.shape[-2]
-        if minus.shape != (*plus.shape[:-2], rows, plus.shape[-1]):
-            raise InputError(
-                f"minus must have {rows} row{'s' if rows > 1 else ''} of {plus.shape[-1]} columns for sides = "
-                f"{self.sides!r} and plus of shape {plus.shape}; got {minus.shape}."
-            )
-        g_min, g_max = conductance_range(self.g_min, self.g_max)
-        scale = positive(self.scale, "scale", "siemens per unit of weight")
-        for name, value in (("plus", plus), ("minus", minus), ("scale", scale), ("g_min", g_min), ("g_max", g_max)):
-            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         limits = f"g_min={self.g_min:g}, g_max={self.g_max:g}"
@@ -194,13 +183,6 @@ def reference_level(
             "Choose bits ≥ 2, or two sides."
         )
     return g_min + best * step, scales[best] if math.isfinite(scales[best]) else g_max - g_min
-
-
-def _lines(value: Any, name: str) -> Floats:
-    G = conductances(value, name)
-    if G.ndim < 2 or 0 in G.shape:
-        raise InputError(f"{name} must be a (rows, columns) array of conductances; got shape {G.shape}.")
-    return G
 
 
 def _ratio(room: float, weight: float) -> float:
