@@ -28,7 +28,8 @@ SCALES, SCALES_FULL = (0.1, 0.3, 1.0, 3.0, 10.0), tuple(np.geomspace(0.1, 10, 13
 SEEDS, SEEDS_FULL = 2, 10
 EVERY = 20  # updates between records
 # The printed step, M ← g∘(I − ηC)M, needs η λ_max(C) < 1, which s = 10 breaks at once; the implicit step needs nothing.
-RELATIVE = Plan("feedforward", "implicit", RATE, "constant", gain="node", mean="none", batch=BATCH, limit=None)
+# `Plan` counts the rate by the sample, the other rules by the batch.
+RELATIVE = Plan("feedforward", "implicit", RATE / BATCH, "constant", gain="node", mean="none", batch=BATCH, limit=None)
 RULES = {
     "relative rule, node gain": (Twins(RELATIVE), "#0072B2", "o"),
     "M ← M − η offdiag(C)": (OffDiagonal(RATE, relative=False), "#E69F00", "s"),

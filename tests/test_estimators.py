@@ -231,3 +231,64 @@ def test_a_silent_unit_stays_silent_and_does_no_harm(X):
     Xbar = nd.RecurrentDecorrelator().fit(quiet).transform(quiet)
     assert np.abs(Xbar[:, -1]).max() < 1e-6
     assert nd.measures.rms_correlation(Xbar) < 0.02
+
+
+# Batches --------------------------------------------------------------------------------------------------------------
+
+
+def heavy_tails(samples, features=8):
+    rng = np.random.default_rng(5)
+    return rng.standard_t(4, (samples, features)) @ np.linalg.cholesky(nd.data.gaussian_covariance(features, 50.0)).T
+
+
+KINDS = {
+    "gaussian": (lambda N: nd.data.correlated_gaussian(features=8, samples=N, condition=50.0).inputs, 0.1),
+    "natural": (lambda N: nd.data.natural_patches(size=5, samples=N, seed=0).inputs, 0.1),
+    "heavy tails": (heavy_tails, 0.15),
+}
+
+
+def powers_kept(model, X):
+    return model.transform(X).var(axis=0) / X.var(axis=0)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 26, 100, 256, 1000, 6001])
+@pytest.mark.parametrize(("form", "rules"), FORMS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_unit_keeps_its_power_whatever_the_batch(kind, form, rules, batch):
+    make, off = KINDS[kind]
+    X = make(6001)  # 2, 100 and 1000 leave one row over, which must count as one row
+    for rule in rules:
+        kept = powers_kept(form(rate=1e-2, rule=rule, batch=batch, epochs=5).fit(X), X)
+        assert np.abs(kept - 1).max() < off, rule
+
+
+@pytest.mark.parametrize("batch", [100, 256, 1000])
+def test_a_short_last_batch_counts_by_its_rows(batch):
+    X = nd.data.natural_patches(size=5, samples=6001, seed=0).inputs
+    whole = X[: len(X) - len(X) % batch]
+    for form, rules in FORMS:
+        for rule in rules:
+            more, less = (form(rate=1e-2, rule=rule, batch=batch, epochs=3).fit(Z) for Z in (X, whole))
+            np.testing.assert_allclose(powers_kept(more, X), powers_kept(less, X), atol=0.02, err_msg=rule)
+
+
+@pytest.mark.parametrize("gain", ["node", "layer"])
+def test_a_batch_learns_what_its_samples_learn_one_by_one(gain, X):
+    alone = nd.FeedforwardDecorrelator(gain=gain, epochs=4).fit(X).matrix_
+    for batch in (2, 20):
+        together = nd.FeedforwardDecorrelator(gain=gain, epochs=4, batch=batch).fit(X).matrix_
+        np.testing.assert_allclose(together, alone, rtol=0, atol=0.02 * np.abs(alone).max())
+
+
+def test_a_batch_larger_than_the_data_is_refused_by_fit_and_taken_by_partial_fit(X):
+    model = nd.RecurrentDecorrelator(batch=len(X) + 1)
+    with pytest.raises(ConfigError, match=f"got batch={len(X) + 1} for {len(X)} sample"):
+        model.fit(X)
+    assert not hasattr(model, "_state")
+    assert model.partial_fit(X[:7]).n_samples_seen_ == 7
+
+
+def test_a_large_batch_needs_no_more_passes():
+    X = nd.data.correlated_gaussian(features=8, samples=500, condition=50.0).inputs
+    assert nd.RecurrentDecorrelator(batch=500).fit(X).n_samples_seen_ == 500 * -(-19_500 // 500)

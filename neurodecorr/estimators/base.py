@@ -72,12 +72,13 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         InputError
             If X is not a finite, dense, real (samples, n) array.
         ConfigError
-            If a parameter lies outside its range.
+            If a parameter lies outside its range, or a batch holds more samples than X.
         DivergenceError, StabilityError
             If learning breaks down; the sample is named and earlier results are kept.
         """
         plan = self.plan()
         X = self._inputs(X, reset=True)
+        plan.require_samples(len(X))
         state, passes = start(X, plan), self._passes(X, plan)
         _report_dependent_units(X)
         together = min(passes, -(-BLOCK // len(X)))  # passes over few samples are joined: every call has its price
@@ -89,7 +90,11 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self._keep(state)
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """Go on learning from the rows of X, once; the state is as it was if this fails."""
+        """Go on learning from the rows of X, once; the state is as it was if this fails.
+
+        Each call divides its rows into batches anew. A last batch that is short counts by its rows, so a call may bring
+        fewer than `batch`.
+        """
         plan = self.plan()
         fresh = not hasattr(self, "_state")
         X = self._inputs(X, reset=fresh)
@@ -128,12 +133,12 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     @property
     def n_samples_seen_(self) -> int:
-        """Samples learnt from, or batches if batch > 1."""
+        """Samples learnt from."""
         return self._learnt().samples
 
     @property
     def n_limited_(self) -> int:
-        """Steps shortened so that η·tr⟨x̄x̄ᵀ⟩/batch stayed within the limit."""
+        """Updates shortened so that η·tr⟨x̄x̄ᵀ⟩ stayed within the limit."""
         return self._learnt().limited
 
     def _learnt(self) -> State:

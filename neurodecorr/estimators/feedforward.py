@@ -42,7 +42,7 @@ class FeedforwardDecorrelator(Decorrelator):
     mean_, gain_ : (n,) arrays
         Running mean of the inputs; gain of the last step.
     n_samples_seen_, n_limited_ : int
-        Updates made, and those the limiter shortened.
+        Samples learnt from, and updates that the limiter shortened.
 
     References
     ----------

@@ -46,9 +46,9 @@ class RecurrentDecorrelator(Decorrelator):
     mean : {"running", "batch", "none"}
         Mean μ subtracted while learning; inference always uses the running mean.
     batch : int, default 1
-        Samples per update.
+        Samples per update, at most those of X. A batch weighs as much as its samples one by one.
     limit : float or None, default 0.1
-        Largest η·tr⟨x̄x̄ᵀ⟩/batch of a step; shortened steps are counted in `n_limited_`.
+        Largest η·tr⟨x̄x̄ᵀ⟩; updates shortened to it are counted in `n_limited_`.
     normalise : bool, default True
         Measure the rate relative to the mean input power.
     epochs : int or None
@@ -69,7 +69,7 @@ class RecurrentDecorrelator(Decorrelator):
     circuit_ : Circuit
         The learnt circuit.
     n_samples_seen_, n_limited_ : int
-        Updates made, and those the limiter shortened.
+        Samples learnt from, and updates that the limiter shortened.
 
     References
     ----------

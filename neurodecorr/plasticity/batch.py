@@ -1,18 +1,19 @@
-"""Mini-batch learning: settle a batch, then one rank-b step of the twin rules."""
+"""Mini-batch learning: settle a batch, then steps of the twin rules that weigh as much as its rows one by one."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from neurodecorr.errors import DivergenceError
 from neurodecorr.plasticity import codes, twins
-from neurodecorr.plasticity.codes import OUTLIER
+from neurodecorr.plasticity.codes import OUTLIER, TRACE_MEMORY
+from neurodecorr.plasticity.guards import inspect
 from neurodecorr.plasticity.plan import Plan
-from neurodecorr.plasticity.schedules import rate_at
+from neurodecorr.plasticity.schedules import clock_after, rate_at, rows_until
 from neurodecorr.plasticity.state import State
 
 __all__ = ["learn_batches"]
@@ -27,25 +28,71 @@ _BATCH_STEPS = {
     ("feedforward", "implicit"): (None, twins.implicit_feedforward),
     ("feedforward", "congruent"): (None, twins.congruent_feedforward),
 }
+# Largest η λ of one step, λ the greatest eigenvalue of C or the greatest power: a batch of many rows takes several. Near rest
+# the explicit rule multiplies an error of the power by 1 − 2ηp/(1 − ηp), which leaves (−1, 1) at ηp = ½.
+LONGEST_STEP = 0.25
+# Least part of it that a stiff congruent step is cut to.
+LEAST_STEP = 1e-3
+# Sum of the η λ between two inspections, and the clock after which a batch has nothing more to teach: e^−100 is left.
+GROWTH, MOST_CLOCK = 5.0, 50.0
 
 
-def learn_batches(state: State, X: Floats, plan: Plan) -> None:
+def learn_batches(state: State, X: Floats, plan: Plan) -> State:
     """Learn from the rows of X in batches of `plan.batch`, in place; see `learning.learn`."""
-    recurrent_step, feedforward_step = _BATCH_STEPS[plan.form, plan.rule]
     for begin in range(0, len(X), plan.batch):
-        drive = _centred(state, X[begin : begin + plan.batch], plan)
-        Xbar = drive @ state.M.T if recurrent_step is None else _settled(state, drive)
-        eta = _limited_rate(state, Xbar, plan)
-        if plan.rule == "congruent":
-            gain = twins.homeostatic_gain(state.power, eta, plan.gain)
-        else:
-            gain = twins.power_gain(drive, Xbar, plan.gain)
+        state = _learn_batch(state, X[begin : begin + plan.batch], plan)
+    return state
+
+
+def _learn_batch(state: State, X: Floats, plan: Plan) -> State:
+    """Go on by the time of the rows of X, η each, in as many steps as keep each small."""
+    drive = _centred(state, X, plan)
+    rows = left = float(len(X))
+    share = max(rows / (state.counters[codes.SAMPLES] + rows), 1 - (1 - TRACE_MEMORY) ** rows)
+    grown, shortened, begun = 0.0, False, state.counters[codes.CLOCK]
+    if state.counters[codes.SAMPLES] == 0:
+        _scale(state, drive, plan)
+    while left > 0:
+        Xbar = _settled(state, drive) if plan.recurrent else drive @ state.M.T
+        pace = _paced(state, Xbar, plan, left, share)
+        _step(state, drive, Xbar, pace.eta, plan)
+        state.counters[codes.CLOCK] += pace.clock
+        left, shortened, grown = left - pace.rows, shortened or pace.limited, grown + pace.growth
+        if state.counters[codes.CLOCK] - begun > MOST_CLOCK:
+            break
+        if left > 0 and len(drive) > drive.shape[1]:
+            drive = _condensed(drive)
+        if left > 0 and grown > GROWTH:
+            state, grown = inspect(state, plan), 0.0
+    state.counters[codes.LIMITED] += shortened
+    state.counters[codes.SAMPLES] += rows
+    return state
+
+
+def _scale(state: State, drive: Floats, plan: Plan) -> None:
+    """Give a state that begins at another scale than M = I the power of its input: a gain of 1 + ηp takes its time."""
+    gain = twins.power_gain(drive, drive @ state.M.T, plan.gain, bound=np.inf)
+    if (gain != 1).any():
         columns, rows = _gain_factors(gain, plan.rule)
-        if recurrent_step is not None:
-            state.R[...] = recurrent_step(state.R, drive, Xbar, eta) * columns
-        state.M[...] = feedforward_step(state.M, drive, Xbar, eta) * rows
-        state.gain[...] = gain
-        state.counters[codes.SAMPLES] += 1
+        state.M[...] *= rows
+        if plan.recurrent:
+            state.R[...] *= columns
+
+
+def _step(state: State, drive: Floats, Xbar: Floats, eta: float, plan: Plan) -> None:
+    recurrent_step, feedforward_step = _BATCH_STEPS[plan.form, plan.rule]
+    gain = twins.homeostatic_gain(state.power, eta, plan.gain, plan.rule == "explicit")
+    columns, rows = _gain_factors(gain, plan.rule)
+    if recurrent_step is not None:
+        state.R[...] = recurrent_step(state.R, drive, Xbar, eta) * columns
+    state.M[...] = feedforward_step(state.M, drive, Xbar, eta) * rows
+    state.gain[...] = gain
+
+
+def _condensed(drive: Floats) -> Floats:
+    """Return n rows with the same second moment ⟨x xᵀ⟩: all that the rules read of a batch."""
+    upper = np.linalg.qr(drive, mode="r")
+    return np.asarray(upper * np.sqrt(len(upper) / len(drive)).astype(drive.dtype))
 
 
 def _settled(state: State, drive: Floats) -> Floats:
@@ -68,43 +115,73 @@ def _gain_factors(gain: Floats, rule: str) -> tuple[Floats, Floats]:
 
 
 def _centred(state: State, X: Floats, plan: Plan) -> Floats:
-    memory = max(1 / (state.counters[codes.SAMPLES] + 1), plan.memory)
+    """Return the rows less their mean; mean and power go on by as many samples as there are rows."""
+    rows, clock = len(X), state.counters[codes.CLOCK]
+    share = max(rows / (state.counters[codes.SAMPLES] + rows), 1 - (1 - plan.memory) ** rows)
     batch_mean = X.mean(axis=0)
     if plan.mean != "none":
-        state.mean[...] += memory * (batch_mean - state.mean)
+        state.mean[...] += share * (batch_mean - state.mean)
     drive = X - (batch_mean if plan.mean == "batch" else state.mean)
-    state.power[...] += memory * ((drive * drive).mean(axis=0) - state.power)
+    # C forgets as exp(−2s), and p with it: an outlier that only one of them remembered would change the power kept
+    share = max(share, -math.expm1(2 * (clock - clock_after(plan.timing, plan.rate, clock, rows))))
+    state.power[...] += share * ((drive * drive).mean(axis=0) - state.power)
     return np.asarray(drive)
 
 
-def _limited_rate(state: State, Xbar: Floats, plan: Plan) -> float:
-    """Return η for this batch. Its noise grows as η tr(C)/b, which the limit bounds."""
-    counters = state.counters
+class Pace(NamedTuple):
+    """One step: η, the rows and the clock it stands for, the growth it allows, and whether the limit shortened it."""
+
+    eta: float
+    rows: float
+    clock: float
+    growth: float
+    limited: bool
+
+
+def _paced(state: State, Xbar: Floats, plan: Plan, left: float, share: float) -> Pace:
+    """Return the step to take while `left` rows of a batch are left. Its noise grows as η tr(C), which the limit bounds."""
+    counters, timing = state.counters, plan.timing
     unit = float(state.power.mean()) if plan.normalise else state.scale**-2
-    eta = rate_at(plan.timing, plan.rate, counters[codes.CLOCK]) / unit if unit > 0 else 0.0
-    square = float((Xbar * Xbar).sum())  # b tr(C)
-    if not math.isfinite(square):
+    trace = float((Xbar * Xbar).sum()) / len(Xbar)
+    if not math.isfinite(trace):
         raise DivergenceError(
-            f"activity left the finite numbers at batch {state.samples} (rate {plan.rate:g}). "
+            f"activity left the finite numbers at batch {state.samples // plan.batch} (rate {plan.rate:g}). "
             "Lower the rate or set a limit."
         )
-    largest = float(np.linalg.norm(Xbar, 2)) ** 2 / len(Xbar) if plan.rule == "explicit" else 0.0
-    strongest = _strongest_rate(plan, square, largest, len(Xbar))
-    if eta > strongest:
-        eta = strongest
-        counters[codes.LIMITED] += 1
-    if eta * largest >= 1:
+    if unit == 0:
+        return Pace(0.0, left, 0.0, 0.0, False)
+    counters[codes.TRACE] += share * (trace - counters[codes.TRACE])
+    heard = max(counters[codes.TRACE], trace / OUTLIER)
+    limit = math.inf if plan.limit is None or heard == 0 else plan.limit * unit / heard  # clock of one row
+    rate, clock = rate_at(timing, plan.rate, counters[codes.CLOCK]), counters[codes.CLOCK]
+    strongest = max(
+        trace, float(state.power.max())
+    )  # no less than λ_max(C), which is worth finding for a long step only
+    if min(rate, limit) * left * strongest > LONGEST_STEP * unit:
+        strongest = _strongest(state, Xbar, plan)
+    if plan.rule == "explicit" and min(rate, limit) * strongest >= unit:
         raise DivergenceError(
-            f"the explicit rule needs η λ_max(C) < 1, which failed at batch {state.samples} (rate {plan.rate:g}). "
-            "Set limit=0.1, lower the rate, or use the local (implicit) rule."
+            f"the explicit rule needs η λ_max(C) < 1, which failed at batch {state.samples // plan.batch} "
+            f"(rate {plan.rate:g}). Set limit=0.1, lower the rate, or use the local (implicit) rule."
         )
-    counters[codes.CLOCK] += eta * unit
-    return eta
+    due = min(clock_after(timing, plan.rate, clock, left) - clock, limit * left)
+    rows, longest = left, LONGEST_STEP * unit / strongest if strongest > 0 else math.inf
+    if due > longest and plan.rule == "congruent":
+        longest /= _stiffness(state.M)
+    if due > longest:
+        due = longest
+        rows = min(left, max(rows_until(timing, plan.rate, clock, clock + due), due / limit))
+    return Pace(due / unit, rows, due, due / unit * strongest, rate > limit)
 
 
-def _strongest_rate(plan: Plan, square: float, largest: float, b: int) -> float:
-    """Return the rate at which η tr(C)/b meets the limit, or η λ_max(C) the outlier bound of the explicit rule."""
-    if plan.limit is None or square == 0:
-        return math.inf
-    bound = plan.limit * b * b / square
-    return min(bound, OUTLIER * plan.limit / largest) if largest > 0 else bound
+def _stiffness(M: Floats) -> float:
+    """Return how much faster than as exp(−2s) the congruent rule moves some entry of C: (1 + cosh ln κ(M))/2."""
+    values = np.linalg.eigvalsh(M)
+    condition = float(values[-1] / values[0]) if values[0] > 0 else math.inf
+    return min((2 + condition + 1 / condition) / 4, 1 / LEAST_STEP)
+
+
+def _strongest(state: State, Xbar: Floats, plan: Plan) -> float:
+    """Return the largest eigenvalue of C, or the largest power that sets a gain."""
+    largest = float(np.linalg.norm(Xbar, 2)) ** 2 / len(Xbar)
+    return largest if plan.gain == "none" else max(largest, float(state.power.max()))

@@ -3,7 +3,7 @@
 EXPLICIT, LOCAL, CONGRUENT = 0, 1, 2
 NO_GAIN, NODE_GAIN, LAYER_GAIN = 0, 1, 2
 
-# Counters: samples (or batches) seen, sum of the rates used, running x̄ᵀx̄, steps limited, worst relative settling error.
+# Counters: samples seen, sum of the rates used, running x̄ᵀx̄, updates limited, worst relative settling error.
 SAMPLES, CLOCK, TRACE, LIMITED, WORST_ERROR = 0, 1, 2, 3, 4
 COUNTERS = 5
 

@@ -27,6 +27,9 @@ LONGEST_CHUNK, CHUNK_GROWTH = 1024, 5.0
 def learn(state: State, X: Floats, plan: Plan) -> State:
     """Learn from the rows of X in order; the given state is left as it was.
 
+    With `plan.batch` > 1 each batch is one step, or several if its rows ask for a long one; the last batch of a call counts
+    by its rows if it is short.
+
     Parameters
     ----------
     state : State
@@ -49,13 +52,13 @@ def learn(state: State, X: Floats, plan: Plan) -> State:
         If the learnt circuit loses stability, min Re λ(R) ≤ 0; the sample and the mode are named.
     """
     state, begin = state.copy(), 0
-    step = _learn_samples if plan.batch == 1 else learn_batches
     with one_pool(X.shape[1]):
         while begin < len(X):
-            chunk, power = _surveyed(X[begin : begin + LONGEST_CHUNK * plan.batch], state.scale)
+            chunk, power = _surveyed(X[begin : begin + max(LONGEST_CHUNK, plan.batch)], state.scale)
             chunk = chunk[: _length(plan, power)]
-            step(state, chunk, plan)
-            state = inspect(state, plan)
+            state = inspect(
+                _learn_samples(state, chunk, plan) if plan.batch == 1 else learn_batches(state, chunk, plan), plan
+            )
             begin += len(chunk)
     return state
 
@@ -70,15 +73,17 @@ def _surveyed(X: Floats, scale: float) -> tuple[Floats, Floats]:
 
 
 def _length(plan: Plan, power: Floats) -> int:
-    """Return the samples before the next inspection: the gain of the strongest unit grows by η p_j a step."""
-    rate = plan.rate if plan.limit is None else min(plan.rate, plan.limit * plan.batch)
+    """Return the samples before the next inspection: the gain of the strongest unit grows by η p_j a sample."""
+    rate = plan.rate if plan.limit is None else min(plan.rate, plan.limit)
     ratio = float(power.max() / power.mean()) if power.any() else 1.0
-    return max(1, min(LONGEST_CHUNK, int(CHUNK_GROWTH / (rate * ratio)))) * plan.batch
+    rows = min(LONGEST_CHUNK, int(CHUNK_GROWTH / (rate * ratio)))
+    return max(1, rows // plan.batch) * plan.batch
 
 
-def _learn_samples(state: State, X: Floats, plan: Plan) -> None:
+def _learn_samples(state: State, X: Floats, plan: Plan) -> State:
     if not learn_samples(state, X, plan):
         raise _broken(state, plan)
+    return state
 
 
 def _broken(state: State, plan: Plan) -> DivergenceError:

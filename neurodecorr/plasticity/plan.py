@@ -31,7 +31,7 @@ class Plan:
     rule : str
         "explicit", "local" (recurrent) or "implicit" (feedforward; its exact twin), "congruent".
     rate : float
-        Learning rate η > 0; in units of one over the mean input power if `normalise`, else of 1/x².
+        Learning rate η > 0 of one sample; in units of one over the mean input power if `normalise`, else of 1/x².
     schedule : {"decay", "constant"} or Decay
         How the rate falls.
     gain : {"node", "layer", "none"}
@@ -39,9 +39,11 @@ class Plan:
     mean : {"running", "batch", "none"}
         What is subtracted from the input.
     batch : int
-        Samples per update; 1 selects the compiled single-sample rule with the homeostatic gain g = 1 + ηp.
+        Samples per update; 1 selects the compiled single-sample rule. A batch of b samples weighs as much as they do one
+        by one: M ← (I + ηb C)⁻¹ M with C = ⟨x̄x̄ᵀ⟩, in several steps where η b λ_max(C) > ¼. A short last batch counts by
+        its rows.
     limit : float or None
-        Largest η·tr⟨x̄x̄ᵀ⟩/b of a step, b = batch; larger steps are shortened and counted.
+        Largest η·tr⟨x̄x̄ᵀ⟩, where η is of one sample; larger steps are shortened and counted.
     normalise : bool
         Measure the rate relative to the mean input power.
     strongest : float or None
@@ -104,8 +106,19 @@ class Plan:
         """
         return 0.0 if math.isfinite(self.timing.hold) else min(self.rate, FASTEST_MEMORY)
 
+    def require_samples(self, samples: int) -> None:
+        """Refuse a batch of more samples than there are."""
+        if self.batch > samples:
+            raise ConfigError(
+                f"batch must be at most the number of samples; got batch={self.batch} for {samples} sample(s). "
+                f"batch={samples} takes all of them at once."
+            )
+
     def visits(self, features: int) -> int:
-        """Return how many samples the rate needs to do its work: thrice its holding time, or 20/η if it is constant."""
-        rate = self.rate if self.limit is None else min(self.rate, self.limit * self.batch / features)
+        """Return how many samples the rate needs to do its work: thrice its holding time, or 20/η if it is constant.
+
+        It does not depend on the batch.
+        """
+        rate = self.rate if self.limit is None else min(self.rate, self.limit / features)
         hold = self.timing.hold
-        return math.ceil((3 * hold if math.isfinite(hold) else 20.0) / rate * self.batch)
+        return math.ceil((3 * hold if math.isfinite(hold) else 20.0) / rate)

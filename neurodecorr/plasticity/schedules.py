@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from neurodecorr._checks import choice, positive
 from neurodecorr.errors import ConfigError
 
-__all__ = ["Constant", "Decay", "Schedule", "rate_at", "schedule_named"]
+__all__ = ["Constant", "Decay", "Schedule", "clock_after", "rate_at", "rows_until", "schedule_named"]
 
 
 @dataclass(frozen=True)
@@ -78,3 +78,23 @@ def schedule_named(value: object) -> Schedule:
 def rate_at(schedule: Schedule, rate: float, clock: float) -> float:
     """Return the learning rate once the rates used so far add up to `clock`."""
     return rate * math.exp(-max(0.0, clock - schedule.hold) / schedule.half)
+
+
+def clock_after(schedule: Schedule, rate: float, clock: float, rows: float) -> float:
+    """Return the clock after `rows` samples, ds/dt = η(s): linear until `hold`, then s + half · ln(1 + η t/half)."""
+    held = min(rows, max(0.0, schedule.hold - clock) / rate)
+    clock += held * rate
+    rest = rows - held
+    if rest <= 0:
+        return clock
+    return clock + schedule.half * math.log1p(rate_at(schedule, rate, clock) * rest / schedule.half)
+
+
+def rows_until(schedule: Schedule, rate: float, clock: float, later: float) -> float:
+    """Return the samples that take the clock to `later`: the inverse of `clock_after`."""
+    held = max(0.0, min(later, schedule.hold) - clock)
+    rest = later - clock - held
+    if rest <= 0:
+        return held / rate
+    after = rate_at(schedule, rate, clock + held)
+    return held / rate + schedule.half / after * math.expm1(rest / schedule.half)

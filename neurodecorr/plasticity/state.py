@@ -56,7 +56,7 @@ class State:
 
     @property
     def samples(self) -> int:
-        """Samples (or batches) learnt from."""
+        """Samples learnt from."""
         return int(self.counters[codes.SAMPLES])
 
     @property

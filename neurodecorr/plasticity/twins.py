@@ -122,11 +122,12 @@ def power_gain(X: Array, Xbar: Array, gain: str, bound: float = 2.0) -> Array:
     return xp.clip(ratio, 1 / bound, bound)
 
 
-def homeostatic_gain(power: Array, rate: float, gain: str) -> Array:
+def homeostatic_gain(power: Array, rate: float, gain: str, explicit: bool = False) -> Array:
     """Return the gain g = 1 + η p of the input's own running power p, under which the rules rest at C = diag(p).
 
-    The congruent rule needs it in batches, too: its gain acts on rows and columns at once, so the ratio of powers
-    (`power_gain`) over-corrects units that drive each other and falls into a cycle of two steps.
+    The explicit rule shrinks by 1 − η c, so its gain is 1/(1 − η p). The gain weighs a sample by η, as the rule does. The
+    ratio of powers (`power_gain`) does not: at a falling rate the last batch alone decides each unit's power, and under
+    the congruent rule, whose gain acts on rows and columns at once, it may fall into a cycle of two steps.
 
     Parameters
     ----------
@@ -136,6 +137,8 @@ def homeostatic_gain(power: Array, rate: float, gain: str) -> Array:
         η.
     gain : {"node", "layer", "none"}
         Own power, mean power of the layer, or g = 1.
+    explicit : bool, default False
+        Whether the rule is the explicit one; then η p < 1 must hold.
 
     Returns
     -------
@@ -147,7 +150,7 @@ def homeostatic_gain(power: Array, rate: float, gain: str) -> Array:
         return xp.ones_like(power)
     if gain == "layer":
         power = xp.full_like(power, float(xp.mean(power)))
-    return 1 + rate * power
+    return 1 / (1 - rate * power) if explicit else 1 + rate * power
 
 
 def _congruence(S: Array, B: Array, weights: Array) -> Array:

@@ -304,3 +304,27 @@ def test_nothing_given_is_changed_and_the_result_is_frozen():
     assert (np.eye(N) == R).all() and (strengths == POWER).all() and (start == 1).all()
     with pytest.raises(FrozenInstanceError):
         flow.R = R
+
+
+@pytest.mark.parametrize("dwell", [0.02, 0.1, 0.5, 1.0, 3.0, 10.0, 50.0])
+def test_the_default_step_finds_the_rest_of_a_lagging_unit_at_any_dwell_time(dwell):
+    """Of the power s/λ² of its fixed points a unit keeps f(a) = 1 − (1 − e⁻ᵃ)/a, a = λ dwell."""
+    low, high = 1e-3, 10.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        kept = 1 + math.expm1(-middle * dwell) / (middle * dwell)
+        low, high = (middle, high) if kept / middle**2 > 0.3 else (low, middle)
+    drive = np.random.default_rng(3).standard_normal((int(3000 / max(1.0, dwell)), 1))
+    options = {"tau_x": 1.0, "tau_R": 300 * max(dwell, 0.5), "power": [0.3], "records": 1}
+    default = learn_continuously([[middle]], drive, dwell, **options).R[0, 0]
+    fine = learn_continuously([[middle]], drive, dwell, dt=min(dwell / 4, 0.02), **options).R[0, 0]
+    assert default == pytest.approx(fine, rel=1e-3)  # the same samples: no scatter
+    assert 0.6 < default / middle < 1.6  # so few samples scatter R itself
+
+
+def test_an_input_that_dwells_for_half_the_time_constant_is_learnt_from_without_bias():
+    drive = np.random.default_rng(3).standard_normal((60_000, 1))
+    flow = learn_continuously([[1.0]], drive, 0.5, 1.0, 2000.0, power=[0.3], records=60)
+    fine = learn_continuously([[1.0]], drive, 0.5, 1.0, 2000.0, power=[0.3], records=60, dt=0.01)
+    assert flow.R[0, 0] == pytest.approx(fine.R[0, 0], rel=1e-3)
+    assert flow.margin[20:].mean() == pytest.approx(0.739, rel=0.02)  # for one unit the margin is R; theory 0.739

@@ -100,29 +100,15 @@ def test_both_forms_learn_the_same_matrix(recurrent, feedforward, batch):
     np.testing.assert_allclose(R.R, M.lateral, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("batch", [1, 20])
+@pytest.mark.parametrize("batch", [1, 2, 26, 256, 40_000])
 @pytest.mark.parametrize(("form", "rule"), PAIRS)
 def test_every_rule_decorrelates_and_keeps_the_power(form, rule, batch):
     X = gaussian(samples=40_000)
     C = covariance_after(learnt(X, form=form, rule=rule, rate=1e-2, batch=batch), X)
     assert rms_correlation(np.cov(X.T)) > 0.3
     assert rms_correlation(C) < 0.03
-    homeostatic = batch == 1 or rule == "congruent"
-    # The ratio gain rests on the last batch alone: eight units, √(4/20) each, leave √(4/160) in their mean.
-    assert abs(power(C) / X.var() - 1) < (0.05 if homeostatic else 0.16)
-    if homeostatic:
-        np.testing.assert_allclose(np.diag(C), X.var(axis=0), rtol=0.15)
-
-
-def test_the_ratio_of_powers_leaves_each_unit_as_uncertain_as_one_batch():
-    """The gain that P0 prints is set anew by every batch: no decaying rate averages it, only b does."""
-    X, found = gaussian(samples=40_000), []
-    for batch in (10, 40, 160):
-        C = covariance_after(learnt(X, form="feedforward", rule="implicit", rate=1e-2, batch=batch), X)
-        found.append(float(np.std(np.diag(C) / X.var(axis=0) - 1)))
-    # Two powers of b samples each have a ratio uncertain by at most √(4/b): 0.63, 0.32, 0.16.
-    assert np.all(np.array(found) < np.sqrt(4 / np.array([10, 40, 160])))
-    assert found[2] < 0.6 * found[0]
+    assert abs(power(C) / X.var() - 1) < 0.05
+    np.testing.assert_allclose(np.diag(C), X.var(axis=0), rtol=0.1)
 
 
 # Repeatability ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 
 from neurodecorr.errors import ConfigError
 from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, Constant, Decay, Plan
-from neurodecorr.plasticity.schedules import rate_at
+from neurodecorr.plasticity.schedules import clock_after, rate_at, rows_until
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,30 @@ def test_bad_options_are_refused_with_what_must_hold_and_what_came(options, mess
 def test_unknown_options_are_refused():
     with pytest.raises(TypeError, match="lerning_rate"):
         Plan(lerning_rate=1.0)
+
+
+def test_passes_do_not_grow_with_the_batch():
+    for schedule in ("decay", "constant", Decay(hold=3.0)):
+        for features in (8, 256):
+            alone = Plan(schedule=schedule).visits(features)
+            assert {Plan(schedule=schedule, batch=b).visits(features) for b in (2, 256, 10**6)} == {alone}
+
+
+def test_a_batch_of_more_samples_than_there_are_is_refused_with_both_numbers():
+    Plan(batch=500).require_samples(500)
+    with pytest.raises(ConfigError, match=r"at most the number of samples; got batch=501 for 500 sample"):
+        Plan(batch=501).require_samples(500)
+
+
+@pytest.mark.parametrize("schedule", [Constant(), Decay(), Decay(hold=0.5, half=2.0)])
+@pytest.mark.parametrize("clock", [0.0, 0.4, 7.0])
+def test_the_clock_after_many_samples_is_the_sum_of_their_rates(schedule, clock):
+    summed, rows = clock, 5000
+    for _ in range(rows):
+        summed += rate_at(schedule, 1e-3, summed)
+    after = clock_after(schedule, 1e-3, clock, rows)
+    assert after == pytest.approx(summed, rel=1e-3)
+    assert rows_until(schedule, 1e-3, clock, after) == pytest.approx(rows, rel=1e-9)
 
 
 def test_every_rule_of_both_forms_is_accepted():

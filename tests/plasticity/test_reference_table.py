@@ -1,6 +1,6 @@
 """The comparison of rules on one stream: the reference numbers, within 15 %.
 
-Gaussian inputs, n = 64, log-spaced spectrum with κ(Σ) = 1e3, tr Σ = n; 500 batches of 256, η = 1e-2, M₀ = s·I.
+Gaussian inputs, n = 64, log-spaced spectrum with κ(Σ) = 1e3, tr Σ = n; 500 batches of 256, each a step of η = 1e-2, M₀ = s·I.
 rms correlations are those of the population covariance M Σ Mᵀ.
 """
 
@@ -31,7 +31,7 @@ def stream():
     return correlated_gaussian(N, 500 * 256, KAPPA).inputs.reshape(500, 256, N)
 
 
-def relative(form, rule, gain="node", limit=None, batch=256, rate=ETA, schedule="constant"):
+def relative(form, rule, gain="node", limit=None, batch=256, rate=ETA / 256, schedule="constant"):
     options = {"gain": gain, "limit": limit, "batch": batch, "rate": rate, "schedule": schedule}
     return Twins(Plan(form=form, rule=rule, mean="none", normalise=False, **options))
 
@@ -60,10 +60,9 @@ def test_the_relative_rule_with_node_gain_does_not_depend_on_the_initial_scale(s
 def test_at_the_largest_scale_the_explicit_rule_is_past_its_singular_point(stream):
     """η λ_max(C) = 7: the first step turns the strong directions over, and M ends as no circuit's inverse.
 
-    The correlation of that M is as low as the others'; the printed rule, without a limit, is refused here.
+    The correlation of that M is as low as the others'. `learn` takes such a step in several that are small enough.
     """
-    plain = follow(relative("feedforward", "explicit"), stream, SIGMA, 10.0)
-    assert "explicit rule needs η λ_max(C) < 1, which failed at batch 0" in plain.stopped
+    assert last(relative("feedforward", "explicit"), stream, 10.0).correlation[-1] < 0.0070 * 1.15
     M = 10.0 * np.eye(N)
     for X in stream:
         C = X.T @ X / 256
