@@ -28,8 +28,8 @@ _BATCH_STEPS = {
     ("feedforward", "implicit"): (None, twins.implicit_feedforward),
     ("feedforward", "congruent"): (None, twins.congruent_feedforward),
 }
-# Largest η λ of one step, λ the greatest eigenvalue of C or the greatest power: a batch of many rows takes several. Near rest
-# the explicit rule multiplies an error of the power by 1 − 2ηp/(1 − ηp), which leaves (−1, 1) at ηp = ½.
+# Largest η λ of one step, λ the greatest eigenvalue of C or the greatest power: a batch of many rows takes several. Near
+# rest the explicit rule multiplies an error of the power by 1 − 2ηp/(1 − ηp), which leaves (−1, 1) at ηp = ½.
 LONGEST_STEP = 0.25
 # Least part of it that a stiff congruent step is cut to.
 LEAST_STEP = 1e-3
@@ -139,7 +139,7 @@ class Pace(NamedTuple):
 
 
 def _paced(state: State, Xbar: Floats, plan: Plan, left: float, share: float) -> Pace:
-    """Return the step to take while `left` rows of a batch are left. Its noise grows as η tr(C), which the limit bounds."""
+    """Return the step to take while `left` rows are left. Its noise grows as η tr(C), which the limit bounds."""
     counters, timing = state.counters, plan.timing
     unit = float(state.power.mean()) if plan.normalise else state.scale**-2
     trace = float((Xbar * Xbar).sum()) / len(Xbar)
@@ -154,9 +154,7 @@ def _paced(state: State, Xbar: Floats, plan: Plan, left: float, share: float) ->
     heard = max(counters[codes.TRACE], trace / OUTLIER)
     limit = math.inf if plan.limit is None or heard == 0 else plan.limit * unit / heard  # clock of one row
     rate, clock = rate_at(timing, plan.rate, counters[codes.CLOCK]), counters[codes.CLOCK]
-    strongest = max(
-        trace, float(state.power.max())
-    )  # no less than λ_max(C), which is worth finding for a long step only
+    strongest = max(trace, float(state.power.max()))  # ≥ λ_max(C), which is worth finding for a long step only
     if min(rate, limit) * left * strongest > LONGEST_STEP * unit:
         strongest = _strongest(state, Xbar, plan)
     if plan.rule == "explicit" and min(rate, limit) * strongest >= unit:

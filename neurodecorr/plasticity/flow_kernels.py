@@ -1,10 +1,10 @@
 """Compiled flow of activity and weights together, by a palindromic splitting (Strang, second order).
 
-One step h is: decay h/6, growth h/6 | activity, power and input h/2 | decay h/3, growth 2h/3, decay h/3 | activity, power
-and input h/2 | growth h/6, decay h/6. So growth takes ⟨x̄x̄ᵀ⟩ of a step by Simpson's rule: from its two ends alone it would
-come out too large by a share of about h/3τ_x wherever x̄ is still under way. Decay goes beside it, so that where both
-balance R is at rest. Each part is solved with the others held; growth and decay exactly, so the weights are only ever
-multiplied by invertible factors:
+One step h is: decay h/6, growth h/6 | activity, power and input h/2 | decay h/3, growth 2h/3, decay h/3 | activity,
+power and input h/2 | growth h/6, decay h/6. So growth takes ⟨x̄x̄ᵀ⟩ of a step by Simpson's rule: from its two ends alone
+it would come out too large by a share of about h/3τ_x wherever x̄ is still under way. Decay goes beside it, so that where
+both balance R is at rest. Each part is solved with the others held; growth and decay exactly, so the weights are only
+ever multiplied by invertible factors:
 
 ========  ==================================  ===================================================
 part      local                               congruent
@@ -160,7 +160,7 @@ def advance(
     """
     c = h / times[1]
     share = -math.expm1(-0.5 * h / times[2])
-    grown = squared(xbar)
+    grown: float = squared(xbar)
     decay(R, power, c / 6.0, congruent, work[3])
     grow(R, xbar, c / 6.0, congruent, work[3])
     drift(R, xbar, power, drive, x, 0.5 * h, times, share, work)

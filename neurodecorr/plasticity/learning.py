@@ -27,8 +27,8 @@ LONGEST_CHUNK, CHUNK_GROWTH = 1024, 5.0
 def learn(state: State, X: Floats, plan: Plan) -> State:
     """Learn from the rows of X in order; the given state is left as it was.
 
-    With `plan.batch` > 1 each batch is one step, or several if its rows ask for a long one; the last batch of a call counts
-    by its rows if it is short.
+    With `plan.batch` > 1 each batch is one step, or several if its rows ask for a long one; a short last batch of a call
+    counts by its rows.
 
     Parameters
     ----------
@@ -52,13 +52,12 @@ def learn(state: State, X: Floats, plan: Plan) -> State:
         If the learnt circuit loses stability, min Re λ(R) ≤ 0; the sample and the mode are named.
     """
     state, begin = state.copy(), 0
+    step = _learn_samples if plan.batch == 1 else learn_batches
     with one_pool(X.shape[1]):
         while begin < len(X):
             chunk, power = _surveyed(X[begin : begin + max(LONGEST_CHUNK, plan.batch)], state.scale)
             chunk = chunk[: _length(plan, power)]
-            state = inspect(
-                _learn_samples(state, chunk, plan) if plan.batch == 1 else learn_batches(state, chunk, plan), plan
-            )
+            state = inspect(step(state, chunk, plan), plan)
             begin += len(chunk)
     return state
 

@@ -39,9 +39,9 @@ class Plan:
     mean : {"running", "batch", "none"}
         What is subtracted from the input.
     batch : int
-        Samples per update; 1 selects the compiled single-sample rule. A batch of b samples weighs as much as they do one
-        by one: M ← (I + ηb C)⁻¹ M with C = ⟨x̄x̄ᵀ⟩, in several steps where η b λ_max(C) > ¼. A short last batch counts by
-        its rows.
+        Samples per update; 1 selects the compiled single-sample rule. A batch of b samples weighs as much as they do
+        one by one: M ← (I + ηb C)⁻¹ M with C = ⟨x̄x̄ᵀ⟩, in several steps where η b λ_max(C) > ¼. A short last batch
+        counts by its rows.
     limit : float or None
         Largest η·tr⟨x̄x̄ᵀ⟩, where η is of one sample; larger steps are shortened and counted.
     normalise : bool

@@ -125,9 +125,9 @@ def power_gain(X: Array, Xbar: Array, gain: str, bound: float = 2.0) -> Array:
 def homeostatic_gain(power: Array, rate: float, gain: str, explicit: bool = False) -> Array:
     """Return the gain g = 1 + η p of the input's own running power p, under which the rules rest at C = diag(p).
 
-    The explicit rule shrinks by 1 − η c, so its gain is 1/(1 − η p). The gain weighs a sample by η, as the rule does. The
-    ratio of powers (`power_gain`) does not: at a falling rate the last batch alone decides each unit's power, and under
-    the congruent rule, whose gain acts on rows and columns at once, it may fall into a cycle of two steps.
+    The explicit rule shrinks by 1 − η c, so its gain is 1/(1 − η p). The gain weighs a sample by η, as the rule does.
+    The ratio of powers (`power_gain`) does not: at a falling rate the last batch alone decides each unit's power, and
+    under the congruent rule, whose gain acts on rows and columns at once, it may fall into a cycle of two steps.
 
     Parameters
     ----------

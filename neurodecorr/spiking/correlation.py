@@ -216,8 +216,8 @@ def _drawn(sums: tuple[Floats, Floats], weights: Floats) -> tuple[float, Floats]
 def _floor(X: Floats, size: int) -> float:
     """Return √(2/π) times the rms sampling error of a coefficient, V = 2 V(b) − V(b/2).
 
-    Blocks of b records miss what is correlated across their borders, a share of about 1/b: so V(b) = V (1 − c/b), and half
-    as long blocks tell c (batch means of "lugsail" form: Vats and Flegal 2022).
+    Blocks of b records miss what is correlated across their borders, a share of about 1/b: so V(b) = V (1 − c/b), and
+    half as long blocks tell c (batch means of "lugsail" form: Vats and Flegal 2022).
     """
     whole = _variance(X, size)
     half = _variance(X, size // 2) if size > 1 else whole

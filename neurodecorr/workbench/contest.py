@@ -211,6 +211,7 @@ def _compare_one(
 ) -> Comparison:
     started = time.perf_counter()
     require_judgeable(split)
+    plan.require_samples(len(split.stream))
     require_room(split, len(chosen), jobs)
     bench = _bench(split, str(plan.gain), tol, levels, draws, seed)
     plans = [replace(plan, form=form, rule=rule) if form != "offline" else None for _, form, rule in chosen]

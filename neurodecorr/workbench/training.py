@@ -156,10 +156,14 @@ def prepare_run(model: Model, options: Mapping[str, Any]) -> Run:
     >>> len(run.go(quiet=True))
     1
     """
-    given = _resolved(model, options)
+    given, asked = _resolved(model, options), options.get("batch")
     model = model.varied(recipe=given["recipe"], lateral_feedback=given["lateral_feedback"])
     train, test = _data(model, given["data"])
     prepared = data.preparation(train, model.document.data.recipe) if isinstance(train, data.ImageDataset) else None
+    if asked is not None and asked > len(train) - given["validation"]:
+        raise ConfigError(
+            f"batch must be at most the number of samples to train on, {len(train) - given['validation']}; got {asked}."
+        )
     training = Epochs(train, given["batch"], seed=given["seed"], preparation=prepared)
     validation = None
     if given["validation"]:

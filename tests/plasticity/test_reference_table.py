@@ -1,6 +1,7 @@
 """The comparison of rules on one stream: the reference numbers, within 15 %.
 
-Gaussian inputs, n = 64, log-spaced spectrum with κ(Σ) = 1e3, tr Σ = n; 500 batches of 256, each a step of η = 1e-2, M₀ = s·I.
+Gaussian inputs, n = 64, log-spaced spectrum with κ(Σ) = 1e3, tr Σ = n; 500 batches of 256, a step of η = 1e-2 each,
+M₀ = s·I.
 rms correlations are those of the population covariance M Σ Mᵀ.
 """
 
