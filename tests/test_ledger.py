@@ -395,6 +395,24 @@ def test_N5_the_ratio_of_powers_before_the_update_rests_below_power_one(rate, ke
     assert power(C) / power(sigma) == pytest.approx(kept, abs=2e-3)
 
 
+def test_N5_at_a_falling_rate_the_last_batch_decides_under_the_ratio_and_not_under_the_homeostatic_gain():
+    X = nd.data.correlated_gaussian(8, 20_001, 1e2, seed=0).inputs
+    M = np.eye(8)
+    for update, begin in enumerate(np.tile(np.arange(0, len(X), 100), 10)):
+        rows = X[begin : begin + 100]  # 200 batches of 100 rows, and one of a single row
+        Xbar, rate = rows @ M.T, 1e-2 / (1 + max(0, update - 650) / 50)
+        M = twins.implicit_feedforward(M, rows, Xbar, rate) * twins.power_gain(rows, Xbar, "node")[:, None]
+    ratio = (X @ M.T).var(axis=0) / X.var(axis=0)
+    print(f"power kept with the ratio of powers: {ratio.min():.2f} … {ratio.max():.2f}")
+    assert ratio.min() < 0.5
+    assert ratio.max() > 2
+    for rule in ("implicit", "explicit", "congruent"):
+        model = nd.FeedforwardDecorrelator(rule=rule, batch=100, rate=1e-2, epochs=10).fit(X)
+        kept = model.transform(X).var(axis=0) / X.var(axis=0)
+        print(f"{rule}, homeostatic: {kept.min():.3f} … {kept.max():.3f}")
+        np.testing.assert_allclose(kept, 1, atol=0.03)
+
+
 def test_N6_the_explicit_rule_meets_its_singular_point_on_natural_patches():
     X = nd.data.natural_patches(8, 40_000, seed=0).inputs
     free = Plan(rule="explicit", rate=1e-3, schedule="constant", limit=None)

@@ -28,8 +28,8 @@ _BATCH_STEPS = {
     ("feedforward", "implicit"): (None, twins.implicit_feedforward),
     ("feedforward", "congruent"): (None, twins.congruent_feedforward),
 }
-# Largest η λ of one step, λ the greatest eigenvalue of C or the greatest power: a batch of many rows takes several. Near
-# rest the explicit rule multiplies an error of the power by 1 − 2ηp/(1 − ηp), which leaves (−1, 1) at ηp = ½.
+# Largest η λ of one step, λ the greatest eigenvalue of C or the greatest power: a batch of many rows takes several.
+# Near rest the explicit rule multiplies an error of the power by 1 − 2ηp/(1 − ηp), which leaves (−1, 1) at ηp = ½.
 LONGEST_STEP = 0.25
 # Least part of it that a stiff congruent step is cut to.
 LEAST_STEP = 1e-3

@@ -96,10 +96,10 @@ def learn_continuously(
     x(t) is piecewise constant: row k of X from k to k + 1 times `dwell`. Activity tends to a rest of learning where its
     own time average, lag included, obeys ⟨x̄x̄ᵀ⟩ = diag(p); only where dwell ≫ τ_x is that the rest state of `learn`.
 
-    Second order in the step, with ⟨x̄x̄ᵀ⟩ of a step by Simpson's rule: the default step finds the rest of learning to 1 % at
-    any ratio of `dwell` to `tau_x`. The weights are multiplied by invertible factors only: det R keeps its sign under
-    the local rule, and R stays symmetric to the bit and positive definite under the congruent rule, for steps of any
-    length (while κ(R) < 1/ε: beyond, rounding decides).
+    Second order in the step, with ⟨x̄x̄ᵀ⟩ of a step by Simpson's rule: the default step finds the rest of learning to 1 %
+    at any ratio of `dwell` to `tau_x`. The weights are multiplied by invertible factors only: det R keeps its sign
+    under the local rule, and R stays symmetric to the bit and positive definite under the congruent rule, for steps of
+    any length (while κ(R) < 1/ε: beyond, rounding decides).
 
     Parameters
     ----------

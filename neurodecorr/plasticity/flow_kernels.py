@@ -2,9 +2,9 @@
 
 One step h is: decay h/6, growth h/6 | activity, power and input h/2 | decay h/3, growth 2h/3, decay h/3 | activity,
 power and input h/2 | growth h/6, decay h/6. So growth takes ⟨x̄x̄ᵀ⟩ of a step by Simpson's rule: from its two ends alone
-it would come out too large by a share of about h/3τ_x wherever x̄ is still under way. Decay goes beside it, so that where
-both balance R is at rest. Each part is solved with the others held; growth and decay exactly, so the weights are only
-ever multiplied by invertible factors:
+it would come out too large by a share of about h/3τ_x wherever x̄ is still under way. Decay goes beside it, so that
+where both balance R is at rest. Each part is solved with the others held; growth and decay exactly, so the weights are
+only ever multiplied by invertible factors:
 
 ========  ==================================  ===================================================
 part      local                               congruent
@@ -172,7 +172,7 @@ def advance(
     grown += squared(xbar)
     grow(R, xbar, c / 6.0, congruent, work[3])
     decay(R, power, c / 6.0, congruent, work[3])
-    return c / 6.0 * grown
+    return float(c / 6.0 * grown)
 
 
 @jit()

@@ -27,8 +27,8 @@ LONGEST_CHUNK, CHUNK_GROWTH = 1024, 5.0
 def learn(state: State, X: Floats, plan: Plan) -> State:
     """Learn from the rows of X in order; the given state is left as it was.
 
-    With `plan.batch` > 1 each batch is one step, or several if its rows ask for a long one; a short last batch of a call
-    counts by its rows.
+    With `plan.batch` > 1 each batch is one step, or several if its rows ask for a long one; a short last batch of a
+    call counts by its rows.
 
     Parameters
     ----------
