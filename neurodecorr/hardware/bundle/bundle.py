@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import finite, positive, real_array
+from neurodecorr._checks import checked_path, finite, instance, mapping, positive, real_array
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.hardware.bundle.agreement import FACTS, require_close, require_contents, require_part
@@ -39,6 +39,7 @@ from neurodecorr.hardware.bundle.stack import (
 from neurodecorr.network import Network
 from neurodecorr.recording import provenance, write_json
 from neurodecorr.recording.archive import MAX_BYTES, atomic_folder, read_files, relative_name, write_zip
+from neurodecorr.recording.documents import plain
 
 __all__ = ["Bundle", "export_bundle", "load_bundle"]
 
@@ -146,12 +147,14 @@ def export_bundle(
     >>> bundle.contents.golden.response.round(12).tolist(), bundle.contents.fixed.name
     ([[1.0, 1.0]], 'Q2.13')
     """
-    target, name = Path(path), _plain_name(name)
+    target, name = checked_path(path), _plain_name(name)
+    instance(formats, Formats, "formats", "Formats")
+    source = {} if origin is None else dict(mapping(origin, "origin"))
     stack, circuits = _parts(circuit, x, mean, tau_s)
     made = {key: make_contents(one, drive, centre, formats) for key, (one, drive, centre) in circuits.items()}
     about = {
         "options": asdict(formats),
-        "origin": dict(origin or {}),
+        "origin": plain(source, "origin"),
         "provenance": provenance({"name": name, **asdict(formats)}, 0),
     }
     if target.suffix.lower() != ".zip":

@@ -99,7 +99,7 @@ def to_fixed_point(weights: npt.ArrayLike, bits: int = 16) -> FixedPoint:
         If the weights are not a finite matrix.
     """
     W = finite(real_array(weights, "weights"), "weights").astype(np.float64)
-    if W.ndim != 2:
+    if W.ndim != 2 or not W.size:
         raise InputError(f"weights must be a matrix; got shape {W.shape}.")
     b = count(bits, "bits")
     if not BITS[0] <= b <= BITS[1]:

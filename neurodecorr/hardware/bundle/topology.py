@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import positive, square
+from neurodecorr._checks import checked_text, positive, square
 from neurodecorr.errors import CheckpointError
 from neurodecorr.hardware.bundle.tables import read_rows, table_text
 
@@ -89,7 +89,7 @@ def read_topology(text: str, place: str = "topology") -> Floats:
     >>> read_topology(topology_text(np.array([[2.0, 0.5], [0.0, 1.0]]))).tolist()
     [[2.0, 0.5], [0.0, 1.0]]
     """
-    rows = read_rows(text, COLUMNS, place)
+    rows = read_rows(checked_text(text, "text"), COLUMNS, place)
     n = sum(row[2] == "input" for row in rows)
     R, seen, driven = np.zeros((n, n)), set(), set()
     for number, (pre, post, kind, weight, unit) in enumerate(rows, 1):

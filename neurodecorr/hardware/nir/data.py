@@ -51,7 +51,10 @@ class TimeGridded:
     dt_s: float
 
     def __post_init__(self) -> None:
-        data = np.asarray(self.data)
+        try:
+            data = np.asarray(self.data)
+        except ValueError as error:
+            raise InputError(f"activity must be a rectangular array: {error}") from None
         if data.ndim != 3 or data.dtype.kind not in "biuf":
             raise InputError(
                 f"activity must be numbers of shape (samples, time, neurons); got {data.dtype} {data.shape}. Traces of "
@@ -87,6 +90,7 @@ def time_gridded(trajectory: Trajectory, second: float = 1.0) -> TimeGridded:
     InputError
         If the times are not 0, h, 2h, ….
     """
+    _checks.instance(trajectory, Trajectory, "trajectory", "a Trajectory, as from integrate")
     t = np.asarray(trajectory.t, np.float64)
     step = (t[-1] - t[0]) / max(len(t) - 1, 1)
     if t.ndim != 1 or len(t) < 2 or step <= 0 or np.abs(t - step * np.arange(len(t))).max() > GRID * step:

@@ -134,14 +134,17 @@ def nir_parts(
     Branch
         `version`, `node`, and with data `nodes`.
     """
-    system = system_of(subject, tau_s, require_stable)
+    system = system_of(subject, tau_s, _checks.flag(require_stable, "require_stable"))
+    more = {} if metadata is None else _checks.mapping(metadata, "metadata")
     graph = graph_in(system, dialect, dt_s, discretisation)
     said = {"dialect": dialect, **({} if dt_s is None else {"dt_s": dt_s, "discretisation": discretisation})}
-    graph = Graph(graph.nodes, graph.edges, _metadata(system, said, _facts(subject), metadata or {}))
+    graph = Graph(graph.nodes, graph.edges, _metadata(system, said, _facts(subject), more))
     tree = branch_of(graph)
     if data is None:
         return tree
-    activity = data_branch({_full_name(name, graph): found for name, found in data.items()}, graph)
+    activity = data_branch(
+        {_full_name(name, graph): found for name, found in _checks.mapping(data, "data").items()}, graph
+    )
     return Branch({**tree.parts, **activity.parts}, activity.attributes)
 
 
@@ -222,6 +225,7 @@ def write_nir_layers(
     tuple of Path
         The files.
     """
+    place, require_stable = _checks.checked_path(folder, "folder"), _checks.flag(require_stable, "require_stable")
     circuit = network.as_circuit() if isinstance(network, Network) else network
     if not isinstance(circuit, NetworkCircuit):
         raise ConfigError(f"write_nir_layers takes a network; got {type(network).__name__}. Use write_nir.")
@@ -245,7 +249,7 @@ def write_nir_layers(
         }
         graph = graph_in(system, "canonical", None, "held")
         graph = Graph(graph.nodes, graph.edges, _metadata(system, said, {}, {}))
-        written.append(write_tree(Path(folder) / f"layer{index}.nir", branch_of(graph)))
+        written.append(write_tree(place / f"layer{index}.nir", branch_of(graph)))
     return tuple(written)
 
 
@@ -275,6 +279,7 @@ def read_nir(
     StabilityError
         If the circuit does not settle.
     """
+    require_stable = _checks.flag(require_stable, "require_stable")
     graph = read_nir_graph(path, max_bytes=max_bytes)
     found = subject_of(graph, os.fspath(path))
     system_of(found, None, require_stable)

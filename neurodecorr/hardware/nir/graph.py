@@ -54,15 +54,21 @@ class Node:
     Raises
     ------
     InputError
-        If one does not hold real numbers.
+        If one does not hold real numbers, or is not of this kind.
+    ConfigError
+        If the kind is none of these.
     """
 
     kind: str
     parameters: Mapping[str, npt.NDArray[Any]]
 
     def __post_init__(self) -> None:
+        wanted = PARAMETERS[_checks.choice(self.kind, "kind", PARAMETERS)]
+        if set(_checks.mapping(self.parameters, "parameters")) != set(wanted):
+            got = ", ".join(map(repr, self.parameters))
+            raise InputError(f"a node {self.kind!r} must have the parameters {', '.join(wanted)}; got {got or 'none'}.")
         wide = {
-            name: value if name == "shape" else _checks.real_array(value, repr(name))
+            name: _checks.whole_numbers(value, name) if name == "shape" else _checks.real_array(value, repr(name))
             for name, value in self.parameters.items()
         }
         object.__setattr__(self, "parameters", wide)
@@ -111,11 +117,15 @@ class Graph:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, node in self.nodes.items():
+        for name, node in _checks.mapping(self.nodes, "nodes").items():
             _check_name(name)
+            _checks.instance(node, Node, f"node {name!r}")
             _check_node(name, node)
-        for edge in self.edges:
+        for edge in _checks.sequence(self.edges, "edges", "a sequence of pairs of names"):
             _check_edge(self.nodes, edge)
+        for name, value in _checks.mapping(self.metadata, "metadata").items():
+            kinds = (str, int, float, np.ndarray, np.generic)
+            _checks.instance(value, kinds, f"metadata[{name!r}]", "a text, a number or an array")
 
     def __repr__(self) -> str:
         kinds = ", ".join(f"{name}: {node.kind}" for name, node in self.nodes.items())
@@ -213,6 +223,8 @@ def _check_node(name: str, node: Node) -> None:
 
 
 def _check_edge(nodes: Mapping[str, Node], edge: tuple[str, str]) -> None:
+    if not isinstance(edge, tuple | list) or [type(name) for name in edge] != [str, str]:
+        raise InputError(f"an edge must be a pair of names of nodes; got {edge!r:.100}.")
     pre, post = edge
     for name in edge:
         if name not in nodes:

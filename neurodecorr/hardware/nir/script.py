@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from neurodecorr._checks import positive
+from neurodecorr._checks import checked_path, flag, positive
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.nir.dialects import require_step
 from neurodecorr.hardware.nir.files import Subject, write_nir
@@ -136,7 +136,7 @@ def write_nengo_script(
     StabilityError
         If the subject settles, but not in Nengo's steps of `dt_s`.
     """
-    script = Path(path)
+    script = checked_path(path)
     if script.suffix != ".py" or not script.stem.isidentifier():
         raise InputError(f"the path of a script must be a plain name ending in .py; got {script.name!r}.")
     text = nengo_script(subject, script.name, tau_s=tau_s, dt_s=dt_s, require_stable=require_stable)
@@ -149,7 +149,9 @@ def nengo_script(
 ) -> str:
     """Return the text of the script of this name; see `write_nengo_script`."""
     dt = positive(dt_s, "dt_s", "seconds")
-    require_step(system_of(subject, tau_s, require_stable), dt)  # Nengo holds what comes in during a step
+    require_step(
+        system_of(subject, tau_s, flag(require_stable, "require_stable")), dt
+    )  # Nengo holds what comes in during a step
     own = getattr(subject, "tau", 1.0) if tau_s is None else positive(tau_s, "tau_s", "seconds")
     graph = Path(name).with_suffix(".nir").name
     return SCRIPT.format(name=graph, script=name, dt=dt, seconds=10 * float(own))

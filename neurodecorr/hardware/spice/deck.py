@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import ROUNDING, choice, digits, number, positive
+from neurodecorr._checks import ROUNDING, choice, digits, number, positive, sequence
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = [
@@ -250,10 +250,11 @@ def node_names(names: Sequence[str] | None, default: Sequence[str], others: Sequ
     """
     if names is None:
         return tuple(default)
-    if isinstance(names, str) or len(names) != len(default):
+    listed = [names] if isinstance(names, str) else sequence(names, "names", "a sequence of names")
+    if isinstance(names, str) or len(listed) != len(default):
         raise InputError(f"names must hold {len(default)} names, one per unit; got {names!r:.100}.")
     seen = dict.fromkeys(RESERVED, "a simulator's own")
-    for place, name in enumerate(names):
+    for place, name in enumerate(listed):
         if not isinstance(name, str) or not NAME.match(name):
             raise InputError(
                 "names of nodes must be letters, digits and underscores, at most 40, a letter first; "
@@ -265,7 +266,7 @@ def node_names(names: Sequence[str] | None, default: Sequence[str], others: Sequ
                     f"names of nodes must differ in more than capitals; {name!r} at {place} is {seen[made.lower()]}."
                 )
             seen[made.lower()] = f"that of {place}"
-    return tuple(names)
+    return tuple(listed)
 
 
 def checked_simulator(simulator: str) -> str:

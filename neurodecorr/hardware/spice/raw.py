@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._checks import checked_path
 from neurodecorr._files import read_regular
 from neurodecorr.errors import InputError
 
@@ -82,7 +82,7 @@ def read_raw(path: str | os.PathLike[str]) -> tuple[RawPlot, ...]:
     InputError
         If it is no raw file, or shorter than its head says.
     """
-    file = Path(path)
+    file = checked_path(path)
     content = read_regular(file, LARGEST, what="raw file", error=InputError)
     plots, at = [], 0
     while content[at : at + 1].strip() or content[at:].strip():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, positive
+from neurodecorr._checks import checked_path, choice, positive
 from neurodecorr._files import read_regular
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.spice import program
@@ -188,10 +188,10 @@ def run_spice(path: str | os.PathLike[str], simulator: str | None = None, *, tim
         If the netlist cannot be read or does more than it may, or the simulation fails; in the simulator's own words.
     """
     timeout_s = positive(timeout_s, "timeout_s", "seconds")
-    file = Path(path).name
+    file = checked_path(path).name
     found = read_cards(read_regular(path, LARGEST, what="netlist", error=InputError).decode("utf-8", "replace"), file)
     facts = {match[1]: match[2] for line in found.comments if (match := FACT.match(line))}
-    simulator = choice(simulator or facts.get("simulator", "ngspice"), "simulator", SIMULATORS)
+    simulator = choice(facts.get("simulator", "ngspice") if simulator is None else simulator, "simulator", SIMULATORS)
     volts, (nodes, expected) = _volts(facts, file), _probes(found, file)
     installed, version = find_simulator(simulator), simulator_version(simulator)
     run = _run_ngspice if simulator == "ngspice" else _run_gnucap

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import ROUNDING, finite, instants, real_array
+from neurodecorr._checks import ROUNDING, finite, instants, number, real_array
 from neurodecorr.circuit import PiecewiseConstant
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.spice.deck import joined, spelt
@@ -60,7 +60,8 @@ class PiecewiseLinear:
 
     def __call__(self, t: float) -> Floats:
         """Return the input at a time."""
-        return np.array([np.interp(t, self.times, column) for column in self.values.T])
+        time = number(t, "t")
+        return np.array([np.interp(time, self.times, column) for column in self.values.T])
 
 
 @dataclass(frozen=True, eq=False)
