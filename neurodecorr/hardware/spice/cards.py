@@ -26,7 +26,7 @@ _FUNCTIONS = (
 _MEASURES = "find|at|when|max|min|avg|rms|integ|pp|trig|targ|val|rise|fall|cross|from|to|td|last|deriv|x|y"
 _OPTIONS = (
     "abstol|acct|bypass|chgtol|gmin|gminsteps|incmode|itl1|itl2|itl4|itl5|itl6|maxord|method|noacct|nobypass|noincmode"
-    "|noopiter|numdgt|pivrel|pivtol|reltol|rshunt|short|srcsteps|temp|tnom|trtol|vntol"
+    "|noopiter|pivrel|pivtol|reltol|rshunt|short|srcsteps|temp|tnom|trtol|vntol"
 )
 _VALUE = rf"(?:{_NUMBER}|{_WORD})"
 _NODES = rf" {_NODE} {_NODE}"
@@ -54,7 +54,9 @@ _GRAMMAR = {
         rf"(?: tran)? {_WORD}(?: ?=)?"
         rf'(?:{_PROBE}|probe ?= ?"{_PROBE}"|(?:{_MEASURES})(?!\w)|{_NUMBER}|[ =(),])++',
     ),
-    **dict.fromkeys((".options", ".option"), rf"(?: (?:{_OPTIONS})(?: ?= ?{_VALUE})?(?!\S))*+"),
+    **dict.fromkeys(
+        (".options", ".option"), rf"(?: (?:numdgt ?= ?\d{{1,2}}|(?:{_OPTIONS})(?: ?= ?{_VALUE})?)(?!\S))*+"
+    ),
 }
 _MATCH: dict[str, Callable[[str], object]] = {
     key: re.compile(rest if key[0] == "." else rf"\w{{0,80}}+{rest}", re.IGNORECASE | re.ASCII).fullmatch

@@ -1,6 +1,7 @@
 """A runner that runs circuits and nothing else, and says in the simulator's words what went wrong."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import ConfigError, InputError
@@ -181,6 +184,93 @@ def test_the_simulator_gets_a_title_and_an_end_of_our_own_and_no_comments(tmp_pa
     assert lines[0] == "* neurodecorr" and lines[-1] == ".end" and lines.count(".end") == 1
     assert not any(line.startswith("*") for line in lines[1:])
     assert [line for line in text.splitlines() if not line.startswith("*")] == lines[1:]
+
+
+PIECES = [
+    "*",
+    "ng_script",
+    "#",
+    ".control",
+    "shell",
+    "touch",
+    ".op",
+    ".tran",
+    ".save",
+    ".print",
+    ".options",
+    ".measure",
+    ".ic",
+    "+",
+    "R1",
+    "C1",
+    "V1",
+    "B1",
+    "E1",
+    "a",
+    "0",
+    "1k",
+    "-2e3",
+    "v(a)",
+    "i(V1)",
+    "V=",
+    "max(",
+    ")",
+    "(",
+    ",",
+    "=",
+    "`",
+    ">",
+    "!",
+    ";",
+    "$",
+    "{",
+    "}",
+    "'",
+    '"',
+    "file",
+    "rawfile",
+    "PWL",
+    "uic",
+    "probe=",
+    "/tmp/x",
+    ".end",
+    ".include",
+    " ",
+    "\t",
+    "\r",
+    "\n",
+    "\n",
+    "\0",
+    "\x0c",
+    "\ufeff",
+    "&",
+    "|",
+    "\\",
+    "~",
+    "%",
+    "@",
+    "[",
+    "]",
+    "<",
+    ":",
+    "?",
+    "numdgt=",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=30), st.booleans())
+@settings(max_examples=400, deadline=None)
+def test_whatever_is_passed_on_has_no_letter_that_a_shell_or_a_simulator_obeys(pieces, spaced):
+    try:
+        text = read_cards("title\n" + (" " if spaced else "").join(pieces), "n").text()
+    except InputError:
+        return
+    first, *cards, last, rest = text.split("\n")
+    assert (first, last, rest) == ("* neurodecorr", ".end", "")
+    for card in cards:
+        assert not set(card) & set("`!<>|;$'\\{}[]#%&~?:@\t\r\x0c\0*") - ({"*"} if "b" in text.lower() else set())
+        assert card[0] in "+." or card[0].lower() in "rclviegfhb"
+        assert not re.search(r"\.(?!\d|op\b|tran\b|save\b|print\b|options?\b|meas|ic\b|store\b)\w", card)
 
 
 def test_a_token_is_whole_on_its_line_for_us_as_for_the_simulator():
