@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from neurodecorr.cli.comparing import Percentages
+from neurodecorr.cli.comparing import Percentages, say_done
 from neurodecorr.cli.manners import WRITTEN, Choice
 
 __all__ = ["budget"]
@@ -77,25 +77,37 @@ class Percentage(Percentages):
 @click.option("--seed", type=int, default=0, help="Seed of the chips.")
 @click.option("--jobs", type=int, default=1, help="Processes to use; the numbers do not depend on it.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="Folder to write to.  [default: DIR]")
+@click.option("--overwrite", is_flag=True, help="Replace another budget that is in the folder.")
 @click.option("--quiet", is_flag=True, help="Print the path of the page only.")
 @click.pass_context
 def budget(
-    ctx: click.Context, /, folder: Path, circuit: str | None, out: Path | None, quiet: bool, **options: Any
+    ctx: click.Context,
+    /,
+    folder: Path,
+    circuit: str | None,
+    out: Path | None,
+    overwrite: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Say what the circuit of DIR asks of an analogue chip: how many bits, what settling time, what error.
 
     DIR is the folder of a comparison or a training run. The circuit R (a closed loop) and the matrix M (an open loop)
     are laid out on the same devices and amplifiers. Each error is given in closed form and on simulated chips.
     """
-    from neurodecorr.recording import require_writable
     from neurodecorr.report.budget import publish_budget
     from neurodecorr.workbench.budget_table import budget_text
     from neurodecorr.workbench.budgeting import hardware_budget, ideal_devices
     from neurodecorr.workbench.circuits import chosen_circuit, find_circuits
+    from neurodecorr.workbench.claiming import claim_budget, source_of
 
     found = chosen_circuit(find_circuits(folder), circuit)
     place = out or (folder if folder.is_dir() else folder.parent)
-    require_writable(place)
+    settings = {name: value for name, value in options.items() if name != "jobs"} | {"circuit": found.name}
+    mine = claim_budget(place, settings, source_of(folder), overwrite=overwrite)
+    if mine.done:
+        say_done(place / "budget.html", quiet, "page")
+        return
     answers = hardware_budget(
         found,
         bits=options["bits"],
@@ -109,7 +121,7 @@ def budget(
         progress=not quiet,
     )
     ctx.meta[WRITTEN] = f"each file in {place} is whole, but some may be missing or old"
-    path = publish_budget(answers, place)
+    path = publish_budget(answers, place, mine=mine)
     if not quiet:
         click.echo(budget_text(answers))
     click.echo(f"page: {path}" if not quiet else str(path))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from neurodecorr.recording import Claim
     from neurodecorr.workbench import Comparison
 
-__all__ = ["compare", "report"]
+__all__ = ["compare", "report", "say_done"]
 
 RULES = ("explicit", "local", "congruent")
 # Options that decide the numbers, in the order in which the report repeats them.
@@ -157,7 +157,7 @@ def compare(ctx: click.Context, /, out: Path | None, overwrite: bool, jobs: int,
         settings |= {"data": _short(data), "content": content_hash(data)}
     mine = claim_folder(folder, settings, overwrite=overwrite)
     if mine.done:
-        _say_done(folder / "report.html", quiet)
+        say_done(folder / "report.html", quiet)
         return
     # The figures' library loads beside the simulation, where there is a second processor.
     threading.Thread(target=importlib.import_module, args=("neurodecorr.plots",), daemon=True).start()
@@ -220,10 +220,11 @@ def _print(comparison: Comparison, path: Path, quiet: bool) -> None:
     click.echo(f"report: {path}" if not quiet else str(path))
 
 
-def _say_done(path: Path, quiet: bool) -> None:
+def say_done(path: Path, quiet: bool, what: str = "report") -> None:
+    """Say that this very run is there already, and where."""
     if not quiet:
-        click.echo(f"done already: {path.parent} holds this very run; --overwrite is not needed, nothing was changed")
-    click.echo(f"report: {path}" if not quiet else str(path))
+        click.echo(f"done already: {path.parent} holds this very run; nothing was changed")
+    click.echo(f"{what}: {path}" if not quiet else str(path))
 
 
 class _Splits:

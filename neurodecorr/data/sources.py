@@ -164,11 +164,16 @@ def load_split(
         return _pictures(
             photographs(size), size, samples, seed, "natural", "scikit-learn's two photographs", whole=False
         )
+    if name != "digits" and Path(name).exists() and layout(name) is not None:
+        return _authors(name, samples, seed)
     found = _found(name, size, kind, transpose)
     if not isinstance(found, Dataset | ImageDataset):
         return _pictures(found, size, samples, seed, Path(name).stem, f"{name}, {len(found)} image(s)")
-    if name == "digits" or layout(name) is None:
-        return rows_split(_rows(found, samples, seed), seed)
+    return rows_split(_rows(found, samples, seed), seed)
+
+
+def _authors(name: str, samples: int, seed: int) -> Split:
+    """Hold out the test set of a labelled set, on the scale of the training set."""
     train, test = labelled(name)
     stream, shown = _unscaled(train, samples, seed), _unscaled(test, MOST_ROWS, seed)
     scaled, (shift, spread) = stream.scaled(), stream.scale

@@ -10,17 +10,24 @@ from pathlib import Path
 
 from neurodecorr import plots
 from neurodecorr._texts import html_text as escape
-from neurodecorr.recording import require_writable, write_bytes, write_json, write_text
+from neurodecorr.recording import Claim, run_id, write_bytes, write_json, write_text
 from neurodecorr.report.page import POLICY
 from neurodecorr.workbench.budget_table import BudgetTable, budget_answer, budget_notes, budget_tables
 from neurodecorr.workbench.budgeting import HardwareBudget
+from neurodecorr.workbench.claiming import claim_budget
 
 __all__ = ["budget_page", "publish_budget"]
 
 ALTERNATIVE = "Error of the output over mismatch and over bits: curves of the closed form, and chips."
 
 
-def publish_budget(budget: HardwareBudget, folder: str | os.PathLike[str]) -> Path:
+def publish_budget(
+    budget: HardwareBudget,
+    folder: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    mine: Claim | None = None,
+) -> Path:
     """Write budget.html, budget.svg, budget.png and budget.json into a folder, and return the path of the page.
 
     Parameters
@@ -28,7 +35,11 @@ def publish_budget(budget: HardwareBudget, folder: str | os.PathLike[str]) -> Pa
     budget : HardwareBudget
         The answers.
     folder : path-like
-        Where to; made if missing. Files of the same names are replaced.
+        Where to; made if missing.
+    overwrite : bool, default False
+        Whether another budget that is there may be replaced.
+    mine : Claim, optional
+        The claim to the folder, from `claim_budget`; by default it is made here, from the question.
 
     Returns
     -------
@@ -38,17 +49,20 @@ def publish_budget(budget: HardwareBudget, folder: str | os.PathLike[str]) -> Pa
     Raises
     ------
     CheckpointError
-        If a file cannot be written.
+        If the folder holds another budget or files of somebody else, or a file cannot be written.
     """
     place = Path(folder)
-    require_writable(place)
+    facts = {name: _finite(value) for name, value in dataclasses.asdict(budget).items()}
+    if mine is None:
+        mine = claim_budget(place, {"answers": run_id(facts)}, run_id({"circuit": budget.name}), overwrite=overwrite)
     drawn = plots.rendered(plots.hardware_budget(budget))
     text = budget_page(budget, drawn["svg"])
-    for kind, content in drawn.items():
-        write_bytes(place / f"budget.{kind}", content)
-    facts = {name: _finite(value) for name, value in dataclasses.asdict(budget).items()}
-    write_json(place / "budget.json", {"schema": "neurodecorr-budget", "version": 1, **facts})
-    return write_text(place / "budget.html", text)
+    mine.begin()
+    written = [write_bytes(place / f"budget.{kind}", content) for kind, content in drawn.items()]
+    written.append(write_json(place / "budget.json", {"schema": "neurodecorr-budget", "version": 1, **facts}))
+    written.append(write_text(place / "budget.html", text))
+    mine.finish(written)
+    return place / "budget.html"
 
 
 def budget_page(budget: HardwareBudget, svg: bytes) -> str:

@@ -82,7 +82,7 @@ def headline(comparison: Comparison) -> str:
     name = "".join(character if character.isprintable() else "�" for character in comparison.dataset)
     stream = f"{comparison.config['samples']:,} samples to learn from{_repeats(comparison)}"
     split = f", held out {comparison.config['split']}" if "split" in comparison.config else ""
-    seeds = "" if comparison.seeds is None else f" Shown is seed {comparison.seeds[0]} of {len(comparison.seeds)}."
+    seeds = "" if comparison.seeds is None else f" Shown is seed {comparison.seeds[0]}, one of {len(comparison.seeds)}."
     return (
         f"{name}: {comparison.features} units{_left_out(comparison)}, {stream}{split}. {judged(comparison)} "
         f"Before: rms correlation {spelt(comparison.correlation)}, ‖off‖/‖diag‖ {spelt(comparison.relative)}.{seeds}"

@@ -170,6 +170,7 @@ def prepare_run(model: Model, options: Mapping[str, Any]) -> Run:
         training, validation = training.split(given["validation"], seed=given["seed"])
     credit, form, seed = given["credit"], given["form"], given["seed"]
     network = model.network(credit, form, seed, decorrelation_rate=given["decorrelation_rate"])
+    _require_classes(model, math.prod(network.layers[-1].shape), train)
     trainer = Trainer(
         network if given["device"] is None else on_device(network, given["device"]),
         model.rule(credit),
@@ -349,6 +350,21 @@ def _data(model: Model, source: str | None) -> tuple[Any, Any]:
             "Choose the data it is made for, or another model."
         )
     return train, test
+
+
+def _require_classes(model: Model, outputs: int, train: data.Dataset | data.ImageDataset) -> None:
+    """Raise unless there is an output for each class, and a class for each output: others only learn to be off."""
+    if isinstance(train, data.ImageDataset):
+        classes = len(train.classes)
+    elif train.targets is None or train.targets.dtype.kind not in "iu" or train.targets.ndim != 1:
+        return
+    else:
+        classes = int(train.targets.max()) + 1
+    if classes != outputs:
+        raise InputError(
+            f"the model {model.name!r} must get data with as many classes as it has outputs, {outputs}; {train.name!r} "
+            f"has {classes}. Choose the data it is made for, or another model."
+        )
 
 
 class _Interrupt:

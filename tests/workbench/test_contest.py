@@ -263,3 +263,41 @@ def test_a_report_that_was_edited_is_not_drawn_over(tmp_path, one_figure):
     assert (
         run("report", folder, "--overwrite").exit_code == 0 and "my words" not in (folder / "report.html").read_text()
     )
+
+
+def test_a_budget_is_not_replaced_unasked_and_goes_with_its_run(tmp_path, one_figure):
+    folder = tmp_path / "out"
+    data = [
+        "--data",
+        "gaussian",
+        "--size",
+        "2",
+        "--samples",
+        "500",
+        "--rule",
+        "local",
+        "--rate",
+        "1e-2",
+        "--draws",
+        "2",
+    ]
+    assert run("compare", *data, "--out", folder).exit_code == 0
+    asked = ["budget", folder, "--chips", "2", "--bits", "4", "--mismatch", "1"]
+    assert run(*asked).exit_code == 0
+    before = contents(folder)
+    again = run(*asked)
+    assert again.exit_code == 0 and "done already" in again.stdout
+    other = run(*asked, "--tau", "1e-5")
+    assert other.exit_code == 1 and "a budget of tau" in other.stderr
+    assert contents(folder) == before
+    assert run(*asked, "--tau", "1e-5", "--overwrite").exit_code == 0
+    assert run("compare", *data, "--out", folder).stdout.startswith("done already")
+    # A budget of the old circuit must not stand beside the new report.
+    assert run("compare", *data, "--seed", "1", "--out", folder, "--overwrite").exit_code == 0
+    assert not [name for name in contents(folder) if name.startswith("budget")]
+
+
+def test_figures_of_the_folder_are_those_that_are_drawn():
+    from neurodecorr.workbench.claiming import FILES
+
+    assert {name for name in FILES if name.endswith(".svg")} == {f"{name}.svg" for name in plots.FIGURES}
