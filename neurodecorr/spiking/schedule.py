@@ -65,12 +65,10 @@ def schedule(stimulus: Any, units: int, dt_s: float, record_s: float) -> Schedul
         raise InputError(f"stimulus must have {units} units, as the network has; got {stimulus.units}.")
     dt_s = positive(dt_s, "dt_s", "s")
     hold = stimulus.steps_per_frame(dt_s)
+    steps = hold * len(stimulus.values)
     if positive(record_s, "record_s", "s") > stimulus.duration_s * (1 + 1e-9):
-        raise ConfigError(
-            f"record_s must be at most the duration of the stimulus, {digits(stimulus.duration_s)} s; got "
-            f"{digits(record_s)} s."
-        )
+        return Schedule(dt_s, steps, hold, steps)  # the first record is the only one
     every = round(record_s / dt_s)
     if every < 1 or abs(every * dt_s - record_s) > 1e-9 * record_s:
         raise ConfigError(f"record_s must be a whole number of steps of {digits(dt_s)} s; got {digits(record_s)} s.")
-    return Schedule(dt_s, hold * len(stimulus.values), hold, every)
+    return Schedule(dt_s, steps, hold, every)

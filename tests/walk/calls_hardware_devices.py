@@ -34,6 +34,9 @@ NOTHING = {"None": "it has none of it"}
 ZERO_D = {"0-d": "a number"}
 SPREAD = Numbers(np.array([0.0, 1.0, -3.0]), any_shape=True, also=ZERO_D)
 CELLS = Numbers(G, any_shape=True, also={**ZERO_D})
+HELD = Numbers(G, any_shape=True, also=ZERO_D)
+STATE = {"G": HELD, "g_max": Number(25e-6, above=0, high=1.0)}
+READING = {**STATE, "programmed": HELD, "time_s": TIME}
 
 
 def named(**calls):
@@ -50,6 +53,18 @@ CALLS = named(
     PCMReadNoise=(
         PCMReadNoise,
         {"t_read_s": Number(250e-9, above=0), "t0_s": Number(20.0, above=0), "scale": Number(1.0, low=0)},
+    ),
+    PCM__sigma=(PCM().sigma, STATE),
+    RRAM__sigma=(devices.RRAM().sigma, STATE),
+    Independent__sigma=(devices.Independent(0.1).sigma, STATE),
+    Proportional__sigma=(devices.Proportional(0.1).sigma, STATE),
+    ReadNoise__sigma=(ReadNoise(0.1).sigma, READING),
+    PCMReadNoise__sigma=(PCMReadNoise().sigma, READING),
+    Drift__exponents=(Drift().exponents, {**STATE, "normals": Numbers(np.ones((2, 2)), any_shape=True, also=ZERO_D)}),
+    PCMDrift__moments=(PCMDrift().moments, STATE),
+    PCMDrift__exponents=(
+        PCMDrift().exponents,
+        {**STATE, "normals": Numbers(np.ones((2, 2)), any_shape=True, also=ZERO_D)},
     ),
     Drift=(Drift, {"nu": Number(0.05, low=0), "nu_sd": Number(0.0, low=0), "t0_s": Number(20.0, above=0)}),
     PCMDrift=(PCMDrift, {"t0_s": Number(20.0, above=0), "scale": Number(1.0, low=0)}),

@@ -97,6 +97,12 @@ CALLS = named(
             "additive": Flag(False),
         },
     ),
+    PulsedSynapse__limits=(
+        SYNAPSE.limits,
+        {"top": Number(2.0, above=0), "n": Whole(3, low=1, high=10**4), "rng": Seed(0)},
+    ),
+    PulsedSynapse__packed=(SYNAPSE.packed, {"unit": Number(1e-3, above=0)}),
+    InSitu__watch=(PLAN.watch, {"size": Number(1.0, above=0)}),
     heal=(
         insitu.heal,
         {

@@ -26,7 +26,7 @@ EXEMPT = {
     }.items()
 }
 STEP = Number(1e-4, above=0, high=0.01)
-RECORD = Number(5e-3, above=0, high=0.1)
+RECORD = Number(5e-3, above=0)
 ANY = Numbers(np.array([1.0, -1.0]), any_shape=True)
 BOOTSTRAP = {
     "block": Whole(None, low=1, high=20, none=True),

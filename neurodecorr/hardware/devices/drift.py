@@ -112,6 +112,7 @@ class Drift:
 
     def exponents(self, G: Floats, g_max: float, normals: Floats) -> Floats:
         """Return max(ν̄ + σ_ν ξ, 0)."""
+        cells(G, g_max)
         normals = entries(normals, "normals")
         return np.asarray(np.maximum(self.nu + self.nu_sd * normals, 0.0))
 

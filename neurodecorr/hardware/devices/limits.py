@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, finite, number, positive, real_array, shown
+from neurodecorr._checks import count, entries, finite, number, positive, real_array, shown
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = ["able_to", "cells", "conductance_range", "conductances", "in_siemens", "rows_and_columns"]
@@ -64,11 +64,9 @@ def conductances(value: Any, name: str, g_min: float = 0.0, g_max: float = np.in
     return G
 
 
-def cells(G: Any, g_max: Any) -> tuple[Floats, float]:
+def cells(G: Any, g_max: Any, name: str = "G") -> tuple[Floats, float]:
     """Return conductances, at least one, and the largest of a device, in siemens."""
-    held = conductances(G, "G")
-    if not held.size:
-        raise InputError("G must hold at least one conductance; it is empty.")
+    held = conductances(entries(G, name), name)
     _, high = conductance_range(0.0, g_max)
     return held, high
 

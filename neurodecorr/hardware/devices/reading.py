@@ -54,7 +54,9 @@ class ReadNoise:
 
     def sigma(self, G: Floats, programmed: Floats, g_max: float, time_s: float) -> Floats:
         """Return σ G, in siemens."""
-        return self.level * cells(G, g_max)[0]
+        G, g_max = cells(G, g_max)
+        cells(programmed, g_max, "programmed"), not_negative(time_s, "time_s", "seconds")
+        return self.level * G
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class PCMReadNoise:
     def sigma(self, G: Floats, programmed: Floats, g_max: float, time_s: float) -> Floats:
         """Return G(t) Q_s √ln(…), in siemens."""
         G, g_max = cells(G, g_max)
-        written, time_s = cells(programmed, g_max)[0], not_negative(time_s, "time_s", "seconds")
+        written, time_s = cells(programmed, g_max, "programmed")[0], not_negative(time_s, "time_s", "seconds")
         strength = np.minimum(0.0088 / np.maximum((written / g_max) ** 0.65, 1e-3), 0.2)
         # A reading that ends before it has averaged once has gathered no noise: the logarithm is not negative.
         gathered = math.sqrt(max(math.log((time_s + self.t0_s + self.t_read_s) / (2 * self.t_read_s)), 0.0))

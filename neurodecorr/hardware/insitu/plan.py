@@ -92,4 +92,6 @@ class InSitu:
 
     def watch(self, size: float) -> Floats:
         """Return what the kernel asks of the tests, for inputs of root mean power `size`."""
-        return np.array([self.test_every, self.margin, self.test_tau, self.rail * size, self.leak_step])
+        return np.array(
+            [self.test_every, self.margin, self.test_tau, self.rail * positive(size, "size"), self.leak_step]
+        )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodecorr._checks import Floats, choice, count, flag, fraction, number, positive
+from neurodecorr._checks import Floats, choice, count, fits, flag, fraction, generator, number, positive
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.insitu.codes import PROGRAMMING
 
@@ -135,7 +135,9 @@ class PulsedSynapse:
         (3, 2, n, n) array
             Steps are ≥ 0.
         """
-        common, bias, bound = rng.standard_normal((3, 2, n, n))
+        top, n = positive(top, "top"), count(n, "n")
+        fits(6.0 * n * n, "the devices of a chip")
+        common, bias, bound = generator(rng, "rng").standard_normal((3, 2, n, n))
         beta = self.asymmetry + self.asymmetry_spread * bias
         bounds = top * np.maximum(1.0 + self.bound_spread * bound, 0.1)
         size = self.share * top * (1.0 + self.spread * common + np.array([1.0, -1.0])[:, None, None, None] * beta)
@@ -145,7 +147,7 @@ class PulsedSynapse:
         """Return what the kernel asks, with a pulse of `unit` in units of weight."""
         return np.array(
             [
-                unit,
+                positive(unit, "unit"),
                 self.most,
                 PROGRAMMING[self.programming],
                 self.one_way,
