@@ -157,7 +157,7 @@ class Contents:
         R, fixed, pair, tau = self.circuit.R, self.fixed, self.pair, f"tau = {self.circuit.tau!r} s"
         u = [f"u{j}" for j in range(len(R))]
         scale = f"R = (G_plus - G_minus)/s with s = {pair.scale!r} S per unit of weight"
-        columns = ("Rows are postsynaptic, columns presynaptic.", "tau dxbar/dt = x - R xbar", tau)
+        columns = ("Rows are postsynaptic, columns presynaptic.", f"tau dxbar/dt = x - R xbar, {tau}")
         lone = "One row: the reference device of each column, shared by all rows." if len(pair.minus) < len(R) else ""
         return {
             MATRIX: matrix_text(("Lateral weights R, dimensionless.", *columns), R, u, u, "post"),
@@ -177,7 +177,7 @@ class Contents:
                 "post",
             ),
             MEAN: matrix_text(
-                ("Mean of each raw input; x = raw input - mean.", tau),
+                (f"Mean of each raw input; x = raw input - mean; {tau}",),
                 self.mean[:, None],
                 ["mean"],
                 self._inputs(),

@@ -94,11 +94,11 @@ class Golden:
         x, u = [f"x{i}" for i in units], [f"u{i}" for i in units]
         k = range(len(self.stimulus))
         times = self.times.tolist()
-        tau = (f"tau = {tau_s!r} s",)
+        about = {name: (*lines[:-1], f"{lines[-1]} tau = {tau_s!r} s.") for name, lines in _ABOUT.items()}
         return {
-            STIMULUS: matrix_text(_ABOUT[STIMULUS] + tau, self.stimulus, x, k, "sample"),
-            REST: matrix_text(_ABOUT[REST] + tau, self.response, u, k, "sample"),
-            COURSE: matrix_text(_ABOUT[COURSE] + tau, self.course, u, times, "time_s"),
+            STIMULUS: matrix_text(about[STIMULUS], self.stimulus, x, k, "sample"),
+            REST: matrix_text(about[REST], self.response, u, k, "sample"),
+            COURSE: matrix_text(about[COURSE], self.course, u, times, "time_s"),
         }
 
 

@@ -59,7 +59,8 @@ def topology_text(R: npt.ArrayLike, tau_s: float | None = None) -> str:
     u1,u0,inhibitory,0.5,1
     u1,u1,leak,1.0,1
     """
-    about = ABOUT if tau_s is None else (*ABOUT, f"tau = {positive(tau_s, 'tau_s', 'seconds')!r} s")
+    tau = "" if tau_s is None else f" tau = {positive(tau_s, 'tau_s', 'seconds')!r} s."
+    about = (*ABOUT[:-1], ABOUT[-1] + tau)
     return table_text(about, COLUMNS, _rows(square(R, "R").astype(np.float64)))
 
 
