@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._missing import place_of, require_given, unmasked
 from neurodecorr.errors import ConfigError, InputError
 
 Array = npt.NDArray[Any]
@@ -65,14 +66,15 @@ def complex_array(value: Any, name: str) -> npt.NDArray[np.complexfloating[Any, 
 
 
 def _array(value: Any, name: str) -> Array:
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise InputError(f"{name} must hold a number everywhere; {int(np.ma.getmaskarray(value).sum())} are masked.")
+    value = unmasked(value, name)
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise InputError(f"{name} must be a dense array; got a sparse {type(value).__name__}. Use {name}.toarray().")
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise InputError(f"{name} must be a rectangular array of real numbers: {error}") from None
+    if array.dtype.kind == "O":
+        require_given(array, name)
     if array.dtype.kind not in "fiubc":
         raise InputError(f"{name} must hold real numbers; got data of type {array.dtype}.")
     return array
@@ -88,15 +90,14 @@ def whole_numbers(value: Any, name: str) -> npt.NDArray[np.integer[Any]]:
 
 def finite(array: Floats, name: str) -> Floats:
     """Return `array` if all its entries are finite; otherwise name the first one that is not, and its place."""
+    array = unmasked(array, name)
     good = np.isfinite(array)
     if good.all():
         return array
-    place = tuple(int(i) for i in np.argwhere(~good)[0])
-    words = {1: ("index",), 2: ("row", "column")}.get(array.ndim, tuple(f"axis {k} index" for k in range(array.ndim)))
-    where = ", ".join(f"{word} {index}" for word, index in zip(words, place, strict=True))
+    place = tuple(np.argwhere(~good)[0])
     count = int(array.size - good.sum())
     raise InputError(
-        f"{name} must be finite, without NaN or inf; found {array[place]} at {where or 'its only entry'} "
+        f"{name} must be finite, without NaN or inf; found {array[place]} at {place_of(~good)} "
         f"({count} such in all). Remove or impute these entries."
     )
 

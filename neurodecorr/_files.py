@@ -8,7 +8,7 @@ import stat
 
 from neurodecorr.errors import CheckpointError
 
-__all__ = ["open_regular", "read_regular", "read_regular_text", "regular_size"]
+__all__ = ["most_unpacked", "open_regular", "read_regular", "read_regular_text", "regular_size"]
 
 PathLike = str | os.PathLike[str]
 
@@ -21,6 +21,27 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
 }
+
+
+# What packing may save: a file that unpacks to more than 64 MiB and a hundred times its size is taken for a bomb. Data
+# that are packed so well hold next to nothing; numpy.savez and others write them unpacked.
+_ALWAYS, _RATIO = 2**26, 100
+
+
+def most_unpacked(packed: int) -> int:
+    """Return to how many bytes a packed file may unpack: 64 MiB + 100 × its size.
+
+    Parameters
+    ----------
+    packed : int
+        Its size in bytes.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    return _ALWAYS + _RATIO * packed
 
 
 def open_regular(

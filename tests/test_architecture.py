@@ -14,6 +14,7 @@ PACKAGE = Path(neurodecorr.__file__).parent
 # Rooms from the ground up; a module may import its own room and any room on a line above its own.
 FLOORS = (
     ("errors",),
+    ("_missing",),
     ("_checks", "_compile", "_files", "_memory", "_texts", "_threads"),
     ("_blas", "_norms", "_sparse", "_sweeps", "data", "recording"),
     ("circuit", "plasticity"),

@@ -6,6 +6,7 @@ truncated file costs nothing.
 
 from __future__ import annotations
 
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from neurodecorr._checks import Array
-from neurodecorr._files import open_regular, regular_size
+from neurodecorr._files import most_unpacked, open_regular, regular_size
 from neurodecorr.errors import InputError
 
 __all__ = ["MOST_ENTRIES", "array_headers", "array_shapes", "read_arrays"]
@@ -106,16 +107,36 @@ def _opened(path: Path) -> Iterator[dict[str, _Member]]:
         if not zipfile.is_zipfile(path):
             yield {"arr_0": _Member(size, partial(open_regular, path, error=InputError))}
             return
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path, error=InputError) as file, zipfile.ZipFile(file) as archive:
+            infos = archive.infolist()
+            _require_plain([info.filename for info in infos], path)
+            if (total := sum(info.file_size for info in infos)) > most_unpacked(size):
+                raise InputError(
+                    f"{path} must unpack to at most {most_unpacked(size):,} bytes, 64 MiB and a hundred times its "
+                    f"{size:,}; it claims {total:,}. If you trust it, write it unpacked, with numpy.savez."
+                )
             yield {
                 info.filename.removesuffix(".npy"): _Member(info.file_size, partial(archive.open, info))
-                for info in archive.infolist()
+                for info in infos
                 if info.filename.endswith(".npy")
             }
     except InputError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise InputError(f"{path} must be a readable .npy or .npz file: {error}. Write it again.") from error
+
+
+def _require_plain(names: list[str], path: Path) -> None:
+    """Raise unless each array has one name of its own, also where case does not count, that leads nowhere else."""
+    seen: dict[str, str] = {}
+    for name in names:
+        parts = name.replace("\\", "/").split("/")
+        if ".." in parts or parts[0] == "" or ":" in parts[0] or "\0" in name:
+            raise InputError(f"{path} must hold plain names; got {name!r}. It is hostile or damaged.")
+        folded = unicodedata.normalize("NFC", name.removesuffix(".npy")).casefold()
+        if folded in seen:
+            raise InputError(f"{path} must name each array once; {seen[folded]!r} and {name!r} are the same.")
+        seen[folded] = name
 
 
 def _entries(member: _Member, what: str, room: int) -> int:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from neurodecorr import _checks
 from neurodecorr._checks import Array
+from neurodecorr._missing import unmasked
 from neurodecorr.data.images import ImageDataset
 from neurodecorr.errors import ConfigError, InputError
 
@@ -297,7 +298,7 @@ def normalised(
 
 
 def _images(value: Any) -> Array:
-    images = np.asarray(value)
+    images = np.asarray(unmasked(value, "images"))
     if images.ndim != 4 or images.dtype.kind not in "uif":
         raise InputError(
             f"images must be numbers of shape (b, channels, height, width); got shape {images.shape} of type "

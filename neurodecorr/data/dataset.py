@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from neurodecorr import _checks
 from neurodecorr._checks import Array, Floats
+from neurodecorr._missing import unmasked
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = ["Dataset", "batches", "held_out_samples"]
@@ -227,7 +228,7 @@ def _batches(inputs: Floats, size: int, order: Array | None) -> Iterator[Floats]
 def _targets(value: Any, samples: int) -> Array | None:
     if value is None:
         return None
-    targets = np.asarray(value)
+    targets = np.asarray(unmasked(value, "targets"))
     if targets.dtype.kind not in "fiub":
         raise InputError(f"targets must hold numbers; got data of type {targets.dtype}. Encode labels as integers.")
     if targets.ndim not in (1, 2) or len(targets) != samples:

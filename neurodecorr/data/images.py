@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from neurodecorr import _checks
 from neurodecorr._checks import Array, Floats
+from neurodecorr._missing import unmasked
 from neurodecorr.data.dataset import Dataset, held_out_samples
 from neurodecorr.errors import InputError
 
@@ -64,7 +65,7 @@ class ImageDataset:
     description: str = ""
 
     def __post_init__(self) -> None:
-        images = np.asarray(self.images)
+        images = np.asarray(unmasked(self.images, "images"))
         if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
             raise InputError(
                 "images must be a (samples, channels, height, width) array of uint8 with at least one pixel; got shape "
@@ -190,7 +191,7 @@ def _histogram(pixels: Array) -> npt.NDArray[np.int64]:
 
 
 def _labels(value: Any, samples: int, classes: int) -> npt.NDArray[np.int64]:
-    targets = np.asarray(value)
+    targets = np.asarray(unmasked(value, "targets"))
     if targets.dtype.kind not in "iu" or targets.shape != (samples,):
         raise InputError(
             f"targets must be one whole number for each of {samples} images; got shape {targets.shape} of type "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import tarfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
@@ -14,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from neurodecorr._files import open_regular, read_regular
+from neurodecorr._files import most_unpacked, open_regular, read_regular, regular_size
 from neurodecorr.errors import InputError
 
 __all__ = ["found_in", "gzip_or_plain", "read_bytes", "read_members"]
 
 _PIECE = 2**20
+_UNPACK = "If you trust it, unpack it yourself."
 # More than the largest known archive of labelled images unpacks to.
 _MOST_UNPACKED = 2**31
 _MOST_MEMBERS = 10_000
@@ -63,7 +65,8 @@ def gzip_or_plain(path: Path) -> Iterator[Callable[[int], bytes]]:
         open_regular(path, error=InputError) as raw,
         gzip.GzipFile(fileobj=raw) if packed else raw as stream,
     ):
-        yield lambda most: _at_most(stream, most)
+        room = [most_unpacked(os.fstat(raw.fileno()).st_size)] if packed else None
+        yield lambda most: _at_most(stream, most, room, path)
 
 
 def read_bytes(path: Path, most: int) -> bytes:
@@ -121,6 +124,7 @@ def read_members(path: Path, names: Collection[str], most: int) -> dict[str, byt
     """
     contents: dict[str, bytes] = {}
     unpacked = 0
+    most_here = min(_MOST_UNPACKED, most_unpacked(regular_size(path, error=InputError)))
     with (
         _naming(path, "tar archive"),
         open_regular(path, error=InputError) as raw,
@@ -128,14 +132,19 @@ def read_members(path: Path, names: Collection[str], most: int) -> dict[str, byt
     ):
         for count, member in enumerate(archive):
             unpacked += member.size
-            if count >= _MOST_MEMBERS or not 0 <= member.size <= unpacked <= _MOST_UNPACKED:
+            if count >= _MOST_MEMBERS or not 0 <= member.size <= unpacked <= most_here:
                 raise InputError(
-                    f"{path} must hold at most {_MOST_MEMBERS:,} files and {_MOST_UNPACKED:,} bytes once unpacked; "
+                    f"{path} must hold at most {_MOST_MEMBERS:,} files and {most_here:,} bytes once unpacked; "
                     f"it claims more at {member.name!r}."
                 )
-            name = PurePosixPath(member.name).name
+            place = PurePosixPath(member.name.replace("\\", "/"))
+            name = place.name
+            if ".." in place.parts or place.is_absolute():
+                raise InputError(f"{path} must hold plain names; got {member.name!r}. It is hostile or damaged.")
             if not member.isreg() or name not in names:
                 continue
+            if name in contents:
+                raise InputError(f"{path} must hold {name} once; it comes again as {member.name!r}.")
             if member.size > most:
                 raise InputError(
                     f"{path}: {name} must hold at most {most:,} bytes; the archive claims {member.size:,}."
@@ -173,17 +182,25 @@ def found_in(folder: Path) -> str:
     return f"found {', '.join(names[:6])}{more}"
 
 
-def _at_most(stream: IO[bytes] | gzip.GzipFile, most: int) -> bytes:
+def _at_most(
+    stream: IO[bytes] | gzip.GzipFile, most: int, allowed: list[int] | None = None, path: Path | None = None
+) -> bytes:
     # In pieces: one large read asks for all its memory before it knows how much there is.
     pieces, room = [], most
     while room > 0 and (piece := stream.read(min(room, _PIECE))):
         pieces.append(piece)
         room -= len(piece)
+        if allowed is not None:  # what is left of what the file may unpack to
+            allowed[0] -= len(piece)
+            if allowed[0] < 0:
+                raise InputError(f"{path} must unpack to at most 64 MiB and a hundred times its size. {_UNPACK}")
     return b"".join(pieces)
 
 
 def _unpacked_xz(path: Path, most: int) -> bytes:
-    packed, pieces, room = read_regular(path, most + 2**16, error=InputError), [], most + 1
+    packed, pieces = read_regular(path, most + 2**16, error=InputError), list[bytes]()
+    allowed = most_unpacked(len(packed))
+    room = min(most, allowed) + 1
     while packed and room > 0:  # a file may hold several streams
         decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
         pieces.append(decoder.decompress(packed, max_length=room))
@@ -191,6 +208,8 @@ def _unpacked_xz(path: Path, most: int) -> bytes:
         if room > 0 and not decoder.eof:
             raise InputError(f"{path} is truncated: its xz stream has no end. Copy or download it again.")
         packed = decoder.unused_data.lstrip(b"\0")
+    if room <= 0 and allowed < most:
+        raise InputError(f"{path} must unpack to at most 64 MiB and a hundred times its size. {_UNPACK}")
     return b"".join(pieces)
 
 

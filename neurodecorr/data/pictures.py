@@ -18,6 +18,7 @@ import numpy.typing as npt
 from neurodecorr import _checks
 from neurodecorr._checks import Array, Floats
 from neurodecorr._files import open_regular
+from neurodecorr._missing import unmasked
 from neurodecorr.data.arrays import MOST_ENTRIES, read_arrays
 from neurodecorr.errors import InputError
 
@@ -74,7 +75,7 @@ def _labelled(images: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(images, str | os.PathLike):
         yield from _from_path(Path(images))
     elif hasattr(images, "ndim"):
-        yield from _from_array(np.asarray(images), "images")
+        yield from _from_array(np.asarray(unmasked(images, "images")), "images")
     elif isinstance(images, Iterable):
         for k, image in enumerate(images):
             yield f"images[{k}]", read_picture(Path(image)) if isinstance(image, str | os.PathLike) else image

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from neurodecorr import _checks
 from neurodecorr._checks import Floats
+from neurodecorr._missing import unmasked
 from neurodecorr.data.dataset import Dataset
 from neurodecorr.data.gaussian import STREAM, gaussian_covariance, root, white
 from neurodecorr.errors import ConfigError, InputError
@@ -165,7 +166,7 @@ def _check_features(parts: Sequence[Dataset]) -> None:
 
 
 def _covariance(value: npt.ArrayLike, features: int, k: int) -> Floats:
-    covariance = _checks.square(np.atleast_2d(np.asarray(value)), f"covariances[{k}]")
+    covariance = _checks.square(np.atleast_2d(np.asarray(unmasked(value, f"covariances[{k}]"))), f"covariances[{k}]")
     if len(covariance) != features:
         raise InputError(f"covariances[{k}] must be ({features}, {features}); got shape {covariance.shape}.")
     return covariance

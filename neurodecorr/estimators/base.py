@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from neurodecorr._checks import count, finite
+from neurodecorr._missing import unmasked
 from neurodecorr.errors import DegenerateInputWarning, InputError
 from neurodecorr.plasticity import Plan, State, learn, start
 from neurodecorr.plasticity.schedules import Schedule
@@ -152,6 +153,7 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _inputs(self, X: Any, reset: bool) -> Floats:
         """Return X as a finite floating array; float32 stays float32."""
+        X = unmasked(X, "X")
         if hasattr(X, "toarray") and hasattr(X, "nnz"):
             raise InputError(f"X must be a dense array; got a sparse {type(X).__name__}. Use X.toarray().")
         try:

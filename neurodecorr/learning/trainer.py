@@ -10,6 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr import _checks
+from neurodecorr._missing import unmasked
 from neurodecorr._threads import one_pool
 from neurodecorr.data import Batch, Epochs
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
@@ -346,7 +347,7 @@ def targets(values: Any, outputs: int) -> Any:
 
 def require_targets(values: Any, outputs: int) -> Any:
     """Return targets if they are labels 0 … outputs − 1, or rows of so many numbers; raise as `targets` does."""
-    values = np.asarray(values)
+    values = np.asarray(unmasked(values, "targets"))
     if values.ndim == 2 and values.shape[1] == outputs:
         return values
     if values.ndim != 1 or values.dtype.kind not in "iu" or (values >= outputs).any() or (values < 0).any():

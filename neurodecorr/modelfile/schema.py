@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from neurodecorr.modelfile.tables import Table
 
 __all__ = ["Document"]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DenseTable(_Table):
+class DenseTable(Table):
     """A dense layer."""
 
     kind: Literal["dense"]
@@ -21,7 +19,7 @@ class DenseTable(_Table):
     activation: str = "leaky_relu"
 
 
-class ConvTable(_Table):
+class ConvTable(Table):
     """A convolution."""
 
     kind: Literal["conv"]
@@ -32,7 +30,7 @@ class ConvTable(_Table):
     activation: str = "leaky_relu"
 
 
-class PoolTable(_Table):
+class PoolTable(Table):
     """Maximum pooling."""
 
     kind: Literal["pool"]
@@ -40,7 +38,7 @@ class PoolTable(_Table):
     stride: PositiveInt | None = None
 
 
-class DataTable(_Table):
+class DataTable(Table):
     """What the network is made for."""
 
     name: str
@@ -49,7 +47,7 @@ class DataTable(_Table):
     validation: PositiveInt | None = None
 
 
-class TrainingTable(_Table):
+class TrainingTable(Table):
     """How it is trained, whatever the rule."""
 
     epochs: PositiveInt
@@ -59,7 +57,7 @@ class TrainingTable(_Table):
     options: dict[str, float] = Field(default_factory=dict)
 
 
-class DecorrelationTable(_Table):
+class DecorrelationTable(Table):
     """How inputs of layers are decorrelated, where they are."""
 
     rule: Literal["explicit", "implicit", "congruent"] = "explicit"
@@ -69,7 +67,7 @@ class DecorrelationTable(_Table):
     mean: Literal["running", "batch", "none"] = "running"
 
 
-class RatesTable(_Table):
+class RatesTable(Table):
     """Learning rates of one rule: alone, and with decorrelation."""
 
     alone: PositiveFloat
@@ -77,10 +75,10 @@ class RatesTable(_Table):
     decorrelation: PositiveFloat
 
 
-class Document(_Table):
+class Document(Table):
     """A model file."""
 
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: Annotated[int, Field(ge=1, le=1, alias="schema")]
     title: str
     source: str
     data: DataTable

@@ -8,17 +8,33 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from neurodecorr._files import read_regular_text
 from neurodecorr.errors import ConfigError
 
-__all__ = ["checked", "read_tables"]
+__all__ = ["Table", "checked", "read_tables"]
 
 MOST_BYTES = 1_000_000
 SHOWN = 60  # characters of a wrong value
 
 Document = TypeVar("Document", bound=BaseModel)
+
+
+class Table(BaseModel):
+    """A table of a file: no unknown keys, and numbers that are written as numbers, whole where they must be.
+
+    `true` is no number, "100" is none, and neither is inf. Lists become tuples.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tuples(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def read_tables(path: Path, kind: str, hint: str = "") -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr import _checks
+from neurodecorr._missing import unmasked
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.network.algebra import alike, as_numpy
 from neurodecorr.network.decorrelation import Decorrelation
@@ -235,7 +236,7 @@ def _shape(inputs: Any) -> tuple[int, ...]:
 
 
 def _require_like(value: Any, own: Array, name: str) -> None:
-    found = as_numpy(value)
+    found = unmasked(as_numpy(value), name)
     if tuple(found.shape) != tuple(own.shape):
         raise InputError(f"{name} must have the shape {tuple(own.shape)}; got {tuple(found.shape)}.")
     wanted = as_numpy(own).dtype

@@ -14,7 +14,7 @@ from neurodecorr._checks import checked_path, count
 from neurodecorr._files import read_regular
 from neurodecorr.errors import CheckpointError
 from neurodecorr.recording.atomic import write_atomically
-from neurodecorr.recording.npz import EPOCH, Metered, check_sizes, check_total, damage_told, member_bytes
+from neurodecorr.recording.npz import EPOCH, Metered, check_packing, check_sizes, check_total, damage_told, member_bytes
 from neurodecorr.recording.replacing import filling_folder, put_in_place, recover, whole_folder
 
 __all__ = ["atomic_folder", "read_files", "relative_name", "write_zip"]
@@ -149,6 +149,7 @@ def _zip_files(path: Path, limit: int) -> dict[str, bytes]:
         for info in infos:
             _check_member(info, file.size, str(path))
         check_total(sum(info.file_size for info in infos), limit, str(path))
+        check_packing(infos, file.size, str(path))
         names = _distinct([info.filename for info in infos], path)
         return {name: bytes(member_bytes(container, info)) for name, info in zip(names, infos, strict=True)}
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import Array
+from neurodecorr._missing import unmasked
 from neurodecorr.errors import InputError
 from neurodecorr.recording.layout import CHECKSUM, GROUP, PAGE, STEP, STEP_ROWS
 from neurodecorr.recording.stream import Stream
@@ -66,6 +67,7 @@ class Column:
         ):
             return value
         name = self._variable.name
+        value = unmasked(value, repr(name))
         try:
             row = np.asarray(value)
         except ValueError as error:
@@ -84,6 +86,7 @@ class Column:
     def accept_rows(self, steps: npt.NDArray[np.int64], values: npt.ArrayLike) -> Array:
         """Return `values` as one row per step, or raise; nothing is changed."""
         name = self._variable.name
+        values = unmasked(values, repr(name))
         try:
             rows = np.asarray(values)
         except ValueError as error:

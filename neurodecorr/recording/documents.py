@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodecorr._missing import unmasked
 from neurodecorr.errors import CheckpointError, InputError
 
 __all__ = ["canonical_json", "plain", "read_json", "spelt_json"]
@@ -124,15 +125,24 @@ def read_json(text: bytes, place: str) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        If the text is not UTF-8, not JSON, nested too deeply, or not an object.
+        If the text is not UTF-8, not JSON, nested too deeply, names a key twice, or is not an object.
     """
     try:
-        value = json.loads(text.decode("utf-8"))
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{place} must be JSON in UTF-8; {type(error).__name__}: {error}.") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{place} must be a JSON object; got {type(value).__name__}.")
     return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of which no key comes twice: readers would take different ones."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key in found if sum(key == other for other, _ in pairs) > 1)
+        raise ValueError(f"the key {twice!r} comes twice")
+    return found
 
 
 def _plain(value: Any, place: str) -> Any:
@@ -142,6 +152,7 @@ def _plain(value: Any, place: str) -> Any:
         return value.item()
     if isinstance(value, PurePath):
         return value.as_posix()
+    value = unmasked(value, place)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
         return value.tolist()
     if isinstance(value, Mapping):

@@ -18,13 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import Array
-from neurodecorr._files import open_regular
+from neurodecorr._files import most_unpacked, open_regular
+from neurodecorr._missing import unmasked
 from neurodecorr.errors import CheckpointError, InputError
 
 __all__ = [
     "EPOCH",
     "Metered",
     "array_name",
+    "check_packing",
     "check_sizes",
     "check_total",
     "damage_told",
@@ -107,6 +109,7 @@ def plain_array(value: Any, name: str) -> Array:
     InputError
         If it holds anything else, or is not rectangular.
     """
+    value = unmasked(value, f"array {name!r}")
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -212,6 +215,7 @@ def _checked_members(
         check_sizes(info, file_bytes, place)
         members[name] = info
     check_total(sum(info.file_size for info in infos), max_bytes, place)
+    check_packing(infos, file_bytes, place)
     return members
 
 
@@ -230,6 +234,16 @@ def check_total(total: int, limit: int, place: str) -> None:
         raise CheckpointError(
             f"{place} must hold at most {limit} bytes; it declares {total} or more. If you trust it, pass a larger "
             "max_bytes."
+        )
+
+
+def check_packing(infos: list[zipfile.ZipInfo], file_bytes: int, place: str) -> None:
+    """Compare what all members unpack to with what a file of this size may, unless it is a bomb."""
+    total, most = sum(info.file_size for info in infos), most_unpacked(file_bytes)
+    if total > most:
+        raise CheckpointError(
+            f"{place} must unpack to at most {most:,} bytes, 64 MiB and a hundred times its {file_bytes:,}; it "
+            f"declares {total:,}. If you trust it, write it again unpacked."
         )
 
 

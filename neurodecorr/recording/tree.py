@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from neurodecorr._checks import Array, checked_names, checked_path, count, instance
+from neurodecorr._missing import unmasked
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.recording.atomic import atomic_path, write_bytes
 from neurodecorr.recording.inspection import DAMAGE, closed_by_writer, opened, refuse_references
@@ -254,6 +255,7 @@ def _check_name(name: Any) -> None:
 
 
 def _check_leaf(name: str, part: Any) -> None:
+    part = unmasked(part, name)
     if isinstance(part, str):
         if "\0" in part or len(part.encode()) > TEXT_BYTES:
             raise InputError(f"the text {name!r} must have no NUL and at most {TEXT_BYTES} bytes.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from neurodecorr.errors import ConfigError
 from neurodecorr.modelfile import CREDITS, model_names
-from neurodecorr.modelfile.tables import checked, read_tables
+from neurodecorr.modelfile.tables import Table, checked, read_tables
 
 __all__ = ["SweepFile", "load_sweep"]
 
@@ -18,7 +18,7 @@ Credit = Literal["bp", "fa", "dfa", "np"]
 Form = Literal["none", "feedforward", "recurrent", "batch_norm"]
 
 
-class SweepFile(BaseModel):
+class SweepFile(Table):
     """A sweep: which curves, over which learning rates, and how the best of each is chosen.
 
     Parameters
@@ -45,9 +45,7 @@ class SweepFile(BaseModel):
         In which epoch. The best one would also choose rates at which a network learns fast and then falls apart.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: Annotated[int, Field(ge=1, le=1, alias="schema")]
     model: str
     data: str | None = None
     credit: tuple[Credit, ...] = Field(default=CREDITS, min_length=1)  # type: ignore[arg-type]

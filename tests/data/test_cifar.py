@@ -253,8 +253,8 @@ def header(name, size, kind=tarfile.REGTYPE, link=""):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (header("data_batch_1.bin", 2**30), "must hold at most 268,435,456 bytes; the archive claims 1,073,741,824"),
-        (header("other", 2**40), "must hold at most 10,000 files and 2,147,483,648 bytes once unpacked"),
+        (header("data_batch_1.bin", 2**30), r"must hold at most .* bytes.*claims"),
+        (header("other", 2**40), r"must hold at most 10,000 files and .* bytes once unpacked"),
         (header("data_batch_1.bin", 5000) + b"abc", "tar archive|truncated"),
         (header("data_batch_1.bin", 0, tarfile.SYMTYPE, "/etc/passwd"), "Missing: data_batch_1"),
         (b"no archive", "readable tar archive"),

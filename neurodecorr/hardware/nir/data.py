@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr import _checks
+from neurodecorr._missing import unmasked
 from neurodecorr.circuit import Trajectory
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.hardware.nir.graph import Graph
@@ -51,8 +52,9 @@ class TimeGridded:
     dt_s: float
 
     def __post_init__(self) -> None:
+        given = unmasked(self.data, "activity")
         try:
-            data = np.asarray(self.data)
+            data = np.asarray(given)
         except ValueError as error:
             raise InputError(f"activity must be a rectangular array: {error}") from None
         if data.ndim != 3 or data.dtype.kind not in "biuf":
