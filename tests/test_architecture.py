@@ -15,7 +15,7 @@ PACKAGE = Path(neurodecorr.__file__).parent
 FLOORS = (
     ("errors",),
     ("_missing",),
-    ("_checks", "_compile", "_files", "_memory", "_texts", "_threads"),
+    ("_checks", "_compile", "_files", "_memory", "_texts", "_temporary", "_threads"),
     ("_blas", "_norms", "_sparse", "_sweeps", "data", "recording"),
     ("circuit", "plasticity"),
     ("estimators", "network"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import Array
+from neurodecorr._temporary import temporary_beside
 from neurodecorr.data.arrays import array_shapes
 from neurodecorr.data.images import ImageDataset
 from neurodecorr.data.packed import found_in, read_bytes
@@ -191,16 +191,12 @@ def _images(paths: Sequence[Path], cache: Path | None, progress: bool, part: str
 def _write(paths: Sequence[Path], cache: Path, progress: bool, part: str) -> None:
     """Decode into a file under a temporary name, which gets its own when it is complete."""
     cache.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=cache.parent, prefix=f".{cache.name}.")
-    os.close(handle)
-    try:
+    with temporary_beside(cache) as temporary:
         shape = (len(paths), 3, _SIDE, _SIDE)
         images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
         _decode(paths, images, progress, part)
         images.flush()
         os.replace(temporary, cache)  # noqa: PTH105 - the call that is atomic, by its name
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _decode(paths: Iterable[Path], images: Array, progress: bool, part: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._missing import unmasked
 from neurodecorr._threads import one_pool
 from neurodecorr.errors import DivergenceError, InputError
 from neurodecorr.plasticity import weave
@@ -52,6 +53,7 @@ def learn(state: State, X: Floats, plan: Plan) -> State:
         If the learnt circuit loses stability, min Re λ(R) ≤ 0; the sample and the mode are named.
     """
     state, begin = state.copy(), 0
+    X = unmasked(X, "X")
     step = _learn_samples if plan.batch == 1 else learn_batches
     with one_pool(X.shape[1]):
         while begin < len(X):

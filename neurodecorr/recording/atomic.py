@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from neurodecorr._checks import checked_path, checked_text, choice, instance
+from neurodecorr._temporary import temporary_beside
 from neurodecorr.errors import CheckpointError
 from neurodecorr.recording.documents import spelt_json
 
@@ -51,18 +51,15 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     ['figure.svg']
     """
     target = Path(os.path.realpath(checked_path(path)))
-    with _told(path):
-        temporary = _temporary(target)
-    try:
+    with contextlib.ExitStack() as stack:
+        with _told(path):
+            _require_place(target)
+            temporary = stack.enter_context(temporary_beside(target))
         with _told(path, temporary):
             yield temporary
             _synchronise(temporary)
             _keep_mode(temporary, target)
             os.replace(temporary, target)  # noqa: PTH105 - the call that is atomic, by its name
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
     _synchronise_folder(target.parent)
 
 
@@ -199,15 +196,11 @@ def _told(path: PathLike, temporary: Path | None = None) -> Iterator[None]:
         raise problem from error
 
 
-def _temporary(target: Path) -> Path:
-    """Make an empty file next to `target`, under a name of its own, with the permissions of a new file."""
+def _require_place(target: Path) -> None:
+    """Raise if `target` is a folder or its folder cannot be made."""
     if target.is_dir():
         raise CheckpointError(f"cannot write {target}: it is a folder. Give the path of a file.")
     _make_folder(target.parent)
-    stem = target.stem.encode()[:100].decode(errors="ignore")
-    temporary = target.with_name(f".{stem}.{secrets.token_hex(6)}.tmp{target.suffix[:50]}")
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    return temporary
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Model files: those that come with the package against the paper, and what no file may say."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from neurodecorr.errors import ConfigError
-from neurodecorr.modelfile import CREDITS, load_model, model_names
+from neurodecorr.modelfile import CREDITS, load_model, model_file, model_names
 from neurodecorr.modelfile import files as model_files
 from neurodecorr.network import Network
 
@@ -194,3 +195,47 @@ def test_the_wheel_holds_the_models(tmp_path):
         timeout=600,
     )  # fmt: skip
     assert done.stdout.split() == list(model_names())
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["units = true", 'units = "100"', "units = 100.0", "units = [100]", "units = inf"],
+)
+def test_a_number_must_be_written_as_what_it_is(tmp_path, line):
+    text = model_file("digits").read_text("utf-8").replace("units = 100", line, 1)
+    (tmp_path / "m.toml").write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match=r"layers\.0\.dense\.units"):
+        load_model(tmp_path / "m.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("schema = 1", "schema = true"),
+        ("schema = 1", "schema = 1.0"),
+        ("shape = [1, 8, 8]", 'shape = [1, 8, "8"]'),
+        ("epochs = 20", "epochs = true"),
+        ("batch = 50", 'batch = "50"'),
+        ("alone = 1e-2", "alone = true"),
+        ("alone = 1e-2", 'alone = "0.01"'),
+        ("alone = 1e-2", "alone = inf"),
+        ("alone = 1e-2", "alone = nan"),
+        ("epochs = 20", "epochs = 20\noptions = { first = true }"),
+        ("epochs = 20", 'epochs = 20\noptions = { first = "0.9" }'),
+        ('gain = "layer"', 'gain = "layer"\nshare = true'),
+    ],
+)
+def test_no_field_takes_a_truth_or_a_text_for_a_number(tmp_path, old, new):
+    text = model_file("digits").read_text("utf-8")
+    assert old in text
+    (tmp_path / "m.toml").write_text(text.replace(old, new, 1), "utf-8")
+    with pytest.raises(ConfigError):
+        load_model(tmp_path / "m.toml")
+
+
+def test_model_files_that_are_no_files_are_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "endless.toml").symlink_to("/dev/zero")
+    for name in ("pipe.toml", "endless.toml"):
+        with pytest.raises(ConfigError, match="not a regular file"):
+            load_model(tmp_path / name)

@@ -372,3 +372,22 @@ def test_a_worker_that_is_killed_is_told_in_one_sentence(tmp_path):
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert "a worker process was killed" in done.stdout and "The same command goes on from" in done.stdout
     assert len(done.stdout.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["validation = true", 'validation = "9"', "epochs = 1.0", "rates = [true]", 'rates = ["1"]', "rates = [inf]",
+     "rates = [nan]", "seeds = [true]", 'seeds = ["0"]', "seeds = [0.0]", 'batch = "9"', "select_at = true"],
+)  # fmt: skip
+def test_a_number_in_a_sweep_file_must_be_written_as_what_it_is(tmp_path, line):
+    (tmp_path / "s.toml").write_text(f'schema = 1\nmodel = "digits"\n{line}\n')
+    with pytest.raises(ConfigError, match=line.split()[0]):
+        load_sweep(tmp_path / "s.toml")
+
+
+def test_sweep_files_that_are_no_files_are_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "endless.toml").symlink_to("/dev/zero")
+    for name in ("pipe.toml", "endless.toml"):
+        with pytest.raises(ConfigError, match="not a regular file"):
+            load_sweep(tmp_path / name)
