@@ -100,17 +100,23 @@ if __name__ == "__main__":
     print(numba.threading_layer(), right(alone) and all(same(alone, other) for other in found))
 """
 )
-LAYERS = ["omp", "workqueue", pytest.param("tbb", marks=pytest.mark.skipif(
-    importlib.util.find_spec("tbb") is None, reason="TBB is not installed"))]  # fmt: skip
+TBB = pytest.param("tbb", marks=pytest.mark.skipif(importlib.util.find_spec("tbb") is None, reason="needs tbb"))
+LAYERS = ["omp", "workqueue", TBB]
+
+
+def begun_after_threads(script, start, layer):
+    found = script(POOL, start, layer, NUMBA_THREADING_LAYER=layer)
+    return found.split() == ["True", "True", str(layer in ("omp", "tbb"))]
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("start", ["fork", "forkserver", "spawn"])
-def test_processes_begun_after_threads_give_the_same_numbers(script, start, layer):
-    if layer != "omp" and start != "fork":
-        pytest.skip("the layer of a fresh process is its own")
-    found = script(POOL, start, layer, NUMBA_THREADING_LAYER=layer)
-    assert found.split() == ["True", "True", str(layer in ("omp", "tbb"))]
+def test_processes_forked_after_threads_ran_give_the_same_numbers(script, layer):
+    assert begun_after_threads(script, "fork", layer)
+
+
+@pytest.mark.parametrize("start", ["forkserver", "spawn"])
+def test_fresh_processes_give_the_same_numbers(script, start):
+    assert begun_after_threads(script, start, "omp")
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky", "multiprocessing"])
