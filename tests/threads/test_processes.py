@@ -3,7 +3,7 @@
 Each script runs in a process of its own with a limit on its time: what is tested here hung, or ended the process.
 """
 
-import importlib.util
+import importlib
 
 import pytest
 
@@ -100,8 +100,18 @@ if __name__ == "__main__":
     print(numba.threading_layer(), right(alone) and all(same(alone, other) for other in found))
 """
 )
-TBB = pytest.param("tbb", marks=pytest.mark.skipif(importlib.util.find_spec("tbb") is None, reason="needs tbb"))
-LAYERS = ["omp", "workqueue", TBB]
+
+
+def layer_or_skip(name, module):
+    """A layer of numba's, skipped where its library is not there."""
+    try:
+        importlib.import_module(f"numba.np.ufunc.{module}")
+    except ImportError:
+        return pytest.param(name, marks=pytest.mark.skip(reason=f"needs the library of layer {name}"))
+    return name
+
+
+LAYERS = [layer_or_skip("omp", "omppool"), "workqueue", layer_or_skip("tbb", "tbbpool")]
 
 
 def begun_after_threads(script, start, layer):
