@@ -326,16 +326,17 @@ def _require_inverse(R: Any, M: Any, place: str) -> None:
 
     ::
 
-        R M R = R,    M R M = M
+        M R M = M,    and R M R = R where M is invertible
 
-    which is R M = I where M is invertible, and holds where M is zero along the null directions of the data, too.
+    which is R M = I there; along null directions of the data, where M is zero, R may be anything that settles.
     """
     R, M = square(R, f"{place} R"), square(M, f"{place} M")
     if R.shape != M.shape:
         raise CheckpointError(f"{place}: R and M must have one shape; got {R.shape} and {M.shape}.")
     eps = max(float(np.finfo(one.dtype).eps) for one in (R, M))
     R, M = R.astype(np.float64), M.astype(np.float64)
-    for A, B in ((R, M), (M, R)):
+    whole = np.linalg.matrix_rank(M) == len(M)
+    for A, B in ((M, R), (R, M)) if whole else ((M, R),):
         room = 64 * np.sqrt(eps) + 16 * len(A) * eps * np.linalg.norm(A) * np.linalg.norm(B)
         gap = float(np.linalg.norm(A @ B @ A - A))
         if not gap <= room * np.linalg.norm(A):

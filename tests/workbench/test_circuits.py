@@ -199,6 +199,16 @@ def test_single_precision_and_null_directions_are_no_contradiction(tmp_path):
     R = np.array([[2.0, 0.5], [0.25, 1.5]], np.float32)
     Result({"R": R, "M": np.linalg.inv(R) * np.float32(1 + 1e-4)}).save(tmp_path / "result.npz")
     assert find_circuits(tmp_path)["R"].R.shape == (2, 2)
-    pseudo = np.diag([2.0, 0.0])
-    Result({"R": pseudo, "M": np.diag([0.5, 0.0])}).save(tmp_path / "result.npz")
+    Result({"R": np.diag([2.0, 1.0]), "M": np.diag([0.5, 0.0])}).save(tmp_path / "result.npz")
     assert find_circuits(tmp_path)["R"].M[0, 0] == 0.5
+    Result({"R": np.diag([-2.0, 1.0]), "M": np.diag([0.5, 0.0])}).save(tmp_path / "result.npz")
+    with pytest.raises(CheckpointError, match="must undo each other"):
+        find_circuits(tmp_path)
+
+
+def test_a_comparison_with_silent_units_is_a_run_for_hardware(tmp_path):
+    X = np.random.default_rng(0).standard_normal((2000, 4)) @ (np.eye(4) + 0.3)
+    X[:, 2] = 3.0
+    found = nd.compare(nd.Dataset(X), rules=["local"], draws=1, mismatch=[0.01])
+    found.to_result().save(tmp_path / "result.npz")
+    assert set(find_circuits(tmp_path)) == {entry.name for entry in found.entries}
