@@ -91,9 +91,15 @@ def file_hash(path: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The regular files below a folder that are not hidden, sorted; links to folders are not followed."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    """The regular files below a folder that are not hidden, sorted; also behind links, but no folder inside itself."""
+    for place, folders, names in os.walk(folder, followlinks=True):
+        above = {os.path.realpath(part) for part in (Path(place), *Path(place).parents)}
+        inner = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [
+            name
+            for name in inner
+            if not Path(place, name).is_symlink() or os.path.realpath(Path(place, name)) not in above
+        ]
         for name in sorted(names):
             file = Path(place, name)
             if not name.startswith(".") and file.is_file():

@@ -184,3 +184,14 @@ def test_a_pipe_or_nothing_has_no_content(tmp_path):
     for name in ("pipe", "nothing"):
         with pytest.raises(InputError):
             content_hash(tmp_path / name)
+
+
+def test_what_lies_behind_a_link_to_a_folder_is_part_of_the_content_and_a_loop_ends(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a").write_text("one")
+    (tmp_path / "data" / "raw").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "loop").symlink_to(tmp_path / "data")
+    before = content_hash(tmp_path / "data")
+    (tmp_path / "elsewhere" / "a").write_text("two")
+    assert content_hash(tmp_path / "data") != before
