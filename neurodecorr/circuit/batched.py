@@ -75,6 +75,8 @@ def settle_by_chebyshev(problem: Problem, method: str) -> Run:
 def stretch(circuit: LinearCircuit) -> int:
     """Return after how many float32 steps the residual is taken anew in float64; 0 where float32 brings nothing."""
     spectrum = circuit.spectrum
+    if not spectrum.sigma_low > 0:
+        return 0
     trusted = max(TRUSTED, DRIFT * spectrum.size_bound / spectrum.sigma_low)
     return spectrum.ellipse.steps(1 / trusted) if trusted <= LEAST_TRUSTED else 0
 

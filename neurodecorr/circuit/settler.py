@@ -15,6 +15,7 @@ from neurodecorr._threads import one_thread
 from neurodecorr.circuit.batched import REFINED_SIZE, stretch
 from neurodecorr.circuit.certificate import EPS, ROOM, bound_of, target, wide_target
 from neurodecorr.circuit.chebyshev import recurrence
+from neurodecorr.circuit.choosing import cheapest
 from neurodecorr.circuit.descent import descend_one, descend_rows, solve_one, solve_rows, solve_whole
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.circuit.panels import aligned, in_panels, padded, read_only
@@ -56,7 +57,8 @@ class Settler:
         Whether `tol` is a share of ‖x̄*‖.
     method : str, default "auto"
         ``"chebyshev"``: run the dynamics, by Euler with Chebyshev-scheduled steps. ``"direct"``: keep M ≈ R⁻¹, which
-        takes n³ once; a sample is two products. ``"auto"``: direct if ‖I − R M‖ is small enough for every sample.
+        takes n³ once; a sample is two products. ``"auto"``: direct if ‖I − R M‖ is small enough for every sample, or
+        Chebyshev steps are forecast to take longer than exact ones (`circuit.choosing`).
 
     Raises
     ------
@@ -85,7 +87,7 @@ class Settler:
         require_stable(circuit)
         self._size, self._dtype = circuit.size, circuit.R.dtype
         with one_thread(circuit.state_size):
-            direct = None if method == "chebyshev" else self._direct(every=method == "auto")
+            direct = None if method == "chebyshev" else self._direct(every=method == "auto" and self._quick())
             self.method = "chebyshev" if direct is None else "direct"
             self._plan = self._iterative() if direct is None else direct
         one, self._rows = (descend_one, descend_rows) if direct is None else (solve_one, solve_rows)
@@ -135,15 +137,29 @@ class Settler:
     def _header(self) -> list[float]:
         """Return what both plans begin with; a state with error units is no plain activity and takes the careful way.
 
-        n, the tolerance, whether it is relative, the room of its test, the distance to rest per proven residual, the
-        rounding of the bound, and the rounding of a residual per ‖z‖ and per ‖u‖.
+        So does one without a bound of σ_min. Else it is n, the tolerance, whether it is relative, the room of its test,
+        the distance to rest per proven residual, the rounding of the bound, and the rounding of a residual per ‖z‖ and
+        per ‖u‖.
         """
         circuit = self.circuit
-        size = circuit.size if circuit.size == circuit.state_size else -1
+        size = circuit.size if self._plain else -1
         share = float(bound_of(1.0, circuit.spectrum.sigma_low, circuit.state_size))
         goal = target(circuit, self.tol, self.relative, np.float64, math.inf)
         rounding = (circuit.size + 16) * EPS
         return [size, self.tol, self.relative, ROOM, share, rounding, goal.noise, goal.noise_drive]
+
+    @property
+    def _plain(self) -> bool:
+        """Whether the state is the activity, and its distance to rest has a bound."""
+        return self.circuit.size == self.circuit.state_size and self.circuit.spectrum.sigma_low > 0
+
+    def _quick(self) -> bool:
+        """Tell whether a sample of size 1 is forecast to settle by Chebyshev steps sooner than by exact ones."""
+        spectrum = self.circuit.spectrum
+        if not self._plain:
+            return True
+        factor = (spectrum.size_bound if self.relative else 1.0) / spectrum.sigma_low / self.tol
+        return cheapest(self.circuit, 1, factor, MOST_STEPS) == "chebyshev"
 
     def _direct(self, every: bool) -> Floats | None:
         """Return the plan of two products; None if they would not serve every sample though they have to.
@@ -153,7 +169,7 @@ class Settler:
             ‖R⁻¹u − fl(M u)‖ ≤ (‖I − R M‖/σ_min + γ_n ‖M‖) ‖u‖,    ‖u‖ ≤ ‖R‖ ‖x̄*‖
         """
         circuit, R = self.circuit, self.circuit.R.astype(np.float64, copy=False)
-        if circuit.size != circuit.state_size:
+        if not self._plain:
             return None
         M = circuit.factors.solve(np.eye(circuit.size)).T
         gamma = (circuit.size + 3) * EPS
@@ -166,6 +182,8 @@ class Settler:
     def _iterative(self) -> Floats:
         """Return the plan of Chebyshev steps."""
         circuit, spectrum = self.circuit, self.circuit.spectrum
+        if not self._plain:
+            return _packed(self._header(), [])
         ellipse = spectrum.ellipse
         goal = wide_target(circuit, self.tol, self.relative, self._dtype, math.inf)
         most = min(ellipse.steps(REDUCTION), MOST_STEPS)

@@ -16,6 +16,7 @@ from neurodecorr._threads import one_thread
 from neurodecorr.circuit.algebraic import settle_by_twin, settle_directly
 from neurodecorr.circuit.batched import settle_by_chebyshev, settle_implicitly
 from neurodecorr.circuit.certificate import EPS, Certificate, bound_of, certified, exponents, scaled, scaled_up
+from neurodecorr.circuit.choosing import cheapest, reduction
 from neurodecorr.circuit.explicit import settle_adaptively, settle_explicitly
 from neurodecorr.circuit.kernels import DIVERGED, MISMATCH, RUNNING
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
@@ -45,8 +46,6 @@ METHODS = ("auto", *SIMULATIONS, "direct", "twin")
 WIDE = ("chebyshev", "direct")
 STEPPED = ("euler", "rk4", "rk45", "implicit", "exponential")
 MAX_STEPS = 1_000_000
-# Where |Im λ| ≤ this share of Re λ, Chebyshev schedules lose little to the real case.
-NEARLY_REAL = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +132,9 @@ def settle(
         given. ``"implicit"``: Radau IIA, order 3. ``"exponential"``: exact, the time found to one dt.
         ``"chebyshev"``: Euler with Chebyshev-scheduled steps, fewest products; samples that a non-normal circuit
         carries away settle by "exponential" instead. ``"direct"``: factorisation. ``"twin"``: x̄ = M x with
-        M = `matrix`. ``"auto"``: Chebyshev if the eigenvalues are nearly real and ‖z − z*‖ cannot grow, otherwise
-        exponential.
+        M = `matrix`. ``"auto"``: of "chebyshev" and "exponential" the one that is predicted to take fewer products,
+        its propagators included (`circuit.choosing`); what only rounding keeps from the tolerance is refined once by
+        factorisation.
     dt : float, optional
         Step, in the unit of τ. By default the one that settles fastest (Euler, RK4), a quarter (implicit) or 1/64
         (exponential) of the slowest time constant.
@@ -203,7 +203,10 @@ def run_circuit(
     begin = start(circuit, initial, len(drives), dtype)
     with one_thread(circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
         require_stable(circuit)
-        method = _chosen(circuit, method)
+        auto = method == "auto"
+        if auto:
+            factor = reduction(circuit, drives, begin, tol, relative)
+            method = cheapest(circuit, len(drives), factor, limits[2])
         inner = np.dtype(np.float64) if method in WIDE else dtype
 
         def settled(rows: Ints, shift: int) -> Settled:
@@ -216,7 +219,8 @@ def run_circuit(
                 own = tol if relative else float(scaled(tol, -shift))
             state = circuit.state(Z).astype(inner, copy=False)
             problem = Problem(circuit, drive(circuit, X, inner), state, own, relative, *limits, dtype, shift=shift)
-            return _settled(problem, _run(problem, method, matrix), method, rows)
+            found = _settled(problem, _run(problem, method, matrix), method, rows)
+            return _refined(problem, found, rows) if auto else found
 
         found = by_exponent(settled, exponents(dtype, drives, begin))
     return found.sample(0) if single else found
@@ -245,20 +249,6 @@ def _require_options(method: str, dt: Any, initial: Any, t_max: Any, max_steps: 
                 raise ConfigError(
                     f"{name} has no meaning for method {method!r}, which simulates nothing; leave it out."
                 )
-
-
-def _chosen(circuit: LinearCircuit, method: str) -> str:
-    if method != "auto":
-        return method
-    return "chebyshev" if circuit.spectrum.calm and _nearly_real(circuit) else "exponential"
-
-
-def _nearly_real(circuit: LinearCircuit) -> bool:
-    """Tell whether Chebyshev schedules lose little; for large circuits propagators always lose more."""
-    if circuit.spectrum.enclosure is not None:
-        return True
-    eigenvalues = circuit.spectrum.eigenvalues
-    return bool((np.abs(eigenvalues.imag) <= NEARLY_REAL * eigenvalues.real).all())
 
 
 def _run(problem: Problem, method: str, matrix: npt.ArrayLike | None) -> Run:
@@ -299,6 +289,21 @@ def _settled(problem: Problem, run: Run, method: str, rows: Ints) -> Settled:
         outcome=outcome,
         method=method,
     )
+
+
+def _refined(problem: Problem, found: Settled, rows: Ints) -> Settled:
+    """Take the rounding off samples at rest but for it, by a solution that is refined in extended precision."""
+    stuck = np.flatnonzero(found.outcome == "precision")
+    if not stuck.size:
+        return found
+    part = problem.only(stuck)
+    part = replace(part, U=part.U.astype(np.float64), Z=part.Z.astype(np.float64))
+    exact = _settled(part, settle_directly(part), found.method, rows[stuck])
+    better = exact.bound < found.bound[stuck]
+    new = {name: getattr(found, name).copy() for name in ("xbar", "residual", "bound", "outcome")}
+    for name, values in new.items():
+        values[stuck[better]] = getattr(exact, name)[better]
+    return replace(found, **new)
 
 
 def _proof(problem: Problem, run: Run, Z: Floats, moved: Floats | float) -> Certificate:

@@ -16,6 +16,7 @@ import scipy.sparse
 from neurodecorr._checks import finite, fraction, instance, positive, whole_seed
 from neurodecorr._threads import one_thread
 from neurodecorr.circuit.ellipse import Ellipse, enclosing_ellipse
+from neurodecorr.circuit.factors import Factors
 from neurodecorr.circuit.model import require_size
 from neurodecorr.circuit.probe import SigmaBound, dominance_bound, extreme_ritz_values, probe_bound, symmetric_part
 from neurodecorr.circuit.spectrum import Spectrum
@@ -91,6 +92,17 @@ class SparseCircuit:
     def sigma(self) -> SigmaBound:
         """Lower bound of σ_min(R), computed once by `sigma_bound`."""
         return sigma_bound(self)
+
+    @cached_property
+    def largest(self) -> float:
+        """Upper bound of σ_max(R): the root of the largest row sum times the largest column sum of |R|."""
+        size = abs(self.R.astype(np.float64))
+        return float(np.sqrt(size.sum(axis=0).max() * size.sum(axis=1).max()))
+
+    @cached_property
+    def factors(self) -> Factors:
+        """Dense factorisation of R, for few units; computed once."""
+        return Factors(self.R.toarray().astype(np.float64), symmetric=False)
 
     @cached_property
     def ellipse(self) -> Ellipse:

@@ -12,14 +12,15 @@ from neurodecorr._checks import choice, count, flag, positive, sample_or_samples
 from neurodecorr._norms import norm, norms, underflow
 from neurodecorr._sparse import row_cuts
 from neurodecorr._threads import one_thread
-from neurodecorr.circuit.certificate import bound_of, exponents, scaled, scaled_up
+from neurodecorr.circuit.certificate import bound_of, certified, exponents, scaled, scaled_up
+from neurodecorr.circuit.certificate import residual as extended
 from neurodecorr.circuit.chebyshev import schedule_time
 from neurodecorr.circuit.csr import Goals, march_sparse, sparse_residual
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING
 from neurodecorr.circuit.krylov import Counted, krylov
 from neurodecorr.circuit.probe import rows_of
 from neurodecorr.circuit.settling import Settled, run_circuit
-from neurodecorr.circuit.sparse import SparseCircuit
+from neurodecorr.circuit.sparse import LARGEST_EXACT, SparseCircuit
 from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
 
 __all__ = ["settle_sparse"]
@@ -31,6 +32,8 @@ METHODS = ("auto", "chebyshev", "bicgstab", "gmres")
 # A residual that has grown this far will not come back.
 LARGEST_GROWTH = 1e6
 MAX_STEPS = 20_000
+# Products per unit within which a Krylov solver is expected to end, and those that are not worth asking.
+KRYLOV_PRODUCTS, FREE = 6, 200
 
 
 def settle_sparse(
@@ -64,7 +67,8 @@ def settle_sparse(
         Whether `tol` is a share of ‖x̄*‖.
     method : str, default "auto"
         ``"chebyshev"``: Euler with Chebyshev-scheduled steps, one product each. ``"bicgstab"``, ``"gmres"``: Krylov
-        solvers, no dynamics. ``"auto"``: Chebyshev, and BiCGStab, then GMRES, for samples that it leaves.
+        solvers, no dynamics. ``"auto"``: Chebyshev where it is forecast to come to rest soon; BiCGStab for
+        what it leaves, then GMRES, or up to 400 units a factorisation.
     initial : (samples, n) or (n,) array, optional
         Activity at the start; zero by default. The last sample's rest is a good start for a slow input.
     max_steps : int, optional
@@ -135,53 +139,89 @@ def _settle(
     own = np.full(len(U), tol) if relative else scaled(tol, -shift)
     U, Z = scaled(U, -shift[:, None]), scaled(Z, -shift[:, None])
     found = [_settle_one(circuit, u, z, t, relative, sigma, method, most) for u, z, t in zip(U, Z, own, strict=True)]
-    steps, products, time, code = (np.array(column) for column in zip(*found, strict=True))
+    steps, products, time, code = (np.array(column) for column in zip(*(row[:4] for row in found), strict=True))
     residual, bound = _certified(circuit, U, Z)
+    if method == "auto" and circuit.size <= LARGEST_EXACT:
+        direct = _refine(circuit, U, Z, residual, bound, own, relative)
+        found = [(*row[:4], "direct" if solved else row[4]) for row, solved in zip(found, direct, strict=True)]
     xbar = scaled(Z, shift[:, None])
     if not np.isfinite(xbar).all():
-        raise DivergenceError("the activity must stay within float64; a sample left it. Scale the inputs.")
+        row = int(np.argmax(~np.isfinite(xbar).all(axis=1)))
+        raise DivergenceError(f"the activity must stay within float64; sample {row} left it. Scale the inputs.")
     if shift.any():
         rounded = scaled(xbar, -shift[:, None])
         bound, Z = bound + norms(rounded - Z), rounded
-    allowed = own * (norms(Z) - bound) if relative else own
     outcome = np.full(len(Z), "precision", "<U11")
     outcome[code == RUNNING] = "steps"
     if circuit.sigma.low <= 0:
         outcome[:] = "uncertified"
-    outcome[bound <= allowed] = "settled"
-    used = "chebyshev" if method == "auto" and not np.isnan(time).any() else method
+    outcome[bound <= _allowed(Z, bound, own, relative)] = "settled"
     residual, bound = (scaled_up(size, shift) if shift.any() else size for size in (residual, bound))
+    names = {row[4] for row in found}
+    used = names.pop() if len(names) == 1 else method
     return Settled(xbar, residual, bound, steps, products, time, outcome, used)
+
+
+def _allowed(Z: Floats, bound: Floats, tol: Floats, relative: bool) -> Floats:
+    """Return the largest bound that meets the tolerance, per sample."""
+    return tol * (norms(Z) - bound) if relative else tol
+
+
+def _refine(
+    circuit: SparseCircuit, U: Floats, Z: Floats, residual: Floats, bound: Floats, tol: Floats, relative: bool
+) -> npt.NDArray[np.bool_]:
+    """Solve few units anew where their bound is not enough, refined and certified in extended precision; in place.
+
+    Returns which samples that has helped.
+    """
+    rows = np.flatnonzero(~(bound <= _allowed(Z, bound, tol, relative)))
+    helped = np.zeros(len(Z), bool)
+    if not rows.size:
+        return helped
+    A = circuit.R.toarray().astype(np.float64)
+    found = circuit.factors.solve(U[rows])
+    found += circuit.factors.solve(extended(A, U[rows], found)[0])
+    proof = certified(A, U[rows], found, circuit.sigma.low)
+    better = proof.bound < bound[rows]
+    Z[rows[better]] = found[better]
+    residual[rows[better]], bound[rows[better]] = proof.residual[better], proof.bound[better]
+    helped[rows[better]] = True
+    return helped
 
 
 def _settle_one(
     circuit: SparseCircuit, u: Floats, z: Floats, tol: float, relative: bool, sigma: float, method: str, most: int
-) -> tuple[int, int, float, int]:
-    """Settle one sample in place; return steps, products, time and code."""
+) -> tuple[int, int, float, int, str]:
+    """Settle one sample in place; return steps, products, time, code, and the method that did it."""
     goal = _goal(circuit, u, z, tol, relative, sigma, most)
     used = 0
-    if method == "chebyshev" or (method == "auto" and _has_schedule(circuit)):
+    if method == "chebyshev" or (method == "auto" and _schedule_pays(circuit, u, z, goal)):
         begin = z.copy()
         ellipse = circuit.ellipse
         cuts = row_cuts(circuit.R.indptr)
         steps, code = march_sparse(rows_of(circuit.R), u, z, ellipse.centre, ellipse.focus, goal, cuts)
         if code == MET or method == "chebyshev":
-            return steps, steps + 1, float(schedule_time(ellipse, steps)), code
+            return steps, steps + 1, float(schedule_time(ellipse, steps)), code, "chebyshev"
         used = steps + 1
         if code == DIVERGED or not np.isfinite(z).all():
             z[:] = begin
-    for solver in ("bicgstab", "gmres") if method == "auto" else (method,):
+    few = method == "auto" and circuit.size <= LARGEST_EXACT  # then a factorisation is at hand
+    solvers = {"auto": ("bicgstab",) if few else ("bicgstab", "gmres")}.get(method, (method,))
+    most = min(most, 2 * KRYLOV_PRODUCTS * circuit.size + FREE) if few else most
+    for solver in solvers:
         counted = Counted(circuit.R)
         # Krylov solvers stop on their own recursion; a tenth keeps the true residual below the goal.
         size = goal.absolute + goal.relative * float(norm(z))
         aim = 0.1 * (size or tol * sigma * float(norm(u)) / max(abs(circuit.R).sum(axis=1).max(), EPS))
         solved = krylov(solver, counted, u, z, aim, most)
         used += counted.products
+        if not np.isfinite(solved).all():
+            continue
         z[:] = solved
         gap = float(norm(u - circuit.R @ z))
         if gap <= goal.absolute + goal.relative * float(norm(z)):
-            return 0, used, math.nan, MET
-    return 0, used, math.nan, RUNNING
+            return 0, used, math.nan, MET, solver
+    return 0, used, math.nan, MET if few else RUNNING, solvers[-1]
 
 
 def _goal(circuit: SparseCircuit, u: Floats, z: Floats, tol: float, relative: bool, sigma: float, most: int) -> Goals:
@@ -195,11 +235,19 @@ def _goal(circuit: SparseCircuit, u: Floats, z: Floats, tol: float, relative: bo
     return Goals(max(sigma * tol * (1 - 1e-6) - noise, sigma * tol / 2), 0.0, growth, most)
 
 
-def _has_schedule(circuit: SparseCircuit) -> bool:
+def _schedule_pays(circuit: SparseCircuit, u: Floats, z: Floats, goal: Goals) -> bool:
+    """Tell whether Chebyshev steps are forecast to come to rest within their limit, and before a Krylov solver must.
+
+    A Krylov space of n vectors holds the solution, and rounding costs some more; BiCGStab takes two products for each.
+    """
     try:
-        return circuit.ellipse.factor < 1 - 1e-6
+        ellipse = circuit.ellipse
     except StabilityError:
         return False
+    wanted = goal.absolute + goal.relative * float(norm(u)) / circuit.largest
+    start = float(norm(u - circuit.R @ z))
+    steps = ellipse.steps(start / wanted if wanted > 0 else math.inf)
+    return steps <= min(goal.most, KRYLOV_PRODUCTS * circuit.size + FREE)
 
 
 def _certified(circuit: SparseCircuit, U: Floats, Z: Floats) -> tuple[Floats, Floats]:

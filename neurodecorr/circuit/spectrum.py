@@ -96,6 +96,11 @@ class Spectrum:
             return Enclosure(self.margin, float(self.eigenvalues[-1].real), 0.0)
         return enclosure(self.flow, self.symmetric)
 
+    @cached_property
+    def column_sum(self) -> float:
+        """Largest column sum of |F|, ‖F‖₁."""
+        return float(np.linalg.norm(self.flow, 1))
+
     @property
     def sigma_min(self) -> float:
         """Smallest singular value of A."""

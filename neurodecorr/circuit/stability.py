@@ -14,7 +14,9 @@ import scipy.linalg
 import scipy.sparse.linalg
 
 from neurodecorr._checks import choice, positive, sample_or_samples
+from neurodecorr._norms import norms
 from neurodecorr._threads import one_thread
+from neurodecorr.circuit.certificate import exponents, scaled
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.circuit.sparse import SparseCircuit
 from neurodecorr.circuit.steps import require_stable, step_limits
@@ -204,8 +206,19 @@ def predicted_settling_time(circuit: LinearCircuit, X: npt.ArrayLike, tol: float
     """
     circuit = require_circuit(circuit)
     drives, single = sample_or_samples(X, "X", circuit.size)
-    allowed = positive(tol, "tol") * circuit.spectrum.sigma_low
+    tol = positive(tol, "tol")
     require_stable(circuit)
+    if not circuit.spectrum.sigma_low > 0:
+        raise InputError(
+            f"R must have a least singular value that rounding leaves > 0; its condition is "
+            f"{circuit.spectrum.condition:.2g}. Observe the time instead, with settle(method='exponential')."
+        )
+    # Each input in a unit of its own: no square of it underflows or overflows.
+    shift = exponents(np.float64, drives)
+    drives, allowed = (
+        scaled(drives.astype(np.float64), -shift[:, None]),
+        scaled(tol, -shift) * circuit.spectrum.sigma_low,
+    )
     with one_thread(circuit.state_size):
         eigenvalues, V = _modes(circuit)
         weights = np.linalg.solve(V, circuit.factors.solve(circuit.drive(drives).astype(np.float64)).T)
@@ -226,10 +239,10 @@ def _modes(circuit: LinearCircuit) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
 
 
 def _sizes(columns: npt.NDArray[Any]) -> Floats:
-    return np.asarray(np.linalg.norm(columns, axis=0))
+    return np.asarray(np.hypot(norms(columns.real.T), norms(columns.imag.T)))
 
 
-def _crossing(residual: Any, allowed: float) -> Floats:
+def _crossing(residual: Any, allowed: Floats) -> Floats:
     """Return the least times at which decaying residuals, one per sample, have come down to `allowed`, by bisection."""
     zero = np.zeros(1)
     low = np.zeros(len(residual(zero)))
