@@ -18,6 +18,7 @@ from array_api_compat import array_namespace
 from scipy.integrate import solve_ivp
 
 from neurodecorr import _checks
+from neurodecorr._norms import norms, underflow
 from neurodecorr.circuit import Circuit, stability
 from neurodecorr.errors import ConfigError, DivergenceError, StabilityError
 from neurodecorr.network.activations import Activation
@@ -30,6 +31,7 @@ Floats = npt.NDArray[np.floating[Any]]
 State = list[Floats]  # x̄₀, y₀, x̄₁, y₁, …, one row per sample
 STRIDE = 0.5  # step of the Runge–Kutta method over the fastest time constant
 LOOK = 8  # steps from one look at the certificate to the next
+EPS = float(np.finfo(np.float64).eps)
 LONGEST = 1e4  # time after which settling gives up, in units of the slowest time constant
 
 
@@ -68,6 +70,22 @@ class LayerCircuit:
     def push(self, xbar: Floats, y: Floats) -> Floats:
         """Return φ(W x̄ + b) − y: the residual of y, and τ' times its velocity."""
         return np.asarray(self.activation.value(product(xbar, self.W.T) + self.b)) - y
+
+    def pull_rounding(self, x: Floats, xbar: Floats) -> Floats:
+        """Return a bound on the rounding of `pull`, per sample, underflow included."""
+        n = xbar.shape[1]
+        fed = norms(x) + float(norms(self.mean))
+        sizes = fed if self.feed is None else fed * np.linalg.norm(self.feed)
+        back = norms(xbar) if self.lateral is None else norms(xbar) * np.linalg.norm(self.lateral)
+        moved = (xbar != 0).any(axis=1) | (x != 0).any(axis=1)
+        return np.asarray((n + 4) * EPS * (sizes + back) + underflow(n) * moved)
+
+    def push_rounding(self, xbar: Floats, y: Floats) -> Floats:
+        """Return a bound on the rounding of `push`, per sample: that of W x̄ + b through φ, and of φ itself."""
+        units, n = self.W.shape
+        inner = np.linalg.norm(self.W) * norms(xbar) + float(norms(self.b))
+        outer = 4 * EPS * norms(y) + underflow(units) * (y != 0).any(axis=1)
+        return np.asarray((n + 4) * EPS * self.activation.steepest * inner + outer)
 
     @cached_property
     def feed_norm(self) -> float:
@@ -201,13 +219,15 @@ class NetworkCircuit:
 
             ‖x̄ − x̄*‖ ≤ (‖r‖ + ‖A‖ ‖x − x*‖)/σ_min(B),   ‖y − y*‖ ≤ ‖ρ‖ + Lip(φ) ‖W‖ ‖x̄ − x̄*‖
 
-        r and ρ are the residuals; the bound of one layer's y is that of the next one's x.
+        r and ρ are the residuals, their rounding included; the bound of one layer's y is that of the next one's x.
         """
         found: State = []
         below: Floats = np.zeros(len(X))
         for layer, x, xbar, y in self._steps(X, state):
-            lateral = (_sizes(layer.pull(x, xbar)) + layer.feed_norm * below) / layer.smallest
-            below = _sizes(layer.push(xbar, y)) + layer.weight_norm * lateral
+            lateral = (
+                norms(layer.pull(x, xbar)) + layer.pull_rounding(x, xbar) + layer.feed_norm * below
+            ) / layer.smallest
+            below = norms(layer.push(xbar, y)) + layer.push_rounding(xbar, y) + layer.weight_norm * lateral
             found += [lateral, below]
         return found
 
@@ -341,10 +361,6 @@ def _layer_circuit(layer: Synapses) -> LayerCircuit:
 
 def _largest(A: Floats) -> float:
     return float(np.linalg.norm(A, 2)) * (1 + 1e-12)
-
-
-def _sizes(rows: Floats) -> Floats:
-    return np.asarray(np.linalg.norm(rows, axis=1))
 
 
 def _moved(state: State, velocity: State, dt: float) -> State:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._blas import add_product, blas, rows_product
+from neurodecorr._norms import norms
 from neurodecorr.errors import DivergenceError, StabilityError
 from neurodecorr.plasticity import Plan, State
 from neurodecorr.plasticity.codes import EXPLICIT
@@ -235,7 +236,7 @@ def _tried(living: Living, drives: Floats, Z: Floats, course: Course, share: flo
 def _curable(settling: Settling, outlook: Outlook, R: Floats) -> bool:
     """Tell whether some sample missed the tolerance by more than the rounding of x̄ itself explains."""
     missed = ~settling.proven
-    size = np.linalg.norm(settling.xbar[missed], axis=1)
+    size = norms(settling.xbar[missed])
     return bool((settling.residual[missed] > float(np.finfo(R.dtype).eps) * outlook.size * size).any())
 
 

@@ -51,7 +51,7 @@ def integrated(R: Floats, X: Floats, outlook: Outlook, share: float) -> tuple[Fl
         return _marched(R, X, outlook, max(goal, rounding), nothing)
     Z, products = _marched(R, X, outlook, HANDOVER * rounding, nothing)
     gaps, _ = residuals(R, X, Z, Z[:0], np.empty((0, 3)))
-    squares = np.einsum("ij,ij->i", Z, Z, dtype=np.float64)
+    squares = np.einsum("ij,ij->i", Z, Z, dtype=np.float64)  # float32 squares do not underflow in float64
     change, more = _marched(R, gaps.astype(R.dtype), outlook, goal, squares)
     return Z + change, products + more + 1
 

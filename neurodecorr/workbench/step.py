@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._compile import jit
+from neurodecorr._norms import LEAST_SQUARE, root
 from neurodecorr._sweeps import COLUMNS, ROWS, dot_rows, grow_columns, sum_columns
 from neurodecorr.plasticity.codes import CLOCK, EXPLICIT, HUGE, LIMITED, NO_GAIN, NODE_GAIN, SAMPLES, TRACE
 from neurodecorr.plasticity.weave import limited
@@ -33,6 +34,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # Why a loop ended before its last sample: a bound to renew, no rest, a twin that has drifted, a broken condition.
 DONE, STALE, RESTLESS, WEARY, BROKE = range(5)
+# What underflow may take from a residual of that many units: (n + 4) √n · 5e-324, and room.
+LOST = 1e-318
 # Largest circuit that is stepped through: beyond, products of matrices are faster than passes over them.
 LARGEST = 160
 # Gains are folded into the weights this often, or once one has grown so much.
@@ -78,6 +81,19 @@ def padded(array: Floats) -> Floats:
 
 
 @jit()
+def small_norm(scale: Array, z: Array) -> float:
+    """Return ‖diag(w) z‖ where squares of it underflow."""
+    largest, total = 0.0, 0.0
+    for j in range(z.size):
+        largest = max(largest, abs(scale[j] * z[j]))
+    if largest == 0.0:
+        return 0.0
+    for j in range(z.size):
+        total += (scale[j] * z[j] / largest) ** 2
+    return float(largest * math.sqrt(total))
+
+
+@jit()
 def sizes(x: Array, out: Array, z: Array, scale: Array, r: Array) -> tuple[float, float, float]:
     """Write r = x − T z, T z given; return ‖r‖, ‖x̄‖ and ‖z‖."""
     gap, a, size = 0.0, 0.0, 0.0
@@ -87,13 +103,13 @@ def sizes(x: Array, out: Array, z: Array, scale: Array, r: Array) -> tuple[float
         gap += r[j] * r[j]
         a += xbar * xbar
         size += z[j] * z[j]
-    return math.sqrt(gap), math.sqrt(a), math.sqrt(size)
+    return root(gap, r), math.sqrt(a) if a >= LEAST_SQUARE else small_norm(scale, z), root(size, z)
 
 
 @jit()
 def whole_gap(gap: float, x: float, z: float, size: float, rounding: float) -> float:
     """Return a bound of ‖x − T z‖ from its computed value: γ(‖x‖ + ‖T‖ ‖z‖) is what rounding may hide."""
-    return (gap + rounding * (x + size * z)) * (1.0 + rounding)
+    return (gap + rounding * (x + size * z)) * (1.0 + rounding) + LOST * (z > 0)
 
 
 @jit()
@@ -213,7 +229,7 @@ def observed(course: Course, share: float, sample: Array, mean: Array, frame: Ar
             mean[j] += share * (sample[j] - mean[j])
         x[j] = sample[j] - mean[j]
         square += x[j] * x[j]
-    return math.sqrt(square)
+    return root(square, x)
 
 
 @jit()

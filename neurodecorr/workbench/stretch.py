@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from neurodecorr._blas import add_product, blas, rows_product
 from neurodecorr._compile import jit
+from neurodecorr._norms import root
 from neurodecorr.plasticity.codes import (
     CLOCK,
     EXPLICIT,
@@ -269,6 +270,8 @@ def judge(
     k, n = X.shape
     rounding = (n + k + 12) * EPS
     size, worst = frobenius * (1.0 + rounding), 0.0
+    # What underflow takes from n products in double precision, and from n entries in the type of the run.
+    lost, least = 2.0 * (n + k + 4) * math.sqrt(n) * 5e-324, math.sqrt(n) * (5e-324 if unit < 1e-10 else 1.5e-45)
     for t in range(k):
         r, x, z, v, a = 0.0, 0.0, 0.0, 0.0, 0.0
         for j in range(n):
@@ -277,10 +280,10 @@ def judge(
             z += np.float64(Z[t, j]) * Z[t, j]
             v += np.float64(V[t, j]) * V[t, j]
             a += np.float64(xbar[t, j]) * xbar[t, j]
-        r, x, z, v, a = math.sqrt(r), math.sqrt(x), math.sqrt(z), math.sqrt(v), math.sqrt(a)
+        r, x, z, v, a = root(r, gaps[t]), root(x, X[t]), root(z, Z[t]), root(v, V[t]), root(a, xbar[t])
         residual[t] = r
-        gap = (r + rounding * (x + size * z)) * (1.0 + rounding)
-        bound[t] = (gap / low + unit * a) * (1.0 + rounding) if low > 0 else math.inf
+        gap = (r + rounding * (x + size * z)) * (1.0 + rounding) + lost * (z > 0)
+        bound[t] = (gap / low + unit * a + least * (a > 0)) * (1.0 + rounding) if low > 0 else math.inf
         proven[t] = bound[t] <= share * a * (1.0 - rounding)
         worst = max(worst, bound[t] / a if a > 0 else bound[t])
         c = steps[t, 0] * (1.0 + rounding)

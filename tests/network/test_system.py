@@ -89,3 +89,26 @@ def test_time_constants_must_be_positive(name):
 def test_inputs_must_fit_the_first_layer():
     with pytest.raises(InputError, match="8 features"):
         network().as_circuit().settle(np.ones((2, 5)))
+
+
+def test_bounds_hold_where_squares_underflow():
+    own = Network(
+        [Dense(6, "relu"), Dense(3, "identity")], 8, decorrelation=Decorrelation("recurrent"), dtype="float64"
+    )
+    system = own.as_circuit()
+    # Without biases and means the network is homogeneous: its rest scales with the input.
+    one = system.settle(X, 1e-12)
+    assert not any(layer.b.any() or layer.mean.any() for layer in system.layers)
+    for power in (-400, -520, -600, -1000, -1060):
+        rest = system.settle(np.ldexp(X, power), np.ldexp(1e-3, max(power, -1040)))
+        exact = np.ldexp(one.output.astype(np.longdouble), power)
+        distance = np.sqrt(((rest.output - exact) ** 2).sum(axis=1))
+        assert (distance <= rest.bound + np.ldexp(np.longdouble(1e-11), power)).all(), power
+        assert (rest.bound > 0).all()
+
+
+def test_times_are_checked_and_forgiven_their_rounding():
+    system = network().as_circuit()
+    assert system.integrate(X[:1], 0.3, np.arange(0, 0.4, 0.1)).t[-1] == 0.3
+    with pytest.raises(InputError, match="t_end"):
+        system.integrate(X[:1], 0.3, [0.0, 0.4])

@@ -117,6 +117,28 @@ def test_no_bound_is_ever_violated(tol):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("stepped", [True, False])
+def test_rows_whose_squares_underflow_are_certified_beside_others(engine, stepped, monkeypatch):
+    monkeypatch.setattr(step, "LARGEST", 160 if stepped else 0)
+    X = stream(samples=60)
+    small = np.arange(20, 60, 3)
+    X[small] = np.ldexp(X[small], -np.linspace(500, 1060, len(small)).astype(int)[:, None])
+    life = nd.live(X, Plan(rate=1e-3, schedule="constant", limit=None, mean="none"), 1e-3, engine=engine)
+    R, power, n = np.eye(N, dtype=np.longdouble), np.zeros(N), N
+    for t, x in enumerate(X):
+        power += max(1 / (t + 1), 1e-3) * (x * x - power)
+        eta, inverse = 1e-3 / power.mean(), np.linalg.inv(R.astype(float))
+        z = np.zeros(n, np.longdouble)
+        for _ in range(4):
+            z += inverse @ (x - R @ z)
+        if t in small:
+            distance, size = (np.sqrt(np.sum(v**2)) for v in (life.xbar[t] - z, z))
+            assert size > 0 and distance <= life.bound[t] + 1e-12 * size, t
+            assert life.bound[t] > 0 or distance == 0
+        R = (R + eta * np.outer(x, life.xbar[t])) / (1 + eta * power)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_single_precision_is_proven_to_one_part_in_a_million(engine):
     X = stream(np.float32)
     plan = Plan(rate=1e-3, schedule="constant", limit=None)

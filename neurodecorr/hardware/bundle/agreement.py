@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from neurodecorr._norms import norms
 from neurodecorr.circuit import stability
 from neurodecorr.errors import CheckpointError
 from neurodecorr.hardware.bundle.contents import GOLDEN, WEIGHTS, Contents, Formats, Part, make_contents
@@ -151,8 +152,8 @@ def response_residual(contents: Contents) -> float:
         ‖x − R x̄‖ ≤ 16 n ε (‖R‖ ‖x̄‖ + ‖x‖)
     """
     R, golden = contents.circuit.R, contents.golden
-    gap = np.linalg.norm(golden.stimulus - golden.response @ R.T, axis=1)
-    size = np.linalg.norm(R) * np.linalg.norm(golden.response, axis=1) + np.linalg.norm(golden.stimulus, axis=1)
+    gap = norms(golden.stimulus - golden.response @ R.T)
+    size = np.linalg.norm(R) * norms(golden.response) + norms(golden.stimulus)
     return float((gap / (SOLVED * len(R) * EPS * np.maximum(size, np.finfo(float).tiny))).max())
 
 
@@ -191,8 +192,8 @@ def _require_golden(contents: Contents, wanted: Contents, place: str) -> None:
     golden, own = contents.golden, wanted.golden
     if not response_residual(contents) <= 1:
         raise CheckpointError(f"{place}: R x̄ = x must hold for every golden sample to rounding; it does not.")
-    size = np.linalg.norm(own.response, axis=1)
-    gap = np.linalg.norm(golden.response - own.response, axis=1)
+    size = norms(own.response)
+    gap = norms(golden.response - own.response)
     told = (gap <= golden.bound + own.bound) & (golden.bound <= HONEST * (own.bound + EPS * size))
     told &= golden.bound >= own.bound / HONEST
     if not told.all():

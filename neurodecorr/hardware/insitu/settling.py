@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from neurodecorr._compile import jit
+from neurodecorr._norms import norm
 from neurodecorr.hardware.insitu.codes import RAISED, UNSETTLED
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -60,12 +60,12 @@ def product(A: Array, v: Array, out: Array) -> None:
 @jit()
 def refine(W: Array, M: Array, x: Array, xbar: Array, residual: Array, error: Array) -> bool:
     """Correct x̄ by M (x − W x̄) until that is small; return whether it got there."""
-    size = math.sqrt(np.sum(x * x))
+    size = norm(x)
     for _ in range(REFINEMENTS):
         product(W, xbar, residual)
         for i in range(x.size):
             residual[i] = x[i] - residual[i]
-        if math.sqrt(np.sum(residual * residual)) <= SETTLED * size:
+        if norm(residual) <= SETTLED * size:
             return True
         product(M, residual, error)
         for i in range(x.size):
