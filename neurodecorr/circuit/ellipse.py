@@ -40,7 +40,7 @@ class Ellipse:
 
     def steps(self, reduction: float) -> int:
         """Return the least m with 1/T_m(d/c) ≤ 1/`reduction` on a real interval, ϱ^m ≤ 1/(2 `reduction`) beyond."""
-        wanted = math.log(min(max(reduction, 1.0), sys.float_info.max))
+        wanted = math.log(min(reduction, sys.float_info.max)) if reduction > 1 else 0.0
         return math.ceil((math.log(2) + wanted) / -math.log(self.factor))
 
 

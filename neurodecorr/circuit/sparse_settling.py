@@ -103,7 +103,7 @@ def settle_sparse(
     Z = _start(initial, U)
     most = MAX_STEPS if max_steps is None else count(max_steps, "max_steps")
     tol, relative = positive(tol, "tol", "unit of the activity"), flag(relative, "relative")
-    with one_thread(0):
+    with one_thread(0), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         rest = _settle(circuit, U, Z, tol, relative, method, most)
     return rest.sample(0) if single else rest
 
