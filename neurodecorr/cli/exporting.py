@@ -64,6 +64,7 @@ the input minus its mean. Times are in seconds, conductances in siemens, weights
 )
 @click.option("--kind", type=Choice(KINDS), default="ota", help="Of the netlist: transconductors or a crossbar.")
 @click.option("--simulator", type=Choice(SIMULATORS), default="ngspice", help="Which will read the netlist.")
+@click.option("--overwrite", is_flag=True, help="Replace what stands there already.")
 @click.option("--quiet", is_flag=True, help="Print the paths written only.")
 @click.pass_context
 def export(
@@ -75,6 +76,7 @@ def export(
     out: Path | None,
     tau: float | None,
     samples: int,
+    overwrite: bool,
     quiet: bool,
     **formats: Any,
 ) -> None:
@@ -83,7 +85,7 @@ def export(
     from neurodecorr.workbench.exporting import Export, export_run
 
     ctx.meta[WRITTEN] = "nothing half-written is left"
-    for one in export_run(folder, Export(to, circuit, out, tau, samples, Formats(**formats))):
+    for one in export_run(folder, Export(to, circuit, out, tau, samples, Formats(**formats), overwrite)):
         if quiet:
             click.echo(one.path)
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from neurodecorr._checks import choice, count, positive
 from neurodecorr.circuit import Circuit, stability
-from neurodecorr.errors import ConfigError, StabilityError
+from neurodecorr.errors import CheckpointError, ConfigError, StabilityError
 from neurodecorr.hardware.bundle import Formats, export_bundle, golden_response
 from neurodecorr.hardware.bundle.contents import EQUATION, MATRIX, Contents, make_contents
 from neurodecorr.hardware.bundle.guide import opening
@@ -20,7 +21,7 @@ from neurodecorr.hardware.devices import map_to_conductances
 from neurodecorr.hardware.nir import write_nengo_script, write_nir
 from neurodecorr.hardware.spice import write_spice, write_spice_network
 from neurodecorr.network import Network
-from neurodecorr.recording import Result, load_result, write_text
+from neurodecorr.recording import Result, content_hash, load_result, require_writable, write_text
 from neurodecorr.recording.archive import atomic_folder
 from neurodecorr.workbench.circuits import Found, best_circuit, chosen_circuit, find_circuits
 from neurodecorr.workbench.layers import trained_network
@@ -74,6 +75,8 @@ class Export:
         Golden stimuli: so many held-out samples.
     formats : Formats
         Bits, conductances, dialects.
+    overwrite : bool
+        Whether something else that stands there already may be replaced.
 
     Raises
     ------
@@ -87,6 +90,7 @@ class Export:
     tau_s: float | None = None
     samples: int = 8
     formats: Formats = field(default_factory=Formats)
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         choice(self.to, "to", TARGETS)
@@ -162,7 +166,7 @@ def _one(folder: Path, found: Found, export: Export, circuits: dict[str, Found])
             f"{found.name!r} must have min Re λ(R) > 0 to be built as a circuit; it is {facts.margin:.3g}.{hint}"
         )
     path = _path(folder, found.name, export)
-    kind = _WRITERS[export.to](found, circuit, path, export)
+    kind = _unless_there(path, export.overwrite, lambda place: _WRITERS[export.to](found, circuit, place, export))
     shown = path / MATRIX if kind == "csv" else path
     return Written(found.name, path, _words(found, circuit, facts.margin), opening(kind, shown))
 
@@ -171,16 +175,35 @@ def _whole_network(folder: Path, network: Network, circuits: dict[str, Found], e
     first, path = circuits["layer0"], _path(folder, WHOLE, export)
     x, formats = first.samples[: export.samples], export.formats
     tau_s = first.tau if export.tau_s is None else export.tau_s
-    if export.to == "bundle":
-        export_bundle(network, x, path, name=WHOLE, tau_s=tau_s, formats=formats, origin=_origin(first))
-    elif export.to == "nir":
-        dt_s = None if formats.dialect == "canonical" else formats.dt_s
-        write_nir(network.as_circuit(tau_s, tau_s), path, formats.dialect, dt_s=dt_s)
-    else:
-        write_spice_network(network.as_circuit(tau_s, tau_s), x[0], path, formats.simulator)
+
+    def write(place: Path) -> None:
+        if export.to == "bundle":
+            export_bundle(network, x, place, name=WHOLE, tau_s=tau_s, formats=formats, origin=_origin(first))
+        elif export.to == "nir":
+            dt_s = None if formats.dialect == "canonical" else formats.dt_s
+            write_nir(network.as_circuit(tau_s, tau_s), place, formats.dialect, dt_s=dt_s)
+        else:
+            write_spice_network(network.as_circuit(tau_s, tau_s), x[0], place, formats.simulator)
+
+    _unless_there(path, export.overwrite, write)
     sizes = " → ".join(str(size) for size in (network.layers[0].W.shape[1], *(len(one.W) for one in network.layers)))
     words = f"network of {sizes} units, {len(circuits)} circuits, τ = {tau_s:g} s"
     return Written(WHOLE, path, words, opening(formats.simulator if export.to == "spice" else export.to, path))
+
+
+def _unless_there(path: Path, overwrite: bool, write: Callable[[Path], Any]) -> Any:
+    """Write to a path, unless the same is there already; what is there else is not replaced unasked."""
+    require_writable(path.parent)
+    if overwrite or not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
+        return write(path)
+    with tempfile.TemporaryDirectory(prefix="neurodecorr-") as folder:
+        made = write(Path(folder) / path.name)
+        if content_hash(Path(folder) / path.name) != content_hash(path):
+            raise CheckpointError(
+                f"{path} is there already, and is something else or of other settings. Choose another place with "
+                "--out, or replace it with --overwrite."
+            )
+    return made
 
 
 def _csv(found: Found, circuit: Circuit, path: Path, export: Export) -> str:

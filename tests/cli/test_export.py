@@ -14,7 +14,7 @@ from neurodecorr.hardware.devices.pairs import SIDES
 from neurodecorr.hardware.nir import read_nir
 from neurodecorr.hardware.nir.dialects import DIALECTS
 from neurodecorr.hardware.spice.circuits import KINDS
-from neurodecorr.recording import Result, load_result
+from neurodecorr.recording import Result, content_hash, load_result
 from neurodecorr.workbench import Comparison
 from neurodecorr.workbench.circuits import best_circuit, find_circuits
 from neurodecorr.workbench.exporting import TARGETS
@@ -206,5 +206,26 @@ def test_the_line_on_how_to_open_tables_gives_the_weights(compared, tmp_path):
 
 def test_folders_with_other_files_are_not_replaced(compared, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    assert "holds other files" in refused(compared, "--to", "bundle", "--out", tmp_path, code=1)
+    assert "is there already" in refused(compared, "--to", "bundle", "--out", tmp_path, code=1)
+    assert "holds other files" in refused(compared, "--to", "bundle", "--out", tmp_path, "--overwrite", code=1)
     assert nd.__name__ and (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("to", ["csv", "npz", "nir", "spice", "bundle"])
+def test_an_export_again_changes_nothing_and_another_one_is_not_put_in_its_place_unasked(compared, tmp_path, to):
+    place = tmp_path / {"csv": "a", "npz": "a.npz", "nir": "a.nir", "spice": "a.cir", "bundle": "a"}[to]
+    words = ("export", compared, "--to", to, "--out", place)
+    assert run(*words).exit_code == 0
+    before = content_hash(place), place.stat().st_mtime_ns
+    assert run(*words).exit_code == 0 and (content_hash(place), place.stat().st_mtime_ns) == before
+    said = refused(*words[1:], "--tau", "0.5", code=1)
+    assert str(place) in said and "--overwrite" in said and content_hash(place) == before[0]
+    assert run(*words, "--tau", "0.5", "--overwrite").exit_code == 0 and content_hash(place) != before[0]
+
+
+def test_a_place_that_cannot_be_written_is_refused(compared, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert "is a file, not a folder" in refused(compared, "--to", "npz", "--out", tmp_path / "file" / "a.npz", code=1)
+    (tmp_path / "mine.npz").write_text("precious")
+    refused(compared, "--to", "npz", "--out", tmp_path / "mine.npz", code=1)
+    assert (tmp_path / "mine.npz").read_text() == "precious"
