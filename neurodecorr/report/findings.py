@@ -80,7 +80,7 @@ def _generalisation(comparison: Comparison) -> Iterator[str]:
     if reference and split.startswith(("by region", "by picture", "by set")) and reference[0].correlation > 1e-6:
         yield (
             f"Held out {split}. On what it was computed from, M* leaves no correlation at all; that it leaves "
-            f"{spelt(reference[0].correlation)} here is the difference between the two parts, which "
+            f"{spelt(reference[0].correlation)} here is mostly the difference between the two parts, which "
             "no rule can learn. So is a power other than 100 %: gains are those of the part that was learnt from."
         )
 
