@@ -294,3 +294,12 @@ def test_a_batch_larger_than_the_data_is_refused_by_fit_and_taken_by_partial_fit
 def test_a_large_batch_needs_no_more_passes():
     X = nd.data.correlated_gaussian(features=8, samples=500, condition=50.0).inputs
     assert nd.RecurrentDecorrelator(batch=500).fit(X).n_samples_seen_ == 500 * -(-19_500 // 500)
+
+
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_matrices_that_do_not_fit_in_memory_are_refused_before_they_are_made(call, monkeypatch):
+    from neurodecorr import _memory
+
+    monkeypatch.setattr(_memory, "available", lambda: 10**9)
+    with pytest.raises(InputError, match=r"20,000 units must fit in memory: .* 19\.2 GB.*was X\.T meant"):
+        getattr(nd.RecurrentDecorrelator(), call)(np.ones((2, 20_000)))

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from neurodecorr._checks import count, finite
+from neurodecorr._memory import require_memory
 from neurodecorr._missing import unmasked
 from neurodecorr.errors import DegenerateInputWarning, InputError
 from neurodecorr.plasticity import Plan, State, learn, start
@@ -23,6 +24,8 @@ Floats = npt.NDArray[np.floating[Any]]
 POWER_RANGE = 1e8
 # Passes over few samples are joined to at least this many: every call has its price.
 BLOCK = 1000
+# Matrices n × n that learning holds at its fullest: R, M, their successors and what guards look at.
+MATRICES = 6
 
 
 class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -71,7 +74,7 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            If X is not a finite, dense, real (samples, n) array.
+            If X is not a finite, dense, real (samples, n) array, or its n × n matrices do not fit in memory.
         ConfigError
             If a parameter lies outside its range, or a batch holds more samples than X.
         DivergenceError, StabilityError
@@ -80,6 +83,7 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         plan = self.plan()
         X = self._inputs(X, reset=True)
         plan.require_samples(len(X))
+        _require_room(X)
         state, passes = start(X, plan), self._passes(X, plan)
         _report_dependent_units(X)
         together = min(passes, -(-BLOCK // len(X)))  # passes over few samples are joined: every call has its price
@@ -99,6 +103,8 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         plan = self.plan()
         fresh = not hasattr(self, "_state")
         X = self._inputs(X, reset=fresh)
+        if fresh:
+            _require_room(X)
         return self._keep(learn(start(X, plan) if fresh else self._state, X, plan))
 
     def inverse_transform(self, X: Any) -> Floats:
@@ -197,3 +203,10 @@ def _report_dependent_units(X: Floats) -> None:
             DegenerateInputWarning,
             stacklevel=3,
         )
+
+
+def _require_room(X: Floats) -> None:
+    """Raise before memory is taken that is not there: n² grows fast where columns were taken for units by mistake."""
+    n = X.shape[1]
+    advice = "Rows are samples and columns are units: was X.T meant?" if n > len(X) else "Use fewer units."
+    require_memory(MATRICES * X.dtype.itemsize * n * n, f"a decorrelator of {n:,} units", advice)
