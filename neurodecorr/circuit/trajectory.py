@@ -38,6 +38,8 @@ POLYNOMIAL = ("auto", "chebyshev", "arnoldi")
 FRAMES = 101
 # A fixed implicit step is this share of the fastest time constant, unless told.
 STEP_SHARE = 0.1
+# More steps than this, minutes of work, are taken only if asked for by dt.
+MOST_OWN_STEPS = 10**8
 DEFAULT_RTOL = 1e-6
 POLYNOMIAL_RTOL = 1e-7
 # Up to this many units exact propagators cost less than a polynomial basis.
@@ -220,7 +222,7 @@ def _frames(
         frames, run = adaptive_frames(problem, s, tolerances, _endless(problem))
         return frames, run.steps, run.products
     if step is None:
-        step = _default_step(problem, method)
+        step = _default_step(problem, method, float(s[-1]))
     if method == "implicit":
         return marched_frames(problem, s, step, implicit_propagator)
     frames, run = fixed_frames(problem, TABLEAUX[method], *split(s, step), _endless(problem))
@@ -271,7 +273,7 @@ def _driven(
 
     if method == "rk45" and step is None:
         return adaptive_driven_frames(problem, t / circuit.tau, u, tolerances)
-    size = _default_step(problem, method) if step is None else step
+    size = _default_step(problem, method, float(t[-1]) / circuit.tau) if step is None else step
     return driven_frames(problem, t / circuit.tau, u, TABLEAUX[method], size)
 
 
@@ -312,7 +314,7 @@ def _exact_pays(problem: Problem, switches: Floats, s: Floats) -> bool:
     return bool(exact <= PIECE_PRODUCTS * len(switches) * len(problem.U))
 
 
-def _default_step(problem: Problem, method: str) -> float:
+def _default_step(problem: Problem, method: str, span: float) -> float:
     """Return the step of a method that is not told one; it passes the check that a step of the user's must pass."""
     spectrum = problem.circuit.spectrum
     if method not in TABLEAUX:
@@ -320,6 +322,11 @@ def _default_step(problem: Problem, method: str) -> float:
     step = following_step(TABLEAUX[method], spectrum.eigenvalues)
     if spectrum.decays:
         require_step(problem.circuit, method, step)
+    if span > MOST_OWN_STEPS * step:
+        raise ConfigError(
+            f"method {method!r} must follow this circuit in at most {MOST_OWN_STEPS:.0e} steps of its own; it needs "
+            f"{span / step:.2g}. Take method 'exponential', or a dt."
+        )
     return step
 
 

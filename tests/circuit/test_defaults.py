@@ -73,6 +73,9 @@ def test_a_course_of_more_steps_than_can_be_counted_is_refused():
     for method in FIXED:
         with pytest.raises(ConfigError, match=r"at most 1e\+10 steps"):
             integrate(Circuit([[1.0]]), [1.0], 1.0, method, dt=1e-25)
+    for x in ([1.0, 1.0], lambda t: np.ones(2)):
+        with pytest.raises(ConfigError, match="steps of its own"):
+            integrate(Circuit([[1e-9, -1.0], [1.0, 1e-9]]), x, 2.0, "euler")
 
 
 def test_an_unstable_circuit_may_still_be_watched_by_own_steps():
