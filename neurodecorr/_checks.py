@@ -29,7 +29,6 @@ ROUNDING = 1e-12
 
 
 MOST = 2**63 - 1  # what an index can hold
-MEMORY = 2**36  # bytes, where the system does not say
 SHOWN = 80  # characters of a value that a message shows
 
 
@@ -65,7 +64,7 @@ def complex_array(value: Any, name: str) -> npt.NDArray[np.complexfloating[Any, 
     return array
 
 
-def _array(value: Any, name: str) -> Array:
+def _array(value: Any, name: str, advice: str = "") -> Array:
     value = unmasked(value, name)
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise InputError(f"{name} must be a dense array; got a sparse {type(value).__name__}. Use {name}.toarray().")
@@ -76,7 +75,29 @@ def _array(value: Any, name: str) -> Array:
     if array.dtype.kind == "O":
         require_given(array, name)
     if array.dtype.kind not in "fiubc":
-        raise InputError(f"{name} must hold real numbers; got data of type {array.dtype}.")
+        raise InputError(f"{name} must hold real numbers; got data of type {array.dtype}.{advice}")
+    return array
+
+
+def indices(value: Any, name: str, size: int) -> npt.NDArray[Any]:
+    """Return `value`, whole numbers that choose among `size` items or `size` booleans, as the former."""
+    if isinstance(value, list | tuple) and not value:
+        return np.empty(0, np.intp)
+    array = _array(value, name)
+    if array.ndim != 1 or array.dtype.kind not in "iub":
+        raise InputError(f"{name} must be a vector of whole numbers; got shape {array.shape} of type {array.dtype}.")
+    if array.dtype.kind == "b":
+        array = np.flatnonzero(shaped(array, name, size))
+    if array.size and not -size <= int(array.min()) <= int(array.max()) < size:
+        raise InputError(f"{name} must lie in 0 … {size - 1}; got {array.min()} … {array.max()}.")
+    return array
+
+
+def numeric(value: Any, name: str, advice: str = "") -> Array:
+    """Return `value` as an array of real numbers in their own type."""
+    array = _array(value, name, advice)
+    if array.dtype.kind == "c":
+        raise InputError(f"{name} must hold real numbers; got complex data of type {array.dtype}.")
     return array
 
 
@@ -265,16 +286,6 @@ def count(value: Any, name: str, least: int = 1, most: float = MOST) -> int:
     if whole > most:
         raise ConfigError(f"{name} must be a whole number ≤ {most:.4g}; got {shown(value)}.")
     return whole
-
-
-def fits(entries: float, what: str) -> None:
-    """Raise if so many numbers of 8 bytes are more than this machine can hold."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else MEMORY
-    if 8 * entries > memory:
-        raise ConfigError(
-            f"{what} must fit in memory; {entries:.3g} numbers take {8 * entries / 2**30:.3g} GiB, and there are "
-            f"{memory / 2**30:.3g} GiB here."
-        )
 
 
 def flag(value: Any, name: str) -> bool:

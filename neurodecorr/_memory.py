@@ -25,12 +25,12 @@ def available() -> int | None:
     return min(found, default=None)
 
 
-def require_memory(needed: int, what: str, advice: str = "") -> None:
+def require_memory(needed: float, what: str, advice: str = "") -> None:
     """Raise if so much memory cannot be had, before any of it is taken.
 
     Parameters
     ----------
-    needed : int
+    needed : float
         Bytes, estimated.
     what : str
         What needs it: "5,000 units".
@@ -47,7 +47,7 @@ def require_memory(needed: int, what: str, advice: str = "") -> None:
     room = available()
     if room is not None and needed > room:
         raise InputError(
-            f"{what} must fit in memory: it takes about {spelt_bytes(needed)}, and {spelt_bytes(room)} are free."
+            f"{what} must fit in memory: it takes about {spelt_bytes(int(needed))}, and {spelt_bytes(room)} are free."
             f"{f' {advice}' if advice else ''}"
         )
 

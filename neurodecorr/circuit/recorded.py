@@ -15,12 +15,12 @@ from neurodecorr._checks import (
     checked_text,
     choice,
     count,
-    fits,
     mapping,
     positive,
     steps_within,
     vector,
 )
+from neurodecorr._memory import require_memory
 from neurodecorr.circuit.driven import PiecewiseConstant
 from neurodecorr.circuit.model import Circuit
 from neurodecorr.circuit.stability import stability
@@ -120,7 +120,7 @@ def record_trajectory(
     config = {} if config is None else mapping(config, "config")
     step = None if step is None else positive(step, "step", "unit of tau")
     rows = count(steps_within(t_end, own), "t_end / dt")
-    fits(rows * (circuit.size + 1), "the traces")
+    require_memory(8 * (rows * (circuit.size + 1)), "the traces")
     choice(method, "method", METHODS)
     options = {"t_end": t_end, "dt": own, "method": method, "step": step, "what": list(kept), "n": circuit.size}
     about = provenance({**options, "tau": circuit.tau, "tau_unit": tau_unit, **config}, seed)

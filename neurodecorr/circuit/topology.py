@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from neurodecorr._checks import count, fits, flag, generator, sequence
+from neurodecorr._checks import count, flag, generator, sequence
+from neurodecorr._memory import require_memory
 from neurodecorr.errors import ConfigError
 
 __all__ = ["grid_neighbours", "grid_taper", "random_neighbours"]
@@ -56,7 +57,7 @@ def grid_neighbours(shape: tuple[int, int], k: int, *, torus: bool = False) -> A
     """
     rows, columns = _grid(shape)
     k, torus = count(k, "k", least=0), flag(torus, "torus")
-    fits((k + 1) * rows * columns, "the synapses")
+    require_memory(8 * ((k + 1) * rows * columns), "the synapses")
     offsets = _nearest_offsets(rows, columns, k, torus)
     y, x = np.divmod(np.arange(rows * columns), columns)
     parts = []
@@ -102,7 +103,7 @@ def grid_taper(shape: tuple[int, int], reach: int) -> Any:
     """
     rows, columns = _grid(shape)
     reach = count(reach, "reach")
-    fits(min(2 * reach, rows) * min(2 * reach, columns) * rows * columns, "the synapses")
+    require_memory(8 * (min(2 * reach, rows) * min(2 * reach, columns) * rows * columns), "the synapses")
     sides = [
         scipy.sparse.diags_array(
             [np.full(n - abs(d), 1 - abs(d) / reach) for d in range(-min(reach, n) + 1, min(reach, n))],
@@ -145,7 +146,7 @@ def random_neighbours(n: int, k: int, seed: int | np.random.Generator = 0) -> An
     """
     n, k = count(n, "n"), count(k, "k", least=0)
     _require_room(k, n)
-    fits((k + 1) * n, "the synapses")
+    require_memory(8 * ((k + 1) * n), "the synapses")
     rng = generator(seed)
     senders = np.empty((n, k + 1), np.int32)
     for i in range(n):

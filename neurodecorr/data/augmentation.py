@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from neurodecorr import _checks
 from neurodecorr._checks import Array
-from neurodecorr._missing import unmasked
+from neurodecorr._memory import require_memory
 from neurodecorr.data.images import ImageDataset
 from neurodecorr.errors import ConfigError, InputError
 
@@ -67,13 +67,14 @@ class Preparation:
     flip: bool = False
 
     def __post_init__(self) -> None:
-        mean = tuple(_checks.number(m, "each channel's mean") for m in self.mean)
-        std = tuple(_checks.positive(s, "each channel's std") for s in self.std)
+        mean = tuple(_checks.number(m, "each channel's mean") for m in _checks.sequence(self.mean, "mean"))
+        std = tuple(_checks.positive(s, "each channel's std") for s in _checks.sequence(self.std, "std"))
         if not mean or len(mean) != len(std):
             raise ConfigError(f"mean and std must hold one number per channel; got {len(mean)} and {len(std)}.")
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "std", std)
         _checks.positive(self.white, "white")
+        _checks.flag(self.flip, "flip")
         _checks.count(self.padding, "padding", least=0)
         if self.crop is not None:
             _checks.count(self.crop, "crop")
@@ -86,7 +87,10 @@ class Preparation:
         image : (channels, height, width)
             The shape that it comes in.
         """
-        channels, height, width = image
+        lengths = [_checks.count(length, "each length of image") for length in _checks.sequence(image, "image")]
+        if len(lengths) != 3:
+            raise ConfigError(f"image must be (channels, height, width); got {len(lengths)} lengths.")
+        channels, height, width = lengths
         return channels, self.crop or height, self.crop or width
 
 
@@ -119,6 +123,7 @@ def preparation(dataset: ImageDataset, recipe: str = "plain") -> Preparation:
     Preparation(mean=(0.5,), std=(0.5,), white=255.0, crop=None, padding=4, flip=True)
     """
     crop, padding, flip = RECIPES[_checks.choice(recipe, "recipe", RECIPES)]
+    _checks.instance(dataset, ImageDataset, "dataset")
     mean, std = dataset.statistics()
     std[std == 0] = 1
     return Preparation(tuple(mean.tolist()), tuple(std.tolist()), float(dataset.white), crop, padding, flip)
@@ -149,15 +154,16 @@ def prepare(images: npt.ArrayLike, how: Preparation, rng: np.random.Generator | 
     InputError
         If the images are smaller than the window, or have other channels than the preparation.
     """
-    pixels = _images(images)
+    pixels, how = _images(images), _checks.instance(how, Preparation, "how", advice="Use preparation(images, recipe).")
     height, width = how.crop or pixels.shape[2], how.crop or pixels.shape[3]
     if rng is None:
-        return normalised(centre_crop(pixels, (height, width)), how.mean, how.std, how.white)
+        return _normalised(centre_crop(pixels, (height, width)), how.mean, how.std, how.white)
+    _generator(rng)
     if (height, width) != pixels.shape[2:] or how.padding:
         pixels = random_crop(pixels, (height, width), rng, how.padding)
     if how.flip:
         pixels = random_flip(pixels, rng)
-    return normalised(pixels, how.mean, how.std, how.white)
+    return _normalised(pixels, how.mean, how.std, how.white)
 
 
 def random_crop(
@@ -187,6 +193,12 @@ def random_crop(
         If the window is larger than the image and its margin.
     """
     pixels, (height, width) = _images(images), _size(size)
+    _generator(rng)
+    _checks.count(padding, "padding", least=0)
+    require_memory(
+        8 * (pixels.size / pixels[0, 0].size * (pixels.shape[2] + 2 * padding) * (pixels.shape[3] + 2 * padding)),
+        "images",
+    )
     margin = ((0, 0), (0, 0), (padding, padding), (padding, padding))
     padded = np.pad(pixels, margin) if _checks.count(padding, "padding", least=0) else pixels
     _fits(padded, height, width)
@@ -244,6 +256,7 @@ def random_flip(images: npt.ArrayLike, rng: np.random.Generator) -> Array:
         A copy.
     """
     pixels = _images(images)
+    _generator(rng)
     mirrored = rng.integers(0, 2, len(pixels)).astype(bool)
     result = pixels.copy()
     result[mirrored] = pixels[mirrored, :, :, ::-1]
@@ -285,7 +298,12 @@ def normalised(
     >>> normalised(np.uint8([[[[0, 255]]]]), mean=[0.5], std=[0.25]).tolist()
     [[[[-2.0, 2.0]]]]
     """
-    pixels, m, s = _images(images), np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
+    m, s = (_checks.finite(_checks.real_array(one, name), name) for one, name in ((mean, "mean"), (std, "std")))
+    return _normalised(_images(images), m, s, _checks.positive(white, "white"))
+
+
+def _normalised(pixels: Array, mean: npt.ArrayLike, std: npt.ArrayLike, white: float) -> npt.NDArray[np.float32]:
+    m, s = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
     if m.shape != (pixels.shape[1],) or s.shape != m.shape:
         raise InputError(
             f"mean and std must hold one number for each of {pixels.shape[1]} channels; got {m.size} and {s.size}."
@@ -297,9 +315,13 @@ def normalised(
     return x
 
 
+def _generator(rng: object) -> None:
+    _checks.instance(rng, np.random.Generator, "rng", "a numpy.random.Generator", "Use numpy.random.default_rng(seed).")
+
+
 def _images(value: Any) -> Array:
-    images = np.asarray(unmasked(value, "images"))
-    if images.ndim != 4 or images.dtype.kind not in "uif":
+    images = _checks.numeric(value, "images")
+    if images.ndim != 4 or images.dtype.kind not in "uif" or 0 in images.shape:
         raise InputError(
             f"images must be numbers of shape (b, channels, height, width); got shape {images.shape} of type "
             f"{images.dtype}."
@@ -308,6 +330,8 @@ def _images(value: Any) -> Array:
 
 
 def _size(value: Size) -> tuple[int, int]:
+    if isinstance(value, tuple) and len(value) != 2:
+        raise ConfigError(f"size must be one number, or (height, width); got {len(value)} numbers.")
     height, width = value if isinstance(value, tuple) else (value, value)
     return _checks.count(height, "size"), _checks.count(width, "size")
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from neurodecorr import _checks
 from neurodecorr._checks import Array, Floats
-from neurodecorr._missing import unmasked
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = ["Dataset", "batches", "held_out_samples"]
@@ -64,6 +63,7 @@ class Dataset:
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "targets", _targets(self.targets, len(inputs)))
         object.__setattr__(self, "shape", _shape(self.shape, inputs.shape[1]))
+        _checks.checked_text(self.description, "description")
         if not isinstance(self.name, str) or not self.name:
             raise InputError(f"name must be a non-empty string; got {self.name!r}.")
 
@@ -92,7 +92,7 @@ class Dataset:
         Dataset
             The chosen samples; a slice shares memory with this dataset.
         """
-        chosen = indices if isinstance(indices, slice) else np.asarray(indices)
+        chosen = indices if isinstance(indices, slice) else _checks.indices(indices, "indices", len(self))
         return replace(self, inputs=self.inputs[chosen], targets=None if self.targets is None else self.targets[chosen])
 
     def split(self, held_out: float = 0.2, seed: int | np.random.Generator = 0) -> tuple[Dataset, Dataset]:
@@ -228,9 +228,7 @@ def _batches(inputs: Floats, size: int, order: Array | None) -> Iterator[Floats]
 def _targets(value: Any, samples: int) -> Array | None:
     if value is None:
         return None
-    targets = np.asarray(unmasked(value, "targets"))
-    if targets.dtype.kind not in "fiub":
-        raise InputError(f"targets must hold numbers; got data of type {targets.dtype}. Encode labels as integers.")
+    targets = _checks.numeric(value, "targets", " Encode labels as integers.")
     if targets.ndim not in (1, 2) or len(targets) != samples:
         raise InputError(f"targets must hold one row for each of {samples} samples; got shape {targets.shape}.")
     if targets.dtype.kind == "f":
@@ -241,7 +239,7 @@ def _targets(value: Any, samples: int) -> Array | None:
 def _shape(value: Any, features: int) -> tuple[int, ...] | None:
     if value is None:
         return None
-    shape = tuple(_checks.count(length, "each length in shape") for length in value)
+    shape = tuple(_checks.count(length, "each length in shape") for length in _checks.sequence(value, "shape"))
     if prod(shape) != features:
         raise InputError(f"shape must have as many entries as a sample has features, {features}; got {shape}.")
     return shape

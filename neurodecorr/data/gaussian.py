@@ -6,6 +6,7 @@ import numpy as np
 
 from neurodecorr import _checks
 from neurodecorr._checks import Floats
+from neurodecorr._memory import require_memory
 from neurodecorr.data.dataset import Dataset
 from neurodecorr.errors import ConfigError
 
@@ -106,6 +107,7 @@ def correlated_gaussian(
     >>> bool(np.allclose(exact.T @ exact / 10, gaussian_covariance(features=3, condition=10.0), atol=1e-14))
     True
     """
+    exact = _checks.flag(exact, "exact")
     axes = root(features, condition, seed, context)
     z = white(samples, features, seed, (SAMPLES, context, _checks.count(draw, "draw", least=0)))
     if exact:
@@ -132,6 +134,7 @@ def root(features: int, condition: float, seed: int, context: int) -> Floats:
         Q Λ^½; its columns are the principal axes of Σ, weakest first.
     """
     features = _checks.count(features, "features")
+    require_memory(8 * (features * features), "the covariance")
     result: Floats = _basis(features, seed, context) * np.sqrt(_spectrum(features, condition))
     return result
 
@@ -154,11 +157,12 @@ def white(samples: int, features: int, seed: int, key: tuple[int, ...]) -> Float
         z.
     """
     shape = (_checks.count(samples, "samples"), _checks.count(features, "features"))
+    require_memory(8 * (shape[0] * shape[1]), "the samples")
     return _child(seed, key).standard_normal(shape)
 
 
 def _child(seed: int, key: tuple[int, ...]) -> np.random.Generator:
-    entropy = _checks.count(seed, "seed", least=0)
+    entropy = _checks.whole_seed(seed)
     return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=key))
 
 

@@ -68,9 +68,9 @@ def labelled(source: str | os.PathLike[str] = "digits") -> Pair:
     >>> len(test)
     297
     """
+    path = _checks.checked_path(source, "source")
     if os.fspath(source) == "digits":
         return _digits()
-    path = Path(source)
     if not path.exists():
         if len(path.parts) == 1 and not path.suffix:
             _checks.choice(os.fspath(source), "data (where it is no path)", ("digits",))
@@ -103,7 +103,7 @@ def layout(path: str | os.PathLike[str]) -> str | None:
     InputError
         If a .npz file cannot be read.
     """
-    place = Path(path)
+    place = _checks.checked_path(path)
     if place.is_file() and place.suffix.lower() == ".npz":
         return "npz" if "x_train" in array_shapes(place) else None
     return next((name for name, (has, _) in _READERS.items() if has(place)), None)

@@ -16,6 +16,7 @@ import numpy as np
 
 from neurodecorr import _checks
 from neurodecorr._checks import Array, Floats
+from neurodecorr._memory import require_memory
 from neurodecorr.data import windows
 from neurodecorr.data.dataset import Dataset
 from neurodecorr.data.pictures import Images, pictures, read_picture
@@ -68,7 +69,8 @@ def natural_patches(size: int = 8, samples: int = 20_000, seed: int | np.random.
     >>> natural_patches(size=8, samples=100, seed=1)
     Dataset('natural', 100 samples × 64 features, shape (8, 8))
     """
-    images = photographs(_checks.count(size, "size"))
+    _check_drawn(size, samples, seed)
+    images = photographs(size)
     return patches_of(images, size, samples, seed, "natural", "scikit-learn's two photographs")
 
 
@@ -131,7 +133,8 @@ def image_patches(images: Images, size: int = 8, samples: int = 20_000, seed: in
     >>> image_patches(ramp, size=4, samples=10)
     Dataset('images', 10 samples × 16 features, shape (4, 4))
     """
-    grey = pictures(images, _checks.count(size, "size"))
+    _check_drawn(size, samples, seed)
+    grey = pictures(images, size)
     return patches_of(grey, size, samples, seed, "images", f"{len(grey)} image(s)")
 
 
@@ -151,6 +154,12 @@ def image_patch_covariance(images: Images, size: int = 8) -> Floats:
         Σ, in the units of `image_patches`; tr Σ = n.
     """
     return _covariance(pictures(images, _checks.count(size, "size")), size)
+
+
+def _check_drawn(size: int, samples: int, seed: int | np.random.Generator) -> None:
+    """Check how much is to be drawn, before any picture is read."""
+    _checks.generator(seed)
+    require_memory(8 * (_checks.count(size, "size") * _checks.count(samples, "samples")), "the patches")
 
 
 def patches_of(
@@ -173,8 +182,7 @@ def patches_of(
         (samples, size²) inputs, drawn as (size, size).
     """
     scale = windows.scale(images, size)
-    rng = _checks.generator(seed)
-    inputs = windows.draw(images, size, _checks.count(samples, "samples"), rng)
+    inputs = windows.draw(images, size, samples, _checks.generator(seed))
     inputs -= scale.shift
     inputs /= scale.spread
     description = f"Grey {size} × {size} patches of {source}, mean 0 and mean variance 1 over every patch."

@@ -108,7 +108,7 @@ def load_inputs(
     >>> load_inputs("digits", samples=500)
     Dataset('digits', 500 samples × 64 features, shape (8, 8))
     """
-    name = _checked(source, samples, size, kind, transpose)
+    name = _checked(source, samples, seed, size, kind, transpose)
     if name == "natural":
         return natural_patches(size, samples, seed)
     if name == "gaussian":
@@ -157,7 +157,7 @@ def load_split(
     >>> split.words
     'by region: every fifth of 20 strips of each picture held out, with a band of 8 pixels between'
     """
-    name = _checked(source, samples, size, kind, transpose)
+    name = _checked(source, samples, seed, size, kind, transpose)
     if name == "gaussian":
         return _gaussian(size * size, samples, seed)
     if name == "natural":
@@ -196,6 +196,7 @@ def rows_split(dataset: Dataset, seed: int = 0) -> Split:
     Split
         Both parts; the words tell how many held-out rows are copies of rows that are learnt from.
     """
+    _checks.instance(dataset, Dataset, "dataset")
     stream, held_out = dataset.split(0.2, seed)
     known = {row.tobytes() for row in stream.inputs}
     copies = sum(row.tobytes() in known for row in held_out.inputs)
@@ -203,8 +204,13 @@ def rows_split(dataset: Dataset, seed: int = 0) -> Split:
     return Split(stream, held_out, f"{words}; {copies:,} of them are copies of rows learnt from" if copies else words)
 
 
-def _checked(source: str | os.PathLike[str], samples: int, size: int, kind: str | None, transpose: bool) -> str:
+def _checked(
+    source: str | os.PathLike[str], samples: int, seed: int, size: int, kind: str | None, transpose: bool
+) -> str:
+    _checks.checked_path(source, "source")
     name = os.fspath(source)
+    _checks.whole_seed(seed)
+    _checks.flag(transpose, "transpose")
     _checks.count(samples, "samples")
     _checks.count(size, "size")
     if kind is not None:

@@ -70,9 +70,13 @@ def contexts(datasets: Sequence[Dataset], covariances: Sequence[npt.ArrayLike] |
     >>> stream.switches, stream.dataset.targets.tolist(), [float(sigma[0, 0]) for sigma in stream.covariances]
     ((2,), [0, 0, 1, 1, 1], [1.0, 8.0])
     """
-    parts = list(datasets)
+    parts = _checks.several(datasets, Dataset, "datasets")
     _check_features(parts)
-    known = [np.cov(part.inputs.T, bias=True) for part in parts] if covariances is None else list(covariances)
+    known = (
+        [np.cov(part.inputs.T, bias=True) for part in parts]
+        if covariances is None
+        else _checks.sequence(covariances, "covariances")
+    )
     if len(known) != len(parts):
         raise InputError(f"covariances must be one for each of {len(parts)} datasets; got {len(known)}.")
     features = parts[0].features
@@ -173,7 +177,7 @@ def _covariance(value: npt.ArrayLike, features: int, k: int) -> Floats:
 
 
 def _switches(switches: Iterable[int], samples: int) -> tuple[int, ...]:
-    at = tuple(_checks.count(switch, "each switch") for switch in switches)
+    at = tuple(_checks.count(switch, "each switch") for switch in _checks.sequence(switches, "switches"))
     for before, after in pairwise((0, *at, samples)):
         if after <= before:
             raise ConfigError(f"switches must ascend strictly between 0 and samples = {samples}; got {at}.")

@@ -14,7 +14,8 @@ from neurodecorr._checks import count, finite
 from neurodecorr._memory import require_memory
 from neurodecorr._missing import unmasked
 from neurodecorr.errors import DegenerateInputWarning, InputError
-from neurodecorr.plasticity import Plan, State, learn, start
+from neurodecorr.plasticity import Plan, State, start
+from neurodecorr.plasticity.learning import advance
 from neurodecorr.plasticity.schedules import Schedule
 
 __all__ = ["Decorrelator"]
@@ -22,10 +23,15 @@ __all__ = ["Decorrelator"]
 Floats = npt.NDArray[np.floating[Any]]
 # Features whose powers differ more than this learn at rates that differ as much.
 POWER_RANGE = 1e8
+MOST_PASSES = 10**9
 # Passes over few samples are joined to at least this many: every call has its price.
 BLOCK = 1000
 # Matrices n × n that learning holds at its fullest: R, M, their successors and what guards look at.
 MATRICES = 6
+
+
+class _WrongTypeError(InputError, TypeError):
+    """Inputs that are no numbers: an InputError, and the TypeError that scikit-learn's contract asks for."""
 
 
 class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -89,9 +95,9 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         together = min(passes, -(-BLOCK // len(X)))  # passes over few samples are joined: every call has its price
         block = np.tile(X, (together, 1)) if together > 1 else X
         for _ in range(passes // together):
-            state = learn(state, block, plan)
+            state = advance(state, block, plan)
         if passes % together:
-            state = learn(state, block[: passes % together * len(X)], plan)
+            state = advance(state, block[: passes % together * len(X)], plan)
         return self._keep(state)
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -105,7 +111,7 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X = self._inputs(X, reset=fresh)
         if fresh:
             _require_room(X)
-        return self._keep(learn(start(X, plan) if fresh else self._state, X, plan))
+        return self._keep(advance(start(X, plan) if fresh else self._state, X, plan))
 
     def inverse_transform(self, X: Any) -> Floats:
         """Return the inputs x = R x̄ + μ that settle to the rows of X."""
@@ -154,7 +160,7 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _passes(self, X: Floats, plan: Plan) -> int:
         if self.epochs is not None:
-            return count(self.epochs, "epochs")
+            return count(self.epochs, "epochs", most=MOST_PASSES)
         return max(1, -(-plan.visits(X.shape[1]) // len(X)))
 
     def _inputs(self, X: Any, reset: bool) -> Floats:
@@ -162,10 +168,14 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X = unmasked(X, "X")
         if hasattr(X, "toarray") and hasattr(X, "nnz"):
             raise InputError(f"X must be a dense array; got a sparse {type(X).__name__}. Use X.toarray().")
+        if np.ma.is_masked(X):
+            raise InputError("X must hold a number everywhere; some entries are masked.")
         try:
             X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], order="C", ensure_all_finite=False)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise InputError(str(error)) from None
+        except TypeError as error:
+            raise _WrongTypeError(str(error)) from None
         return finite(X, "X")
 
     def _keep(self, state: State) -> Self:

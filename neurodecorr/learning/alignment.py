@@ -57,9 +57,11 @@ class FeedbackAlignment:
         _checks.choice(self.weights, "weights", PATHWAYS)
         _checks.choice(self.lateral_feedback, "lateral_feedback", LATERAL)
         _checks.positive(self.scale, "scale")
+        _checks.flag(self.conv_biases, "conv_biases")
 
     def start(self, network: Network, seed: Any = 0) -> FeedbackAssigner:
         """Return the rule at work on a network, its feedback weights drawn from `seed`."""
+        _checks.instance(network, Network, "network", advice="Use Network(layers, inputs).")
         return FeedbackAssigner(self, network, _checks.generator(seed))
 
 
@@ -144,6 +146,7 @@ class DirectFeedbackAlignment:
 
     def start(self, network: Network, seed: Any = 0) -> DirectAssigner:
         """Return the rule at work on a network, its feedback weights drawn from `seed`."""
+        _checks.instance(network, Network, "network", advice="Use Network(layers, inputs).")
         return DirectAssigner(network, _checks.generator(seed))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodecorr import _checks
 from neurodecorr.learning.chain import errors_below
 from neurodecorr.learning.credit import Credit, output_error, weight_gradients
 from neurodecorr.network import Network
@@ -30,6 +31,8 @@ class Backprop:
 
     def start(self, network: Network, seed: Any = 0) -> BackpropAssigner:
         """Return the rule at work on a network; it draws nothing."""
+        _checks.instance(network, Network, "network", advice="Use Network(layers, inputs).")
+        _checks.generator(seed)
         return BackpropAssigner(network)
 
 

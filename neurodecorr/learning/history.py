@@ -40,8 +40,12 @@ class History:
 
     def add_epoch(self, values: Mapping[str, float]) -> None:
         """Append the numbers of one epoch."""
-        for name, value in values.items():
-            self.epochs.setdefault(name, []).append(float(value))
+        numbers = {
+            name: value if isinstance(value, float) else _checks.number(value, name)  # accuracies may be NaN
+            for name, value in _checks.mapping(values, "values").items()
+        }
+        for name, value in numbers.items():
+            self.epochs.setdefault(name, []).append(value)
 
     def add_watched(self, batch: int, values: Mapping[str, Floats]) -> None:
         """Append what was measured after `batch` batches."""
@@ -74,6 +78,13 @@ class History:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> History:
         """Return the history that `to_arrays` turned into arrays; other arrays are left alone."""
+        arrays = {
+            name: np.asarray(one) if isinstance(one, list) else one
+            for name, one in _checks.mapping(arrays, "arrays").items()
+            if name == "watched_batches" or name.startswith(("epochs.", "watched."))
+        }
+        for name, one in arrays.items():
+            _checks.instance(one, np.ndarray, f"arrays[{name!r}]", "an array")
         batches = arrays.get("watched_batches")
         kept = [a for n, a in arrays.items() if n.startswith(("epochs.", "watched."))]
         if batches is None or batches.ndim != 1 or any(a.ndim == 0 or a.dtype.kind != "f" for a in kept):

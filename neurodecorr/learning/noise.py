@@ -124,6 +124,7 @@ class Recorded:
     sigma: float = 1e-4
 
     def __post_init__(self) -> None:
+        _checks.checked_path(self.path)
         _checks.positive(self.sigma, "sigma")
 
     def start(self) -> NoiseSource:

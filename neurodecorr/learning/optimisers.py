@@ -64,7 +64,7 @@ class SGD:
     def start(self, parameters: Sequence[Array]) -> OptimiserState:
         """Return the optimiser at work."""
         names = ("v",) if self.momentum else ()
-        return _State(parameters, names, self._one)
+        return _State(_parameters(parameters), names, self._one)
 
     def _one(self, w: Array, g: Array, memory: Sequence[Array], step: int) -> None:
         if not memory:
@@ -101,7 +101,7 @@ class RMSprop:
 
     def start(self, parameters: Sequence[Array]) -> OptimiserState:
         """Return the optimiser at work."""
-        return _State(parameters, ("s",), self._one)
+        return _State(_parameters(parameters), ("s",), self._one)
 
     def _one(self, w: Array, g: Array, memory: Sequence[Array], step: int) -> None:
         (s,) = memory
@@ -138,7 +138,7 @@ class Adam:
 
     def start(self, parameters: Sequence[Array]) -> OptimiserState:
         """Return the optimiser at work."""
-        return _State(parameters, ("m", "v"), self._one)
+        return _State(_parameters(parameters), ("m", "v"), self._one)
 
     def _one(self, w: Array, g: Array, memory: Sequence[Array], step: int) -> None:
         m, v = memory
@@ -171,6 +171,18 @@ class _State:
         self.arrays["steps"] += 1
         for i, (w, g) in enumerate(zip(self._parameters, gradients, strict=True)):
             self._one(w, g, [self.arrays[f"{name}{i}"] for name in self._names], int(self.arrays["steps"][0]))
+
+
+def _parameters(value: Any) -> list[Array]:
+    """Return parameters: arrays of floating-point numbers of any library, changed in place."""
+    if isinstance(value, np.ndarray):
+        raise ConfigError("parameters must be a list of arrays; got one array.")
+    found = _checks.sequence(value, "parameters", "a list of arrays")
+    for k, one in enumerate(found):
+        _checks.instance(getattr(one, "shape", None), tuple, f"parameters[{k}].shape", "the shape of an array")
+        if isinstance(one, np.ndarray) and one.dtype.kind != "f":
+            raise ConfigError(f"parameters[{k}] must hold floating-point numbers; got {one.dtype}.")
+    return found
 
 
 def _share(value: float, name: str) -> None:

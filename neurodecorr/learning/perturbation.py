@@ -66,6 +66,9 @@ class NodePerturbation:
     def __post_init__(self) -> None:
         _checks.choice(self.variant, "variant", VARIANTS)
         _checks.count(self.samples, "samples")
+        _checks.offers(self.noise, ("start",), "noise", "noise, such as Gaussian(1e-4)")
+        for name in ("antithetic", "clean_pass", "joint_batch"):
+            _checks.flag(getattr(self, name), name)
         if self.variant != "node" and not self.clean_pass:
             raise ConfigError(f"variant={self.variant!r} compares with a clean pass; set clean_pass=True.")
         if self.joint_batch and (self.variant != "node" or self.samples > 1 or self.antithetic or not self.clean_pass):
@@ -76,6 +79,8 @@ class NodePerturbation:
 
     def start(self, network: Network, seed: Any = 0) -> PerturbationAssigner:
         """Return the rule at work on a network; it draws from the generator of each batch."""
+        _checks.instance(network, Network, "network", advice="Use Network(layers, inputs).")
+        _checks.generator(seed)
         return PerturbationAssigner(self, network)
 
 

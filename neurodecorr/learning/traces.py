@@ -70,9 +70,7 @@ class Recording:
     probe: int = 32
 
     def __post_init__(self) -> None:
-        if isinstance(self.what, str) or not self.what:
-            raise ConfigError(f"what must be a sequence with some of {', '.join(KINDS)}; got {self.what!r}.")
-        object.__setattr__(self, "what", tuple(_checks.choice(name, "what", KINDS) for name in self.what))
+        object.__setattr__(self, "what", tuple(_checks.checked_names(self.what, "what", KINDS, least=1)))
         _checks.count(self.every, "every")
         _checks.count(self.probe, "probe")
 
@@ -207,10 +205,10 @@ def training_traces(folder: str | Path, names: Iterable[str] | None = None) -> d
     CheckpointError
         If there are no traces, or a file is damaged.
     """
-    files = _files(Path(folder) / FOLDER)
+    files = _files(_checks.checked_path(folder, "folder") / FOLDER)
     if not files:
         raise CheckpointError(f"{folder} must hold the folder {FOLDER!r} of a run that recorded arrays; it has none.")
-    wanted = None if names is None else tuple(names)
+    wanted = None if names is None else tuple(_checks.checked_names(names, "names"))
     parts: dict[str, list[Trace]] = {}
     for path in files:
         found = read_traces(path, wanted)

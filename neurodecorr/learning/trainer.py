@@ -10,7 +10,6 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr import _checks
-from neurodecorr._missing import unmasked
 from neurodecorr._threads import one_pool
 from neurodecorr.data import Batch, Epochs
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
@@ -19,6 +18,7 @@ from neurodecorr.learning.checkpoint import Keeper
 from neurodecorr.learning.credit import CreditRule
 from neurodecorr.learning.history import History
 from neurodecorr.learning.optimisers import Optimiser
+from neurodecorr.learning.targets import require_targets, targets
 from neurodecorr.learning.traces import Recording, Stretches
 from neurodecorr.network import Network
 from neurodecorr.network.algebra import alike, as_numpy
@@ -75,8 +75,10 @@ class Trainer:
         watches: Sequence[str] = (),
         watch_every: int = 100,
     ) -> None:
-        self.network, self.seed = network, _checks.count(seed, "seed", least=0)
-        self.watches = tuple(_checks.choice(name, "watches", watch.WATCHES) for name in watches)
+        self.network, self.seed = _network(network), _checks.whole_seed(seed)
+        _checks.offers(credit, ("start",), "credit", "a rule of credit, such as Backprop()")
+        _checks.offers(optimiser, ("start",), "optimiser", "an optimiser, such as Adam(1e-3)")
+        self.watches = tuple(_checks.checked_names(watches, "watches", watch.WATCHES))
         self.watch_every = _checks.count(watch_every, "watch_every")
         self.credit = credit.start(network, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_FEEDBACK,))))
         self.optimiser = optimiser.start([array for layer in network.layers for array in (layer.W, layer.b)])
@@ -139,10 +141,19 @@ class Trainer:
         CheckpointError
             If the checkpoint is damaged or belongs to another run, or the folder cannot be written.
         """
-        _checks.count(epochs, "epochs")
+        _checks.count(epochs, "epochs", most=10**9)
         _checks.count(every, "every")
-        place = None if folder is None else Path(folder)
-        if resume and place is None:
+        place = None if folder is None else _checks.checked_path(folder, "folder")
+        _epochs(training, "training")
+        for name, held in (("validation", validation), ("test", test)):
+            if held is not None:
+                _epochs(held, name)
+        for name, called in (("progress", progress), ("begin", begin)):
+            if called is not None:
+                _checks.function(called, name)
+        _checks.instance(recording, (Recording, type(None)), "recording", "a Recording", "Use Recording(what, every).")
+        config = {} if config is None else _checks.mapping(config, "config")
+        if _checks.flag(resume, "resume") and place is None:
             raise ConfigError("resume=True needs the folder that holds the checkpoint; got folder=None.")
         if training.dataset.targets is None:
             raise InputError("training needs targets; the dataset has none.")
@@ -152,8 +163,8 @@ class Trainer:
                 require_targets(one.dataset.targets, outputs)
         with one_pool(self.network.size), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             library = checkpoint.described_library(self.network)
-            keeper = Keeper(place, self.described(training), config or {}, self.seed, library)
-            about = {} if recording is None else provenance(config or {}, self.seed)
+            keeper = Keeper(place, self.described(training), config, self.seed, library)
+            about = {} if recording is None else provenance(config, self.seed)
             stretches = Stretches(recording, place, self.network, training, _arrays, about)
             if resume:
                 self._restore(keeper, epochs, len(training))
@@ -216,6 +227,8 @@ class Trainer:
         CheckpointError
             If it is of another network, rule or optimiser, or holds what cannot have been learnt.
         """
+        for name, one in _checks.mapping(arrays, "arrays").items():
+            _checks.instance(one, np.ndarray, f"arrays[{name!r}]", "an array")
         self._load(arrays)
 
     def _load(self, arrays: Mapping[str, Any], batches: int | None = None, keeper: Keeper | None = None) -> None:
@@ -260,6 +273,15 @@ class Trainer:
 
     def _result(self) -> dict[str, Any]:
         return {name: a for name, a in self.arrays().items() if name.partition(".")[0] in RESULT_PARTS}
+
+
+def _network(value: Any) -> Network:
+    found: Network = _checks.instance(value, Network, "network", advice="Use Network(layers, inputs).")
+    return found
+
+
+def _epochs(value: Any, name: str) -> None:
+    _checks.instance(value, Epochs, name, "an Epochs", "Use Epochs(dataset, size).")
 
 
 RESULT_PARTS = ("network", "epochs", "watched", "watched_batches")
@@ -325,37 +347,16 @@ def evaluate(network: Network, batches: Epochs) -> tuple[float, float]:
     batches : Epochs
         The samples with their targets.
     """
+    _network(network)
+    _epochs(batches, "batches")
+    if batches.dataset.targets is None:
+        raise InputError("batches need targets; the dataset has none.")
     sums = np.zeros(3)
     for batch in batches.batches():
         X, Y = _arrays(network, batch)
         output = network.forward(X).output
         sums += _scores(network.loss.measure(output, Y)[0], output, Y, _are_labels(batch))
     return float(sums[0] / sums[2]), float(sums[1] / sums[2])
-
-
-def targets(values: Any, outputs: int) -> Any:
-    """Return labels as rows that are 1 at the label and 0 elsewhere; rows of numbers as they are.
-
-    Raises
-    ------
-    InputError
-        If there are more classes than outputs, or rows of another length.
-    """
-    values = require_targets(values, outputs)
-    return values if values.ndim == 2 else np.eye(outputs)[values]
-
-
-def require_targets(values: Any, outputs: int) -> Any:
-    """Return targets if they are labels 0 … outputs − 1, or rows of so many numbers; raise as `targets` does."""
-    values = np.asarray(unmasked(values, "targets"))
-    if values.ndim == 2 and values.shape[1] == outputs:
-        return values
-    if values.ndim != 1 or values.dtype.kind not in "iu" or (values >= outputs).any() or (values < 0).any():
-        raise InputError(
-            f"targets must be labels 0 … {outputs - 1} or rows of {outputs} numbers, as the network has {outputs} "
-            f"outputs; got shape {values.shape} of type {values.dtype}, largest {values.max()}."
-        )
-    return values
 
 
 def _arrays(network: Network, batch: Batch) -> tuple[Array, Array]:

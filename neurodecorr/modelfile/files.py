@@ -70,7 +70,7 @@ def load_model(name: str | os.PathLike[str]) -> Model:
     >>> model.document.data.shape, len(model.layers())
     ((1, 8, 8), 3)
     """
-    path = Path(name)
+    path = _checks.checked_path(name, "model")
     if path.suffix != ".toml":
         own = {found.stem: found for found in _own_files()}
         if path.is_dir() or len(path.parts) > 1:

@@ -94,7 +94,8 @@ class Model:
             If a name is unknown, or the file gives no rates for the rule.
         """
         _checks.choice(form, "decorrelation", FORMS)
-        rate = self.rates(credit).decorrelation if rate is None else rate
+        _checks.choice(credit, "credit", CREDITS)
+        rate = self.rates(credit).decorrelation if rate is None else _checks.positive(rate, "rate")
         return Decorrelation(form, rate=rate, **self.document.decorrelation.model_dump())
 
     def network(
@@ -124,6 +125,7 @@ class Model:
 
     def rule(self, credit: str) -> CreditRule:
         """Return the rule of credit assignment with the options of the file."""
+        _checks.choice(credit, "credit", CREDITS)
         options = self.document.credit.get(credit, {})  # type: ignore[call-overload]
         return _RULES[_checks.choice(credit, "credit", CREDITS)](dict(options), f"credit.{credit}")
 
@@ -138,6 +140,7 @@ class Model:
             Instead of that of the file.
         """
         rates, training = self.rates(credit), self.document.training
+        _checks.choice(form, "decorrelation", FORMS)
         own = rates.decorrelated if form in LEARNING_FORMS else rates.alone
         options = {"rate": own if rate is None else rate, **training.options}
         made: Optimiser = _made(_OPTIMISERS[training.optimiser], options, "training.options")

@@ -40,6 +40,12 @@ class Activation:
     slope: Callable[[Array], Array]
     steepest: float = 1.0
 
+    def __post_init__(self) -> None:
+        _checks.checked_text(self.name, "name")
+        _checks.function(self.value, "value")
+        _checks.function(self.slope, "slope")
+        _checks.positive(self.steepest, "steepest")
+
 
 def _identity(h: Array) -> Array:
     return h

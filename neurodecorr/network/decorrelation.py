@@ -73,6 +73,7 @@ class Decorrelation:
             _checks.positive(getattr(self, name), name)
         for name in ("share", "memory"):
             _checks.positive(_checks.fraction(getattr(self, name), name), name)
+        _checks.flag(self.mean_passes, "mean_passes")
         if self.order == "MC" and (self.form == "recurrent" or self.rule != "explicit"):
             raise ConfigError(
                 "order='MC' is the explicit rule of M in the order of P0's public code; got "
@@ -97,6 +98,6 @@ class Decorrelation:
         >>> Decorrelation.public_code(1e-6).order, Decorrelation.public_code(1e-6, patches=True).rate
         ('MC', 1e-05)
         """
-        order, rate = ("CM", 1e-5) if patches else ("MC", rate)
+        order, rate = ("CM", 1e-5) if _checks.flag(patches, "patches") else ("MC", _checks.positive(rate, "rate"))
         law = cls("feedforward", "explicit", rate, "norms", share=0.1, memory=0.1, mean="batch")
         return replace(law, order=order, mean_passes=True)

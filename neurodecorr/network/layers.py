@@ -37,6 +37,8 @@ class Dense:
     def __post_init__(self) -> None:
         _checks.count(self.units, "units")
         activation_named(self.activation)
+        if self.decorrelation is not None:
+            _checks.instance(self.decorrelation, Decorrelation, "decorrelation")
 
     def build(self, stack: Stack) -> None:
         """Put the layer on top of a stack."""
@@ -77,6 +79,8 @@ class Conv2d:
             _checks.count(getattr(self, name), name)
         _checks.count(self.padding, "padding", least=0)
         activation_named(self.activation)
+        if self.decorrelation is not None:
+            _checks.instance(self.decorrelation, Decorrelation, "decorrelation")
 
     def build(self, stack: Stack) -> None:
         """Put the layer on top of a stack."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr import _checks
@@ -31,6 +32,10 @@ class Loss:
     name: str
     measure: Callable[[Array, Array], tuple[Array, Array]]
 
+    def __post_init__(self) -> None:
+        _checks.checked_text(self.name, "name")
+        _checks.function(self.measure, "measure")
+
 
 def cross_entropy(x: Array, y: Array) -> tuple[Array, Array]:
     """Return softmax cross-entropy per sample and its gradient.
@@ -53,6 +58,14 @@ def cross_entropy(x: Array, y: Array) -> tuple[Array, Array]:
     gradient : (b, k) array
         ∂ℓ/∂x.
     """
+    _require_numbers(x, y)
+    if isinstance(y, np.ndarray) and not (np.abs(y.sum(axis=1) - 1) <= 1e-3).all():
+        raise InputError("the rows of y must sum to 1, as probabilities of the classes do.")
+    return _cross_entropy(x, y)
+
+
+def _cross_entropy(x: Array, y: Array) -> tuple[Array, Array]:
+    """Do what `cross_entropy` says; numbers that are not finite pass, and are found by whoever trains."""
     _require_targets(x, y)
     xp = array_namespace(x)
     shifted = x - xp.max(x, axis=1, keepdims=True)
@@ -80,9 +93,24 @@ def mse(x: Array, y: Array) -> tuple[Array, Array]:
     gradient : (b, k) array
         ∂ℓ/∂x.
     """
+    _require_numbers(x, y)
+    return _mse(x, y)
+
+
+def _mse(x: Array, y: Array) -> tuple[Array, Array]:
+    """Do what `mse` says; numbers that are not finite pass, and are found by whoever trains."""
     _require_targets(x, y)
     xp, error = array_namespace(x), x - y
     return 0.5 * xp.sum(error * error, axis=1), error
+
+
+def _require_numbers(x: Array, y: Array) -> None:
+    """Check arrays of numpy; those of another library must be of one shape."""
+    for name, one in (("x", x), ("y", y)):
+        if isinstance(one, np.ndarray) or (not hasattr(one, "__array_namespace__") and not hasattr(one, "device")):
+            _checks.instance(one, np.ndarray, name, "an array")
+            _checks.samples(one, name)
+    _require_targets(x, y)
 
 
 def _require_targets(x: Array, y: Array) -> None:
@@ -94,7 +122,7 @@ def _require_targets(x: Array, y: Array) -> None:
         )
 
 
-LOSSES = {"cross_entropy": Loss("cross_entropy", cross_entropy), "mse": Loss("mse", mse)}
+LOSSES = {"cross_entropy": Loss("cross_entropy", _cross_entropy), "mse": Loss("mse", _mse)}
 
 
 def loss_named(name: str | Loss) -> Loss:

@@ -91,12 +91,15 @@ class Network:
         dtype: str = "float32",
     ) -> None:
         self.loss, self.inputs = loss_named(loss), _shape(inputs)
-        self.dtype = np.dtype(_checks.choice(np.dtype(dtype).name, "dtype", DTYPES))
-        stack = Stack(self.inputs, decorrelation or Decorrelation(), _checks.generator(seed), self.dtype)
-        for index, layer in enumerate(layers):
+        name = dtype if isinstance(dtype, str) else np.dtype(_checks.instance(dtype, (type, np.dtype), "dtype")).name
+        self.dtype = np.dtype(_checks.choice(name, "dtype", DTYPES))
+        plan = Decorrelation() if decorrelation is None else decorrelation
+        stack = Stack(
+            self.inputs, _checks.instance(plan, Decorrelation, "decorrelation"), _checks.generator(seed), self.dtype
+        )
+        for index, layer in enumerate(_checks.sequence(layers, "layers")):
             stack.place = f"layer {index} ({type(layer).__name__})"
-            if not hasattr(layer, "build"):
-                raise ConfigError(f"{stack.place} must be a layer, such as Dense(100); got {layer!r}.")
+            _checks.offers(layer, ("build",), stack.place, "a layer, such as Dense(100)")
             layer.build(stack)
         stack.require_end()
         self.layers: list[Synapses] = stack.layers
@@ -124,6 +127,10 @@ class Network:
             If X has another shape, or holds NaN or infinity.
         """
         activity, signals = self._checked(X), []
+        if noise is not None:
+            noise = self._noise(noise)
+        if training is not False and training is not True:
+            _checks.flag(training, "training")
         for index, layer in enumerate(self.layers):
             found = layer.respond(activity, training)
             if noise is not None and noise[index] is not None:
@@ -135,6 +142,8 @@ class Network:
 
     def decorrelate(self, signals: Sequence[Signals]) -> None:
         """Let every decorrelator learn from one batch."""
+        if len(_checks.several(signals, Signals, "signals")) != len(self.layers):
+            raise InputError(f"signals must be one for each of {len(self.layers)} layers; got {len(signals)}.")
         for layer, found in zip(self.layers, signals, strict=True):
             layer.decorrelator.learn(found.x, found.drive, found.xbar)
 
@@ -180,6 +189,7 @@ class Network:
             If a name, a shape or a type is not that of this network, or a number is not finite.
         """
         own = self.arrays()
+        _checks.mapping(arrays, "arrays")
         for name in sorted(own.keys() ^ arrays.keys()):
             raise InputError(f"arrays of another network: {name!r} is {'missing' if name in own else 'unknown here'}.")
         for name, array in own.items():
@@ -201,6 +211,7 @@ class Network:
         device : object, optional
             Of that library, such as "cuda"; by default its own default.
         """
+        _checks.offers(namespace, ("asarray",), "namespace", "an array library, such as numpy or torch")
         moved = self.copy()
         for layer in moved.layers:
             layer.W, layer.b = (_moved(array, namespace, device) for array in (layer.W, layer.b))
@@ -212,6 +223,14 @@ class Network:
         """Return numbers as an array of this network's library, type and device."""
         first = self.layers[0].W
         return alike(_checks.real_array(values, "X") if isinstance(first, np.ndarray) else values, first)
+
+    def _noise(self, noise: Any) -> list[Array | None]:
+        found = _checks.sequence(noise, "noise", "a list of arrays, one per layer")
+        if len(found) != len(self.layers) or any(
+            one is not None and getattr(getattr(one, "dtype", np.dtype(object)), "kind", "f") != "f" for one in found
+        ):
+            raise InputError(f"noise must be an array or None for each of {len(self.layers)} layers; got {noise!r}.")
+        return found
 
     def _checked(self, X: Array) -> Array:
         X = self.take(X)
@@ -236,6 +255,8 @@ def _shape(inputs: Any) -> tuple[int, ...]:
 
 
 def _require_like(value: Any, own: Array, name: str) -> None:
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        raise InputError(f"{name} must be an array; got {_checks.shown(value)}.")
     found = unmasked(as_numpy(value), name)
     if tuple(found.shape) != tuple(own.shape):
         raise InputError(f"{name} must have the shape {tuple(own.shape)}; got {tuple(found.shape)}.")

@@ -29,6 +29,7 @@ __all__ = ["LayerCircuit", "NetworkCircuit", "NetworkRest", "NetworkTrajectory",
 
 Floats = npt.NDArray[np.floating[Any]]
 State = list[Floats]  # x̄₀, y₀, x̄₁, y₁, …, one row per sample
+MOST_STEPS = 1e8
 STRIDE = 0.5  # step of the Runge–Kutta method over the fastest time constant
 LOOK = 8  # steps from one look at the certificate to the next
 EPS = float(np.finfo(np.float64).eps)
@@ -291,6 +292,9 @@ class NetworkCircuit:
         """
         X, t_end = self._inputs(X), _checks.positive(t_end, "t_end", "unit of tau")
         frames = np.linspace(0, t_end, 101) if times is None else _checks.instants(times, "times", t_end)
+        _checks.positive(rtol, "rtol")
+        if t_end > MOST_STEPS * self._step:
+            raise ConfigError(f"t_end must be at most {MOST_STEPS:.0e} steps of {self._step:.3g}; got {t_end:g}.")
         start = self._start(len(X))
 
         def slope(t: float, z: Floats) -> Floats:

@@ -58,6 +58,10 @@ class Flow:
     shortest: float
 
 
+# Time constants, or steps, that one call may run for: at best some hours.
+MOST_TIMES = 1e11
+
+
 class _Setting(NamedTuple):
     """The checked arguments that stay the same along the stream."""
 
@@ -159,12 +163,14 @@ def learn_continuously(
     n = len(weights)
     inputs = np.ascontiguousarray(samples(X, "X", n), dtype=float)
     setting = _setting(dwell, tau_x, tau_R, rule, tau_power, tau_input, dt, covariance, power is not None, n)
+    if len(inputs) * setting.dwell > MOST_TIMES * (setting.dt or setting.times[0]):
+        raise ConfigError(f"X must be presented in at most {MOST_TIMES:.0e} steps; lower dwell, or present less.")
     strengths = _powers(power, inputs, setting)
     activity = np.zeros(n) if xbar is None else _vector(xbar, "xbar", n).copy()
     if rule == "congruent":
         weights = _symmetric(weights)
     drive = np.zeros((3, n))
-    looks = np.unique(np.linspace(0, len(inputs), count(records, "records") + 1).round().astype(int))
+    looks = np.unique(np.linspace(0, len(inputs), count(records, "records", most=10**7) + 1).round().astype(int))
     rows = [_look(weights, activity, drive[0], 0.0, setting)]
     counters = np.array([0.0, math.inf])
     for begin, end in itertools.pairwise(looks):
@@ -266,7 +272,7 @@ def _look(R: Floats, xbar: Floats, u: Floats, time: float, setting: _Setting) ->
 
 
 def _require_stable_step(values: npt.NDArray[Any], time: float, setting: _Setting) -> None:
-    step = setting.dwell / math.ceil(setting.dwell / setting.dt - 1e-9)
+    step = setting.dwell / max(1, math.ceil(setting.dwell / setting.dt - 1e-9))
     z = -values * (step / setting.times[0])
     growth = np.abs(1 + z * (1 + z / 2 * (1 + z / 3 * (1 + z / 4)))).max()
     if growth > 1:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, positive, samples, square
+from neurodecorr._checks import count, instance, offers, positive, samples, several, shaped, square
+from neurodecorr._memory import require_memory
 from neurodecorr._threads import one_thread
-from neurodecorr.errors import DivergenceError, StabilityError
+from neurodecorr.errors import DivergenceError, InputError, StabilityError
 from neurodecorr.plasticity.closed_form import decorrelating_matrix
 from neurodecorr.plasticity.correlation import power, rms_correlation
-from neurodecorr.plasticity.learning import learn
+from neurodecorr.plasticity.learning import advance
 from neurodecorr.plasticity.plan import Plan
 from neurodecorr.plasticity.rivals import Rule
 from neurodecorr.plasticity.state import State, start
@@ -37,6 +38,9 @@ class Twins:
 
     plan: Plan
 
+    def __post_init__(self) -> None:
+        instance(self.plan, Plan, "plan")
+
     @property
     def name(self) -> str:
         """How tables call the rule."""
@@ -50,12 +54,13 @@ class Twins:
 
     def start(self, features: int, scale: float = 1.0) -> State:
         """Return the state with M = scale · I, R = I / scale."""
-        state = start(np.ones((1, features)), self.plan)
+        require_memory(8 * (count(features, "features") ** 2), "the weights")
+        state, scale = start(np.ones((1, features)), self.plan), positive(scale, "scale")
         return replace(state, M=state.M * scale, R=state.R / scale)
 
     def step(self, weights: State, X: Floats) -> State:
         """Return the state after the rows of X."""
-        return learn(weights, X, self.plan)
+        return advance(weights, X, self.plan)
 
     def matrix(self, weights: State) -> Floats:
         """Return M."""
@@ -137,6 +142,14 @@ def follow(
     """
     sigma = square(covariance, "covariance").astype(float)
     every, seen, stopped = count(every, "every"), 0, ""
+    offers(rule, ("start", "step", "matrix", "lateral"), "rule", "a rule, such as Easi(rate=1e-2)")
+    if not isinstance(batches, Iterable) or isinstance(batches, str | bytes) or getattr(batches, "ndim", 3) != 3:
+        raise InputError(f"batches must be an iterable of (b, n) arrays; got {type(batches).__name__}.")
+    if weights is not None:
+        like = rule.start(len(sigma))
+        instance(weights, type(like), "weights", "what an earlier step of this rule returned")
+        if isinstance(like, np.ndarray):
+            weights = shaped(weights, "weights", *like.shape)
     weights = rule.start(len(sigma), positive(scale, "scale")) if weights is None else weights
     with one_thread(len(sigma)):
         records, matrix = [(0, *_measure(rule, weights, sigma))], rule.matrix(weights)
@@ -226,6 +239,7 @@ def distances(courses: Sequence[Course], covariance: Any) -> tuple[Distance, ...
     tuple of Distance
         One per course, in order.
     """
+    several(courses, Course, "courses")
     node, layer = (decorrelating_matrix(covariance, gain) for gain in ("node", "layer"))
     return tuple(
         Distance(
@@ -244,6 +258,7 @@ def distances(courses: Sequence[Course], covariance: Any) -> tuple[Distance, ...
 
 def format_distances(table: Sequence[Distance]) -> str:
     """Return the distances as a text table, one rule a line."""
+    several(table, Distance, "table", least=1)
     width = max(len(row.rule) for row in table)
     lines = [f"{'rule':{width}}  rms corr    power  margin R  to node M*  to layer M*  shape"]
     for row in table:

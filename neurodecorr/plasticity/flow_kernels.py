@@ -221,7 +221,7 @@ def flow_stream(
         Steps taken, shortest step.
     """
     work = np.empty((4, R.shape[0]))
-    pieces = math.ceil(dwell / dt - 1e-9) if dt > 0.0 else 1
+    pieces = max(1, math.ceil(dwell / dt - 1e-9)) if dt > 0.0 else 1
     for k in range(X.shape[0]):
         elapsed, fresh, bound = 0.0, 0.0, 1.0
         while dwell - elapsed > 1e-12 * dwell:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._missing import unmasked
+from neurodecorr._checks import instance, samples
 from neurodecorr._threads import one_pool
 from neurodecorr.errors import DivergenceError, InputError
 from neurodecorr.plasticity import weave
@@ -51,9 +51,16 @@ def learn(state: State, X: Floats, plan: Plan) -> State:
         If numbers leave the finite range, or the explicit rule meets η‖x̄‖² ≥ 1; the sample is named.
     StabilityError
         If the learnt circuit loses stability, min Re λ(R) ≤ 0; the sample and the mode are named.
+    InputError, ConfigError
+        If the samples do not fit the state, or state and plan are none.
     """
+    instance(state, State, "state", advice="Use start(X, plan).")
+    return advance(state, samples(X, "X", len(state.mean)), instance(plan, Plan, "plan"))
+
+
+def advance(state: State, X: Floats, plan: Plan) -> State:
+    """Do what `learn` says, with samples that are checked."""
     state, begin = state.copy(), 0
-    X = unmasked(X, "X")
     step = _learn_samples if plan.batch == 1 else learn_batches
     with one_pool(X.shape[1]):
         while begin < len(X):

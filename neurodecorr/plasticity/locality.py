@@ -30,7 +30,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice
+from neurodecorr._checks import (
+    checked_names,
+    checked_text,
+    choice,
+    count,
+    flag,
+    function,
+    instance,
+    positive,
+    several,
+    whole_seed,
+)
+from neurodecorr._memory import require_memory
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = [
@@ -54,6 +66,7 @@ BROADCAST = ("layer scalar", "reciprocal weight")
 READS = (*LOCAL, *BROADCAST, "transported weight", "other units")
 PLACES = ("unit", "sender", "receiver", "drive", "weight", "layer", "global")
 
+MOST_DRAWS = 10_000
 # A change smaller than this, relative to the largest, is rounding.
 ROUNDING = 1e-9
 
@@ -87,7 +100,11 @@ class Signal:
     running: bool = False
 
     def __post_init__(self) -> None:
+        checked_text(self.name, "name")
         choice(self.place, "place", PLACES)
+        positive(self.size, "size")
+        for name in ("positive", "symmetric", "running"):
+            flag(getattr(self, name), name)
 
 
 @dataclass(frozen=True)
@@ -119,8 +136,16 @@ class SynapticRule:
     rows: int = 0
 
     def __post_init__(self) -> None:
-        for read in self.declared:
-            choice(read, "declared", READS)
+        checked_text(self.name, "name")
+        several(self.signals, Signal, "signals", least=1)
+        function(self.change, "change")
+        object.__setattr__(
+            self,
+            "declared",
+            tuple(choice(read, "declared", READS) for read in checked_names(self.declared, "declared")),
+        )
+        for name, least in {"receivers": 1, "senders": 1, "rows": 0}.items():
+            require_memory(8 * (count(getattr(self, name), name, least) ** 2), name)
         if self.receivers != self.senders and any(s.place == "unit" for s in self.signals):
             raise ConfigError(
                 f"signals that live in a 'unit' need as many receivers as senders; got {self.receivers} and "
@@ -202,7 +227,8 @@ def audit(rule: SynapticRule, seed: int = 0, draws: int = 3) -> Audit:
     >>> audit(hebb).verdict
     'local'
     """
-    rng = np.random.default_rng(seed)
+    instance(rule, SynapticRule, "rule")
+    rng, draws = np.random.default_rng(whole_seed(seed)), count(draws, "draws", most=MOST_DRAWS)
     seen: dict[str, str] = {}
     for _ in range(draws):
         for read, evidence in _reads(rule, rng):
@@ -300,6 +326,8 @@ def format_audit(audits: Sequence[Audit], reads: Sequence[str] = READS) -> str:
     str
         One rule a line, one read a column.
     """
+    several(audits, Audit, "audits", "an Audit", least=1)
+    checked_names(reads, "reads", READS)
     width = max(len(found.rule) for found in audits)
     lines = [f"{'':{width}}  " + "  ".join(reads) + "  verdict"]
     for found in audits:

@@ -13,7 +13,7 @@ import scipy.linalg
 import scipy.sparse
 import scipy.sparse.linalg
 
-from neurodecorr._checks import choice, fraction, positive, samples
+from neurodecorr._checks import choice, fraction, instance, positive, samples
 from neurodecorr._sparse import row_cuts
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.plasticity.synapses import LOCAL, RELATIVE, SYMMETRIC, Synapses, learn_rows
@@ -75,7 +75,7 @@ class MaskedPlan:
         positive(self.rate, "rate")
         positive(self.limit, "limit")
         positive(self.tol, "tol")
-        if self.half != math.inf:
+        if self.half is not math.inf:
             positive(self.half, "half", "samples")
         if self.dominance is not None and fraction(self.dominance, "dominance") == 1:
             raise ConfigError("dominance must be < 1; at 1 the proof of stability is lost.")
@@ -146,7 +146,7 @@ def start_masked(mask: Any) -> MaskedState:
     array([[1., 0.],
            [0., 1.]])
     """
-    if not scipy.sparse.issparse(mask) or mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
+    if not scipy.sparse.issparse(mask) or mask.ndim != 2 or mask.shape[0] != mask.shape[1] or not mask.shape[0]:
         shape = getattr(mask, "shape", None)
         raise InputError(f"mask must be a square scipy.sparse array; got {type(mask).__name__} of shape {shape}.")
     weights = scipy.sparse.csr_array(mask, dtype=np.float64, copy=True)
@@ -205,6 +205,8 @@ def learn_masked(state: MaskedState, X: npt.ArrayLike, plan: MaskedPlan) -> Mask
     >>> bool(abs(np.corrcoef(X.T)[0, 1]) > 0.4), bool(abs(np.corrcoef(xbar)[0, 1]) < 0.1)
     (True, True)
     """
+    instance(state, MaskedState, "state", advice="Use start_masked(mask).")
+    instance(plan, MaskedPlan, "plan")
     drives = np.ascontiguousarray(samples(X, "X", state.weights.shape[0]), np.float64)
     if plan.rule == "symmetric":
         _require_symmetric(state.weights)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-from neurodecorr._checks import count, number, square
+from neurodecorr._checks import count, number, square, whole_numbers
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = ["NullDirections", "null_directions"]
@@ -147,9 +147,11 @@ def counted(C: Floats, units: Sequence[int] | None, samples: int | None) -> npt.
     """Return the units of the covariance C that a figure counts: those given, or those that carry a signal."""
     if units is None:
         return null_directions(C, samples=samples).live
-    chosen = np.asarray(units)
-    if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
-        raise InputError(f"units must be a sequence of unit numbers; got {units!r}.")
+    if samples is not None:
+        count(samples, "samples")
+    chosen = whole_numbers(units, "units")
+    if chosen.ndim != 1:
+        raise InputError(f"units must be a sequence of unit numbers; got shape {chosen.shape}.")
     if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(C)):
         raise InputError(f"units must lie in 0 … {len(C) - 1}; got {chosen.min()} … {chosen.max()}.")
     return np.intersect1d(chosen, _heard(C)).astype(np.intp)

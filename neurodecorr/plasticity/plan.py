@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from neurodecorr._checks import choice, count, positive
+from neurodecorr._checks import choice, count, flag, positive
 from neurodecorr.errors import ConfigError
 from neurodecorr.plasticity import codes
 from neurodecorr.plasticity.codes import FASTEST_MEMORY
@@ -70,7 +70,8 @@ class Plan:
     def __post_init__(self) -> None:
         choice(self.form, "form", ("recurrent", "feedforward"))
         choice(self.rule, "rule", self.rules)
-        positive(self.rate, "rate")
+        object.__setattr__(self, "rate", positive(self.rate, "rate"))
+        object.__setattr__(self, "normalise", flag(self.normalise, "normalise"))
         schedule_named(self.schedule)
         choice(self.gain, "gain", GAINS)
         choice(self.mean, "mean", MEANS)
@@ -78,7 +79,7 @@ class Plan:
         count(self.batch, "batch")
         for name in ("limit", "strongest"):
             if getattr(self, name) is not None:
-                positive(getattr(self, name), name)
+                object.__setattr__(self, name, positive(getattr(self, name), name))
         if self.mean == "batch" and self.batch == 1:
             raise ConfigError("mean='batch' needs batch > 1, since one sample minus its own mean is zero; got batch=1.")
 
@@ -119,6 +120,7 @@ class Plan:
 
         It does not depend on the batch.
         """
-        rate = self.rate if self.limit is None else min(self.rate, self.limit / features)
+        n = count(features, "features")
+        rate = self.rate if self.limit is None else min(self.rate, self.limit / n)
         hold = self.timing.hold
         return math.ceil((3 * hold if math.isfinite(hold) else 20.0) / rate)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, count, samples
+from neurodecorr._checks import checked_names, count, instance, mapping, samples
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.plasticity.correlation import rms_correlation
-from neurodecorr.plasticity.learning import learn
+from neurodecorr.plasticity.learning import advance
 from neurodecorr.plasticity.plan import Plan
 from neurodecorr.plasticity.state import State, start
 from neurodecorr.recording import Recorder, Variable, provenance
@@ -86,16 +86,20 @@ def record_learning(
     >>> traces["R"].step.tolist(), bool((traces["R"].values[-1] == state.R).all())
     ([0, 1000, 2000, 3000], True)
     """
-    names = _names(what)
+    names, seed = _names(what), count(seed, "seed", least=0)
+    instance(plan, Plan, "plan")
+    config = {} if config is None else mapping(config, "config")
+    if state is not None:
+        instance(state, State, "state", advice="Use start(X, plan).")
     if count(every, "every") % plan.batch:
         raise ConfigError(f"every must be a whole number of batches of {plan.batch} samples; got {every}.")
-    blocks = _blocks(X)
+    blocks = _blocks(X, None if state is None else len(state.mean))
     first = next(blocks, None)
     if first is None:
         raise InputError("X must hold at least one block of samples; the iterable was empty.")
     state = start(first, plan) if state is None else state
     options = dataclasses.asdict(plan) | {"schedule": str(plan.schedule), "every": every, "what": list(names)}
-    about = provenance({"plan": options, **(config or {})}, seed)
+    about = provenance({"plan": options, **config}, seed)
     told: dict[str, str | int | float] = {"equation": EQUATION, "tau": 1.0, "tau_unit": "τ", "seed": seed}
     told |= {"step_unit": "samples", "rule": plan.rule, "form": plan.form, "rate": plan.rate}
     with Recorder(path, _variables(names, state, plan), provenance=about, metadata=told) as recorder:
@@ -104,7 +108,7 @@ def record_learning(
         for block in _chained(first, blocks):
             for begin, end in _spans(seen, len(block), every):
                 rows = block[begin:end]
-                state = learn(state, rows, plan)
+                state = advance(state, rows, plan)
                 seen += len(rows)
                 if seen % every == 0:
                     recorder.record(seen, _row(names, state, plan, rows))
@@ -116,18 +120,15 @@ def record_learning(
 def _names(what: Iterable[str] | None) -> tuple[str, ...]:
     if what is None:
         return RECORDED
-    if isinstance(what, str) or not (chosen := tuple(what)):
-        raise ConfigError(f"what must be a sequence with some of {', '.join(RECORDED)}; got {what!r}.")
-    return tuple(choice(name, "what", RECORDED) for name in chosen)
+    return tuple(checked_names(what, "what", RECORDED, least=1))
 
 
-def _blocks(X: Any) -> Iterator[Floats]:
+def _blocks(X: Any, n: int | None) -> Iterator[Floats]:
     if isinstance(X, np.ndarray | list | tuple) or hasattr(X, "__array__"):
-        yield samples(X, "X")
+        yield samples(X, "X", n)
         return
-    if not isinstance(X, Iterable):
+    if not isinstance(X, Iterable) or isinstance(X, str | bytes):
         raise InputError(f"X must be an array, or an iterable of arrays; got {type(X).__name__}.")
-    n = None
     for block in X:
         checked = samples(block, "X", n)
         n = checked.shape[1]

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, number, positive
+from neurodecorr._checks import choice, count, number, positive
+from neurodecorr._memory import require_memory
 from neurodecorr.plasticity.correlation import off_diagonal
 from neurodecorr.plasticity.plan import GAINS
 from neurodecorr.plasticity.twins import power_gain
@@ -87,7 +88,7 @@ class Foldiak:
 
     def start(self, features: int, scale: float = 1.0) -> Floats:
         """Return R = I / scale."""
-        return np.eye(features) / scale
+        return start_at(features, 1 / positive(scale, "scale"))
 
     def step(self, weights: Floats, X: Floats) -> Floats:
         """Return R after the batch X (samples, n)."""
@@ -149,7 +150,8 @@ class Vogels:
 
     def start(self, features: int, scale: float = 1.0) -> Floats:
         """Return M = scale · I (feedforward inhibition) or R = I / scale (recurrent)."""
-        return np.eye(features) * (1 / scale if self._recurrent else scale)
+        scale = positive(scale, "scale")
+        return start_at(features, 1 / scale if self._recurrent else scale)
 
     def step(self, weights: Floats, X: Floats) -> Floats:
         """Return M − Δw or R + Δw after the batch X (samples, n)."""
@@ -199,7 +201,7 @@ class Oja:
 
     def start(self, features: int, scale: float = 1.0) -> Floats:
         """Return W = scale · I."""
-        return np.eye(features) * scale
+        return start_at(features, scale)
 
     def step(self, weights: Floats, X: Floats) -> Floats:
         """Return W after the batch X (samples, n)."""
@@ -255,9 +257,8 @@ class SimilarityMatching:
 
     def start(self, features: int, scale: float = 1.0) -> SimilarityWeights:
         """Return W = scale · I, Q = 0."""
-        return SimilarityWeights(
-            np.eye(features) * scale, np.zeros((features, features)), np.full(features, self.history)
-        )
+        W = start_at(features, scale)
+        return SimilarityWeights(W, np.zeros(W.shape), np.full(len(W), float(self.history)))
 
     def step(self, weights: SimilarityWeights, X: Floats) -> SimilarityWeights:
         """Return the weights after the batch X (samples, n)."""
@@ -274,6 +275,13 @@ class SimilarityMatching:
     def lateral(self, weights: SimilarityWeights) -> Floats:
         """Return I + Q."""
         return np.asarray(weights.Q + np.eye(len(weights.Q)))
+
+
+def start_at(features: int, scale: float) -> Floats:
+    """Return scale · I, both checked."""
+    n = count(features, "features")
+    require_memory(8 * (n * n), "the weights")
+    return np.eye(n) * positive(scale, "scale")
 
 
 def anti_hebbian_step(R: Floats, Xbar: Floats, gain: Floats, rate: float) -> Floats:

@@ -26,6 +26,11 @@ class Constant:
     hold: float = math.inf
     half: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.hold is not math.inf:
+            positive(self.hold, "hold")
+        positive(self.half, "half")
+
 
 @dataclass(frozen=True)
 class Decay:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._checks import instance, samples
 from neurodecorr.plasticity import codes
 from neurodecorr.plasticity.plan import Plan
 
@@ -82,6 +83,7 @@ class State:
 
 def start(X: Floats, plan: Plan) -> State:
     """Return the state before learning, M = R = I, with the scale read off the first inputs X (samples, n)."""
+    X, plan = samples(X, "X"), instance(plan, Plan, "plan")
     n, dtype = X.shape[1], X.dtype
     size = float(np.abs(X).max())
     scale = 2.0 ** round(math.log2(size)) if size > 0 else 1.0

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, fraction, positive
+from neurodecorr._checks import choice, flag, fraction, positive
 from neurodecorr.errors import ConfigError
 from neurodecorr.plasticity.closed_form import whitening_matrix
 from neurodecorr.plasticity.correlation import off_diagonal
 from neurodecorr.plasticity.plan import GAINS
+from neurodecorr.plasticity.rivals import start_at
 from neurodecorr.plasticity.twins import power_gain
 
 __all__ = ["Easi", "OffDiagonal", "RunningCovariance", "Whitening"]
@@ -55,7 +56,7 @@ class Easi:
 
     def start(self, features: int, scale: float = 1.0) -> Floats:
         """Return M = scale · I."""
-        return np.eye(features) * scale
+        return start_at(features, scale)
 
     def step(self, weights: Floats, X: Floats) -> Floats:
         """Return M after the batch X (samples, n)."""
@@ -106,6 +107,7 @@ class OffDiagonal:
         positive(self.rate, "rate")
         fraction(self.kappa, "kappa")
         choice(self.gain, "gain", GAINS)
+        flag(self.relative, "relative")
 
     @property
     def name(self) -> str:
@@ -116,7 +118,7 @@ class OffDiagonal:
 
     def start(self, features: int, scale: float = 1.0) -> Floats:
         """Return M = scale · I."""
-        return np.eye(features) * scale
+        return start_at(features, scale)
 
     def step(self, weights: Floats, X: Floats) -> Floats:
         """Return M after the batch X (samples, n)."""
@@ -172,7 +174,8 @@ class Whitening:
 
     def start(self, features: int, scale: float = 1.0) -> RunningCovariance:
         """Return an empty covariance, and M = scale · I until the first sample."""
-        return RunningCovariance(np.zeros((features, features)), 0.0, np.eye(features) * scale)
+        first = start_at(features, scale)
+        return RunningCovariance(np.zeros(first.shape), 0.0, first)
 
     def step(self, weights: RunningCovariance, X: Floats) -> RunningCovariance:
         """Return the second moment after the batch X (samples, n)."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neurodecorr._checks import checked_text, instance, positive, several
 from neurodecorr.plots.style import INK, QUIET, canvas, label_decades, legend_above, styled
 
 if TYPE_CHECKING:  # names of types only: a comparison need not load what chips need
@@ -84,6 +85,10 @@ def chip_errors(panels: Sequence[ChipPanel], envelope: str = "median, 5–95 %",
     Figure
         Errors in per cent. Above a level at which circuits lose stability stands the share that does.
     """
+    several(panels, ChipPanel, "panels", "a ChipPanel", least=1)
+    checked_text(envelope, "envelope")
+    if wanted is not None:
+        positive(wanted, "wanted")
     figure, axes = canvas(1, len(panels), 4.4, sharey=True)
     for axis, panel in zip(axes[0], panels, strict=True):
         for index, series in enumerate(panel.series):
@@ -116,6 +121,7 @@ def hardware_budget(budget: HardwareBudget) -> Figure:
     -------
     Figure
     """
+    instance(budget, HardwareBudget, "budget", advice="Use the budget command.")
     rows = {kind: [row for row in budget.rows if row.kind == kind] for kind in ("mismatch", "bits")}
     titles = {"mismatch": "Mismatch of devices", "bits": "Levels of devices"}
     panels = [

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from neurodecorr.plots.style import INK, QUIET, canvas, label_decades, legend_above, mark, shade_unstable, styled
 from neurodecorr.workbench import Comparison, Entry, spelt
+from neurodecorr.workbench.comparison import require_comparison
 
 __all__ = ["eigenvalues", "settling"]
 
@@ -33,6 +34,7 @@ def settling(comparison: Comparison) -> Figure:
     Figure
         One panel per circuit, one pair of lines per held-out sample.
     """
+    require_comparison(comparison)
     circuits = [entry for entry in comparison.entries if entry.settles]
     figure, axes = canvas(1, len(circuits), 4.2, sharey=True, sharex=True)
     tol = float(comparison.config["tol"])
@@ -75,6 +77,7 @@ def eigenvalues(comparison: Comparison) -> Figure:
     Figure
         One panel per circuit; the unstable half-plane is shaded.
     """
+    require_comparison(comparison)
     circuits = [entry for entry in comparison.entries if entry.settles]
     figure, axes = canvas(1, len(circuits), 3.8, sharex=True, sharey=True)
     for panel, entry in zip(axes[0], circuits, strict=True):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from neurodecorr.plots.style import DIVERGING, canvas, styled
 from neurodecorr.workbench import Comparison
+from neurodecorr.workbench.comparison import require_comparison
 
 __all__ = ["lateral_fields", "receptive_fields"]
 
@@ -42,6 +43,7 @@ def receptive_fields(comparison: Comparison) -> Figure:
         One panel per form. Of images a regular selection of units is shown, each where its pixel lies and relative to
         its largest weight; colours end at half of that, so that the surround shows.
     """
+    require_comparison(comparison)
     weights = {entry.name: entry.matrix for entry in comparison.entries}
     if _is_image(comparison.shape):
         pictures = {name: _mosaic(matrix, comparison.shape) for name, matrix in weights.items()}
@@ -70,6 +72,7 @@ def lateral_fields(comparison: Comparison) -> Figure:
         One panel per circuit. Of images a regular selection of units is shown, each where its pixel lies and relative
         to its largest weight.
     """
+    require_comparison(comparison)
     weights = {entry.name: entry.lateral for entry in comparison.entries if entry.settles}
     if _is_image(comparison.shape):
         pictures = {name: _mosaic(R.T, comparison.shape) for name, R in weights.items()}

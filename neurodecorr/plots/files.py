@@ -12,6 +12,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from neurodecorr._checks import checked_names, checked_path, checked_text, choice, instance
 from neurodecorr._texts import printable
 from neurodecorr.plots.style import SETTINGS, STYLE
 from neurodecorr.recording import write_bytes
@@ -37,6 +38,7 @@ def render(figure: Figure, kind: str) -> bytes:
     bytes
         Without date; the same figure gives the same bytes with the same matplotlib.
     """
+    choice(kind, "kind", FORMATS)
     return rendered(figure, (kind,))[kind]
 
 
@@ -55,6 +57,8 @@ def rendered(figure: Figure, kinds: Sequence[str] = FORMATS) -> dict[str, bytes]
     dict of str to bytes
         The content of each kind, as from `render`.
     """
+    instance(figure, Figure, "figure")
+    kinds = checked_names(kinds, "kinds", FORMATS, least=1)
     for text in figure.findobj(Text):  # names may come from files; what formats ticks is written as mathematics
         text.set_text(printable(text.get_text(), "\n"))
         text.set_parse_math(text.get_parse_math() and "\\mathdefault" in text.get_text())
@@ -100,4 +104,6 @@ def save(figure: Figure, folder: str | os.PathLike[str], name: str) -> tuple[Pat
     CheckpointError
         If a file cannot be written; older files are unchanged.
     """
+    checked_path(folder, "folder")
+    checked_path(checked_text(name, "name"), "name")
     return tuple(write_bytes(Path(folder) / f"{name}.{kind}", content) for kind, content in rendered(figure).items())

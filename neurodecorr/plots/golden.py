@@ -10,6 +10,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from neurodecorr._checks import mapping, shaped, vector
+from neurodecorr.errors import ConfigError
 from neurodecorr.plots.style import INK, QUIET, canvas, label_decades, legend_above, styled
 
 __all__ = ["golden_readers"]
@@ -40,7 +42,11 @@ def golden_readers(times: npt.ArrayLike, course: npt.ArrayLike, readers: Mapping
     Figure
         Waveforms on the left, the readers' points on top; largest error over units on the right.
     """
-    t, xbar = np.asarray(times, float), np.asarray(course, float)
+    t = vector(times, "times")
+    xbar = shaped(course, "course", len(t), None).astype(float)
+    if not mapping(readers, "readers"):
+        raise ConfigError("readers must hold at least one reader's course; got none.")
+    readers = {name: shaped(one, f"readers[{name!r}]", *xbar.shape) for name, one in readers.items()}
     figure, axes = canvas(1, 2, 4.8, width=11.0)
     left, right = axes[0]
     shown = np.argsort(-np.abs(xbar[-1]), kind="stable")[: len(xbar[0])]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neurodecorr._checks import several
 from neurodecorr.plots.style import INK, QUIET, SHADE, canvas, label_decades, legend_above, styled
 
 __all__ = ["HealingPanel", "healing"]
@@ -60,6 +61,7 @@ def healing(panels: Sequence[HealingPanel]) -> Figure:
     -------
     Figure
     """
+    several(panels, HealingPanel, "panels", "a HealingPanel", least=1)
     rows = -(-len(panels) // 2)
     figure, axes = canvas(rows, min(len(panels), 2), 3.7 * rows + 0.5, sharey=True)
     names = list(dict.fromkeys(name for panel in panels for name in panel.curves))

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from neurodecorr.plots.style import INK, INPUT, canvas, label_decades, legend_above, mark, shade_unstable, styled
 from neurodecorr.workbench import Comparison, Entry
+from neurodecorr.workbench.comparison import require_comparison
 
 __all__ = ["learning"]
 
@@ -35,6 +36,7 @@ def learning(comparison: Comparison) -> Figure:
     Figure
         Two panels. A cross marks where learning stopped with an error.
     """
+    require_comparison(comparison)
     figure, axes = canvas(1, 2, 4.4, sharex=True)
     left, right = axes[0]
     online = [entry for entry in comparison.entries if len(entry.steps)]

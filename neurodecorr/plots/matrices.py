@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from neurodecorr.plots.style import DIVERGING, INPUT, canvas, label_decades, legend_above, mark, styled
 from neurodecorr.workbench import Comparison
+from neurodecorr.workbench.comparison import require_comparison
 
 __all__ = ["correlations", "spectra"]
 
@@ -38,6 +39,7 @@ def correlations(comparison: Comparison) -> Figure:
     Figure
         One panel per form on one colour scale. Units without power are grey.
     """
+    require_comparison(comparison)
     panels = [("input", comparison.covariance, comparison.correlation)]
     panels += [(entry.name, entry.covariance, entry.correlation) for entry in comparison.entries]
     cells = len(panels) + 1  # the last one holds the colour bar
@@ -91,6 +93,7 @@ def spectra(comparison: Comparison) -> Figure:
     Figure
         All eigenvalues against their rank; right, the outputs magnified.
     """
+    require_comparison(comparison)
     figure, axes = canvas(1, 2, 4.4, width_ratios=(1.25, 1))
     whole, near = axes[0]
     rank = np.arange(1, comparison.features + 1)

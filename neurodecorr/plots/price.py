@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from neurodecorr.plots.style import INK, QUIET, SHADE, canvas, label_decades, legend_above, mark, styled
 from neurodecorr.workbench import Comparison, Entry
+from neurodecorr.workbench.comparison import require_comparison
 
 __all__ = ["cost", "mismatch"]
 
@@ -38,6 +39,7 @@ def mismatch(comparison: Comparison) -> Figure:
         Left: median over draws, and their range; draws that lost stability lie in the shaded row. Right: share of
         draws that settle.
     """
+    require_comparison(comparison)
     figure, axes = canvas(1, 2, 4.5, width_ratios=(1.5, 1))
     left, right = axes[0]
     place = np.arange(len(comparison.mismatch_levels), dtype=float)
@@ -111,6 +113,7 @@ def cost(comparison: Comparison) -> Figure:
         Three panels over one list of forms. Shaded: what may be scatter of the held-out samples. A matrix answers
         in one product and has no settling time.
     """
+    require_comparison(comparison)
     figure, axes = canvas(1, 3, 3.4, sharey=True)
     reached, time, work = axes[0]
     place = np.arange(len(comparison.entries))[::-1]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neurodecorr._checks import instance, mapping, several, shaped, vector
 from neurodecorr.plots.style import INK, QUIET, canvas, label_decades, styled
 from neurodecorr.spiking import Reduction, SpikeRun, coding_error_floor
 
@@ -63,6 +64,12 @@ def spike_codes(
     Figure
         Spikes of all units and activity of three; errors; correlations with their confidence intervals.
     """
+    instance(run, SpikeRun, "run", advice="Use simulate(network, stimulus).")
+    xbar = shaped(xbar, "xbar", None, None)
+    gammas = vector(gammas, "gammas")
+    errors = shaped(errors, "errors", len(gammas), None)
+    for name, found in mapping(reductions, "reductions").items():
+        several(found, Reduction, f"reductions[{name!r}]", "a Reduction", least=1)
     figure, axes = canvas(2, 2, 7.4)
     _raster(axes[0, 0], run)
     _activity(axes[0, 1], run, np.asarray(xbar))

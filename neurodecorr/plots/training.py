@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from neurodecorr._checks import checked_text, choice, instance, mapping, shaped
+from neurodecorr.errors import ConfigError
 from neurodecorr.learning import History
 from neurodecorr.plots.style import canvas, legend_above, styled
 
@@ -34,6 +36,9 @@ def training(history: History, title: str = "") -> Figure:
     Figure
         Loss on the left, accuracy on the right where there are labels.
     """
+    instance(history, History, "history", advice="Use what Trainer.fit returned.")
+    choice("training accuracy", "an epoch's number", history.epochs)
+    checked_text(title, "title")
     names = ("loss", "accuracy") if not np.isnan(history.epochs["training accuracy"]).all() else ("loss",)
     figure, axes = canvas(1, len(names), 3.6)
     handles = {}
@@ -77,10 +82,14 @@ def envelopes(curves: Mapping[str, Sequence[Sequence[float]]], what: str = "test
     Figure
         One panel; envelopes from the lowest to the highest seed.
     """
+    what, title = checked_text(what, "what"), checked_text(title, "title")
+    tables = {name: shaped(runs, f"curves[{name!r}]", None, None) for name, runs in mapping(curves, "curves").items()}
+    if not tables:
+        raise ConfigError("curves must hold at least one curve; got none.")
     figure, axes = canvas(1, 1, 4.6, width=7.0)
     panel, handles = axes[0, 0], []
     scale = 100 if what.endswith("accuracy") else 1
-    for name, runs in curves.items():
+    for name, runs in tables.items():
         values = scale * np.asarray(runs, float)
         epochs = np.arange(1, values.shape[1] + 1)
         colour, line = curve_colour(name)

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, fits, offers
+from neurodecorr._checks import count, offers
+from neurodecorr._memory import require_memory
 
 __all__ = ["EverySamples", "LogSpaced", "Schedule", "spans"]
 
@@ -110,7 +111,7 @@ class EverySamples:
         (t,) array of int64
             Samples seen at each recording.
         """
-        fits(count(total, "total", least=0) / self.samples, "the recording times")
+        require_memory(8 * (count(total, "total", least=0) / self.samples), "the recording times")
         return _with_end(np.arange(0, total + 1, self.samples, dtype=np.int64), total)
 
 

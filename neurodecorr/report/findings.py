@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from neurodecorr.workbench import Comparison, Entry, judged, spelt
+from neurodecorr.workbench.comparison import require_comparison
 
 __all__ = ["findings"]
 
@@ -30,6 +31,7 @@ def findings(comparison: Comparison) -> tuple[str, ...]:
     tuple of str
         Plain text.
     """
+    require_comparison(comparison)
     online = [entry for entry in comparison.entries if entry.form != "offline" and not entry.failure]
     parts = [*_decorrelation(comparison, online), *_stopped(comparison), *_twins(online), *_price(comparison, online)]
     return (*parts, *_stability(online), *_robustness(comparison, online))

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from neurodecorr import plots
+from neurodecorr._checks import checked_path, flag, instance
 from neurodecorr.recording import (
     Claim,
     Recorder,
@@ -18,6 +19,7 @@ from neurodecorr.recording import (
 from neurodecorr.report.page import page
 from neurodecorr.workbench import Comparison
 from neurodecorr.workbench.claiming import FILES, KIND, claim_folder
+from neurodecorr.workbench.comparison import require_comparison
 
 __all__ = ["draw_again", "publish"]
 
@@ -59,7 +61,10 @@ def publish(
         If the folder holds another run or files of somebody else, or a file cannot be written; files not yet replaced
         are unchanged.
     """
-    place = Path(folder)
+    require_comparison(comparison)
+    place, overwrite = checked_path(folder, "folder"), flag(overwrite, "overwrite")
+    if mine is not None:
+        instance(mine, Claim, "mine")
     mine = mine or claim_folder(place, comparison.config, overwrite=overwrite)
     figures = {name: draw(comparison) for name, draw in plots.FIGURES.items()}
     drawn = {
@@ -96,7 +101,7 @@ def draw_again(folder: str | os.PathLike[str], *, overwrite: bool = False) -> tu
     CheckpointError
         If there is no comparison, or a file was changed or cannot be written.
     """
-    given = Path(folder)
+    given, overwrite = checked_path(folder, "folder"), flag(overwrite, "overwrite")
     place = given if given.is_dir() else given.parent
     comparison = Comparison.load(given)
     makes = [name for name in FILES if name != RESULT or not (given.is_dir() or given.name == RESULT)]

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
+from neurodecorr._checks import choice, instance, mapping
 from neurodecorr._texts import html_text as escape
 from neurodecorr.report.captions import CAPTIONS, alternative
 from neurodecorr.report.findings import findings
 from neurodecorr.workbench import Block, Comparison, blocks, failures, headline
+from neurodecorr.workbench.comparison import require_comparison
 
 __all__ = ["page"]
 
@@ -35,6 +37,10 @@ def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
     str
         A whole HTML document.
     """
+    for name, picture in mapping(pictures, "pictures").items():
+        choice(name, "each name of pictures", CAPTIONS)
+        instance(picture, bytes, f"pictures[{name!r}]", "the bytes of an SVG figure")
+    require_comparison(comparison)
     title = f"Decorrelation by a matrix and by a circuit: {comparison.dataset}"
     body = [
         _header(comparison),

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, fits, fraction, generator, samples
+from neurodecorr._checks import count, fraction, generator, samples
+from neurodecorr._memory import require_memory
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = ["Correlation", "Reduction", "mean_correlation", "reduction"]
@@ -195,7 +196,7 @@ def _block_sums(X: Floats, size: int) -> tuple[Floats, Floats]:
 
 def _weights(blocks: int, resamples: int, seed: Any) -> Floats:
     """Return the share of each block in each resample."""
-    fits(float(count(resamples, "resamples", 2)) * blocks, "the blocks of all resamples")
+    require_memory(8 * (float(count(resamples, "resamples", 2)) * blocks), "the blocks of all resamples")
     drawn = generator(seed).multinomial(blocks, np.full(blocks, 1 / blocks), size=resamples)
     return np.asarray(drawn / blocks)
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, digits, finite, fits, generator, positive, real_array, square
+from neurodecorr._checks import count, digits, finite, generator, positive, real_array, square
+from neurodecorr._memory import require_memory
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = ["Stimulus", "constant_stimulus", "ou_stimulus"]
@@ -140,7 +141,7 @@ def ou_stimulus(
     L = _factor(square(covariance, "covariance").astype(np.float64))
     elapsed = positive(frame_s, "frame_s", "s") / positive(correlation_time_s, "correlation_time_s", "s")
     a = math.exp(-elapsed)
-    fits(float(count(frames, "frames")) * len(L), "the inputs of all frames")
+    require_memory(8 * (float(count(frames, "frames")) * len(L)), "the inputs of all frames")
     X = generator(seed).standard_normal((frames, len(L)))
     X[1:] *= math.sqrt(-math.expm1(-2 * elapsed))
     for before, now in itertools.pairwise(X):

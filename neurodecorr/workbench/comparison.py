@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._checks import instance
 from neurodecorr.errors import CheckpointError
 from neurodecorr.recording import Result, load_result
 from neurodecorr.workbench.reading import FieldReader
@@ -252,3 +253,11 @@ def _entry(values: dict[str, Any], arrays: Mapping[str, Any], n: int, levels: in
 
 def _key(entry: str, field: str) -> str:
     return f"{entry.replace(' ', '_')}.{field}"
+
+
+def require_comparison(value: Any) -> Comparison:
+    """Return `value` if it is a comparison."""
+    found: Comparison = instance(
+        value, Comparison, "comparison", advice="Use compare(dataset), or Comparison.load(path)."
+    )
+    return found

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr import measures, plasticity
-from neurodecorr._checks import choice, count, positive
+from neurodecorr._checks import checked_names, choice, count, flag, positive, sequence
 from neurodecorr.data import Dataset, Split, rows_split
 from neurodecorr.errors import ConfigError
 from neurodecorr.plasticity import Plan
@@ -174,11 +174,12 @@ def compare_seeds(
     ConfigError, InputError
         As `compare` does.
     """
+    progress = flag(progress, "progress")
     chosen, seed = _chosen(rules), count(seed, "seed", least=0)
     plan = Plan(rate=rate, schedule=schedule, gain=gain, batch=batch, limit=limit)
     if gain == "none":
         raise ConfigError("gain must be 'node' or 'layer' here: without a gain no form keeps power; got 'none'.")
-    levels = np.array([positive(level, "mismatch") for level in mismatch])
+    levels = np.array([positive(level, "mismatch") for level in sequence(mismatch, "mismatch")], dtype=float)
     one = partial(
         _compare_one,
         chosen=chosen,
@@ -186,11 +187,11 @@ def compare_seeds(
         rules=list(rules),
         levels=levels,
         tol=positive(tol, "tol"),
-        draws=count(draws, "draws"),
-        jobs=count(jobs, "jobs"),
+        draws=count(draws, "draws", most=10**6),
+        jobs=count(jobs, "jobs", most=10**4),
         progress=progress,
     )
-    runs = count(seeds, "seeds")
+    runs = count(seeds, "seeds", most=10**4)
     found = [one(split(seed + k), seed=seed + k, runs=runs - k) for k in range(runs)]
     return found[0] if runs == 1 else over_seeds(found)
 
@@ -267,9 +268,8 @@ def _dataset(value: Any, name: str) -> Dataset:
 
 
 def _chosen(rules: Sequence[str]) -> list[tuple[str, str, str]]:
-    if isinstance(rules, str) or not rules:
-        raise ConfigError(f"rules must be a non-empty sequence of rule names, such as ['local']; got {rules!r}.")
-    wanted = {name for rule in rules for name in RULES[choice(rule, "rule", RULES)]}
+    given = checked_names(rules, "rules, such as ['local'],", least=1)
+    wanted = {name for rule in given for name in RULES[choice(rule, "rule", RULES)]}
     return [OFFLINE, *(form for form in ONLINE if form[2] in wanted)]
 
 

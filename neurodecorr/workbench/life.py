@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from neurodecorr._checks import choice, count, positive, real_array
+from neurodecorr._checks import checked_path, choice, count, flag, instance, positive, real_array
 from neurodecorr._threads import one_thread
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.plasticity import Plan, State, start
@@ -151,6 +151,11 @@ def live(
     _require_plan(plan)
     tol, every, look_every = positive(tol, "tol"), count(every, "every"), count(look_every, "look_every")
     choice(engine, "engine", ENGINES)
+    flag(progress, "progress")
+    if state is not None:
+        instance(state, State, "state", advice="Use start(X, plan).")
+    if record is not None:
+        checked_path(record, "record")
     whole, blocks, total = _opened(X)
     first = next(blocks, None)
     if first is None:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr.workbench.comparison import Comparison, Entry
+from neurodecorr._checks import count, number
+from neurodecorr.workbench.comparison import Comparison, Entry, require_comparison
 from neurodecorr.workbench.spread import SPREAD, interval
 
 __all__ = ["Block", "Column", "blocks", "failures", "headline", "judged", "spelt", "table_text"]
@@ -59,6 +60,7 @@ def table_text(comparison: Comparison) -> str:
         A headline, blocks with their explanations (a further one with several seeds), and the messages of forms that
         stopped early.
     """
+    require_comparison(comparison)
     parts = [textwrap.fill(headline(comparison), WIDTH)]
     parts += ["\n".join(_lines(block)) for block in blocks(comparison)]
     parts += [textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in failures(comparison)]
@@ -78,6 +80,7 @@ def headline(comparison: Comparison) -> str:
     str
         Plain text; of the data's name only printable characters are kept.
     """
+    require_comparison(comparison)
     # The name may be that of a user's file; what a terminal would obey is not shown.
     name = "".join(character if character.isprintable() else "�" for character in comparison.dataset)
     stream = f"{comparison.config['samples']:,} samples to learn from{_repeats(comparison)}"
@@ -102,6 +105,7 @@ def judged(comparison: Comparison) -> str:
     str
         One sentence.
     """
+    require_comparison(comparison)
     if comparison.exact:
         return f"Judged by the exact covariance of {comparison.config.get('judged_on', 'what was held out')}."
     return (
@@ -140,6 +144,7 @@ def failures(comparison: Comparison) -> tuple[str, ...]:
     tuple of str
         Plain text: the form, the sample its numbers belong to, and the message of the error.
     """
+    require_comparison(comparison)
     return tuple(
         f"† {entry.name} stopped early; its numbers are those at sample {entry.learnt:,}. Why: {entry.failure}"
         for entry in comparison.entries
@@ -161,6 +166,7 @@ def blocks(comparison: Comparison) -> tuple[Block, ...]:
         Cells are texts of sensible precision; "unstable" where a circuit does not settle, "–" where a form has no such
         number.
     """
+    require_comparison(comparison)
     levels = range(len(comparison.mismatch_levels))
     return (
         *_seeds_block(comparison),
@@ -190,6 +196,9 @@ def spelt(value: float, digits: int = 3) -> str:
     >>> spelt(0.01899), spelt(138.28), spelt(8.2e-14, 2), spelt(math.inf)
     ('0.0190', '138', '8.2e-14', 'unstable')
     """
+    digits = count(digits, "digits", most=17)
+    if not isinstance(value, float | np.floating):  # those may be no finite numbers
+        value = number(value, "value")
     if math.isnan(value):
         return NONE
     if math.isinf(value):

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from neurodecorr._checks import count, fits, flag, fraction, not_negative, positive, samples, square
+from neurodecorr._checks import count, flag, fraction, not_negative, positive, samples, square
+from neurodecorr._memory import require_memory
 from neurodecorr._threads import one_thread
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.analogue import wiring
@@ -153,7 +154,7 @@ def simulate_chips(
     W = square(weights, "weights").astype(np.float64)
     x = wiring.unit_volts(volts_per_unit) * samples(X, "X", len(W)).astype(np.float64)
     total, root = count(chips, "chips"), count(seed, "seed", least=0)
-    fits(3 * total, "the figures of all chips")
+    require_memory(8 * (3 * total), "the figures of all chips")
     plan = _Plan(
         W, x, _ideal(W, x, wiring.checked_form(form)), *wiring.parts(devices, amplifier), form,
         positive(tau_s, "tau_s", "seconds"), not_negative(time_s, "time_s", "seconds"),

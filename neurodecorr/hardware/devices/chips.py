@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr import _checks
+from neurodecorr import _checks, _memory
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices.codes import whole_codes
 from neurodecorr.hardware.devices.converters import Converter, converter
@@ -217,7 +217,7 @@ class Devices:
             Signed weights as the chips have them.
         """
         pair, number, read = self.map(weights, scale), _checks.count(chips, "chips"), _checks.flag(read, "read")
-        _checks.fits(number * pair.plus.size, "the weights of all chips")
+        _memory.require_memory(8 * (number * pair.plus.size), "the weights of all chips")
         streams = _checks.generator(rng, "rng").spawn(number)
         out = np.empty((chips, *pair.plus.shape))
         block = max(1, _BLOCK // (2 * pair.plus.size))

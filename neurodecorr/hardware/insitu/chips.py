@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import Floats, count, fits, not_negative, positive, square
+from neurodecorr._checks import Floats, count, not_negative, positive, square
+from neurodecorr._memory import require_memory
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.devices.chips import Array, Chip, Devices
 from neurodecorr.hardware.devices.codes import code_unit
@@ -171,7 +172,7 @@ def learning_chips(
 def several_chips(value: Any, n: int) -> int:
     """Return how many chips of n units to make: at least one, and no more than fit in memory."""
     chips = count(value, "chips")
-    fits(20.0 * chips * n * n, "what all chips hold")
+    require_memory(8 * (20.0 * chips * n * n), "what all chips hold")
     return chips
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import Floats, choice, count, fits, flag, samples, square
+from neurodecorr._checks import Floats, choice, count, flag, samples, square
+from neurodecorr._memory import require_memory
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.insitu import integer_kernels, integers_plain
 from neurodecorr.hardware.insitu.codes import INTEGER_COUNTERS
@@ -105,7 +106,7 @@ class IntegerPlan:
     def shifts(self, samples: int, first: int = 0) -> Integers:
         """Return e of samples `first` … : one more at hold, 2 hold, 4 hold …"""
         first = count(first, "first", least=0, most=2**MOST_SHIFT)
-        fits(count(samples, "samples", least=0), "the rates of all samples")
+        require_memory(8 * (count(samples, "samples", least=0)), "the rates of all samples")
         seen = (first + np.arange(samples, dtype=np.int64)) // self.hold
         return np.array([self.rate + int(k).bit_length() for k in seen], dtype=np.int64)
 

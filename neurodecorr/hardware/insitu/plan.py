@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodecorr._checks import Floats, choice, count, fits, number, positive
+from neurodecorr._checks import Floats, choice, count, number, positive
 from neurodecorr._checks import samples as checked_samples
+from neurodecorr._memory import require_memory
 from neurodecorr.errors import ConfigError
 from neurodecorr.plasticity.schedules import Decay, Schedule, rate_at, schedule_named
 
@@ -78,7 +79,7 @@ class InSitu:
 
     def rates(self, samples: int) -> Floats:
         """Return η of each sample, in the plan's units."""
-        fits(count(samples, "samples", least=0), "the rates of all samples")
+        require_memory(8 * (count(samples, "samples", least=0)), "the rates of all samples")
         schedule, clock, rates = schedule_named(self.schedule), 0.0, np.empty(samples)
         for t in range(samples):
             rates[t] = rate_at(schedule, self.rate, clock)

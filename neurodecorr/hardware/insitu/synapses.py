@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodecorr._checks import Floats, choice, count, fits, flag, fraction, generator, number, positive
+from neurodecorr._checks import Floats, choice, count, flag, fraction, generator, number, positive
+from neurodecorr._memory import require_memory
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.insitu.codes import PROGRAMMING
 
@@ -136,7 +137,7 @@ class PulsedSynapse:
             Steps are ≥ 0.
         """
         top, n = positive(top, "top"), count(n, "n")
-        fits(6.0 * n * n, "the devices of a chip")
+        require_memory(8 * 6.0 * n * n, "the devices of a chip")
         common, bias, bound = generator(rng, "rng").standard_normal((3, 2, n, n))
         beta = self.asymmetry + self.asymmetry_spread * bias
         bounds = top * np.maximum(1.0 + self.bound_spread * bound, 0.1)

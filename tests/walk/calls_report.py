@@ -1,0 +1,38 @@
+"""How the room `report` is called."""
+
+from unittest import mock
+
+from bad_values import Call, Flag, Place, Table, Valid
+
+from neurodecorr import data, plots, report, workbench
+
+COMPARISON = workbench.compare(data.correlated_gaussian(3, 600), rules=("local",), draws=2)
+
+EXEMPT = {"report.draw_again": "of a folder, which tests/report makes"}
+
+
+def publish(**options):
+    """Publish without drawing figures, which takes seconds."""
+    with mock.patch.dict(plots.FIGURES, clear=True):
+        return report.publish(**options)
+
+
+CALLS = [
+    Call("report.findings", report.findings, {"comparison": Valid(COMPARISON)}),
+    Call(
+        "report.page",
+        report.page,
+        {"comparison": Valid(COMPARISON), "pictures": Table({"spectra": b"<svg/>"}, empty=True)},
+    ),
+    Call(
+        "report.publish",
+        publish,
+        {
+            "comparison": Valid(COMPARISON),
+            "folder": Place("report"),
+            "overwrite": Flag(True),
+            "mine": Valid(None, also={"None": "made here"}),
+        },
+    ),
+    Call("report.require_writable", report.require_writable, {"folder": Place("folder")}),
+]
