@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
 __all__ = ["Ladder", "exponential_propagator", "implicit_propagator"]
 
@@ -101,7 +100,7 @@ def implicit_propagator(F: Floats, h: float) -> Floats:
     Hairer and Wanner, Solving Ordinary Differential Equations II, §IV.5.
     """
     pole, weight = complex(-2, math.sqrt(2)), complex(0.5, -math.sqrt(2))
-    inverse = scipy.linalg.inv(h * F - pole * np.eye(len(F)))
+    inverse = np.linalg.inv(h * F - pole * np.eye(len(F)))
     return np.ascontiguousarray(2 * h * (weight * inverse).real)
 
 

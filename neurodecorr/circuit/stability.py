@@ -219,7 +219,7 @@ def predicted_settling_time(circuit: LinearCircuit, X: npt.ArrayLike, tol: float
         scaled(drives.astype(np.float64), -shift[:, None]),
         scaled(tol, -shift) * circuit.spectrum.sigma_low,
     )
-    with one_thread(circuit.state_size):
+    with one_thread(circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
         eigenvalues, V = _modes(circuit)
         weights = np.linalg.solve(V, circuit.factors.solve(circuit.drive(drives).astype(np.float64)).T)
         modes = circuit.matrix @ V
