@@ -130,16 +130,16 @@ def cost(comparison: Comparison) -> Figure:
             time.plot(entry.settling_time, row, **point)
         else:
             time.plot(0, row, **point)
-    seeds = "" if comparison.seeds is None else f"; line: {len(comparison.seeds)} seeds"
-    reached.set(xscale="log", xlabel=f"rms correlation coefficient left{seeds}")
-    if comparison.scatter:
-        left = min(reached.get_xlim()[0], comparison.scatter / 2)
-        reached.axvspan(left, comparison.scatter, color=SHADE, linewidth=0, zorder=0)
-        reached.set_xlim(left, None)
+    seeds = "" if comparison.seeds is None else f", {len(comparison.seeds)} seeds"
+    reached.set(xscale="log", xlabel=f"rms correlation left{seeds}")
     reached.axvline(comparison.correlation, color=QUIET, linestyle=":", linewidth=1.6)
     reached.annotate(
         "input", (comparison.correlation, place[0]), xytext=(-4, 0), textcoords="offset points", ha="right"
     )
+    if comparison.scatter:
+        left = min(reached.get_xlim()[0], comparison.scatter / 2)
+        reached.axvspan(left, comparison.scatter, color=SHADE, linewidth=0, zorder=0)
+        reached.set_xlim(left, None)
     label_decades(reached, "x")
     time.set(xlabel="settling time (τ), median to worst")
     work.set(xscale="log", xlabel="multiply-adds per sample")
