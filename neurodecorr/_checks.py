@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.floating[Any]]
 # leave some ulps, 4500 of them at most.
 ROUNDING = 1e-12
 
-
+BLOCK = 65536  # numbers looked at in one go, so that a look at a long stream takes no memory that grows with it
 MOST = 2**63 - 1  # what an index can hold
 SHOWN = 80  # characters of a value that a message shows
 
@@ -112,9 +112,11 @@ def whole_numbers(value: Any, name: str) -> npt.NDArray[np.integer[Any]]:
 def finite(array: Floats, name: str) -> Floats:
     """Return `array` if all its entries are finite; otherwise name the first one that is not, and its place."""
     array = unmasked(array, name)
-    good = np.isfinite(array)
-    if good.all():
+    rows = np.atleast_1d(array)
+    step = max(1, BLOCK * len(rows) // max(1, array.size))
+    if all(np.isfinite(rows[at : at + step]).all() for at in range(0, len(rows), step)):
         return array
+    good = np.isfinite(array)
     place = tuple(np.argwhere(~good)[0])
     count = int(array.size - good.sum())
     raise InputError(

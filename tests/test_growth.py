@@ -76,11 +76,12 @@ def test_learning_takes_no_more_memory_for_more_samples(engine):
     assert long <= 1.05 * short < X.nbytes / 4
 
 
-def test_masked_learning_takes_a_byte_a_number_for_the_check_of_its_input():
+def test_masked_learning_takes_no_more_memory_for_more_samples():
     state, plan = nd.start_masked(nd.circuit.grid_neighbours((8, 8), 8)), nd.MaskedPlan()
     X = inputs(8000, 64)
     short, long = (peak(lambda k=k: nd.learn_masked(state, X[:k], plan)) for k in (2000, 8000))
-    assert long - short <= 1.05 * (X.size - X[:2000].size)
+    # Without a copy, or a mark for each number: the input is looked at some thousand rows at a time.
+    assert long <= 1.05 * short < X.size / 4
 
 
 def test_a_stream_in_chunks_is_learnt_in_the_memory_of_one_chunk():

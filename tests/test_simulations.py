@@ -105,6 +105,9 @@ def test_the_gain_keeps_the_power_that_other_rules_lose(tmp_path):
     power = dict(zip(result.arrays["rules"].tolist(), result.arrays["power"], strict=True))
     for rule in ("relative rule, node gain", "single samples, homeostatic", "Földiák, node gain"):
         assert power[rule].min() > 0.9 and power[rule].max() < 1.05
+    # The homeostatic gain keeps it where it ends: strong directions shrink before weak ones have grown.
+    batchwise = power["relative rule, homeostatic"]
+    assert 0.55 < batchwise.min() < 0.65 and batchwise.max() < 1.05 and batchwise[:, -1] == pytest.approx(1, abs=0.02)
     assert line(printed, "relative rule, no gain")[0] == pytest.approx(0.019, rel=0.15)
     # Its power falls as 1/t: from 1000 to 2000 updates, by a factor between 1.5 and 2.
     middle = result.arrays["updates"].tolist().index(1000)
