@@ -243,7 +243,10 @@ COST = (
     (Column("median τ", "settling time, median over samples, in τ"), _settled(lambda e: spelt(e.settling_time))),
     (Column("predicted", "the median, predicted from the modes of R"), _settled(lambda e: spelt(e.predicted_time))),
     (Column("worst τ", "settling time, slowest sample, in τ"), _settled(lambda e: spelt(e.settling_time_worst))),
-    (Column("products", "matrix–vector products per sample (Chebyshev-scheduled)"), lambda e: _count(e.products)),
+    (
+        Column("products", "matrix–vector products per sample (Chebyshev-scheduled; 5,000: or more)"),
+        lambda e: _count(e.products),
+    ),
     (Column("mult-adds", "multiply-adds per sample"), lambda e: _count(e.operations)),
     (Column("synapses", "weights to store"), lambda e: _count(e.synapses)),
     (Column("margin", "min Re λ(R) at the end, in 1/τ; of R = M⁻¹ for a matrix"), lambda e: spelt(e.margin)),
