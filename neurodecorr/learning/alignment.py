@@ -14,6 +14,7 @@ from neurodecorr import _checks
 from neurodecorr.learning.chain import errors_below
 from neurodecorr.learning.credit import Credit, Gradient, output_error, weight_gradients
 from neurodecorr.learning.feedback import PATHWAYS, pathway
+from neurodecorr.learning.replay import ReplayedNetwork
 from neurodecorr.network import Network, Pass, Signals
 from neurodecorr.network.algebra import product
 
@@ -61,7 +62,7 @@ class FeedbackAlignment:
 
     def start(self, network: Network, seed: Any = 0) -> FeedbackAssigner:
         """Return the rule at work on a network, its feedback weights drawn from `seed`."""
-        _checks.instance(network, Network, "network", advice="Use Network(layers, inputs).")
+        _checks.instance(network, (Network, ReplayedNetwork), "network", "a Network", "Use Network(layers, inputs).")
         return FeedbackAssigner(self, network, _checks.generator(seed))
 
 
@@ -146,7 +147,7 @@ class DirectFeedbackAlignment:
 
     def start(self, network: Network, seed: Any = 0) -> DirectAssigner:
         """Return the rule at work on a network, its feedback weights drawn from `seed`."""
-        _checks.instance(network, Network, "network", advice="Use Network(layers, inputs).")
+        _checks.instance(network, (Network, ReplayedNetwork), "network", "a Network", "Use Network(layers, inputs).")
         return DirectAssigner(network, _checks.generator(seed))
 
 

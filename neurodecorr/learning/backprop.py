@@ -10,6 +10,7 @@ import numpy as np
 from neurodecorr import _checks
 from neurodecorr.learning.chain import errors_below
 from neurodecorr.learning.credit import Credit, output_error, weight_gradients
+from neurodecorr.learning.replay import ReplayedNetwork
 from neurodecorr.network import Network
 from neurodecorr.network.algebra import product
 
@@ -31,7 +32,7 @@ class Backprop:
 
     def start(self, network: Network, seed: Any = 0) -> BackpropAssigner:
         """Return the rule at work on a network; it draws nothing."""
-        _checks.instance(network, Network, "network", advice="Use Network(layers, inputs).")
+        _checks.instance(network, (Network, ReplayedNetwork), "network", "a Network", "Use Network(layers, inputs).")
         _checks.generator(seed)
         return BackpropAssigner(network)
 

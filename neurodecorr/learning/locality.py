@@ -99,6 +99,11 @@ class CreditAudit(Audit):
     """What a rule declared and what it was seen to read; see `plasticity.Audit`."""
 
     @property
+    def known(self) -> tuple[str, ...]:
+        """Everything that a rule of credit may read."""
+        return CREDIT_READS
+
+    @property
     def local(self) -> bool:
         """Whether a synapse reads only its two units, itself, their feedback, and global numbers."""
         return self.observed <= set(LOCAL)

@@ -14,6 +14,7 @@ from neurodecorr import _checks
 from neurodecorr.errors import ConfigError
 from neurodecorr.learning.credit import Credit, Gradient, weight_gradients
 from neurodecorr.learning.noise import Gaussian, Noise
+from neurodecorr.learning.replay import ReplayedNetwork
 from neurodecorr.network import Network, Pass, Signals
 
 __all__ = ["NodePerturbation"]
@@ -79,7 +80,7 @@ class NodePerturbation:
 
     def start(self, network: Network, seed: Any = 0) -> PerturbationAssigner:
         """Return the rule at work on a network; it draws from the generator of each batch."""
-        _checks.instance(network, Network, "network", advice="Use Network(layers, inputs).")
+        _checks.instance(network, (Network, ReplayedNetwork), "network", "a Network", "Use Network(layers, inputs).")
         _checks.generator(seed)
         return PerturbationAssigner(self, network)
 

@@ -173,6 +173,11 @@ class Audit:
     violations: tuple[str, ...]
 
     @property
+    def known(self) -> tuple[str, ...]:
+        """Everything that a rule of this kind may read."""
+        return READS
+
+    @property
     def passed(self) -> bool:
         """Whether the rule reads exactly what it declares."""
         return not self.violations
@@ -327,7 +332,7 @@ def format_audit(audits: Sequence[Audit], reads: Sequence[str] = READS) -> str:
         One rule a line, one read a column.
     """
     several(audits, Audit, "audits", "an Audit", least=1)
-    checked_names(reads, "reads", READS)
+    checked_names(reads, "reads", dict.fromkeys(read for found in audits for read in found.known))
     width = max(len(found.rule) for found in audits)
     lines = [f"{'':{width}}  " + "  ".join(reads) + "  verdict"]
     for found in audits:

@@ -121,6 +121,8 @@ def hardware_budget(budget: HardwareBudget) -> Figure:
     -------
     Figure
     """
+    from neurodecorr.workbench.budgeting import HardwareBudget  # loads what chips need
+
     instance(budget, HardwareBudget, "budget", advice="Use the budget command.")
     rows = {kind: [row for row in budget.rows if row.kind == kind] for kind in ("mismatch", "bits")}
     titles = {"mismatch": "Mismatch of devices", "bits": "Levels of devices"}
