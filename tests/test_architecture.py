@@ -184,8 +184,8 @@ def test_one_module_of_the_library_starts_programs_and_none_uses_a_shell():
 
 
 def test_every_program_has_a_time_limit_and_none_a_shell():
-    root = PACKAGE.parent
-    folders = [root / name for name in ("neurodecorr", "tests", "simulations", "docs") if (root / name).is_dir()]
+    root = Path(__file__).parents[1]  # the package may be installed elsewhere
+    folders = [PACKAGE, *(root / name for name in ("tests", "simulations", "docs") if (root / name).is_dir())]
     found = 0
     for path in (path for folder in folders for path in folder.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -69,7 +69,7 @@ def spike_codes(
     gammas = vector(gammas, "gammas")
     errors = shaped(errors, "errors", len(gammas), None)
     for name, found in mapping(reductions, "reductions").items():
-        several(found, Reduction, f"reductions[{name!r}]", "a Reduction", least=1)
+        several(found, Reduction, f"reductions[{name!r}]", "a Reduction")
     figure, axes = canvas(2, 2, 7.4)
     _raster(axes[0, 0], run)
     _activity(axes[0, 1], run, np.asarray(xbar))
