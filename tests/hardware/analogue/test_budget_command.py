@@ -117,7 +117,7 @@ def test_devices_are_counted_as_the_sides_say(tmp_path, R):
     Result({"R": R}).save(tmp_path / "result.npz")
     n = len(R)
     for sides, said in (("two", f"{2 * n * n:,} devices in pairs"), ("one", f"{n * n + n:,} devices with references")):
-        printed = run("budget", tmp_path, *QUICK, "--sides", sides).stdout
+        printed = run("budget", tmp_path, *QUICK, "--sides", sides, "--overwrite").stdout
         assert said in " ".join(printed.split())
 
 
