@@ -14,7 +14,10 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["temporary_beside"]
+__all__ = ["LOCKS", "hold", "temporary_beside"]
+
+# Whether the system has locks that end with the process that holds them.
+LOCKS = fcntl is not None
 
 # .STEM.twelve hexadecimal digits.tmp.SUFFIX, and the lock of that file.
 _LEFT = re.compile(r"\.(?P<stem>.+)\.(?P<own>[0-9a-f]{12})\.tmp(\..*)?", re.DOTALL)
@@ -50,7 +53,7 @@ def temporary_beside(target: Path) -> Iterator[Path]:
         lock = target.with_name(f"{name}.{_LOCK}")
         handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         # In the moment before it was held, another process may have taken it for abandoned: then once more.
-        if _held(handle) is not False and lock.exists():
+        if hold(handle) is not False and lock.exists():
             break
         os.close(handle)
     temporary = target.with_name(f"{name}.tmp{target.suffix[:50]}")
@@ -66,7 +69,7 @@ def temporary_beside(target: Path) -> Iterator[Path]:
 
 def _remove_left(folder: Path) -> None:
     """Remove temporary files whose writers are dead; what cannot be removed stays."""
-    if fcntl is None:
+    if not LOCKS:
         return
     with contextlib.suppress(OSError):
         names = [entry.name for entry in os.scandir(folder) if entry.name[0] == "." and entry.is_file()]
@@ -89,7 +92,7 @@ def _remove_if_dead(lock: Path, files: list[Path]) -> None:
                 file.unlink()
             return
         try:
-            if _held(handle):
+            if hold(handle):
                 for file in files:
                     file.unlink()
                 if not any(lock.with_suffix("").name + ".tmp" in one.name for one in lock.parent.iterdir()):
@@ -98,8 +101,8 @@ def _remove_if_dead(lock: Path, files: list[Path]) -> None:
             os.close(handle)
 
 
-def _held(handle: int) -> bool | None:
-    """Hold an open file as long as its handle lives; False if another process does, None where nobody can."""
+def hold(handle: int) -> bool | None:
+    """Hold an open file or folder as long as its handle lives; False if another process does, None where nobody can."""
     if fcntl is None:
         return None
     try:

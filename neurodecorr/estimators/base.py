@@ -168,8 +168,6 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X = unmasked(X, "X")
         if hasattr(X, "toarray") and hasattr(X, "nnz"):
             raise InputError(f"X must be a dense array; got a sparse {type(X).__name__}. Use X.toarray().")
-        if np.ma.is_masked(X):
-            raise InputError("X must hold a number everywhere; some entries are masked.")
         try:
             X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], order="C", ensure_all_finite=False)
         except (ValueError, OverflowError) as error:

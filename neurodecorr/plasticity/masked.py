@@ -16,6 +16,7 @@ import scipy.sparse.linalg
 from neurodecorr._checks import choice, fraction, instance, positive, samples
 from neurodecorr._sparse import row_cuts
 from neurodecorr.errors import ConfigError, InputError, StabilityError
+from neurodecorr.plasticity.schedules import never
 from neurodecorr.plasticity.synapses import LOCAL, RELATIVE, SYMMETRIC, Synapses, learn_rows
 
 __all__ = ["MASKED_RULES", "MaskedPlan", "MaskedState", "learn_masked", "start_masked"]
@@ -75,7 +76,7 @@ class MaskedPlan:
         positive(self.rate, "rate")
         positive(self.limit, "limit")
         positive(self.tol, "tol")
-        if self.half is not math.inf:
+        if not never(self.half):
             positive(self.half, "half", "samples")
         if self.dominance is not None and fraction(self.dominance, "dominance") == 1:
             raise ConfigError("dominance must be < 1; at 1 the proof of stability is lost.")

@@ -5,10 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from neurodecorr._checks import choice, positive
 from neurodecorr.errors import ConfigError
 
-__all__ = ["Constant", "Decay", "Schedule", "clock_after", "rate_at", "rows_until", "schedule_named"]
+__all__ = ["Constant", "Decay", "Schedule", "clock_after", "never", "rate_at", "rows_until", "schedule_named"]
+
+
+def never(value: object) -> bool:
+    """Tell whether a time is infinite, whichever object says so: `math.inf`, `numpy.inf` or `float("inf")`."""
+    return isinstance(value, float | np.floating) and bool(value == math.inf)
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Constant:
     half: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.hold is not math.inf:
+        if not never(self.hold):
             positive(self.hold, "hold")
         positive(self.half, "half")
 

@@ -10,10 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from neurodecorr._temporary import LOCKS, hold
 
 __all__ = ["filling_folder", "put_in_place", "recover", "whole_folder"]
 
@@ -108,37 +105,24 @@ def _own_folder(target: Path) -> tuple[Path, int]:
         folder = target.with_name(f".{_stem(target)}.{secrets.token_hex(6)}.tmp")
         folder.mkdir()
         with contextlib.suppress(FileNotFoundError):
-            handle = os.open(folder if fcntl else os.devnull, os.O_RDONLY)
+            handle = os.open(folder if LOCKS else os.devnull, os.O_RDONLY)
             # In the moment before it was held, another writer may have taken it for abandoned: then once more.
-            if _held(handle) is not False and folder.exists():
+            if hold(handle) is not False and folder.exists():
                 return folder, handle
             os.close(handle)
 
 
 def _remove_abandoned(folder: Path) -> None:
     """Remove a folder that nobody alive fills."""
-    if fcntl is None:
+    if not LOCKS:
         return
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
-            if _held(handle):
+            if hold(handle):
                 shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(handle)
-
-
-def _held(handle: int) -> bool | None:
-    """Hold an open folder as long as its handle lives; False if another process does, None where nobody can."""
-    if fcntl is None:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return None
-    return True
 
 
 def _older(target: Path) -> Path:

@@ -49,7 +49,7 @@ def over_seeds(runs: Sequence[Comparison]) -> Comparison:
     Returns
     -------
     Comparison
-        Its `seeds` and `inputs_over_seeds`, and `over_seeds` of its entries, hold a row per run.
+        Its `seeds` and `before_over_seeds`, and `over_seeds` of its entries, hold a row per run.
 
     Raises
     ------

@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from neurodecorr.errors import ConfigError
-from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, Constant, Decay, Plan
+from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, Constant, Decay, MaskedPlan, Plan
 from neurodecorr.plasticity.schedules import clock_after, rate_at, rows_until
 
 
@@ -110,3 +111,9 @@ def test_a_rate_is_constant_until_the_hold_and_then_falls():
     assert rate_at(schedule, 0.1, 2.0) == 0.1
     assert rate_at(schedule, 0.1, 2.5) == pytest.approx(0.1 / math.e)
     assert rate_at(Constant(), 0.1, 1e9) == 0.1
+
+
+@pytest.mark.parametrize("endless", [math.inf, np.inf, float("inf"), np.float32("inf")])
+def test_a_time_that_never_ends_may_be_anybodys_infinity(endless):
+    assert Constant(hold=endless) == Constant()
+    assert MaskedPlan(half=endless) == MaskedPlan()
