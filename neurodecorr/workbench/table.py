@@ -244,7 +244,7 @@ COST = (
     (Column("predicted", "the median, predicted from the modes of R"), _settled(lambda e: spelt(e.predicted_time))),
     (Column("worst τ", "settling time, slowest sample, in τ"), _settled(lambda e: spelt(e.settling_time_worst))),
     (
-        Column("products", "matrix–vector products per sample (Chebyshev-scheduled; 5,000: or more)"),
+        Column("products", "matrix–vector products per sample (Chebyshev-scheduled; counted up to 5,000)"),
         lambda e: _count(e.products),
     ),
     (Column("mult-adds", "multiply-adds per sample"), lambda e: _count(e.operations)),
