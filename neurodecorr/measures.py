@@ -1,19 +1,101 @@
-"""Numbers that say how decorrelated a population is, read off its activity."""
+"""Measures of a population: how correlated, how strong, and how near to each other's inverse R and M are.
+
+Each is read off samples, or off a covariance given by name: f(X), or f(covariance=C).
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.linalg
 
-from neurodecorr import plasticity
-from neurodecorr._checks import samples, square
-from neurodecorr.errors import InputError
+from neurodecorr import _checks
+from neurodecorr._checks import count, number, square, whole_numbers
+from neurodecorr.errors import ConfigError, InputError
 
-__all__ = ["covariance", "power_kept", "relative_off_diagonal", "rms_correlation", "twin_error"]
+__all__ = [
+    "NullDirections",
+    "covariance",
+    "null_directions",
+    "power",
+    "power_kept",
+    "relative_off_diagonal",
+    "rms_correlation",
+    "twin_error",
+]
 
 Floats = npt.NDArray[np.floating[Any]]
+
+# Eigenvalues of the correlation matrix, relative to the largest, below which a direction is rounding: in double
+# precision sums over up to a million samples are exact to about 1e-13.
+LEAST = 1e-12
+# Power of a unit, relative to the strongest, below which it is what rounding leaves of a constant less its mean.
+SILENT = 1e-22
+# Of units that depend on each other alike the last is left out: a preference far above rounding, far below signal.
+LATER = 1e-6
+# ‖C − Cᵀ‖/‖C‖ of a covariance is rounding, also if R⁻¹ΣR⁻ᵀ amplified it; that of square noise is √2.
+ASYMMETRY = 0.1
+
+
+@dataclass(frozen=True)
+class NullDirections:
+    """Directions of the input that carry no signal.
+
+    Parameters
+    ----------
+    features : int
+        Units n.
+    silent : tuple of int
+        Units without power.
+    dependent : tuple of int
+        Units left out because they repeat or combine others, one per direction; of copies the first stays.
+    involved : tuple of int
+        All units that take part in such a dependence.
+    basis : (n, k) array
+        Orthonormal basis of the null space of Σ, one column per direction.
+    tol : float
+        Tolerance used.
+    """
+
+    features: int
+    silent: tuple[int, ...]
+    dependent: tuple[int, ...]
+    involved: tuple[int, ...]
+    basis: Floats
+    tol: float
+
+    @property
+    def live(self) -> npt.NDArray[np.intp]:
+        """Units that count: neither silent nor left out as dependent."""
+        return np.setdiff1d(np.arange(self.features), [*self.silent, *self.dependent])
+
+    @property
+    def projector(self) -> Floats:
+        """I − N Nᵀ, which takes off the null directions."""
+        return np.asarray(np.eye(self.features) - self.basis @ self.basis.T)
+
+    def __bool__(self) -> bool:
+        """Return whether there are any."""
+        return bool(self.silent or self.dependent)
+
+    def __str__(self) -> str:
+        """Return a sentence: how many, and which units."""
+        kinds = (("silent", "silent", self.silent), ("follows from others", "follow from others", self.dependent))
+        parts: list[str] = []
+        for one, many, units in kinds:
+            if units:
+                of = "" if parts else f" of {self.features} units"
+                verb = ("is " if len(units) == 1 else "are ") if one == "silent" else ""
+                parts.append(f"{len(units)}{of} {verb}{one if len(units) == 1 else many} ({_named(units)})")
+        if not parts:
+            return f"all {self.features} units carry a signal of their own"
+        several = len(self.silent) + len(self.dependent) > 1
+        return f"{' and '.join(parts)}; {'they are' if several else 'it is'} left out"
 
 
 def covariance(X: Any) -> Floats:
@@ -31,7 +113,7 @@ def covariance(X: Any) -> Floats:
     (n, n) array
         ⟨(x − ⟨x⟩)(x − ⟨x⟩)ᵀ⟩, in squared units of x.
     """
-    given = samples(X, "X")
+    given = _checks.samples(X, "X")
     centred = given.astype(np.float64)
     centred -= centred.mean(axis=0)
     centred -= centred.mean(axis=0)  # what the rounding of the first mean left
@@ -40,44 +122,121 @@ def covariance(X: Any) -> Floats:
     return np.asarray(centred.T @ centred / len(centred))
 
 
-def rms_correlation(X: Any) -> float:
+def rms_correlation(
+    X: Any = None, *, covariance: Any = None, units: Sequence[int] | None = None, samples: int | None = None
+) -> float:
     """Return the root mean square of the correlation coefficients between different units.
 
-    Null directions do not count: silent units are left out, and one unit for each linear dependence, such as all copies
-    of a unit but the first. With no more samples than units, dependences other than copies cannot be told. A sample of
-    N independent rows adds about 1/√N of its own.
+    ::
+
+        ρ = √⟨(C_ij)² / (C_ii C_jj)⟩,    i ≠ j
+
+    It does not depend on the scale of any unit. Null directions carry no signal and do not count: silent units are left
+    out, and so is one unit for each linear dependence, such as all copies of a unit but the first (`null_directions`).
+    A sample of N independent rows adds about 1/√N of its own.
 
     Parameters
     ----------
-    X : (samples, n) array_like
-        Activity.
+    X : (samples, n) array_like, optional
+        Activity, or else
+    covariance : (n, n) array_like, optional
+        its covariance C, in squared units of x.
+    units : sequence of int, optional
+        Units to count, such as `null_directions(covariance=Σ).live` of the input; silent ones are left out all the
+        same. By default those that carry a signal in C.
+    samples : int, optional
+        How many samples C was taken from, as in `null_directions`; known if X is given.
 
     Returns
     -------
     float
-        Between 0 (decorrelated) and 1; NaN where fewer than two units count.
+        ρ, between 0 (decorrelated) and 1; NaN where fewer than two units count, as there is no pair then.
+
+    Raises
+    ------
+    InputError
+        If X is not a finite (samples, n) array, or is a covariance; if the covariance is not a finite symmetric matrix;
+        if both are given, or none; or if a unit is none of its own.
 
     Examples
     --------
     >>> rms_correlation([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
     0.0
+    >>> rms_correlation(covariance=[[4.0, 1.0], [1.0, 1.0]])
+    0.5
     """
-    C = covariance(X)
-    return plasticity.rms_correlation(C, samples=len(X))
+    C = _counting(X, covariance, units, samples)
+    counted, size = len(C), np.sqrt(np.diag(C))
+    if counted < 2:
+        return math.nan
+    coefficients = off_diagonal(C / size[:, None] / size)
+    return float(np.linalg.norm(coefficients) / math.sqrt(counted * (counted - 1)))
 
 
-def relative_off_diagonal(X: Any) -> float:
-    """Return ‖offdiag C‖/‖diag C‖ (Frobenius norms) of the covariance C of the columns of X.
+def relative_off_diagonal(
+    X: Any = None, *, covariance: Any = None, units: Sequence[int] | None = None, samples: int | None = None
+) -> float:
+    """Return the size of what is left to decorrelate relative to the powers.
 
-    The same units count as in `rms_correlation`; NaN where these are fewer than two.
+    ::
+
+        ‖C − diag C‖ / ‖diag C‖    (Frobenius)
+
+    Strong units weigh more than in `rms_correlation`. The same units count.
 
     Parameters
     ----------
-    X : (samples, n) array_like
-        Activity.
+    X, covariance, units, samples
+        As in `rms_correlation`.
+
+    Returns
+    -------
+    float
+        The ratio, ≥ 0; NaN where fewer than two units count.
+
+    Raises
+    ------
+    InputError
+        As `rms_correlation`.
+
+    Examples
+    --------
+    >>> round(relative_off_diagonal(covariance=[[3.0, 5.0], [5.0, 4.0]]), 12)
+    1.414213562373
     """
-    C = covariance(X)
-    return plasticity.relative_off_diagonal(C, samples=len(X))
+    C = _counting(X, covariance, units, samples)
+    if len(C) < 2:
+        return math.nan
+    return float(np.linalg.norm(off_diagonal(C)) / np.linalg.norm(np.diag(C)))
+
+
+def power(X: Any = None, *, covariance: Any = None) -> float:
+    """Return the mean power of the units, tr C / n, in squared units of x.
+
+    Parameters
+    ----------
+    X : (samples, n) array_like, optional
+        Activity, or else
+    covariance : (n, n) array_like, optional
+        its covariance (or second moment) C.
+
+    Returns
+    -------
+    float
+        Mean power.
+
+    Raises
+    ------
+    InputError
+        As `rms_correlation`.
+
+    Examples
+    --------
+    >>> power(covariance=[[1.0, 0.5], [0.5, 2.0]])
+    1.5
+    """
+    C = _covariance_of(X, covariance, None)[0].astype(float)
+    return float(np.trace(C) / len(C))
 
 
 def power_kept(X: Any, Xbar: Any) -> float:
@@ -106,3 +265,193 @@ def twin_error(R: Any, M: Any) -> float:
     if R.shape != M.shape:
         raise InputError(f"R and M must have the same shape; got {R.shape} and {M.shape}.")
     return float(np.linalg.norm(R @ M - np.eye(len(R))) / np.sqrt(len(R)))
+
+
+def null_directions(
+    X: Any = None, *, covariance: Any = None, tol: float | None = None, samples: int | None = None
+) -> NullDirections:
+    """Find the directions in which the input has no power, and name the units.
+
+    ::
+
+        K v = λ v,    K_ij = Σ_ij / √(Σ_ii Σ_jj),    λ ≤ tol · λ_max
+
+    K does not know the scale of any unit: a weak unit beside strong ones is no null direction. Units are silent below
+    1e-22 of the greatest power (single precision: 2e-13), where rounding of a constant lies.
+
+    Parameters
+    ----------
+    X : (samples, n) array_like, optional
+        Activity, or else
+    covariance : (n, n) array_like, optional
+        its covariance Σ, in squared units of x.
+    tol : float, optional
+        Between 0 and 1; by default 1e-12, or n times the precision of Σ where that is more.
+    samples : int, optional
+        How many samples Σ was taken from; known if X is given. N samples span at most N − 1 directions: with N ≤ n only
+        silent units and copies of other units (correlation ± 1) are null directions, and `basis` holds no others.
+
+    Returns
+    -------
+    NullDirections
+        With the units and a basis.
+
+    Raises
+    ------
+    InputError
+        As `rms_correlation`.
+
+    Examples
+    --------
+    >>> C = np.diag([1.0, 1.0, 2.0, 0.0])
+    >>> C[0, 1] = C[1, 0] = 1.0
+    >>> found = null_directions(covariance=C)
+    >>> print(found)
+    1 of 4 units is silent (unit 3) and 1 follows from others (unit 1); they are left out
+    >>> found.live
+    array([0, 2])
+    """
+    raw, samples = _covariance_of(X, covariance, samples)
+    n, precision = len(raw), float(np.finfo(raw.dtype).eps)
+    sigma = (raw.astype(float) + raw.T.astype(float)) / 2
+    tol = max(LEAST, n * precision) if tol is None else _tolerance(tol)
+    few = samples is not None and count(samples, "samples") <= n
+    heard = _heard(raw)
+    silent = np.setdiff1d(np.arange(n), heard)
+    size = np.sqrt(np.diag(sigma)[heard])
+    K = sigma[np.ix_(heard, heard)] / size[:, None] / size
+    null = _copies(K, tol) if few else _null_space(K, tol)
+    basis = np.zeros((n, len(silent) + null.shape[1]))
+    basis[silent, np.arange(len(silent))] = 1
+    left_out: npt.NDArray[np.intp] = np.empty(0, dtype=np.intp)
+    involved = left_out
+    if null.shape[1]:
+        basis[heard, len(silent) :] = _orthonormal(null / size[:, None])
+        left_out = heard[_most_dependent(null)]
+        involved = heard[np.abs(null).max(axis=1) > 1e-6]
+    return NullDirections(n, _units(silent), _units(np.sort(left_out)), _units(involved), basis, tol)
+
+
+def off_diagonal(C: Floats) -> Floats:
+    """Return C with its diagonal set to zero."""
+    return np.asarray(C - np.diag(np.diag(C)))
+
+
+def _counting(X: Any, covariance: Any, units: Sequence[int] | None, samples: int | None) -> Floats:
+    """Return the covariance of the units that a measure counts; none of them is silent."""
+    given, samples = _covariance_of(X, covariance, samples)
+    chosen = _counted(given, units, samples)
+    return np.asarray(given[np.ix_(chosen, chosen)].astype(float))
+
+
+def _covariance_of(X: Any, C: Any, samples: int | None) -> tuple[Floats, int | None]:
+    """Return the covariance of X, or C if that is what was given, and the number of samples if it is known."""
+    if (X is None) == (C is None):
+        raise InputError(f"give samples X, or covariance=C; got {'neither' if X is None else 'both'}.")
+    if X is None:
+        found = square(C, "covariance")
+        unit = found / (np.abs(found).max() or 1.0)  # so that no square overflows
+        apart = float(np.linalg.norm(unit - unit.T) / (np.linalg.norm(unit) or 1.0))
+        if apart > ASYMMETRY:
+            raise InputError(
+                f"covariance must be symmetric; got ‖C − Cᵀ‖/‖C‖ = {apart:.3g}. If these are samples, give them as X."
+            )
+        return found, samples
+    given = _checks.samples(X, "X")
+    if samples is not None:
+        raise InputError(f"samples belongs to a covariance; got {samples!r} beside X of {len(given)} rows.")
+    if _looks_like_covariance(given):
+        raise InputError(
+            f"X must hold samples; a symmetric matrix of shape {given.shape} with a positive diagonal is a covariance. "
+            "Use covariance=C, or covariance=measures.covariance(X) if these are samples."
+        )
+    return covariance(given), len(given)
+
+
+def _looks_like_covariance(X: Floats) -> bool:
+    """Tell whether X is symmetric to rounding, with |X_ij| ≤ √(X_ii X_jj): of samples, all but surely not."""
+    own = np.diag(X)
+    if X.shape[0] != X.shape[1] or len(X) < 2 or own.min() < 0 or own.max() == 0:
+        return False
+    close = 8 * len(X) * np.finfo(X.dtype).eps
+    size = np.sqrt(own)
+    return bool((np.abs(X - X.T) <= close * own.max()).all() and (np.abs(X) <= (1 + 1e-6) * np.outer(size, size)).all())
+
+
+def _counted(C: Floats, units: Sequence[int] | None, samples: int | None) -> npt.NDArray[np.intp]:
+    """Return the units of the covariance C that a figure counts: those given, or those that carry a signal."""
+    if units is None:
+        return null_directions(covariance=C, samples=samples).live
+    if samples is not None:
+        count(samples, "samples")
+    chosen = whole_numbers(units, "units")
+    if chosen.ndim != 1:
+        raise InputError(f"units must be a sequence of unit numbers; got shape {chosen.shape}.")
+    if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(C)):
+        raise InputError(f"units must lie in 0 … {len(C) - 1}; got {chosen.min()} … {chosen.max()}.")
+    return np.intersect1d(chosen, _heard(C)).astype(np.intp)
+
+
+def _heard(sigma: Floats) -> npt.NDArray[np.intp]:
+    """Return the units that are not silent."""
+    power, precision = np.diag(sigma).astype(float), float(np.finfo(sigma.dtype).eps)
+    least = SILENT if precision < 1e-10 else (4 * precision) ** 2
+    return np.flatnonzero(power > max(power.max(), 0.0) * least)
+
+
+def _tolerance(tol: float) -> float:
+    if not 0 < number(tol, "tol") < 1:
+        raise ConfigError(f"tol must lie between 0 and 1, both excluded; got {tol!r}.")
+    return float(tol)
+
+
+def _null_space(K: Floats, tol: float) -> Floats:
+    """Return the eigenvectors of K, (n, k), whose eigenvalues are within tol · λ_max of zero."""
+    n = len(K)
+    if n < 2:
+        return np.empty((n, 0))
+    try:  # λ_max ≤ tr K = n: if K − tol n I has a Cholesky factor, no eigenvalue lies below tol λ_max
+        np.linalg.cholesky(K - tol * n * np.eye(n))
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(K)
+        return np.asarray(vectors[:, np.abs(values) <= tol * values[-1]])
+    return np.empty((n, 0))
+
+
+def _copies(K: Floats, tol: float) -> Floats:
+    """Return an orthonormal basis of the differences between units with correlation ± 1."""
+    n, columns = len(K), []
+    first = np.argmax(np.abs(K) >= 1 - tol, axis=1) if n else np.empty(0, dtype=np.intp)
+    for unit in np.flatnonzero(first < np.arange(n)):
+        column = np.zeros(n)
+        column[unit], column[first[unit]] = 1.0, -np.sign(K[unit, first[unit]])
+        columns.append(column)
+    return np.linalg.qr(np.array(columns).T)[0] if columns else np.empty((n, 0))
+
+
+def _orthonormal(V: Floats) -> Floats:
+    """Return an orthonormal basis of the columns of V, whose rows may differ by many powers of ten.
+
+    Householder's method is accurate row by row if rows come in falling order and columns are pivoted.
+    """
+    order = np.argsort(-np.abs(V).max(axis=1), kind="stable")
+    basis = np.empty_like(V)
+    basis[order] = scipy.linalg.qr(V[order], mode="economic", pivoting=True)[0]
+    return basis
+
+
+def _most_dependent(null: Floats) -> npt.NDArray[np.intp]:
+    """Return k units, without which the others are independent: the pivots of the k null vectors (n, k)."""
+    later = 1 + LATER * np.arange(len(null))
+    pivots = scipy.linalg.qr((null * later[:, None]).T, mode="r", pivoting=True)[1]
+    return np.asarray(pivots[: null.shape[1]])
+
+
+def _units(found: npt.NDArray[np.intp]) -> tuple[int, ...]:
+    return tuple(int(unit) for unit in found)
+
+
+def _named(units: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, units[:8]))
+    more = f" and {len(units) - 8} more" if len(units) > 8 else ""
+    return f"unit{'s' if len(units) > 1 else ''} {shown}{more}"

@@ -21,7 +21,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
-from neurodecorr.plasticity import Plan, learn, rms_correlation, start
+from neurodecorr.measures import rms_correlation
+from neurodecorr.plasticity import Plan, learn, start
 
 NAME = "contexts"
 FEATURES = 32
@@ -78,7 +79,7 @@ def follow_contexts(world, plan):
     for stretch, sigma, records in zip(world.stretches, world.covariances, left, strict=True):
         for begin in range(stretch.start, stretch.stop, EVERY):
             state = learn(state, X[begin : begin + EVERY], plan)
-            records.append(rms_correlation(state.matrix @ sigma @ state.matrix.T))
+            records.append(rms_correlation(covariance=state.matrix @ sigma @ state.matrix.T))
     return left
 
 

@@ -25,7 +25,8 @@ import numpy as np
 import neurodecorr as nd
 from neurodecorr.hardware.devices import Devices, Drift
 from neurodecorr.hardware.insitu import InSitu, IntegerPlan, PulsedSynapse, heal, integer_state, learn_integers
-from neurodecorr.plasticity import decorrelating_matrix, rms_correlation
+from neurodecorr.measures import rms_correlation
+from neurodecorr.plasticity import decorrelating_matrix
 
 NAME = "healing_in_situ"
 FEATURES, CONDITION, SEED = 32, 1e3, 0
@@ -145,7 +146,7 @@ def residual(W, sigma):
     if np.linalg.eigvals(W).real.min() <= 0:
         return np.inf
     M = np.linalg.inv(W)
-    return rms_correlation(M @ sigma @ M.T)
+    return rms_correlation(covariance=M @ sigma @ M.T)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ import numpy as np
 import neurodecorr as nd
 from neurodecorr.hardware import run_spice, write_spice_learning
 from neurodecorr.hardware.spice import simulator_version
-from neurodecorr.plasticity import learn_continuously, rms_correlation
+from neurodecorr.measures import rms_correlation
+from neurodecorr.plasticity import learn_continuously
 
 NAME = "learning_in_spice"
 UNITS, UNITS_FULL = 8, 16
@@ -101,7 +102,7 @@ def their_weights(X, rule, netlist, times):
 
 
 def course(weights, sigma):
-    return np.array([rms_correlation(np.linalg.solve(R, np.linalg.solve(R, sigma).T)) for R in weights])
+    return np.array([rms_correlation(covariance=np.linalg.solve(R, np.linalg.solve(R, sigma).T)) for R in weights])
 
 
 def report(n, count, version, own, correlation, theirs, apart):

@@ -63,8 +63,9 @@ def main(full: bool, out: Path) -> None:
 
 def report(matrices, receptive, lateral, sigma, away):
     for name in matrices:
-        correlation = [nd.plasticity.rms_correlation(M @ sigma @ M.T) for M in matrices[name]]
-        print(f"{name}: rms correlation {over(correlation, 4)}, before {nd.plasticity.rms_correlation(sigma):.2f}")
+        correlation = [nd.measures.rms_correlation(covariance=M @ sigma @ M.T) for M in matrices[name]]
+        before = nd.measures.rms_correlation(covariance=sigma)
+        print(f"{name}: rms correlation {over(correlation, 4)}, before {before:.2f}")
         for what, fields in (("row of M", receptive[name]), ("column of R", lateral[name])):
             near, far = ([field[ring].mean() for field in fields] for ring in (away == 1, (away >= 4) & (away <= 6)))
             print(f"  {what:12} of the centre: {over(near, 3)} at 1 pixel, {over(far, 3)} at 4–6 pixels")

@@ -26,7 +26,8 @@ import numpy as np
 import neurodecorr as nd
 from neurodecorr.circuit import grid_taper
 from neurodecorr.errors import StabilityError
-from neurodecorr.plasticity import MaskedPlan, learn_masked, rms_correlation, start_masked
+from neurodecorr.measures import rms_correlation
+from neurodecorr.plasticity import MaskedPlan, learn_masked, start_masked
 
 NAME = "topographic"
 SIZE, SIZE_FULL = 12, 16
@@ -57,7 +58,7 @@ def main(full: bool, out: Path) -> None:
     for seed in range(seeds):
         X = nd.data.natural_patches(size, samples, seed).inputs
         sigma = np.cov(nd.data.natural_patches(size, HELD_OUT, 1000 + seed).inputs.T)
-        start[seed] = rms_correlation(sigma)
+        start[seed] = rms_correlation(covariance=sigma)
         optimum[seed] = left(nd.decorrelating_matrix(np.cov(X.T)), sigma)
         everyone = grid_taper((size, size), 1000 * size)
         dense[seed] = left(np.linalg.inv(learnt(cut(everyone), X, "local", None).weights.toarray()), sigma)
@@ -108,7 +109,7 @@ def cut(taper):
 
 
 def left(M, sigma):
-    return rms_correlation(M @ sigma @ M.T)
+    return rms_correlation(covariance=M @ sigma @ M.T)
 
 
 def spread(values):

@@ -31,7 +31,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
-from neurodecorr.plasticity import Plan, learn, learn_continuously, rms_correlation, start
+from neurodecorr.measures import rms_correlation
+from neurodecorr.plasticity import Plan, learn, learn_continuously, start
 
 NAME = "two_time_scales"
 FEATURES, CONDITION = 8, 30.0
@@ -142,7 +143,7 @@ def settle_then_learn(X, sigma, rule, rate):
     try:
         for part in np.array_split(X, RECORDS):
             state = learn(state, part, plan)
-            left.append(rms_correlation(state.matrix @ sigma @ state.matrix.T))
+            left.append(rms_correlation(covariance=state.matrix @ sigma @ state.matrix.T))
     except (nd.errors.StabilityError, nd.errors.DivergenceError):
         return np.full((FEATURES, FEATURES), np.nan), np.nan
     return state.lateral, np.mean(left[-RECORDS // 3 :])
@@ -172,7 +173,7 @@ def predicted(sigma, dwell, tau_u=0.0):
         share = kept_of_correlated(middle, dwell, tau_u) if tau_u > 0 else kept(middle * dwell)
         strong = values / middle**2 * share > 1
         low, high = np.where(strong, middle, low), np.where(strong, high, middle)
-    return rms_correlation((basis * (values / middle**2)) @ basis.T)
+    return rms_correlation(covariance=(basis * (values / middle**2)) @ basis.T)
 
 
 def report(separations, first, second, theory):

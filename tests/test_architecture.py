@@ -16,10 +16,9 @@ FLOORS = (
     ("errors",),
     ("_missing",),
     ("_checks", "_compile", "_files", "_memory", "_texts", "_temporary", "_threads"),
-    ("_blas", "_norms", "_sparse", "_sweeps", "data", "recording"),
+    ("_blas", "_norms", "_sparse", "_sweeps", "data", "measures", "recording"),
     ("circuit", "plasticity"),
     ("estimators", "network"),
-    ("measures",),
     ("learning",),
     ("hardware", "modelfile", "spiking"),
     ("workbench",),
@@ -153,7 +152,7 @@ def test_models_and_simulations_are_no_packages():
 
 def test_no_file_outgrows_its_noun():
     lengths = {str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
-    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}
+    assert {name: lines for name, lines in lengths.items() if lines > 600} == {}
 
 
 # Whose functions start programs, and which of them go through a shell or know no time limit.

@@ -12,7 +12,8 @@ import pytest
 import neurodecorr as nd
 from neurodecorr._threads import one_thread
 from neurodecorr.errors import DivergenceError, StabilityError
-from neurodecorr.plasticity import Plan, decorrelating_matrix, learn, power, rms_correlation, start, twins
+from neurodecorr.measures import power, rms_correlation
+from neurodecorr.plasticity import Plan, decorrelating_matrix, learn, start, twins
 
 SLOW = pytest.mark.slow
 
@@ -66,7 +67,7 @@ def after(batches, rate, gain, **options):
 def output(M, sigma):
     """Return rms correlation of M x, and its power relative to that of x."""
     C = M @ sigma @ M.T
-    return rms_correlation(C), power(C) / power(sigma)
+    return rms_correlation(covariance=C), power(covariance=C) / power(covariance=sigma)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def _fate(M, sigma):
     if M is None:
         return "overflows"
     left, kept = output(M, sigma)
-    return "rests" if left < rms_correlation(sigma) and 0.5 < kept < 2 else "strays"
+    return "rests" if left < rms_correlation(covariance=sigma) and 0.5 < kept < 2 else "strays"
 
 
 def test_T2_without_the_root_an_error_of_the_power_alternates_and_grows_by_1_plus_2_eta_p_a_step():
@@ -197,9 +198,11 @@ def test_D2_the_other_order_destroys_decorrelation_with_a_node_gain():
     sigma = nd.data.gaussian_covariance(32, 1e3)
     batch = [expectation(sigma)] * 2500
     left = [output(after(batch, 1e-2, root_ratio, transposed=side), sigma)[0] for side in (False, True)]
-    print(f"rms correlation {rms_correlation(sigma):.3f} → {left[0]:.1e} (text), {left[1]:.3f} (code's order)")
+    print(
+        f"rms correlation {rms_correlation(covariance=sigma):.3f} → {left[0]:.1e} (text), {left[1]:.3f} (code's order)"
+    )
     assert left[0] < 1e-6
-    assert left[1] > rms_correlation(sigma)
+    assert left[1] > rms_correlation(covariance=sigma)
 
 
 def test_D3_the_mean_ratio_of_norms_rests_at_another_power(natural):
@@ -276,7 +279,7 @@ def _power_over_time(rule, seed, sigma, schedule="constant"):
     state, trace = start(X, plan), []
     for chunk in X.reshape(-1, 500, 64):
         state = learn(state, chunk, plan)
-        trace.append(power(state.M @ sigma @ state.M.T) / power(sigma))
+        trace.append(power(covariance=state.M @ sigma @ state.M.T) / power(covariance=sigma))
     return np.array(trace[16:])
 
 
@@ -354,7 +357,7 @@ def _congruent_rest(sigma, rate, gain, steps=1500):
 def test_N4_the_congruent_rule_with_the_ratio_of_powers_falls_into_a_cycle_of_two_steps(features, seed, expected):
     _, trace = _congruent_rest(nd.data.gaussian_covariance(features, 1e3, seed), 1e-2, "ratio")
     one, two = (np.abs(np.diag(trace[-1]) / np.diag(trace[-1 - lag]) - 1).max() for lag in (1, 2))
-    left = rms_correlation(trace[-1])
+    left = rms_correlation(covariance=trace[-1])
     print(
         f"n = {features}, seed {seed}: left {left:.3f}; powers change by up to {one:.2f} in one step, {two:.3f} in two"
     )
@@ -368,7 +371,7 @@ def test_N4_the_cycle_begins_where_the_largest_eigenvalue_of_M_times_R_entrywise
     sigma = nd.data.gaussian_covariance(32, condition)
     M = decorrelating_matrix(sigma)
     largest = np.linalg.eigvals(M * np.linalg.inv(M)).real.max()
-    left = rms_correlation(_congruent_rest(sigma, 1e-2, "ratio")[1][-1])
+    left = rms_correlation(covariance=_congruent_rest(sigma, 1e-2, "ratio")[1][-1])
     print(f"κ = {condition}: largest eigenvalue of M ∘ R {largest:.2f}; left {left:.1e}")
     assert (largest < 3) == rests
     assert (left < 1e-6) == rests
@@ -390,9 +393,9 @@ def test_N5_the_ratio_of_powers_before_the_update_rests_below_power_one(rate, ke
         Xbar = X @ M.T
         M = twins.implicit_feedforward(M, X, Xbar, rate) * twins.power_gain(X, Xbar, "node")[:, None]
     C = M @ sigma @ M.T
-    print(f"η = {rate:g}: power {power(C) / power(sigma):.4f}")
+    print(f"η = {rate:g}: power {power(covariance=C) / power(covariance=sigma):.4f}")
     np.testing.assert_allclose(np.diag(C) * (1 + rate * np.diag(C)) ** 2, p, rtol=1e-8)
-    assert power(C) / power(sigma) == pytest.approx(kept, abs=2e-3)
+    assert power(covariance=C) / power(covariance=sigma) == pytest.approx(kept, abs=2e-3)
 
 
 def test_N5_at_a_falling_rate_the_last_batch_decides_under_the_ratio_and_not_under_the_homeostatic_gain():

@@ -90,4 +90,7 @@ def _angle(a: Floats, b: Floats) -> float:
 
 def _correlation(X: Floats) -> float:
     """Return the rms correlation; NaN for a layer of one unit, which has no pair."""
-    return measures.rms_correlation(X[:MOST_ROWS]) if X.shape[1] > 1 else float("nan")
+    if X.shape[1] < 2:
+        return float("nan")
+    rows = X[:MOST_ROWS]
+    return measures.rms_correlation(covariance=measures.covariance(rows), samples=len(rows))

@@ -3,12 +3,10 @@
 from neurodecorr.plasticity.audited import audit_all
 from neurodecorr.plasticity.closed_form import decorrelating_circuit, decorrelating_matrix, whitening_matrix
 from neurodecorr.plasticity.continuous import FLOW_RULES, Flow, learn_continuously
-from neurodecorr.plasticity.correlation import power, relative_off_diagonal, rms_correlation
 from neurodecorr.plasticity.course import Course, Distance, Twins, distances, follow, format_distances
 from neurodecorr.plasticity.learning import learn
 from neurodecorr.plasticity.locality import Audit, Signal, SynapticRule, audit, format_audit
 from neurodecorr.plasticity.masked import MASKED_RULES, MaskedPlan, MaskedState, learn_masked, start_masked
-from neurodecorr.plasticity.nulls import NullDirections, null_directions
 from neurodecorr.plasticity.plan import FEEDFORWARD_RULES, GAINS, MEANS, RECURRENT_RULES, Plan
 from neurodecorr.plasticity.recorded import RECORDED, record_learning
 from neurodecorr.plasticity.rivals import Foldiak, Oja, Rule, SimilarityMatching, Vogels
@@ -34,7 +32,6 @@ __all__ = [
     "Foldiak",
     "MaskedPlan",
     "MaskedState",
-    "NullDirections",
     "OffDiagonal",
     "Oja",
     "Plan",
@@ -57,11 +54,7 @@ __all__ = [
     "learn",
     "learn_continuously",
     "learn_masked",
-    "null_directions",
-    "power",
     "record_learning",
-    "relative_off_diagonal",
-    "rms_correlation",
     "start",
     "start_masked",
     "whitening_matrix",

@@ -11,7 +11,7 @@ from scipy.linalg.lapack import dgejsv
 
 from neurodecorr._checks import choice, square
 from neurodecorr.errors import InputError
-from neurodecorr.plasticity.nulls import NullDirections, null_directions
+from neurodecorr.measures import NullDirections, null_directions
 
 __all__ = ["decorrelating_circuit", "decorrelating_matrix", "whitening_matrix"]
 
@@ -161,7 +161,7 @@ class _Parts(NamedTuple):
 
 
 def _parts(given: Floats, gain: str, tol: float | None) -> _Parts:
-    n, null = len(given), null_directions(given, tol)
+    n, null = len(given), null_directions(covariance=given, tol=tol)
     sigma = (given.astype(float) + given.T.astype(float)) / 2
     heard = np.setdiff1d(np.arange(n), null.silent)
     size = np.sqrt(np.diag(sigma)[heard])

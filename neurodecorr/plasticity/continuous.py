@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from neurodecorr._checks import choice, count, finite, number, positive, real_array, samples, square
 from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
-from neurodecorr.plasticity.correlation import rms_correlation
+from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity.flow_kernels import flow_stream
 
 __all__ = ["FLOW_RULES", "Flow", "learn_continuously"]
@@ -287,4 +287,4 @@ def _correlation(R: Floats, sigma: Floats | None) -> float:
     if sigma is None:
         return math.nan
     half = np.linalg.solve(R, sigma)
-    return rms_correlation(np.linalg.solve(R, half.T))
+    return rms_correlation(covariance=np.linalg.solve(R, half.T))

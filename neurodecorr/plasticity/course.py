@@ -14,8 +14,8 @@ from neurodecorr._checks import count, instance, offers, positive, samples, seve
 from neurodecorr._memory import require_memory
 from neurodecorr._threads import one_thread
 from neurodecorr.errors import DivergenceError, InputError, StabilityError
+from neurodecorr.measures import power, rms_correlation
 from neurodecorr.plasticity.closed_form import decorrelating_matrix
-from neurodecorr.plasticity.correlation import power, rms_correlation
 from neurodecorr.plasticity.learning import advance
 from neurodecorr.plasticity.plan import Plan
 from neurodecorr.plasticity.rivals import Rule
@@ -182,7 +182,7 @@ def _measure(rule: Rule, weights: Any, sigma: Floats) -> tuple[float, float, flo
     M = rule.matrix(weights)
     C = M @ sigma @ M.T
     R = rule.lateral(weights)
-    return rms_correlation(C), power(C), _margin(M, R)
+    return rms_correlation(covariance=C), power(covariance=C), _margin(M, R)
 
 
 def _margin(M: Floats, R: Floats | None) -> float:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from neurodecorr._checks import checked_names, count, instance, mapping, samples
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.plasticity.correlation import rms_correlation
+from neurodecorr.measures import covariance, rms_correlation
 from neurodecorr.plasticity.learning import advance
 from neurodecorr.plasticity.plan import Plan
 from neurodecorr.plasticity.state import State, start
@@ -173,7 +173,7 @@ def _row(names: tuple[str, ...], state: State, plan: Plan, rows: Floats | None) 
 
 def _correlation(state: State, rows: Floats) -> float:
     Xbar = (rows.astype(np.float64) - state.mean * state.scale) @ state.matrix.astype(np.float64).T
-    return rms_correlation(np.cov(Xbar.T, bias=True).reshape(Xbar.shape[1], -1), samples=len(rows))
+    return rms_correlation(covariance=covariance(Xbar), samples=len(rows))
 
 
 def _margin(state: State) -> float:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from neurodecorr._checks import choice, count, number, positive
 from neurodecorr._memory import require_memory
-from neurodecorr.plasticity.correlation import off_diagonal
+from neurodecorr.measures import off_diagonal
 from neurodecorr.plasticity.plan import GAINS
 from neurodecorr.plasticity.twins import power_gain
 

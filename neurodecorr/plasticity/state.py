@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._checks import instance, samples
+from neurodecorr.measures import twin_error
 from neurodecorr.plasticity import codes
 from neurodecorr.plasticity.plan import Plan
 
@@ -72,8 +73,7 @@ class State:
 
     def twin_error(self) -> float:
         """Return ‖RM − I‖/√n (Frobenius norm)."""
-        n = len(self.M)
-        return float(np.linalg.norm(self.lateral.astype(float) @ self.M.astype(float) - np.eye(n)) / math.sqrt(n))
+        return twin_error(self.lateral, self.M)
 
     def copy(self) -> State:
         """Return a state that shares no memory with this one."""

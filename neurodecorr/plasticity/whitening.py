@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from neurodecorr._checks import choice, flag, fraction, positive
 from neurodecorr.errors import ConfigError
+from neurodecorr.measures import off_diagonal
 from neurodecorr.plasticity.closed_form import whitening_matrix
-from neurodecorr.plasticity.correlation import off_diagonal
 from neurodecorr.plasticity.plan import GAINS
 from neurodecorr.plasticity.rivals import start_at
 from neurodecorr.plasticity.twins import power_gain

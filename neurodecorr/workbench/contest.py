@@ -252,7 +252,7 @@ def _compare_one(
         config=config,
         provenance=provenance(config, seed, started),
         correlation=bench.correlation(bench.covariance),
-        relative=plasticity.relative_off_diagonal(bench.covariance, bench.null.live.tolist()),
+        relative=measures.relative_off_diagonal(covariance=bench.covariance, units=bench.null.live.tolist()),
         covariance=bench.covariance,
         held_out=len(held_out),
         exact=split.covariance is not None,
@@ -282,7 +282,7 @@ def _bench(split: Split, gain: str, tol: float, levels: Floats, draws: int, seed
         )
     sigma = measures.covariance(stream.inputs)
     covariance = measures.covariance(held_out.inputs) if split.covariance is None else split.covariance
-    null = plasticity.null_directions(sigma)
+    null = measures.null_directions(covariance=sigma)
     reference = plasticity.decorrelating_matrix(sigma, gain)
     circuit = np.linalg.inv(reference + null.basis @ null.basis.T)  # R* = M*⁺ + N Nᵀ
     return Bench(

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from neurodecorr._blas import add_product
 from neurodecorr.circuit.spectrum import Spectrum
-from neurodecorr.plasticity import State, rms_correlation
+from neurodecorr.measures import rms_correlation
+from neurodecorr.plasticity import State
 from neurodecorr.recording import Recorder, Variable
 
 __all__ = ["Diary"]
@@ -99,7 +100,7 @@ class Diary:
         if self._count:
             mean = self._sum / self._count
             covariance = self._moment / self._count - np.outer(mean, mean)
-            values["correlation"] = rms_correlation(covariance, samples=self._count)
+            values["correlation"] = rms_correlation(covariance=covariance, samples=self._count)
         self._recorder.record(learnt.samples, values)
         self._moment[:], self._sum[:], self._count = 0, 0, 0
 

@@ -23,7 +23,8 @@ from neurodecorr.circuit import (
     stability,
 )
 from neurodecorr.errors import DivergenceError, StabilityError
-from neurodecorr.plasticity import NullDirections, Plan, State
+from neurodecorr.measures import NullDirections
+from neurodecorr.plasticity import Plan, State
 from neurodecorr.recording import LogSpaced, spans
 from neurodecorr.workbench.comparison import Entry
 
@@ -63,7 +64,7 @@ class Bench:
 
     def correlation(self, covariance: Floats) -> float:
         """Rms correlation between the units that carry a signal of their own in the stream."""
-        return plasticity.rms_correlation(covariance, self.null.live.tolist())
+        return measures.rms_correlation(covariance=covariance, units=self.null.live.tolist())
 
     @property
     def looks(self) -> int:
@@ -118,8 +119,8 @@ def run_trial(
             limited=course.limited,
             seconds=course.seconds,
             correlation=bench.correlation(output),
-            relative=plasticity.relative_off_diagonal(output, bench.null.live.tolist()),
-            power=float(np.trace(output) / np.trace(bench.covariance)),
+            relative=measures.relative_off_diagonal(covariance=output, units=bench.null.live.tolist()),
+            power=measures.power(covariance=output) / measures.power(covariance=bench.covariance),
             twin_error=measures.twin_error(R, M) if plan is not None else _reference_error(R, M, bench),
             distance=_output_distance(M, bench),
             matrix=M,
@@ -178,7 +179,7 @@ def _learnt(plan: Plan, bench: Bench, tell: Callable[[float], None]) -> Course:
 
 def _look(state: State, step: int, bench: Bench) -> tuple[float, float, float, float]:
     output = state.M @ bench.covariance @ state.M.T
-    power = float(np.trace(output) / np.trace(bench.covariance))
+    power = measures.power(covariance=output) / measures.power(covariance=bench.covariance)
     return float(step), _margin(state.lateral), bench.correlation(output), power
 
 

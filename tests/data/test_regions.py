@@ -104,10 +104,10 @@ def test_natural_patches_are_held_out_by_region_with_their_exact_covariance():
 
 def test_what_is_held_out_is_harder_than_what_was_learnt_from():
     # The closed form of one photograph leaves next to nothing there, and an eighth on the other.
-    from neurodecorr import plasticity
+    from neurodecorr import measures, plasticity
     from neurodecorr.data.patches import photographs
 
     one, other = (windows.covariance([image], 8) for image in photographs(8))
     M = plasticity.decorrelating_matrix(one)
-    assert plasticity.rms_correlation(M @ one @ M.T) < 1e-12
-    assert 0.10 < plasticity.rms_correlation(M @ other @ M.T) < 0.15
+    assert measures.rms_correlation(covariance=M @ one @ M.T) < 1e-12
+    assert 0.10 < measures.rms_correlation(covariance=M @ other @ M.T) < 0.15

@@ -7,10 +7,10 @@ from neurodecorr import measures
 from neurodecorr.data import gaussian_covariance, load_inputs
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.measures import covariance as covariance_of
+from neurodecorr.measures import null_directions
 from neurodecorr.plasticity import (
     decorrelating_circuit,
     decorrelating_matrix,
-    null_directions,
     whitening_matrix,
 )
 
@@ -68,7 +68,7 @@ def test_two_identical_units_share_one_direction():
 @pytest.mark.parametrize("gain", ["node", "layer"])
 def test_it_is_zero_on_null_directions_and_decorrelates_the_others(gain, spread):
     sigma = covariance_of(singular(spread))
-    M, null = decorrelating_matrix(sigma, gain), null_directions(sigma)
+    M, null = decorrelating_matrix(sigma, gain), null_directions(covariance=sigma)
     size = np.sqrt(np.diag(sigma).max())
     gamma = np.diag(np.diag(sigma)) if gain == "node" else np.trace(sigma) / 8 * np.eye(8)
     np.testing.assert_array_equal(M, M.T)
@@ -83,7 +83,7 @@ def test_it_is_zero_on_null_directions_and_decorrelates_the_others(gain, spread)
 @pytest.mark.parametrize("kind", ["zca", "pca"])
 def test_whitening_leaves_null_directions_out(kind):
     sigma = covariance_of(singular())
-    W, null = whitening_matrix(sigma, kind), null_directions(sigma)
+    W, null = whitening_matrix(sigma, kind), null_directions(covariance=sigma)
     expected = null.projector if kind == "zca" else np.diag([1.0] * 4 + [0.0] * 4)
     np.testing.assert_allclose(W @ sigma @ W.T, expected, atol=1e-9)
 
@@ -97,7 +97,7 @@ def test_the_circuit_of_the_closed_form_is_stable_and_rests_at_M_x(gain):
     np.testing.assert_array_equal(R, R.T)
     assert np.linalg.eigvalsh(R)[0] > 0
     np.testing.assert_allclose(np.linalg.solve(R, X.T).T, X @ M.T, atol=1e-9 * np.abs(X).max())
-    np.testing.assert_allclose(R @ M, null_directions(sigma).projector, atol=1e-9)
+    np.testing.assert_allclose(R @ M, null_directions(covariance=sigma).projector, atol=1e-9)
     regular = covariance()
     np.testing.assert_allclose(
         decorrelating_circuit(regular, gain) @ decorrelating_matrix(regular, gain), np.eye(9), atol=1e-12
@@ -109,7 +109,7 @@ def test_weak_units_beside_strong_ones_are_decorrelated_to_rounding_of_their_own
     correlation = gaussian_covariance(12, 1e3, seed=2)
     size = np.random.default_rng(0).permutation(np.geomspace(1, spread, 12))
     sigma = correlation * np.outer(size, size)
-    assert not null_directions(sigma)
+    assert not null_directions(covariance=sigma)
     for gain in ("node", "layer"):
         C = decorrelating_matrix(sigma, gain) @ sigma @ decorrelating_matrix(sigma, gain)
         power = np.diag(sigma) if gain == "node" else np.full(12, np.trace(sigma) / 12)
@@ -129,7 +129,7 @@ def test_silent_pixels_of_digits_are_left_out():
     X = load_inputs("digits").inputs
     sigma = covariance_of(X)
     M, R = decorrelating_matrix(sigma), decorrelating_circuit(sigma)
-    assert null_directions(sigma).silent == (0, 32, 39)
+    assert null_directions(covariance=sigma).silent == (0, 32, 39)
     assert measures.rms_correlation(X @ M.T) < 1e-10
     assert np.linalg.eigvalsh(R)[0] > 0.01
 
@@ -138,7 +138,7 @@ def test_single_precision_knows_its_own_null_directions():
     sigma = covariance_of(singular()).astype(np.float32)
     M = decorrelating_matrix(sigma)
     assert M.dtype == np.float32
-    assert len(null_directions(sigma).dependent) == 3
+    assert len(null_directions(covariance=sigma).dependent) == 3
     assert np.abs(M).max() < 1e2
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from neurodecorr.data import correlated_gaussian, gaussian_covariance
 from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.measures import power, rms_correlation
 from neurodecorr.plasticity import (
     Course,
     Easi,
@@ -17,8 +18,6 @@ from neurodecorr.plasticity import (
     distances,
     follow,
     format_distances,
-    power,
-    rms_correlation,
 )
 
 N = 6
@@ -31,7 +30,7 @@ def stream(batches=40, size=20):
 
 def course_of(M, name="fixed"):
     C = M @ SIGMA @ M.T
-    numbers = (np.array([v]) for v in (0, rms_correlation(C), power(C), 1.0))
+    numbers = (np.array([v]) for v in (0, rms_correlation(covariance=C), power(covariance=C), 1.0))
     return Course(name, *numbers, M)
 
 
@@ -45,7 +44,7 @@ def test_records_are_those_of_the_population():
         if k in (0, 15, 30, 40):
             C = weights @ SIGMA @ weights.T
             R = np.linalg.inv(weights)
-            expected.append((rms_correlation(C), power(C), np.linalg.eigvals(R).real.min()))
+            expected.append((rms_correlation(covariance=C), power(covariance=C), np.linalg.eigvals(R).real.min()))
     found = np.column_stack([course.correlation, course.power, course.margin])
     np.testing.assert_allclose(found, expected, rtol=1e-10)
     np.testing.assert_array_equal(course.matrix, weights)

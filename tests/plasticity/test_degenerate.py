@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from neurodecorr.errors import DegenerateInputWarning
-from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, Plan, learn, rms_correlation, start
+from neurodecorr.measures import rms_correlation
+from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, Plan, learn, start
 
 pytestmark = pytest.mark.rounding
 
@@ -36,7 +37,7 @@ def learnt(X, form, rule, batch=1, **options):
 def residual_correlation(state, X, units=slice(None)):
     X = X.astype(float)
     Y = ((X - X.mean(axis=0)) @ state.M.astype(float).T)[:, units]
-    return rms_correlation(Y.T @ Y / len(Y))
+    return rms_correlation(covariance=Y.T @ Y / len(Y))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

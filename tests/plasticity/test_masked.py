@@ -11,7 +11,8 @@ import neurodecorr as nd
 from neurodecorr import _sparse
 from neurodecorr.circuit import SparseCircuit, grid_neighbours, grid_taper, random_neighbours, settle_sparse
 from neurodecorr.errors import ConfigError, InputError, StabilityError
-from neurodecorr.plasticity import MaskedPlan, learn_masked, rms_correlation, start_masked
+from neurodecorr.measures import rms_correlation
+from neurodecorr.plasticity import MaskedPlan, learn_masked, start_masked
 
 
 def dense_reference(w, X, plan):
@@ -78,9 +79,9 @@ def test_a_full_mask_rests_where_the_inputs_are_decorrelated(waves):
         start_masked(scipy.sparse.csr_array(np.ones((36, 36)))), waves, MaskedPlan(rate=1e-2, half=500)
     )
     xbar = np.linalg.solve(state.weights.toarray(), (waves - waves.mean(axis=0)).T)
-    assert rms_correlation(np.cov(waves.T)) > 0.2
+    assert rms_correlation(covariance=np.cov(waves.T)) > 0.2
     # 3000 samples leave noise of 1/√3000 = 0.018 in a correlation; the rate leaves about as much.
-    assert rms_correlation(np.cov(xbar)) < 0.05
+    assert rms_correlation(covariance=np.cov(xbar)) < 0.05
 
 
 def test_the_given_state_is_left_as_it_was_and_a_stream_may_be_cut_anywhere(waves):

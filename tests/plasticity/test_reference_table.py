@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from neurodecorr.data import correlated_gaussian, gaussian_covariance
+from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity import (
     Easi,
     Foldiak,
@@ -19,7 +20,6 @@ from neurodecorr.plasticity import (
     distances,
     follow,
     format_distances,
-    rms_correlation,
 )
 
 N, KAPPA, ETA = 64, 1e3, 1e-2
@@ -44,7 +44,7 @@ def last(rule, stream, scale=1.0):
 
 
 def test_the_inputs_start_at_their_reference_correlation():
-    assert rms_correlation(SIGMA) == pytest.approx(0.190, rel=0.15)
+    assert rms_correlation(covariance=SIGMA) == pytest.approx(0.190, rel=0.15)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_at_the_largest_scale_the_explicit_rule_is_past_its_singular_point(strea
         MC = M @ C
         C_out = MC @ M.T
         M = np.sqrt(np.diag(C) / np.diag(C_out))[:, None] * (M - ETA * C_out @ M)
-    assert rms_correlation(M @ SIGMA @ M.T) < 0.02
+    assert rms_correlation(covariance=M @ SIGMA @ M.T) < 0.02
     assert np.linalg.eigvals(M).real.min() < -0.5
 
 

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from neurodecorr.data import correlated_gaussian, gaussian_covariance
+from neurodecorr.measures import power, rms_correlation
 from neurodecorr.plasticity import (
     FEEDFORWARD_RULES,
     RECURRENT_RULES,
     Plan,
     decorrelating_matrix,
     learn,
-    power,
-    rms_correlation,
     start,
     twins,
 )
@@ -101,7 +100,7 @@ def test_one_batch_of_all_samples_learns_as_far_as_its_samples_would(form, rule,
     state = learn(start(X, plan), X, plan)
     C = state.matrix @ SIGMA @ state.matrix.T
     np.testing.assert_allclose(np.diag(C) / np.diag(GAMMA[gain]), 1, atol=0.02)
-    assert rms_correlation(C) < 0.02
+    assert rms_correlation(covariance=C) < 0.02
 
 
 @pytest.mark.parametrize("eta", [1e-3, 1e-2, 1e-1])
@@ -116,7 +115,7 @@ def test_the_printed_gain_without_the_root_diverges(step, eta):
             Xbar = X @ M.T
             g = twins.power_gain(X, Xbar, "node", bound=np.inf) ** exponent
             M = g[:, None] * step(M, X, Xbar, eta)
-            powers.append(power(M @ sigma @ M.T))
+            powers.append(power(covariance=M @ sigma @ M.T))
             if not 1e-6 < powers[-1] < 1e6:
                 break
     assert 0.5 < min(found[1]) < max(found[1]) < 1.5

@@ -5,6 +5,7 @@ import pytest
 
 from neurodecorr.data import gaussian_covariance
 from neurodecorr.errors import ConfigError
+from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity import (
     Easi,
     Foldiak,
@@ -16,7 +17,6 @@ from neurodecorr.plasticity import (
     Vogels,
     Whitening,
     decorrelating_matrix,
-    rms_correlation,
     whitening_matrix,
 )
 
@@ -106,8 +106,8 @@ def test_foldiak_changes_each_synapse_by_minus_eta_times_the_product_of_activiti
 def test_foldiak_rests_decorrelated_and_loses_power_unless_it_has_a_gain():
     plain, kept = Foldiak(rate=0.05), Foldiak(rate=0.05, gain="node")
     C, D = covariance_of(plain, rested(plain)), covariance_of(kept, rested(kept))
-    assert rms_correlation(C) < 1e-12
-    assert rms_correlation(D) < 1e-12
+    assert rms_correlation(covariance=C) < 1e-12
+    assert rms_correlation(covariance=D) < 1e-12
     assert np.all(np.diag(C) < np.diag(SIGMA))
     np.testing.assert_allclose(np.diag(D), np.diag(SIGMA), rtol=1e-10)
     np.testing.assert_allclose(np.diag(rested(plain)), 1, atol=1e-14)  # no self-inhibition
@@ -124,7 +124,8 @@ def test_feedforward_vogels_rests_where_no_output_follows_another_input():
     np.testing.assert_allclose(M, precision / np.diag(precision)[:, None], atol=1e-10)
     off = M @ SIGMA - np.diag(np.diag(M @ SIGMA))
     np.testing.assert_allclose(off, 0, atol=1e-10)
-    assert rms_correlation(M @ SIGMA @ M.T) > 0.5 * rms_correlation(SIGMA)  # which does not decorrelate the outputs
+    # which does not decorrelate the outputs
+    assert rms_correlation(covariance=M @ SIGMA @ M.T) > 0.5 * rms_correlation(covariance=SIGMA)
 
 
 def test_vogels_reaches_its_target_rate():
@@ -153,7 +154,7 @@ def test_oja_and_similarity_matching_with_all_outputs_rest_at_a_rotation_which_d
     M = rule.matrix(rested(rule, 4000, scale=0.5))
     np.testing.assert_allclose(M @ M.T, np.eye(N), atol=1e-2)
     for matrix in (W, M):
-        assert rms_correlation(matrix @ SIGMA @ matrix.T) > 0.5 * rms_correlation(SIGMA)
+        assert rms_correlation(covariance=matrix @ SIGMA @ matrix.T) > 0.5 * rms_correlation(covariance=SIGMA)
 
 
 def test_similarity_matching_is_a_running_regression_on_the_own_output():
@@ -206,7 +207,7 @@ def test_the_mixture_of_decorrelation_and_whitening_rests_white(kappa):
 def test_copi_decorrelates_and_with_a_gain_keeps_the_power():
     for rule in (OffDiagonal(0.05), OffDiagonal(0.05, gain="node"), OffDiagonal(0.05, relative=False)):
         C = covariance_of(rule, rested(rule))
-        assert rms_correlation(C) < 1e-10
+        assert rms_correlation(covariance=C) < 1e-10
         assert np.allclose(np.diag(C), np.diag(SIGMA)) == (rule.gain == "node")
 
 

@@ -44,7 +44,6 @@ RECORDS = "a record of results, filled by the library"
 
 EXEMPT = {
     **{f"plasticity.{name}": RECORDS for name in ("Audit", "Course", "Distance", "Flow", "MaskedState")},
-    "plasticity.NullDirections": RECORDS,
     "plasticity.Rule": "a protocol",
     "plasticity.State": "made by `start`, and by learning at every step",
 }
@@ -163,24 +162,6 @@ CALLS = [
         plasticity.whitening_matrix,
         {"covariance": Numbers(SIGMA), "kind": Choice("zca"), "tol": TOL},
     ),
-    Call(
-        "plasticity.null_directions",
-        plasticity.null_directions,
-        {"covariance": Numbers(SIGMA), "tol": TOL, "samples": Whole(None, low=1, none=True)},
-    ),
-    *[
-        Call(
-            f"plasticity.{function.__name__}",
-            function,
-            {
-                "covariance": Numbers(SIGMA),
-                "units": Several((0, 1), empty=True, none=True),
-                "samples": Whole(None, low=1, none=True),
-            },
-        )
-        for function in (plasticity.rms_correlation, plasticity.relative_off_diagonal)
-    ],
-    Call("plasticity.power", plasticity.power, {"covariance": Numbers(SIGMA)}),
     Call(
         "plasticity.distances",
         plasticity.distances,

@@ -274,7 +274,7 @@ def test_traces_hold_what_the_samples_did(tmp_path):
     np.testing.assert_array_equal(traces["R"].values[-1], life.lateral)
     assert traces["margin"].values[-1] == pytest.approx(np.linalg.eigvals(life.lateral).real.min(), rel=1e-12)
     window = np.cov(life.xbar[100:200].T, bias=True)
-    assert traces["correlation"].values[1] == pytest.approx(nd.plasticity.rms_correlation(window), rel=1e-9)
+    assert traces["correlation"].values[1] == pytest.approx(nd.measures.rms_correlation(covariance=window), rel=1e-9)
 
 
 class Interrupted:

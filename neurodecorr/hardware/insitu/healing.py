@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr import plasticity
+from neurodecorr import measures
 from neurodecorr._checks import Floats, count, fraction, not_negative, positive, samples, square
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices.chips import Devices
@@ -317,5 +317,5 @@ def _residuals(weights: Floats, sigma: Floats) -> tuple[Floats, Floats]:
     residual = np.full(len(weights), np.inf)
     for k in np.flatnonzero(margin > 0):
         M = np.linalg.inv(weights[k])
-        residual[k] = plasticity.rms_correlation(M @ sigma @ M.T)
+        residual[k] = measures.rms_correlation(covariance=M @ sigma @ M.T)
     return residual, margin

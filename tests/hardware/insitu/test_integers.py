@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neurodecorr import data, plasticity
+from neurodecorr import data, measures
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.insitu import IntegerPlan, integer_kernels, integer_state, integers_plain, learn_integers
 
@@ -14,7 +14,7 @@ def stream(n, samples, condition=30.0):
 
 def residual(W, n, condition=30.0):
     M = np.linalg.inv(W)
-    return plasticity.rms_correlation(M @ data.gaussian_covariance(n, condition, seed=3) @ M.T)
+    return measures.rms_correlation(covariance=M @ data.gaussian_covariance(n, condition, seed=3) @ M.T)
 
 
 def test_the_generator_is_marsaglias():
