@@ -26,7 +26,8 @@ from neurodecorr.circuit.model import Circuit
 from neurodecorr.circuit.stability import stability
 from neurodecorr.circuit.trajectory import METHODS, integrate
 from neurodecorr.errors import InputError
-from neurodecorr.recording import Recorder, Variable, provenance
+from neurodecorr.recording import Variable, provenance
+from neurodecorr.recording.recorder import Observable, Observer
 
 __all__ = ["record_trajectory"]
 
@@ -124,19 +125,22 @@ def record_trajectory(
     choice(method, "method", METHODS)
     options = {"t_end": t_end, "dt": own, "method": method, "step": step, "what": list(kept), "n": circuit.size}
     about = provenance({**options, "tau": circuit.tau, "tau_unit": tau_unit, **config}, seed)
-    told: dict[str, str | int | float] = {"equation": EQUATION, "tau": circuit.tau, "tau_unit": tau_unit, "dt": own}
-    told |= {"step_unit": "dt", "integrator": method, "seed": seed, "min_re_lambda": stability(circuit).margin}
+    facts: dict[str, str | int | float] = {"dt": own, "integrator": method, "seed": seed}
+    facts["min_re_lambda"] = stability(circuit).margin
     state = np.zeros(circuit.size) if initial is None else vector(initial, "initial", circuit.size)
-    with Recorder(path, _variables(kept, circuit, tau_unit), provenance=about, metadata=told) as recorder:
+    seen = Observable(_variables(kept, circuit, tau_unit), lambda row: _rows(kept, circuit, x, *row), per_step=True)
+    with Observer(
+        path, [seen], EQUATION, "dt", tau=circuit.tau, tau_unit=tau_unit, facts=facts, provenance=about
+    ) as observer:
         first = 0
         while first < rows:
             last = min(first + ROWS, rows)
             times = np.arange(last - first + 1) * own
             begin = first * own
             course = integrate(circuit, _later(x, begin), float(times[-1]), method, times, dt=step, initial=state).xbar
-            new = slice(0 if first == 0 else 1, None)  # a stretch begins with the last row of the one before
-            steps = np.arange(first, last + 1)
-            recorder.record_rows(steps[new], _rows(kept, circuit, x, steps[new] * own, course[new]))
+            new = min(first, 1)  # a stretch begins with the last row of the one before
+            steps = np.arange(first + new, last + 1)
+            observer.observe(last, (steps * own, course[new:]), len(steps))
             state, first = course[-1], last
     return np.asarray(state)
 

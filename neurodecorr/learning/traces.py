@@ -19,7 +19,8 @@ from neurodecorr.errors import CheckpointError, ConfigError
 from neurodecorr.network import Network
 from neurodecorr.network.algebra import as_numpy, product
 from neurodecorr.network.synapses import Signals, Synapses
-from neurodecorr.recording import Recorder, Trace, Variable, read_traces
+from neurodecorr.recording import Trace, Variable, read_traces
+from neurodecorr.recording.recorder import Observable, Observer
 
 __all__ = ["KINDS", "Recording", "Stretches", "training_traces"]
 
@@ -108,7 +109,7 @@ class Stretches:
         self._recording, self._network = recording, network
         self._folder = None if folder is None else folder / FOLDER
         self._first = 0
-        self._recorder: Recorder | None = None
+        self._observer: Observer | None = None
         self._probe = None if recording is None else arrays(network, _probe(training, recording.probe))
         self._about = dict(about)
 
@@ -122,41 +123,33 @@ class Stretches:
 
     def record(self, batches: int) -> None:
         """Keep a row, if it is time."""
-        if self._recording is None or batches % self._recording.every:
-            return
-        values = {name: as_numpy(array) for name, array in self._arrays().items()}
-        self._opened(values).record(batches, values)
+        if self._recording is not None and batches % self._recording.every == 0:
+            if self._observer is None:
+                self._observer = self._opened(self._recording)
+            self._observer.observe(batches, None)
 
     def close(self) -> None:
         """Write what waits, and end the stretch."""
-        if self._recorder is not None:
-            self._recorder.close()
-            self._recorder = None
+        if self._observer is not None:
+            self._observer.close()
+            self._observer = None
 
-    def _opened(self, values: dict[str, Any]) -> Recorder:
-        if self._recorder is None:
-            assert self._folder is not None
-            variables = [_variable(name, value) for name, value in values.items()]
-            path = self._folder / f"{self._first:012d}.h5"
-            self._recorder = Recorder(path, variables, provenance=self._about, metadata=self._metadata())
-        return self._recorder
-
-    def _metadata(self) -> dict[str, str | int | float]:
-        assert self._recording is not None
-        told: dict[str, str | int | float] = {
-            "equation": EQUATION,
-            "tau": 1.0,
-            "tau_unit": "τ",
-            "step_unit": "batches",
+    def _opened(self, recording: Recording) -> Observer:
+        """Return an observer of a new file, whose variables are the arrays as they are now."""
+        assert self._folder is not None
+        variables = [_variable(name, value) for name, value in self._values().items()]
+        facts: dict[str, str | int | float] = {
             "step_description": "batches learnt from before the row was recorded",
+            "every_batches": recording.every,
+            "probe": recording.probe,
+            "decorrelation_rate": self._network.layers[0].decorrelator.plan.rate,
         }
-        rate = self._network.layers[0].decorrelator.plan.rate
-        return {
-            **told,
-            "every_batches": self._recording.every,
-            "probe": self._recording.probe,
-            "decorrelation_rate": rate,
-        }
+        kept = Observable(variables, lambda _: self._values(), recording.every)
+        path = self._folder / f"{self._first:012d}.h5"
+        return Observer(path, [kept], EQUATION, "batches", facts=facts, provenance=self._about)
+
+    def _values(self) -> dict[str, Any]:
+        return {name: as_numpy(array) for name, array in self._arrays().items()}
 
     def _arrays(self) -> dict[str, Array]:
         assert self._recording is not None and self._probe is not None

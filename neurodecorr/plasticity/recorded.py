@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -16,7 +17,8 @@ from neurodecorr.measures import covariance, rms_correlation
 from neurodecorr.plasticity.learning import advance
 from neurodecorr.plasticity.plan import Plan
 from neurodecorr.plasticity.state import State, start
-from neurodecorr.recording import Recorder, Variable, provenance
+from neurodecorr.recording import Variable, provenance
+from neurodecorr.recording.recorder import Observable, Observer
 
 __all__ = ["RECORDED", "record_learning"]
 
@@ -100,20 +102,19 @@ def record_learning(
     state = start(first, plan) if state is None else state
     options = dataclasses.asdict(plan) | {"schedule": str(plan.schedule), "every": every, "what": list(names)}
     about = provenance({"plan": options, **config}, seed)
-    told: dict[str, str | int | float] = {"equation": EQUATION, "tau": 1.0, "tau_unit": "τ", "seed": seed}
-    told |= {"step_unit": "samples", "rule": plan.rule, "form": plan.form, "rate": plan.rate}
-    with Recorder(path, _variables(names, state, plan), provenance=about, metadata=told) as recorder:
-        seen = 0
-        recorder.record(seen, _row(names, state, plan, None))
-        for block in _chained(first, blocks):
-            for begin, end in _spans(seen, len(block), every):
-                rows = block[begin:end]
+    facts: dict[str, str | int | float] = {"seed": seed, "rule": plan.rule, "form": plan.form, "rate": plan.rate}
+    seen = Observable(_variables(names, state, plan), lambda now: _row(names, now[0], now[1], plan), every)
+    with Observer(path, [seen], EQUATION, "samples", facts=facts, provenance=about) as observer:
+        step, rows = 0, None
+        observer.observe(step, (state, rows))
+        for block in itertools.chain([first], blocks):
+            while len(block):
+                length = observer.steps_left(step, len(block))
+                rows, block = block[:length], block[length:]
                 state = advance(state, rows, plan)
-                seen += len(rows)
-                if seen % every == 0:
-                    recorder.record(seen, _row(names, state, plan, rows))
-        if seen % every:
-            recorder.record(seen, _row(names, state, plan, rows))
+                step += len(rows)
+                observer.observe(step, (state, rows))
+        observer.finish(step, (state, rows))
     return state
 
 
@@ -135,20 +136,6 @@ def _blocks(X: Any, n: int | None) -> Iterator[Floats]:
         yield checked
 
 
-def _chained(first: Floats, rest: Iterator[Floats]) -> Iterator[Floats]:
-    yield first
-    yield from rest
-
-
-def _spans(seen: int, length: int, every: int) -> Iterator[tuple[int, int]]:
-    """Yield the pieces of a block, cut where a row is due."""
-    begin = 0
-    while begin < length:
-        end = min(length, begin + every - (seen + begin) % every)
-        yield begin, end
-        begin = end
-
-
 def _variables(names: tuple[str, ...], state: State, plan: Plan) -> list[Variable]:
     n, kind = len(state.mean), state.M.dtype if state.M.size else state.R.dtype
     found = []
@@ -159,7 +146,7 @@ def _variables(names: tuple[str, ...], state: State, plan: Plan) -> list[Variabl
     return found
 
 
-def _row(names: tuple[str, ...], state: State, plan: Plan, rows: Floats | None) -> dict[str, Any]:
+def _row(names: tuple[str, ...], state: State, rows: Floats | None, plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in names:
         if name == "weights":

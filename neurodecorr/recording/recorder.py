@@ -1,20 +1,24 @@
-"""Streaming chosen variables to one HDF5 file, in bounded memory, so that a killed run leaves a readable file."""
+"""Stream chosen variables to one HDF5 file, in bounded memory, so that a killed run leaves a readable file.
+
+`Recorder` writes rows. `Observer` decides which rows are due, and says in the file what they mean: every trace of the
+library (trajectories, learning, the living circuit, training) comes from it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic
-from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import MOST, checked_path, choice, count, mapping, number, whole_numbers
-from neurodecorr.errors import CheckpointError, ConfigError, InputError
+from neurodecorr._checks import MOST, checked_path, choice, count, mapping, not_negative, whole_numbers
+from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.recording.column import Column
 from neurodecorr.recording.documents import canonical_json
 from neurodecorr.recording.layout import checked_metadata
@@ -23,7 +27,7 @@ from neurodecorr.recording.tracefile import checked_parts, create_tracefile
 from neurodecorr.recording.tree import Branch
 from neurodecorr.recording.variable import Variable, distinct
 
-__all__ = ["Recorder"]
+__all__ = ["Observable", "Observer", "Recorder"]
 
 BUFFER_BYTES = 8 * 2**20
 FLUSH_SECONDS = 5.0
@@ -102,8 +106,9 @@ class Recorder:
         document = canonical_json(described, "provenance")
         share = count(buffer_bytes, "buffer_bytes") // len(declared)
         self.path, self._lock = checked_path(path), threading.RLock()
-        self._flush_seconds = _waiting_time(flush_seconds)
-        create_tracefile(self.path, declared, document, attributes, _level(compression), checked_parts(parts))
+        self._flush_seconds = not_negative(flush_seconds, "flush_seconds", "seconds")
+        level = None if compression is None else count(compression, "compression", most=9)
+        create_tracefile(self.path, declared, document, attributes, level, checked_parts(parts))
         self._closed = True  # until it is open
         with self._told():
             self._stream = Stream(self.path)
@@ -165,17 +170,6 @@ class Recorder:
         ------
         ConfigError, InputError, CheckpointError
             As `record` does. Nothing is recorded if a name, shape, type or step does not fit.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from neurodecorr.recording import read_traces
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with Recorder(Path(folder) / "traces.h5", [Variable("x̄", (2,))]) as recorder:
-        ...         recorder.record_rows([1, 2, 4], {"x̄": [[1, 0], [0, 1], [2, 2]]})
-        ...     read_traces(folder)["x̄"].values.tolist()
-        [[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]]
         """
         with self._lock:
             self._check_open()
@@ -228,21 +222,14 @@ class Recorder:
         """Memory held for waiting rows, in bytes; at most `buffer_bytes`."""
         return sum(column.buffer_bytes for column in self._columns.values())
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the declared variables, in their order."""
-        return tuple(self._columns)
-
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         try:
             self.close()
         except CheckpointError:
-            if error is None:
+            if raised[0] is None:
                 raise
 
     def _column(self, name: str) -> Column:
@@ -262,16 +249,144 @@ class Recorder:
 
     def _fail(self, error: OSError | RuntimeError) -> NoReturn:
         if not self._closed:
-            self._abandon()
+            self._closed = True
+            with contextlib.suppress(OSError, RuntimeError):
+                self._stream.close()
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         problem = CheckpointError(f"cannot write {self.path}: {reason}. Rows flushed before are safe.")
         problem.errno = getattr(error, "errno", None)
         raise problem from error
 
-    def _abandon(self) -> None:
-        self._closed = True
-        with contextlib.suppress(OSError, RuntimeError):
-            self._stream.close()
+
+@dataclass(frozen=True, eq=False)
+class Observable:
+    """Describe variables that are recorded at the same steps.
+
+    ::
+
+        recorded at  begin, begin + every, begin + 2 every, …
+
+    Parameters
+    ----------
+    variables : sequence of Variable
+        What is recorded.
+    values : callable
+        (subject) → values by name; a variable that is missing gets no row this time.
+    every : int, default 1
+        Steps between two rows.
+    begin : int, default 0
+        The step of the first row.
+    per_step : bool, default False
+        Whether `values` gives one row for each step of a block, (steps, *shape), rather than one for its end.
+    """
+
+    variables: Sequence[Variable]
+    values: Callable[[Any], Mapping[str, npt.ArrayLike]]
+    every: int = 1
+    begin: int = 0
+    per_step: bool = False
+
+    def steps_left(self, step: int) -> int:
+        """Return how many steps after `step` the next row is due, at least 1."""
+        return self.every - (step - self.begin) % self.every
+
+
+class Observer:
+    """Record what is due of something that advances step by step, to one file of traces.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write.
+    observables : sequence of Observable
+        What is recorded, and when.
+    equation : str
+        The equation that is followed.
+    step_unit : str
+        What steps count: "samples", "batches", "dt".
+    tau : float, default 1
+        Time constant, in `tau_unit`.
+    tau_unit : str, default "τ"
+        Unit of all times.
+    facts : mapping, optional
+        What else the file says of the whole, such as seeds and rates; see `Recorder`.
+    provenance : mapping, optional
+        Where the run came from.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neurodecorr.recording import read_traces
+    >>> halved = Observable([Variable("x")], lambda x: {"x": x}, every=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Observer(f"{folder}/traces.h5", [halved], "x ← x/2", "halvings") as observer:
+    ...         for step in range(4):
+    ...             observer.observe(step, 0.5**step)
+    ...         observer.finish(3, 0.5**3)
+    ...     read_traces(folder)["x"].values.tolist()
+    [1.0, 0.25, 0.125]
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        observables: Sequence[Observable],
+        equation: str,
+        step_unit: str,
+        *,
+        tau: float = 1.0,
+        tau_unit: str = "τ",
+        facts: Mapping[str, str | int | float] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        said = {"equation": equation, "tau": tau, "tau_unit": tau_unit, "step_unit": step_unit, **(facts or {})}
+        variables = [variable for one in observables for variable in one.variables]
+        self._observables, self._last = observables, -1
+        self._recorder = Recorder(path, variables, provenance=provenance, metadata=said)
+
+    def steps_left(self, step: int, most: int) -> int:
+        """Return how many steps, at most `most`, can be taken after `step` until a row of their end is due."""
+        return min([most, *(one.steps_left(step) for one in self._observables if not one.per_step)])
+
+    def observe(self, step: int, subject: Any, steps: int = 0) -> None:
+        """Record what is due.
+
+        Parameters
+        ----------
+        step : int
+            Steps taken so far.
+        subject : object
+            What the observables are asked about.
+        steps : int, default 0
+            How many steps, up to and with `step`, a block had; observables per step are asked where it had some.
+        """
+        for one in self._observables:
+            if one.per_step:
+                first = one.steps_left(step - steps) - 1  # of the steps of the block, counted from 0
+                if first < steps:
+                    rows = {name: np.asarray(found)[first :: one.every] for name, found in one.values(subject).items()}
+                    self._recorder.record_rows(np.arange(step - steps + 1 + first, step + 1, one.every), rows)
+            elif one.steps_left(step) == one.every:
+                self._recorder.record(step, one.values(subject))
+                self._last = step
+
+    def finish(self, step: int, subject: Any) -> None:
+        """Record the end of a run, unless a row has just been recorded."""
+        if step > self._last:
+            for one in self._observables:
+                if not one.per_step:
+                    self._recorder.record(step, one.values(subject))
+            self._last = step
+
+    def close(self) -> None:
+        """Write what waits, and close the file."""
+        self._recorder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._recorder.__exit__(*raised)
 
 
 def _increasing(steps: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -283,19 +398,3 @@ def _increasing(steps: npt.ArrayLike) -> npt.NDArray[np.int64]:
         before = f" after {at[bad[0] - 1]}" if bad[0] else ""
         raise InputError(f"steps must be ≥ 0 and increase; got {at[bad[0]]}{before} at index {bad[0]}.")
     return at
-
-
-def _waiting_time(seconds: Any) -> float:
-    value = number(seconds, "flush_seconds", "seconds")
-    if value < 0:
-        raise ConfigError(f"flush_seconds must be ≥ 0 (seconds); got {seconds!r}.")
-    return value
-
-
-def _level(compression: Any) -> int | None:
-    if compression is None:
-        return None
-    level = count(compression, "compression")
-    if level > 9:
-        raise ConfigError(f"compression must be a gzip level from 1 to 9, or None; got {compression!r}.")
-    return level

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +12,8 @@ from neurodecorr._blas import add_product
 from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity import State
-from neurodecorr.recording import Recorder, Variable
+from neurodecorr.recording import Variable
+from neurodecorr.recording.recorder import Observable, Observer
 
 __all__ = ["Diary"]
 
@@ -50,64 +50,60 @@ class Diary:
         begin: int,
         provenance: dict[str, Any],
     ) -> None:
-        variables = [
+        settled = [
             Variable("xbar", (n,), dtype, description="settled activity, in the unit of the input"),
             Variable("residual", description="‖x − R x̄‖, in the unit of the input"),
             Variable("bound", description="certified bound of ‖x̄ − x̄*‖, in the unit of the input"),
+        ]
+        learnt = [
             Variable("margin", unit="1/τ", description="min Re λ(R)"),
             Variable("correlation", description="rms correlation coefficient of x̄ since the last look"),
             Variable("R", (n, n), dtype, description="lateral weights"),
         ]
-        self.every, self.look_every, self.begin = every, look_every, begin
-        told = {
-            "equation": EQUATION,
-            "tau": 1.0,
-            "tau_unit": "τ",
-            "step_unit": "samples",
+        facts: dict[str, str | int | float] = {
             "step_description": "samples learnt from before the row was recorded",
             "every_samples": every,
             "look_every_samples": look_every,
             **{name: value for name, value in provenance["config"].items() if isinstance(value, str | float)},
         }
-        self._recorder = Recorder(path, variables, provenance=provenance, metadata=told)
+        observed = [
+            Observable(settled, lambda _: self._block, every, begin, per_step=True),
+            Observable(learnt, self._learnt, look_every, begin),
+        ]
+        self._observer = Observer(path, observed, EQUATION, "samples", facts=facts, provenance=provenance)
         self._moment, self._sum, self._count = np.zeros((n, n), dtype), np.zeros(n), 0
+        self._block: dict[str, Any] = {"bound": ()}
 
     def room(self, seen: int, wanted: int) -> int:
-        """Return how many of `wanted` samples to live through before the next look."""
-        return min(wanted, self.look_every - (seen - self.begin) % self.look_every)
+        """Return how many of `wanted` samples to take before the next row of R."""
+        return self._observer.steps_left(seen, wanted)
 
-    def settled(self, seen: int, xbar: Floats, residual: Floats, bound: Floats) -> None:
-        """Record every k-th of these samples, `seen` of them having come before; gather their covariance."""
+    def settled(self, xbar: Floats, residual: Floats, bound: Floats) -> None:
+        """Gather the covariance of a block of settled samples, which `look` records."""
         add_product(self._moment, xbar, xbar, 1.0)
         self._sum += xbar.sum(axis=0, dtype=np.float64)
         self._count += len(xbar)
-        for row in range(self.every - 1 - (seen - self.begin) % self.every, len(xbar), self.every):
-            values = {"xbar": xbar[row], "residual": residual[row], "bound": bound[row]}
-            self._recorder.record(seen + row + 1, values)
+        self._block = {"xbar": xbar, "residual": residual, "bound": bound}
 
     def look(self, learnt: State) -> None:
-        """Record weights, margin and correlation if that is due."""
-        if (learnt.samples - self.begin) % self.look_every == 0:
-            self._look(learnt)
+        """Record what is due of the block that was settled, and of what was learnt from it."""
+        self._observer.observe(learnt.samples, learnt, len(self._block["bound"]))
 
     def last_look(self, learnt: State) -> None:
         """Record weights, margin and correlation at the end, unless that has just been done."""
-        if self._count:
-            self._look(learnt)
+        self._observer.finish(learnt.samples, learnt)
 
-    def _look(self, learnt: State) -> None:
+    def _learnt(self, learnt: State) -> dict[str, Any]:
         values: dict[str, Any] = {"margin": Spectrum(learnt.R.astype(np.float64)).margin, "R": learnt.R}
         if self._count:
             mean = self._sum / self._count
             covariance = self._moment / self._count - np.outer(mean, mean)
             values["correlation"] = rms_correlation(covariance=covariance, samples=self._count)
-        self._recorder.record(learnt.samples, values)
         self._moment[:], self._sum[:], self._count = 0, 0, 0
+        return values
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._recorder.__exit__(kind, error, trace)
+    def __exit__(self, *raised: object) -> None:
+        self._observer.__exit__(*raised)

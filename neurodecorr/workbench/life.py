@@ -194,15 +194,14 @@ def _lives(
         checked = _checked(block, life.samples, n).astype(dtype, copy=False)
         done = 0
         while done < len(checked):
-            seen = living.learnt.samples
             length = min(living.reach, len(checked) - done)
             if diary is not None:
-                length = diary.room(seen, length)
+                length = diary.room(living.learnt.samples, length)
             X = _scaled(checked[done : done + length], scale)
             living, found = lived(living, X, plan, tol)
             life = _longer(life, living.learnt, found, keeps)
             if diary is not None:
-                diary.settled(seen, found.xbar * dtype.type(scale), found.residual * scale, found.bound * scale)
+                diary.settled(found.xbar * dtype.type(scale), found.residual * scale, found.bound * scale)
                 diary.look(living.learnt)
             done += len(found.bound)
             yield life

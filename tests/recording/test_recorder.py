@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.recording import Recorder, Variable, provenance, read_traces
+from neurodecorr.recording.recorder import Observable, Observer
 
 RNG = np.random.default_rng(0)
 MIXED = [
@@ -327,7 +328,7 @@ def test_variables_that_cannot_be_recorded_are_refused(make, message):
         ([Variable("a"), Variable("a")], {}, "distinct names in the file; 'a' and 'a' both need 'a'"),
         ([Variable("a"), Variable("a_step")], {}, "'a_step' and 'a' both need 'a_step'"),
         ([Variable("a_axis0"), Variable("a", (2,))], {}, "both need 'a_axis0'"),
-        ([Variable("a")], {"compression": 10}, "compression must be a gzip level from 1 to 9"),
+        ([Variable("a")], {"compression": 10}, "compression must be a whole number ≤ 9; got 10"),
         ([Variable("a")], {"compression": 0}, "compression must be a whole number ≥ 1"),
         ([Variable("a")], {"buffer_bytes": 0}, "buffer_bytes must be a whole number ≥ 1"),
         ([Variable("a")], {"flush_seconds": -1}, "flush_seconds must be ≥ 0"),
@@ -412,3 +413,23 @@ def test_bad_blocks_are_refused_and_nothing_of_them_is_recorded(tmp_path, steps,
         recorder.record_rows([12], {"margin": [0.25]})
     traces = read_traces(tmp_path / "t.h5")
     assert traces["margin"].step.tolist() == [10, 12] and len(traces["never"]) == 0
+
+
+@pytest.mark.parametrize(("every", "ends", "begin"), [(1, 4, 0), (3, 7, 0), (7, 3, 5), (50, 1, 5)])
+def test_an_observer_records_the_steps_that_a_plain_loop_would(tmp_path, every, ends, begin):
+    values = np.random.default_rng(0).standard_normal(41)
+    wide = Observable([Variable("wide")], lambda block: {"wide": block}, every, begin, per_step=True)
+    end = Observable([Variable("end")], lambda block: {"end": block[-1]} if len(block) else {}, ends, begin)
+    step = begin
+    with Observer(tmp_path / "t.h5", [wide, end], "x = x", "samples") as observer:
+        observer.observe(step, ())
+        while step < 41:
+            length = observer.steps_left(step, min(9, 41 - step))
+            block, step = values[step : step + length], step + length
+            observer.observe(step, block, len(block))
+        observer.finish(step, block)
+    traces = read_traces(tmp_path / "t.h5")
+    assert traces["wide"].step.tolist() == [k for k in range(begin + 1, 42) if (k - begin) % every == 0]
+    assert traces["end"].step.tolist() == [k for k in range(begin + 1, 42) if (k - begin) % ends == 0 or k == 41]
+    for name in ("wide", "end"):
+        assert identical(traces[name].values, values[traces[name].step - 1])
