@@ -11,176 +11,152 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from neurodecorr import (
         circuit,
+        comparison,
+        credit,
         data,
         errors,
         estimators,
+        experiments,
+        export,
         hardware,
-        learning,
+        io,
+        locality,
         measures,
-        modelfile,
+        models,
         network,
+        online,
         plasticity,
         plots,
-        recording,
         report,
         spiking,
-        workbench,
+        training,
     )
-    from neurodecorr.circuit import (
-        Circuit,
-        Settled,
-        Settler,
-        SparseCircuit,
-        Stability,
-        Trajectory,
-        TwoPopulationCircuit,
-        integrate,
-        settle,
-        stability,
-    )
-    from neurodecorr.data import Dataset
-    from neurodecorr.estimators import FeedforwardDecorrelator, RecurrentDecorrelator
-    from neurodecorr.learning import (
-        SGD,
-        Adam,
-        Backprop,
-        DirectFeedbackAlignment,
-        FeedbackAlignment,
-        NodePerturbation,
-        RMSprop,
-        Trainer,
-    )
-    from neurodecorr.modelfile import load_model, model_names
-    from neurodecorr.network import Conv2d, Decorrelation, Dense, MaxPool2d, Network
-    from neurodecorr.plasticity import (
-        Decay,
-        MaskedPlan,
-        decorrelating_matrix,
-        learn_continuously,
-        learn_masked,
-        start_masked,
-    )
-    from neurodecorr.recording import Recorder, Result, load_result
-    from neurodecorr.workbench import Comparison, Life, compare, live
+    from neurodecorr.circuit.integrate import integrate
+    from neurodecorr.circuit.model import Circuit
+    from neurodecorr.circuit.settle import settle
+    from neurodecorr.circuit.sparse import SparseCircuit
+    from neurodecorr.circuit.stability import stability
+    from neurodecorr.comparison.compare import compare
+    from neurodecorr.credit.backprop import Backprop
+    from neurodecorr.credit.feedback_alignment import DirectFeedbackAlignment, FeedbackAlignment
+    from neurodecorr.credit.node_perturbation import NodePerturbation
+    from neurodecorr.credit.optimisers import Adam
+    from neurodecorr.data.dataset import Dataset
+    from neurodecorr.estimators.feedforward import FeedforwardDecorrelator
+    from neurodecorr.estimators.recurrent import RecurrentDecorrelator
+    from neurodecorr.io.npz import load_result
+    from neurodecorr.models import load_model
+    from neurodecorr.network.layers import Conv2d, Dense
+    from neurodecorr.network.network import Network
+    from neurodecorr.online.run import run_online
+    from neurodecorr.plasticity.learn import learn
+    from neurodecorr.plasticity.spec import LearningRule
+    from neurodecorr.training.trainer import Trainer
+
+_NAMES = {
+    "circuit": (
+        "Circuit",
+        "SparseCircuit",
+        "integrate",
+        "settle",
+        "stability",
+    ),
+    "comparison": ("compare",),
+    "credit": (
+        "Adam",
+        "Backprop",
+        "DirectFeedbackAlignment",
+        "FeedbackAlignment",
+        "NodePerturbation",
+    ),
+    "data": ("Dataset",),
+    "estimators": (
+        "FeedforwardDecorrelator",
+        "RecurrentDecorrelator",
+    ),
+    "io": ("load_result",),
+    "models": ("load_model",),
+    "network": (
+        "Conv2d",
+        "Dense",
+        "Network",
+    ),
+    "online": ("run_online",),
+    "plasticity": (
+        "LearningRule",
+        "learn",
+    ),
+    "training": ("Trainer",),
+}
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 _ROOMS = (
     "circuit",
+    "comparison",
+    "credit",
     "data",
     "errors",
     "estimators",
+    "experiments",
+    "export",
     "hardware",
-    "learning",
+    "io",
+    "locality",
     "measures",
-    "modelfile",
+    "models",
     "network",
+    "online",
     "plasticity",
     "plots",
-    "recording",
     "report",
     "spiking",
-    "workbench",
+    "training",
 )
-_HOMES = {
-    "Adam": "learning",
-    "Backprop": "learning",
-    "Circuit": "circuit",
-    "Comparison": "workbench",
-    "Conv2d": "network",
-    "Dataset": "data",
-    "Decay": "plasticity",
-    "Decorrelation": "network",
-    "Dense": "network",
-    "DirectFeedbackAlignment": "learning",
-    "FeedbackAlignment": "learning",
-    "FeedforwardDecorrelator": "estimators",
-    "Life": "workbench",
-    "MaskedPlan": "plasticity",
-    "MaxPool2d": "network",
-    "Network": "network",
-    "NodePerturbation": "learning",
-    "RMSprop": "learning",
-    "Recorder": "recording",
-    "RecurrentDecorrelator": "estimators",
-    "Result": "recording",
-    "SGD": "learning",
-    "Settled": "circuit",
-    "Settler": "circuit",
-    "SparseCircuit": "circuit",
-    "Stability": "circuit",
-    "Trainer": "learning",
-    "Trajectory": "circuit",
-    "TwoPopulationCircuit": "circuit",
-    "compare": "workbench",
-    "decorrelating_matrix": "plasticity",
-    "integrate": "circuit",
-    "learn_continuously": "plasticity",
-    "learn_masked": "plasticity",
-    "live": "workbench",
-    "load_model": "modelfile",
-    "load_result": "recording",
-    "model_names": "modelfile",
-    "settle": "circuit",
-    "stability": "circuit",
-    "start_masked": "plasticity",
-}
 
 __all__ = [
-    "SGD",
     "Adam",
     "Backprop",
     "Circuit",
-    "Comparison",
     "Conv2d",
     "Dataset",
-    "Decay",
-    "Decorrelation",
     "Dense",
     "DirectFeedbackAlignment",
     "FeedbackAlignment",
     "FeedforwardDecorrelator",
-    "Life",
-    "MaskedPlan",
-    "MaxPool2d",
+    "LearningRule",
     "Network",
     "NodePerturbation",
-    "RMSprop",
-    "Recorder",
     "RecurrentDecorrelator",
-    "Result",
-    "Settled",
-    "Settler",
     "SparseCircuit",
-    "Stability",
     "Trainer",
-    "Trajectory",
-    "TwoPopulationCircuit",
     "circuit",
     "compare",
+    "comparison",
+    "credit",
     "data",
-    "decorrelating_matrix",
     "errors",
     "estimators",
+    "experiments",
+    "export",
     "hardware",
     "integrate",
-    "learn_continuously",
-    "learn_masked",
-    "learning",
-    "live",
+    "io",
+    "learn",
     "load_model",
     "load_result",
+    "locality",
     "measures",
-    "model_names",
-    "modelfile",
+    "models",
     "network",
+    "online",
     "plasticity",
     "plots",
-    "recording",
     "report",
+    "run_online",
     "settle",
     "spiking",
     "stability",
-    "start_masked",
-    "workbench",
+    "training",
 ]
 
 

@@ -10,8 +10,6 @@ import re
 import unicodedata
 from html import escape
 
-__all__ = ["encodable", "html_text", "one_line", "printable"]
-
 # Controls, format characters (marks of direction, zero width), halves of pairs, separators of lines and paragraphs.
 _ACTING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # What the library itself prints beyond ASCII and Latin letters, longest first.

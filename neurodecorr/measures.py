@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-from neurodecorr import _checks
-from neurodecorr._checks import count, number, square, whole_numbers
+from neurodecorr import _validation
+from neurodecorr._typing import Floats
+from neurodecorr._validation import count, number, square, whole_numbers
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "twin_error",
 ]
 
-Floats = npt.NDArray[np.floating[Any]]
 
 # Eigenvalues of the correlation matrix, relative to the largest, below which a direction is rounding: in double
 # precision sums over up to a million samples are exact to about 1e-13.
@@ -113,7 +113,7 @@ def covariance(X: Any) -> Floats:
     (n, n) array
         ⟨(x − ⟨x⟩)(x − ⟨x⟩)ᵀ⟩, in squared units of x.
     """
-    given = _checks.samples(X, "X")
+    given = _validation.samples(X, "X")
     centred = given.astype(np.float64)
     centred -= centred.mean(axis=0)
     centred -= centred.mean(axis=0)  # what the rounding of the first mean left
@@ -357,7 +357,7 @@ def _covariance_of(X: Any, C: Any, samples: int | None) -> tuple[Floats, int | N
                 f"covariance must be symmetric; got ‖C − Cᵀ‖/‖C‖ = {apart:.3g}. If these are samples, give them as X."
             )
         return found, samples
-    given = _checks.samples(X, "X")
+    given = _validation.samples(X, "X")
     if samples is not None:
         raise InputError(f"samples belongs to a covariance; got {samples!r} beside X of {len(given)} rows.")
     if _looks_like_covariance(given):

@@ -22,9 +22,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
+from neurodecorr.credit import Adam, DirectFeedbackAlignment, FeedbackAlignment
 from neurodecorr.data import Epochs
-from neurodecorr.learning import Adam, DirectFeedbackAlignment, FeedbackAlignment, Trainer
-from neurodecorr.modelfile import load_model
+from neurodecorr.models import load_model
+from neurodecorr.training import Trainer
 
 NAME = "alignment"
 MODELS = {"digits": "digits", "mnist": "mnist"}
@@ -65,7 +66,7 @@ def main(full: bool, out: Path, data: Path | None) -> None:
     config = {"model": model.name, "epochs": epochs, "seeds": seeds}
     arrays = {"curves": [f"{name} {form}" for form, name in angles], "batches": batches}
     arrays |= {"angles": list(angles.values()), "accuracy": list(accuracy.values())}
-    nd.Result(arrays, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config, 0)).save(out / f"{NAME}.npz")
 
     print(
         f"{model.document.title}; {epochs} epochs, {seeds} seeds; angle to backpropagation, mean of the hidden layers"

@@ -63,13 +63,13 @@ def main(full: bool, out: Path) -> None:
     arrays |= {f"{name}_{form}": values for form, found in curves.items() for name, values in found.items()}
     arrays |= {"levels": np.array(MISMATCH), "bits": np.array(BITS), "curve": CURVE}
     config = {"features": FEATURES, "condition": CONDITION, "chips": chips, "seeds": SEEDS, "inputs": INPUTS}
-    nd.Result(arrays, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config, 0)).save(out / f"{NAME}.npz")
 
     report(error, cases, chips)
 
 
 def case(seed):
-    M = nd.decorrelating_matrix(nd.data.gaussian_covariance(FEATURES, CONDITION, seed))
+    M = nd.plasticity.decorrelating_matrix(nd.data.gaussian_covariance(FEATURES, CONDITION, seed))
     X = nd.data.correlated_gaussian(FEATURES, INPUTS, CONDITION, seed).inputs
     return {"closed": np.linalg.inv(M), "open": M}, X
 

@@ -22,7 +22,7 @@ import numpy as np
 
 import neurodecorr as nd
 from neurodecorr.measures import rms_correlation
-from neurodecorr.plasticity import Plan, learn, start
+from neurodecorr.plasticity import LearningRule, initial_state, learn
 
 NAME = "contexts"
 FEATURES = 32
@@ -34,8 +34,10 @@ DRAWN = (2e-4, 1.6e-3)
 EVERY = 100  # samples between records
 RECOVERED = 0.08  # rms correlation
 SEEDS, SEEDS_FULL = 3, 20
-PLANS = {f"constant η = {rate:g}": Plan("recurrent", "congruent", rate, "constant", mean="none") for rate in RATES}
-PLANS["decaying, η₀ = 0.0016"] = Plan("recurrent", "congruent", 1.6e-3, "decay", mean="none")
+PLANS = {
+    f"constant η = {rate:g}": LearningRule("recurrent", "congruent", rate, "constant", mean="none") for rate in RATES
+}
+PLANS["decaying, η₀ = 0.0016"] = LearningRule("recurrent", "congruent", 1.6e-3, "decay", mean="none")
 COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00", "#222222")
 
 
@@ -56,7 +58,7 @@ def main(full: bool, out: Path) -> None:
     nd.plots.save(figure, out, NAME)
     config = {"features": FEATURES, "condition": CONDITION, "stretch": stretch, "seeds": seeds}
     arrays = {"plans": list(PLANS), "correlation": left, "floor": floor, "recovery": recovery}
-    nd.Result(arrays, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config, 0)).save(out / f"{NAME}.npz")
 
     print(f"Gaussian inputs, n = {FEATURES}, κ(Σ) = {CONDITION:g}; {distinct} contexts in turn,", end=" ")
     print(f"{stretches} stretches of {stretch} single samples, congruent rule, seeds 0–{seeds - 1}")
@@ -74,7 +76,7 @@ def report(floor, recovery):
 
 def follow_contexts(world, plan):
     """Learn from the whole stream; return the correlation left in the present context, for each stretch."""
-    X, state = world.dataset.inputs, start(world.dataset.inputs[:100], plan)
+    X, state = world.dataset.inputs, initial_state(world.dataset.inputs[:100], plan)
     left = [[] for _ in world.stretches]
     for stretch, sigma, records in zip(world.stretches, world.covariances, left, strict=True):
         for begin in range(stretch.start, stretch.stop, EVERY):

@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
-from neurodecorr.plasticity import Plan, learn, start
+from neurodecorr.plasticity import LearningRule, initial_state, learn
 
 NAME = "drift_of_the_inverse"
 FEATURES, CONDITION = 20, 1e2
@@ -29,7 +29,7 @@ RATE = 1e-3
 SAMPLES, SAMPLES_FULL = 100_000, 1_000_000
 SEEDS, SEEDS_FULL = 2, 5
 LOOKS = 60
-LOCAL = Plan("recurrent", "local", RATE, "constant", mean="none", limit=None)
+LOCAL = LearningRule("recurrent", "local", RATE, "constant", mean="none", limit=None)
 PAIRS = {
     "explicit pair": (replace(LOCAL, rule="explicit"), "#E69F00", "-"),
     "local pair": (LOCAL, "#D55E00", "--"),
@@ -40,7 +40,7 @@ READINGS = {"Appendix D, fed with M x": "#0072B2", "Appendix D, fed with R⁻¹x
 
 def main(full: bool, out: Path) -> None:
     samples, seeds = (SAMPLES_FULL, SEEDS_FULL) if full else (SAMPLES, SEEDS)
-    looks = nd.recording.spans(nd.recording.LogSpaced(LOOKS, samples), samples)
+    looks = nd.io.spans(nd.io.LogSpaced(LOOKS, samples), samples)
     when, drift, mended = [end for _, end in looks], {}, {}
     for seed in range(seeds):
         X = nd.data.correlated_gaussian(FEATURES, samples, CONDITION, seed).inputs
@@ -58,7 +58,7 @@ def main(full: bool, out: Path) -> None:
     nd.plots.save(figure, out, NAME)
     config = {"features": FEATURES, "condition": CONDITION, "rate": RATE, "samples": samples, "seeds": seeds}
     arrays = {"samples": when, "names": list(drift), "drift": np.array(list(drift.values()))}
-    nd.Result(arrays, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config, 0)).save(out / f"{NAME}.npz")
 
     print(f"Gaussian inputs, n = {FEATURES}, κ(Σ) = {CONDITION:g}; {samples} single samples, η = {RATE:g}, node gain")
     print(f"max|RM − I| at the end, range of seeds 0–{seeds - 1}; how often M was computed anew from R:")
@@ -83,7 +83,7 @@ def read_appendix_d(X, power, looks, own):
 
 def learn_pair(X, plan, looks):
     """Learn R and its twin M; return max|RM − I| at each look, and how often M was computed anew."""
-    state, distances = start(X, plan), []
+    state, distances = initial_state(X, plan), []
     for begin, end in looks:
         state = learn(state, X[begin:end], plan)
         distances.append(apart(state.R.astype(float), state.M.astype(float)))

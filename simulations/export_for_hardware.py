@@ -21,9 +21,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
-from neurodecorr.hardware import spice
-from neurodecorr.hardware.bundle import Formats, read_topology
-from neurodecorr.hardware.nir import state_space
+from neurodecorr.export import spice
+from neurodecorr.export.bundle import Formats, read_topology
+from neurodecorr.export.nir import state_space
 
 NAME = "export_for_hardware"
 SIZE, SIZE_FULL = 4, 8  # side of a patch: 16 or 64 units
@@ -39,7 +39,7 @@ def main(full: bool, out: Path) -> None:
     learnt = nd.RecurrentDecorrelator(tau=TAU_S).fit(nd.data.natural_patches(size, SAMPLES, seed=0).inputs)
     drive = nd.data.natural_patches(size, GOLDEN, seed=1).inputs - learnt.mean_
     drive = drive[np.argsort(-np.ptp(drive, axis=1))]  # the patch with most contrast first: its course is drawn
-    folder = nd.hardware.export_bundle(
+    folder = nd.export.export_bundle(
         learnt.circuit_,
         drive,
         out / f"{NAME}-bundle",
@@ -47,7 +47,7 @@ def main(full: bool, out: Path) -> None:
         mean=learnt.mean_,
         formats=Formats(bits=BITS),
     )
-    golden = nd.hardware.load_bundle(folder).contents.golden
+    golden = nd.export.load_bundle(folder).contents.golden
     rows, courses = [], {}
     read_weights(folder, golden, rows)
     read_nir(folder, golden, rows, courses)
@@ -55,7 +55,7 @@ def main(full: bool, out: Path) -> None:
         read_spice(folder, golden, learnt.circuit_, simulator, rows, courses)
 
     with plt.rc_context(nd.plots.STYLE):
-        nd.plots.save(nd.plots.golden_readers(golden.times, golden.course, courses), out, NAME)
+        nd.plots.save(nd.plots.reference_readers(golden.times, golden.course, courses), out, NAME)
     arrays = {
         "times_s": golden.times,
         "course": golden.course,
@@ -63,7 +63,7 @@ def main(full: bool, out: Path) -> None:
     }
     table = {"file": [r[0] for r in rows], "reader": [r[1] for r in rows], "error": [r[3] for r in rows]}
     config = {"size": size, "samples": SAMPLES, "tau_s": TAU_S, "bits": BITS}
-    nd.Result({**arrays, **table}, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result({**arrays, **table}, nd.io.provenance(config, 0)).save(out / f"{NAME}.npz")
     report(size, golden, rows)
 
 
@@ -105,7 +105,7 @@ def read_spice(folder, golden, circuit, simulator, rows, courses):
         return
     file = folder / "circuit.cir"
     if simulator == "gnucap":  # another dialect of the same netlist
-        file = nd.hardware.write_spice(circuit, golden.stimulus[0], folder.parent / "gnucap.cir", simulator=simulator)
+        file = nd.export.write_spice(circuit, golden.stimulus[0], folder.parent / "gnucap.cir", simulator=simulator)
     ran = spice.run_spice(file, simulator)
     rows.append(("circuit.cir", version, "rest (.op)", apart(ran.op, golden.response[0])))
     # Points of the simulator lie closer than the golden ones; a cubic through four of them adds less than they err.

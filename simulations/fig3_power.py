@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
-from neurodecorr.plasticity import Foldiak, OffDiagonal, Plan, Twins, follow, twins
+from neurodecorr.plasticity import Foldiak, LearningRule, OffDiagonal, RelativeRule, rules, run_rule
 
 NAME = "fig3_power"
 FEATURES, CONDITION = 64, 1e3
@@ -32,9 +32,9 @@ RATE, RATE_SINGLE, BATCH = 1e-2, 1e-3, 256
 BATCHES, ROUNDS, ROUNDS_FULL = 500, 4, 20  # the same batches, several times
 SEEDS, SEEDS_FULL = 2, 5
 EVERY = 25  # updates between records
-# `Plan` counts the rate by the sample, the other rules by the batch.
-BATCHWISE = Plan("feedforward", "explicit", RATE / BATCH, "constant", "node", "none", BATCH, limit=None)
-HOMEOSTATIC = Plan("feedforward", "implicit", RATE_SINGLE, "constant", "node", "none")
+# `LearningRule` counts the rate by the sample, the other rules by the batch.
+BATCHWISE = LearningRule("feedforward", "explicit", RATE / BATCH, "constant", "node", "none", BATCH, limit=None)
+HOMEOSTATIC = LearningRule("feedforward", "implicit", RATE_SINGLE, "constant", "node", "none")
 
 
 class Printed:
@@ -48,8 +48,8 @@ class Printed:
 
     def step(self, weights, X):
         Xbar = X @ weights.T
-        gain = twins.power_gain(X, Xbar, self.gain)
-        return gain[:, None] * twins.explicit_feedforward(weights, X, Xbar, RATE)
+        gain = rules.power_gain(X, Xbar, self.gain)
+        return gain[:, None] * rules.explicit_feedforward(weights, X, Xbar, RATE)
 
     def matrix(self, weights):
         return weights
@@ -64,8 +64,8 @@ RULES = {
     "Földiák, no gain": (Foldiak(RATE), "#D55E00", "--"),
     "Földiák, node gain": (Foldiak(RATE, gain="node"), "#CC79A7", "-"),
     "relative rule, node gain": (Printed("node"), "#0072B2", "-"),
-    "relative rule, homeostatic": (Twins(BATCHWISE), "#000000", "-"),
-    "single samples, homeostatic": (Twins(HOMEOSTATIC), "#009E73", "-"),
+    "relative rule, homeostatic": (RelativeRule(BATCHWISE), "#000000", "-"),
+    "single samples, homeostatic": (RelativeRule(HOMEOSTATIC), "#009E73", "-"),
 }
 
 
@@ -78,7 +78,7 @@ def main(full: bool, out: Path) -> None:
         sigma = nd.data.gaussian_covariance(FEATURES, CONDITION, seed)
         for name, (rule, *_) in RULES.items():
             again = chain.from_iterable(repeat(batches, rounds))
-            courses[name].append(follow(rule, again, sigma, every=EVERY))
+            courses[name].append(run_rule(rule, again, sigma, every=EVERY))
 
     power = np.array([[course.power for course in courses[name]] for name in RULES])
     correlation = np.array([[course.correlation for course in courses[name]] for name in RULES])
@@ -88,7 +88,7 @@ def main(full: bool, out: Path) -> None:
     nd.plots.save(figure, out, NAME)
     config = {"features": FEATURES, "condition": CONDITION, "rate": RATE, "batch": BATCH, "rounds": rounds}
     arrays = {"rules": list(RULES), "updates": updates, "power": power, "correlation": correlation}
-    nd.Result(arrays, nd.recording.provenance({**config, "seeds": seeds}, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance({**config, "seeds": seeds}, 0)).save(out / f"{NAME}.npz")
 
     report(updates[-1], power, correlation)
 

@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
-from neurodecorr.plasticity import Foldiak, OffDiagonal, Plan, Twins, follow
+from neurodecorr.plasticity import Foldiak, LearningRule, OffDiagonal, RelativeRule, run_rule
 
 NAME = "fig3_scale_free"
 FEATURES, CONDITION = 64, 1e3
@@ -28,10 +28,12 @@ SCALES, SCALES_FULL = (0.1, 0.3, 1.0, 3.0, 10.0), tuple(np.geomspace(0.1, 10, 13
 SEEDS, SEEDS_FULL = 2, 10
 EVERY = 20  # updates between records
 # The printed step, M ← g∘(I − ηC)M, needs η λ_max(C) < 1, which s = 10 breaks at once; the implicit step needs nothing.
-# `Plan` counts the rate by the sample, the other rules by the batch.
-RELATIVE = Plan("feedforward", "implicit", RATE / BATCH, "constant", gain="node", mean="none", batch=BATCH, limit=None)
+# `LearningRule` counts the rate by the sample, the other rules by the batch.
+RELATIVE = LearningRule(
+    "feedforward", "implicit", RATE / BATCH, "constant", gain="node", mean="none", batch=BATCH, limit=None
+)
 RULES = {
-    "relative rule, node gain": (Twins(RELATIVE), "#0072B2", "o"),
+    "relative rule, node gain": (RelativeRule(RELATIVE), "#0072B2", "o"),
     "M ← M − η offdiag(C)": (OffDiagonal(RATE, relative=False), "#E69F00", "s"),
     "Földiák, R ← R + η offdiag(C)": (Foldiak(RATE), "#D55E00", "^"),
     "Földiák, node gain": (Foldiak(RATE, gain="node"), "#CC79A7", "v"),
@@ -47,7 +49,7 @@ def main(full: bool, out: Path) -> None:
         batches = stream.reshape(UPDATES, BATCH, FEATURES)
         for name, (rule, *_) in RULES.items():
             for scale in scales:
-                courses[name, scale, seed] = follow(rule, batches, sigma, scale, EVERY)
+                courses[name, scale, seed] = run_rule(rule, batches, sigma, scale, EVERY)
 
     ends = [[[courses[name, s, k] for k in range(seeds)] for s in scales] for name in RULES]
     left = np.array([[[course.correlation[-1] for course in row] for row in table] for table in ends])
@@ -57,7 +59,7 @@ def main(full: bool, out: Path) -> None:
     nd.plots.save(figure, out, NAME)
     config = {"features": FEATURES, "condition": CONDITION, "rate": RATE, "batch": BATCH, "updates": UPDATES}
     arrays = {"rules": list(RULES), "scales": scales, "correlation": left, "stable": stable}
-    nd.Result(arrays, nd.recording.provenance({**config, "seeds": seeds}, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance({**config, "seeds": seeds}, 0)).save(out / f"{NAME}.npz")
     report(scales, left, stable, start=courses["Földiák, node gain", scales[0], 0].correlation[0])
 
 

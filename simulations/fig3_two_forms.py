@@ -47,7 +47,7 @@ def main(full: bool, out: Path) -> None:
     nd.plots.save(figure, out, NAME)
     config = {"patch": PATCH, "rate": RATE, "samples": SAMPLES, "held_out": len(held_out), "tol": TOL}
     arrays = {"R": circuit.R, "M": M, "apart": apart, "solved": solved, "time": rest.time}
-    nd.Result(arrays, nd.recording.provenance(config, SEED)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config, SEED)).save(out / f"{NAME}.npz")
 
     print(f"natural {PATCH}×{PATCH} patches: {SAMPLES} learnt from, {len(held_out)} held out, seed {SEED}")
     print(f"learnt twins: ‖RM − I‖/√n = {nd.measures.twin_error(circuit.R, M):.1e}")

@@ -18,8 +18,8 @@ import argparse
 from pathlib import Path
 
 import neurodecorr as nd
-from neurodecorr.modelfile import load_model
-from neurodecorr.workbench.curves import train_curves
+from neurodecorr.experiments.learning_curves import train_curves
+from neurodecorr.models import load_model
 
 NAME = "fig4_conv"
 MODELS = {
@@ -42,7 +42,7 @@ def main(full: bool, out: Path, data: Path | None, keep: Path | None, **variant:
     arrays = {"curves": list(curves.histories), "rates": rates(model, rules)}
     arrays |= {what: list(curves.values(what).values()) for what in ("test accuracy", "test loss", "training loss")}
     config = {"model": model.name, "epochs": epochs, "seeds": seeds, **variant}
-    nd.Result(arrays, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config, 0)).save(out / f"{NAME}.npz")
 
     print(f"{model.document.title}; {epochs} epochs, {seeds} seeds")
     print("\n".join(curves.report()))
@@ -62,7 +62,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, help="folder of CIFAR-10, CIFAR-100 or Tiny ImageNet (default: digits)")
     parser.add_argument("--recipe", choices=nd.data.RECIPES, help="crops and flips in training (default: the model's)")
     parser.add_argument(
-        "--lateral-feedback", choices=nd.learning.LATERAL, help="how fa turns errors through M (default: none)"
+        "--lateral-feedback", choices=nd.credit.LATERAL, help="how fa turns errors through M (default: none)"
     )
     parser.add_argument("--keep", type=Path, help="folder for checkpoints: the same command goes on after a stop")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for figures and numbers")

@@ -24,7 +24,14 @@ import numpy as np
 
 import neurodecorr as nd
 from neurodecorr.hardware.devices import Devices, Drift
-from neurodecorr.hardware.insitu import InSitu, IntegerPlan, PulsedSynapse, heal, integer_state, learn_integers
+from neurodecorr.hardware.in_situ import (
+    InSituRule,
+    IntegerLearningRule,
+    PulsedSynapse,
+    compare_in_situ,
+    initial_integer_state,
+    learn_integers,
+)
 from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity import decorrelating_matrix
 
@@ -55,19 +62,19 @@ def main(full: bool, out: Path) -> None:
     R = np.linalg.inv(decorrelating_matrix(sigma, "layer"))
 
     def healed(devices, synapse=None, plan=None, time_s=0.0):
-        return heal(R, X, sigma, devices, synapse, plan, chips, SEED, time_s=time_s)
+        return compare_in_situ(R, X, sigma, devices, synapse, plan, chips, SEED, time_s=time_s)
 
     by_mismatch = {name: [healed(Devices(mismatch=m), s) for m in MISMATCH] for name, s in SYNAPSES.items()}
     by_time = [healed(Devices(drift=DRIFT), SYNAPSES[VERIFIED], time_s=t) for t in TIMES]
     by_bits = [healed(Devices(mismatch=0.1, bits=b)) for b in BITS]
-    by_sense = [healed(Devices(mismatch=0.1), plan=InSitu(sense_mismatch=s)) for s in SENSE]
+    by_sense = [healed(Devices(mismatch=0.1), plan=InSituRule(sense_mismatch=s)) for s in SENSE]
     integers, floating = in_integers()
 
     panels = [
         panel("Mismatch", "mismatch of a device", MISMATCH, by_mismatch),
         panel("Drift, ν = 0.05 ± 0.02", "seconds from programming to learning", TIMES, {VERIFIED: by_time}),
         panel("Levels, mismatch 10 %", "bits of a device", BITS, {"in situ, one level a pulse": by_bits}, log=False),
-        nd.plots.HealingPanel(
+        nd.plots.ReprogrammingPanel(
             "Whole numbers, no mismatch",
             "bits of a weight",
             INTEGER_BITS,
@@ -76,7 +83,7 @@ def main(full: bool, out: Path) -> None:
             level=("floating point", floating),
         ),
     ]
-    nd.plots.save(nd.plots.healing(panels), out, NAME)
+    nd.plots.save(nd.plots.reprogramming(panels), out, NAME)
     arrays = {
         "mismatch": MISMATCH,
         "times_s": TIMES,
@@ -96,7 +103,7 @@ def main(full: bool, out: Path) -> None:
         "floating": floating,
     }
     config = {"features": FEATURES, "condition": CONDITION, "chips": chips, "samples": samples}
-    nd.Result({k: np.asarray(v) for k, v in arrays.items()}, nd.recording.provenance(config, SEED)).save(
+    nd.io.Result({k: np.asarray(v) for k, v in arrays.items()}, nd.io.provenance(config, SEED)).save(
         out / f"{NAME}.npz"
     )
 
@@ -116,7 +123,7 @@ def panel(title, xlabel, x, runs, log=True):
     """Return what to draw: the chips programmed once, and each way of learning."""
     once = [run.exported for run in next(iter(runs.values()))]
     curves = {ONCE: once, **{name: [run.learnt for run in found] for name, found in runs.items()}}
-    return nd.plots.HealingPanel(title, xlabel, x, curves, log)
+    return nd.plots.ReprogrammingPanel(title, xlabel, x, curves, log)
 
 
 def report(name, levels, runs):
@@ -132,11 +139,11 @@ def in_integers():
     eye, found = np.eye(INTEGER_FEATURES), {}
     for word, stochastic in (("at random", True), ("to the nearest", False)):
         for batch in (1, BATCH):
-            plans = [IntegerPlan(bits=b, batch=batch, stochastic=stochastic) for b in INTEGER_BITS]
-            learnt = [learn_integers(integer_state(eye, X, plan), X, plan).weights(plan) for plan in plans]
+            plans = [IntegerLearningRule(bits=b, batch=batch, stochastic=stochastic) for b in INTEGER_BITS]
+            learnt = [learn_integers(initial_integer_state(eye, X, plan), X, plan).weights(plan) for plan in plans]
             found[f"rounded {word}, batch {batch}"] = [residual(W, sigma) for W in learnt]
     W = eye.copy()
-    for x, shift in zip(X, IntegerPlan().shifts(len(X)), strict=True):
+    for x, shift in zip(X, IntegerLearningRule().shifts(len(X)), strict=True):
         W += 2.0**-shift * (np.outer(x, np.linalg.solve(W, x)) - W)
     return found, residual(W, sigma)
 

@@ -22,8 +22,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
-from neurodecorr.hardware import run_spice, write_spice_learning
-from neurodecorr.hardware.spice import simulator_version
+from neurodecorr.export import run_spice, write_spice_learning
+from neurodecorr.export.spice import simulator_version
 from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity import learn_continuously
 
@@ -57,7 +57,7 @@ def main(full: bool, out: Path) -> None:
     arrays = {"times": times, "rules": RULES, "weights": np.array([own[rule] for rule in RULES])}
     arrays |= {"correlation": np.array([correlation[rule] for rule in RULES])}
     arrays |= {"apart": np.array([apart[rule] for rule in apart]), "spice": np.array([spice[rule] for rule in spice])}
-    nd.Result(arrays, nd.recording.provenance(config | {"simulator": version}, SEED)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config | {"simulator": version}, SEED)).save(out / f"{NAME}.npz")
     report(n, count, version, own, correlation, theirs, apart)
 
 

@@ -39,7 +39,7 @@ def main(full: bool, out: Path) -> None:
     time, slowest = np.empty((len(CONDITIONS), SEEDS, INPUTS)), np.empty((len(CONDITIONS), SEEDS))
     for c, condition in enumerate(CONDITIONS):
         for seed in range(SEEDS):
-            M = nd.decorrelating_matrix(nd.data.gaussian_covariance(FEATURES, condition, seed))
+            M = nd.plasticity.decorrelating_matrix(nd.data.gaussian_covariance(FEATURES, condition, seed))
             R = np.linalg.inv(M)
             X = nd.data.correlated_gaussian(FEATURES, INPUTS, condition, seed).inputs
             circuit = nd.Circuit(R)
@@ -57,7 +57,7 @@ def main(full: bool, out: Path) -> None:
     nd.plots.save(figure, out, NAME)
     config = {"features": FEATURES, "conditions": CONDITIONS, "levels": LEVELS, "draws": draws, "seeds": SEEDS}
     arrays = {"error_M": error_M, "error_R": error_R, "stable": stable, "time": time}
-    nd.Result(arrays, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config, 0)).save(out / f"{NAME}.npz")
 
     report(error_M, error_R, stable, time, slowest)
 

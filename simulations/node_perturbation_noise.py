@@ -24,9 +24,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
+from neurodecorr.credit import Adam, Backprop, GaussianNoise, NodePerturbation
 from neurodecorr.data import Epochs
-from neurodecorr.learning import Adam, Backprop, Gaussian, NodePerturbation, Trainer
-from neurodecorr.modelfile import load_model
+from neurodecorr.models import load_model
+from neurodecorr.training import Trainer
 
 NAME = "node_perturbation_noise"
 MODELS = {"digits": "digits", "mnist": "mnist"}
@@ -39,10 +40,10 @@ PASSES, PASSES_FULL = 256, 4096
 SHARE = 4  # of the passes, for the angle over σ
 DRAWS = 4  # independent draws of noise
 VARIANTS = {
-    "node": (NodePerturbation(noise=Gaussian(SIGMA)), "#D55E00", "-"),
-    "node, antithetic": (NodePerturbation(noise=Gaussian(SIGMA), antithetic=True), "#D55E00", "--"),
-    "activity": (NodePerturbation("activity", noise=Gaussian(SIGMA)), "#0072B2", "-"),
-    "iterative": (NodePerturbation("iterative", noise=Gaussian(SIGMA)), "#009E73", "-"),
+    "node": (NodePerturbation(noise=GaussianNoise(SIGMA)), "#D55E00", "-"),
+    "node, antithetic": (NodePerturbation(noise=GaussianNoise(SIGMA), antithetic=True), "#D55E00", "--"),
+    "activity": (NodePerturbation("activity", noise=GaussianNoise(SIGMA)), "#0072B2", "-"),
+    "iterative": (NodePerturbation("iterative", noise=GaussianNoise(SIGMA)), "#009E73", "-"),
 }
 STAGES = ("start", "late")
 LOOKS = {"float32": ("#222222", "-"), "float64": ("#D55E00", "--")}
@@ -61,7 +62,7 @@ def main(full: bool, out: Path, data: Path | None) -> None:
             for k, sigma in enumerate(SIGMAS):
                 error[s, p, k], zeros[s, p, k] = heard(network, whole, X, Y, sigma)
             for k, sigma in enumerate(DECADES):
-                rule, true = NodePerturbation(noise=Gaussian(sigma), samples=passes // SHARE), exact(whole, X, Y)
+                rule, true = NodePerturbation(noise=GaussianNoise(sigma), samples=passes // SHARE), exact(whole, X, Y)
                 found = [tangent(estimate(rule, network, X, Y, draw), true) for draw in range(DRAWS)]
                 by_sigma[s, p, k] = np.median(found)
         for v, (rule, *_) in enumerate(VARIANTS.values()):
@@ -81,7 +82,7 @@ def main(full: bool, out: Path, data: Path | None) -> None:
         "zeros": zeros,
     }
     arrays |= {"by_sigma": by_sigma, "by_count": by_count}
-    nd.Result(arrays, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config, 0)).save(out / f"{NAME}.npz")
     report(model, error, zeros, by_count, counts)
 
 
@@ -105,7 +106,7 @@ def in_precision(model, whole, precision):
 
 def heard(network, whole, X, Y, sigma):
     """Return the error of Δℓ against σ ξ·δ, relative to its size, and the share of samples whose Δℓ is exactly 0."""
-    rule = NodePerturbation(noise=Gaussian(sigma)).start(network)
+    rule = NodePerturbation(noise=GaussianNoise(sigma)).start(network)
     X, Y = network.take(X), network.take(Y)
     clean = network.forward(X)
     loss, _ = network.loss.measure(clean.output, Y)

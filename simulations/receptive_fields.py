@@ -35,7 +35,7 @@ LOOKS = {"closed form": ("#999999", "-", 6), "congruent": ("#009E73", "--", 2), 
 def main(full: bool, out: Path) -> None:
     size, samples = (SIZE_FULL, SAMPLES_FULL) if full else (SIZE, SAMPLES)
     sigma = nd.data.natural_patch_covariance(size)
-    closed = nd.decorrelating_matrix(sigma)
+    closed = nd.plasticity.decorrelating_matrix(sigma)
     matrices, laterals = {"closed form": [closed]}, {"closed form": [np.linalg.inv(closed)]}
     for seed in range(SEEDS):
         patches = nd.data.natural_patches(size, samples, seed).inputs
@@ -54,7 +54,7 @@ def main(full: bool, out: Path) -> None:
     nd.plots.save(figure, out, NAME)
     config = {"size": size, "samples": samples, "rate": RATE, "seeds": SEEDS, "border": BORDER}
     arrays = {"M": matrices["congruent"][0], "R": laterals["congruent"][0], "closed": closed}
-    nd.Result(arrays, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config, 0)).save(out / f"{NAME}.npz")
 
     print(f"natural {size}×{size} patches, κ(Σ) = {np.linalg.cond(sigma):.2g}; {samples} single samples;", end=" ")
     print(f"decaying rate from {RATE:g}; seeds 0–{SEEDS - 1}, {inner.sum()} inner units")

@@ -22,10 +22,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
+from neurodecorr.credit import SGD, DirectFeedbackAlignment
+from neurodecorr.credit.base import output_error, weight_gradients
 from neurodecorr.data import Epochs
-from neurodecorr.learning import SGD, DirectFeedbackAlignment
-from neurodecorr.learning.credit import output_error, weight_gradients
-from neurodecorr.network import Decorrelation, Dense, Network, Pass, Signals
+from neurodecorr.network import Decorrelation, Dense, ForwardResult, Network, Signals
 
 NAME = "recurrent_network"
 UNITS, CLASSES = (48, 48), 10
@@ -59,7 +59,7 @@ def main(full: bool, out: Path) -> None:
     config = {"units": UNITS, "rate": RATE, "batch": BATCH, "batches": batches, "tolerance": TOLERANCE}
     arrays = {"distance": distance, "time": time, "frames": FRAMES, "way": way, "answers": answers}
     arrays |= {"by_layers": by_layers, "by_rest": by_rest, "bound": rest.bound}
-    nd.Result(arrays, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config, 0)).save(out / f"{NAME}.npz")
 
     print(f"64-{'-'.join(map(str, UNITS))}-{CLASSES}, {batches} batches of {BATCH}; all circuits and units at once")
     print(f"settling to {TOLERANCE:g} of the output takes {time[0]:.0f} τ untrained, {time[-1]:.0f} τ trained")
@@ -99,7 +99,7 @@ def signals_at(rest, network, X):
     inputs, found = [X, *rest.activity[:-1]], []
     for layer, x, xbar in zip(network.layers, inputs, rest.xbar, strict=True):
         found.append(Signals(x, x - layer.decorrelator.arrays["mean"], xbar, layer.excite(xbar), (), True))
-    return Pass(tuple(found), rest.output)
+    return ForwardResult(tuple(found), rest.output)
 
 
 def update(network, found, Y, feedback, step):

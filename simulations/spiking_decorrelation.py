@@ -59,7 +59,7 @@ def main(full: bool, out: Path) -> None:
     arrays = {"networks": list(NETWORKS), "gammas": GAMMAS, "errors": errors, "correlations": numbers}
     arrays["spikes_per_unit_second"] = np.array([costs[name] for name in NETWORKS])
     config = {"units": UNITS, "condition": CONDITION, "learn_s": learn, "test_s": test, "seeds": seeds}
-    nd.Result(arrays, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config, 0)).save(out / f"{NAME}.npz")
     report(errors, reductions, costs, learn, test)
 
 
@@ -86,7 +86,7 @@ def compared(seed, learn, test):
     (lesson, sigma), (exam, _) = noise(seed, learn, 0), noise(seed, test, 1)
     start = spiking.SpikeCode(np.eye(UNITS))
     codes = {name: spiking.run_code(start, lesson, rule).weights for name, rule in RULES.items()}
-    codes["spike code, ideal R"] = np.linalg.inv(nd.decorrelating_matrix(sigma))
+    codes["spike code, ideal R"] = np.linalg.inv(nd.plasticity.decorrelating_matrix(sigma))
     before = spiking.run_code(start, exam)
     found = {name: change(before, spiking.run_code(spiking.SpikeCode(R), exam)) for name, R in codes.items()}
     cells = spiking.LIFNetwork(np.zeros((UNITS, UNITS)))
@@ -115,7 +115,7 @@ def as_silent(inhibited, exam):
 def a_look(seed):
     """Return a short run of the ideal code, and what the rate circuit does at the same times."""
     stimulus, sigma = noise(seed, LOOK, 2)
-    R = np.linalg.inv(nd.decorrelating_matrix(sigma))
+    R = np.linalg.inv(nd.plasticity.decorrelating_matrix(sigma))
     run = spiking.run_code(spiking.SpikeCode(R), stimulus, record_s=2e-4)
     pieces = nd.circuit.PiecewiseConstant(np.arange(len(stimulus.values)) * FRAME, stimulus.values)
     return run, nd.integrate(nd.Circuit(R, 0.01), pieces, LOOK, "exponential", times=run.t_s).xbar

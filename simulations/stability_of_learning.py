@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
-from neurodecorr.plasticity import Plan, Twins, follow
+from neurodecorr.plasticity import LearningRule, RelativeRule, run_rule
 from neurodecorr.plots.style import shade_unstable
 
 NAME = "stability_of_learning"
@@ -30,7 +30,7 @@ RATE, LIMIT = 1e-2, 0.1
 SAMPLES, SAMPLES_FULL = 250_000, 1_000_000
 SEEDS, SEEDS_FULL = 3, 20
 LOOKS = 50
-MATRIX = Plan("feedforward", "implicit", RATE, "constant", mean="none", limit=None)
+MATRIX = LearningRule("feedforward", "implicit", RATE, "constant", mean="none", limit=None)
 LOCAL = replace(MATRIX, form="recurrent", rule="local")
 CONGRUENT = replace(LOCAL, rule="congruent")
 PLANS = {
@@ -46,7 +46,7 @@ PLANS = {
 
 def main(full: bool, out: Path) -> None:
     samples, seeds = (SAMPLES_FULL, SEEDS_FULL) if full else (SAMPLES, SEEDS)
-    looks = nd.recording.spans(nd.recording.LogSpaced(LOOKS, samples), samples)
+    looks = nd.io.spans(nd.io.LogSpaced(LOOKS, samples), samples)
     courses = {(name, n): [] for name in PLANS for n in FEATURES}
     for n in FEATURES:
         for seed in range(seeds):
@@ -54,7 +54,7 @@ def main(full: bool, out: Path) -> None:
             sigma = nd.data.gaussian_covariance(n, CONDITION, seed)
             for name, (plan, *_) in PLANS.items():
                 blocks = (X[begin:end] for begin, end in looks)
-                courses[name, n].append(follow(Twins(plan), blocks, sigma))
+                courses[name, n].append(run_rule(RelativeRule(plan), blocks, sigma))
 
     with plt.rc_context(nd.plots.STYLE):
         figure = draw(courses)
@@ -62,7 +62,7 @@ def main(full: bool, out: Path) -> None:
     margin = {name: [[c.margin.min() for c in courses[name, n]] for n in FEATURES] for name in PLANS}
     config = {"features": FEATURES, "condition": CONDITION, "rate": RATE, "limit": LIMIT, "samples": samples}
     arrays = {name.replace(" ", "_").replace(",", ""): values for name, values in margin.items()}
-    nd.Result(arrays, nd.recording.provenance({**config, "seeds": seeds}, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance({**config, "seeds": seeds}, 0)).save(out / f"{NAME}.npz")
 
     report(courses, samples, seeds)
 

@@ -27,7 +27,7 @@ import neurodecorr as nd
 from neurodecorr.circuit import grid_taper
 from neurodecorr.errors import StabilityError
 from neurodecorr.measures import rms_correlation
-from neurodecorr.plasticity import MaskedPlan, learn_masked, start_masked
+from neurodecorr.plasticity import SparseLearningRule, initial_sparse_state, learn_sparse
 
 NAME = "topographic"
 SIZE, SIZE_FULL = 12, 16
@@ -59,7 +59,7 @@ def main(full: bool, out: Path) -> None:
         X = nd.data.natural_patches(size, samples, seed).inputs
         sigma = np.cov(nd.data.natural_patches(size, HELD_OUT, 1000 + seed).inputs.T)
         start[seed] = rms_correlation(covariance=sigma)
-        optimum[seed] = left(nd.decorrelating_matrix(np.cov(X.T)), sigma)
+        optimum[seed] = left(nd.plasticity.decorrelating_matrix(np.cov(X.T)), sigma)
         everyone = grid_taper((size, size), 1000 * size)
         dense[seed] = left(np.linalg.inv(learnt(cut(everyone), X, "local", None).weights.toarray()), sigma)
         for f, (rule, tapered, dominance) in enumerate(FORMS.values()):
@@ -81,7 +81,7 @@ def main(full: bool, out: Path) -> None:
     config = {"size": size, "samples": samples, "seeds": seeds, "reaches": REACHES, "rate": RATE, "half": HALF}
     arrays = {"synapses": synapses, "correlation": correlation, "margin": margin, "lost": lost}
     arrays |= {"forms": np.array(list(FORMS)), "start": start, "dense": dense, "optimum": optimum}
-    nd.Result(arrays, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config, 0)).save(out / f"{NAME}.npz")
 
     print(
         f"natural patches, {size} × {size}; {samples} single samples; rms correlation on {HELD_OUT} held-out patches:"
@@ -97,8 +97,8 @@ def main(full: bool, out: Path) -> None:
 
 
 def learnt(mask, X, rule, dominance):
-    plan = MaskedPlan(rule, rate=RATE, half=HALF, tol=TOL, dominance=dominance)
-    return learn_masked(start_masked(mask), X, plan)
+    plan = SparseLearningRule(rule, rate=RATE, half=HALF, tol=TOL, dominance=dominance)
+    return learn_sparse(initial_sparse_state(mask), X, plan)
 
 
 def cut(taper):

@@ -32,7 +32,7 @@ import numpy as np
 
 import neurodecorr as nd
 from neurodecorr.measures import rms_correlation
-from neurodecorr.plasticity import Plan, learn, learn_continuously, start
+from neurodecorr.plasticity import LearningRule, initial_state, learn, learn_continuously
 
 NAME = "two_time_scales"
 FEATURES, CONDITION = 8, 30.0
@@ -85,7 +85,7 @@ def main(full: bool, out: Path) -> None:
     arrays |= {"lags": LAGS, "second": second, "predicted": theory}
     arrays |= {"correlated": CORRELATED, "correlated_separations": CORRELATED_SEPARATIONS, "third": third}
     arrays |= {"predicted_correlated": coloured}
-    nd.Result(arrays, nd.recording.provenance(config, 0)).save(out / f"{NAME}.npz")
+    nd.io.Result(arrays, nd.io.provenance(config, 0)).save(out / f"{NAME}.npz")
     report(separations, first, second, theory)
     report_correlated(third, coloured)
 
@@ -138,8 +138,8 @@ def low_pass(X, share):
 
 def settle_then_learn(X, sigma, rule, rate):
     """Learn from settled states; return R, and the correlation over the last third of the stream."""
-    plan = Plan("recurrent", rule, rate, "constant", mean="none", limit=None)
-    state, left = start(X, plan), []
+    plan = LearningRule("recurrent", rule, rate, "constant", mean="none", limit=None)
+    state, left = initial_state(X, plan), []
     try:
         for part in np.array_split(X, RECORDS):
             state = learn(state, part, plan)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from neurodecorr import measures, plasticity
-from neurodecorr.recording import provenance
-from neurodecorr.workbench import Comparison, Entry
+from neurodecorr.comparison import Comparison, Entry
+from neurodecorr.io import provenance
 
 
 def pytest_make_parametrize_id(config, val, argname):

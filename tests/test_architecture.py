@@ -160,7 +160,7 @@ STARTERS = {"run", "call", "check_call", "check_output"}
 SHELLS = {"system", "popen", "getoutput", "getstatusoutput", "startfile", "create_subprocess_shell"}
 SHELLS |= {f"{way}{how}" for way in ("exec", "spawn") for how in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")}
 SHELLS |= {"posix_spawn", "posix_spawnp", "create_subprocess_exec"}
-STARTS_PROGRAMS = "hardware/spice/program.py"
+STARTS_PROGRAMS = "export/spice/runner.py"
 
 
 def calls(path):

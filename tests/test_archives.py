@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 
 from neurodecorr.data import load_inputs, read_idx
-from neurodecorr.data.arrays import array_shapes, read_arrays
-from neurodecorr.data.packed import read_bytes, read_members
+from neurodecorr.data.files import array_shapes, read_arrays, read_bytes, read_members
 from neurodecorr.errors import CheckpointError, InputError
-from neurodecorr.recording import Result, load_result
-from neurodecorr.recording.archive import read_files
-from neurodecorr.recording.documents import read_json
+from neurodecorr.io import Result, load_result
+from neurodecorr.io.archive import read_files
+from neurodecorr.io.json import read_json
 
 
 def npy(array):

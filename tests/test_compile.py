@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import neurodecorr
-from neurodecorr import _compile
+from neurodecorr._numerics import jit
 
 PACKAGE = Path(neurodecorr.__file__).parent
 KERNEL = """
-    from neurodecorr._compile import jit
+    from neurodecorr._numerics.jit import jit
     from {room}.numbers import FACTOR, inner
 
     @jit()
@@ -23,7 +23,7 @@ KERNEL = """
         return FACTOR * inner(x)
 """
 NUMBERS = """
-    from neurodecorr._compile import jit
+    from neurodecorr._numerics.jit import jit
 
     FACTOR = {factor}
 
@@ -114,11 +114,11 @@ def test_without_any_room_kernels_compile_all_the_same(room, user, tmp_path):
 def test_what_lies_beside_the_code_is_read_even_where_nothing_can_be_written(room, user, monkeypatch):
     call(room, **user)
     shutil.copytree(room, room.with_name("kept"))
-    found = _compile.KernelCache(lambda x: x, "", (room / "__pycache__",), _compile._sources(room))
-    monkeypatch.setattr(_compile.tempfile, "TemporaryFile", _refuse)
-    monkeypatch.setattr(_compile.tempfile, "NamedTemporaryFile", _refuse)
+    found = jit.KernelCache(lambda x: x, "", (room / "__pycache__",), jit._sources(room))
+    monkeypatch.setattr(jit.tempfile, "TemporaryFile", _refuse)
+    monkeypatch.setattr(jit.tempfile, "NamedTemporaryFile", _refuse)
     assert found.cache_path is None
-    assert not _compile._written(room / "__pycache__" / "any", b"")
+    assert not jit._written(room / "__pycache__" / "any", b"")
     assert call(room, **user) == (4.0, True)
 
 
@@ -146,7 +146,7 @@ def test_processes_that_write_at_once_leave_whole_code(room, user):
 
 
 THREADS = """
-    from neurodecorr._compile import jit, prange
+    from neurodecorr._numerics.jit import jit, prange
 
     @jit(parallel=True)
     def on_threads(x):
@@ -189,12 +189,12 @@ def test_a_caller_compiled_around_stored_threads_launches_them_when_it_is_stored
 SPARSE = """
 import numpy as np
 import neurodecorr as nd
-from neurodecorr import _sparse
-_sparse.MANY_SYNAPSES = 1000
-state = nd.start_masked(nd.circuit.grid_neighbours((12, 12), 20))
+from neurodecorr._numerics import sparse
+sparse.MANY_SYNAPSES = 1000
+state = nd.plasticity.initial_sparse_state(nd.circuit.grid_neighbours((12, 12), 20))
 X = np.random.default_rng(0).standard_normal((20, 144))
-learnt = nd.learn_masked(state, X, nd.MaskedPlan())
-assert len(_sparse.row_cuts(learnt.weights.indptr)) > 2
+learnt = nd.plasticity.learn_sparse(state, X, nd.plasticity.SparseLearningRule())
+assert len(sparse.row_cuts(learnt.weights.indptr)) > 2
 print(nd.settle(nd.SparseCircuit(learnt.weights), X).xbar.sum())
 """
 
@@ -221,7 +221,7 @@ def test_serial_and_parallel_code_of_one_name_are_told_apart(tmp_path):
         def magic_tuple(self):
             return ("machine", "processor", "features")
 
-    caches = [_compile.KernelCache(kernel, f"parallel={choice}", (tmp_path,), b"sources") for choice in (False, True)]
+    caches = [jit.KernelCache(kernel, f"parallel={choice}", (tmp_path,), b"sources") for choice in (False, True)]
     assert len({cache._name((1,), Target()) for cache in caches}) == 2
 
 
@@ -231,16 +231,16 @@ def test_sources_are_told_by_content_and_by_name(tmp_path):
             file.unlink()
         for name, text in files.items():
             (tmp_path / name).write_text(text)
-        _compile._sources.cache_clear()
-        return _compile._sources(tmp_path)
+        jit._sources.cache_clear()
+        return jit._sources(tmp_path)
 
     contents = [{"a.py": "1", "b.py": "2"}, {"a.py": "2", "b.py": "1"}, {"a.py": "12", "b.py": ""}, {"a.py": "1"}]
     assert len({digest(files) for files in contents}) == len(contents)
-    _compile._sources.cache_clear()
+    jit._sources.cache_clear()
 
 
 def test_code_typed_at_a_prompt_is_compiled_without_a_cache():
-    space = {"jit": _compile.jit}
+    space = {"jit": jit.jit}
     exec(compile("@jit()\ndef twice(x):\n    return 2 * x\n", "<prompt>", "exec"), space)
     assert space["twice"](2.0) == 4.0 and space["twice"].stats.cache_path is None
 
@@ -251,7 +251,15 @@ def imported(path):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("neurodecorr"):
             base = PACKAGE.joinpath(*node.module.split(".")[1:])
             for name in [base, *(base / alias.name for alias in node.names)]:
-                yield from (file for file in (name.with_suffix(".py"), name / "__init__.py") if file.is_file())
+                files = (
+                    name.with_suffix(".py"),
+                    name / "__init__.py",
+                )  # the package itself looks its names up when asked
+                yield from (
+                    file
+                    for file in files
+                    if file.is_file() and file.parent != PACKAGE / "" or file.is_file() and file.name != "__init__.py"
+                )
 
 
 def test_a_kernel_takes_nothing_from_a_room_whose_files_its_cache_does_not_watch():
@@ -265,6 +273,6 @@ def test_a_kernel_takes_nothing_from_a_room_whose_files_its_cache_does_not_watch
             if path not in seen:
                 seen.add(path)
                 waiting += imported(path)
-        places = {kernel.parent, *(PACKAGE / room for room in _compile.ROOMS)}
+        places = {kernel.parent, *(PACKAGE / room for room in jit.ROOMS)}
         watched = {path for path in seen if path.parent == PACKAGE or places & set(path.parents)}
         assert seen == watched, f"{kernel.relative_to(PACKAGE)} depends on {sorted(map(str, seen - watched))}"

@@ -21,7 +21,7 @@ import pytest
 
 import neurodecorr
 from neurodecorr import errors
-from neurodecorr._threads import one_thread
+from neurodecorr._numerics.blas import one_thread
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

@@ -8,14 +8,14 @@ import pytest
 import scipy.sparse
 
 import neurodecorr as nd
-from neurodecorr import data, hardware, measures
+from neurodecorr import data, export, hardware, measures
 from neurodecorr.circuit import Circuit, PiecewiseConstant, SparseCircuit, integrate, settle
 from neurodecorr.errors import CheckpointError, InputError
-from neurodecorr.hardware.bundle import golden_response, to_fixed_point, topology_text
-from neurodecorr.hardware.nir import Graph, Node
-from neurodecorr.hardware.nir.graph import branch_of
-from neurodecorr.recording import Branch, Result, load_result, write_tree
-from neurodecorr.workbench.circuits import find_circuits
+from neurodecorr.export.bundle import reference_response, to_fixed_point, topology_text
+from neurodecorr.export.circuits import find_circuits
+from neurodecorr.export.nir import Graph, Node
+from neurodecorr.export.nir.graph import branch_of
+from neurodecorr.io import Branch, Result, load_result, write_tree
 
 R = np.array([[3.0, 1, 0], [2, 5, 1], [1, 0, 4]])
 X = np.array([[7.0, 100, 31], [0, 120, 3], [9, 100, 25], [60, 2, 13], [21, 90, 17], [13, 45, 99]])
@@ -38,15 +38,15 @@ def nir_file(W, folder):
 
 
 def bundle_with(A, folder):
-    path = hardware.export_bundle(Circuit(R, 0.1), X, folder / "b")
-    return hardware.load_bundle(with_weights(path, R=A)).contents.circuit.R
+    path = export.export_bundle(Circuit(R, 0.1), X, folder / "b")
+    return export.load_bundle(with_weights(path, R=A)).contents.circuit.R
 
 
 def with_weights(path, **arrays):
     import json
 
-    from neurodecorr.hardware.bundle.manifest import manifest
-    from neurodecorr.recording.archive import read_files
+    from neurodecorr.export.bundle.manifest import manifest
+    from neurodecorr.io.archive import read_files
 
     result = load_result(path / "weights.npz")
     Result({**result.arrays, **arrays}, result.meta).save(path / "weights.npz")
@@ -84,34 +84,34 @@ READERS = {
     "two populations": (lambda A, at: settle(Circuit(A).two_population(), X).xbar, R),
     "integrate": (lambda A, at: integrate(Circuit(R), A, 1.0).xbar, X),
     "piecewise constant": (lambda A, at: integrate(Circuit(R), PiecewiseConstant(np.arange(6.0), A), 6.0).xbar, X),
-    "piecewise linear": (lambda A, at: hardware.PiecewiseLinear(np.arange(6.0), A)(2.5), X),
+    "piecewise linear": (lambda A, at: export.PiecewiseLinear(np.arange(6.0), A)(2.5), X),
     "Dataset": (lambda A, at: nd.Dataset(A).inputs, X),
     "npz": (archive, X),
     "npy": (table, X),
     "patches": (lambda A, at: data.image_patches(A, size=4, samples=20).inputs, PIXELS),
     "estimator": (lambda A, at: nd.RecurrentDecorrelator(epochs=1).fit(X).transform(A), X),
     "correlation": (lambda A, at: measures.rms_correlation(A), X),
-    "closed form": (lambda A, at: nd.decorrelating_matrix(A), R + R.T),
-    "NIR": (lambda A, at: hardware.read_nir(nir_file(A, at), require_stable=False).R, R),
-    "NIR as a system": (lambda A, at: hardware.state_space(nir_file(A, at)).A, R),
+    "closed form": (lambda A, at: nd.plasticity.decorrelating_matrix(A), R + R.T),
+    "NIR": (lambda A, at: export.read_nir(nir_file(A, at), require_stable=False).R, R),
+    "NIR as a system": (lambda A, at: export.state_space(nir_file(A, at)).A, R),
     "NIR activity": (
-        lambda A, at: hardware.read_nir_data(
-            hardware.write_nir_data(at / "d.nir", {"a": {"v": hardware.TimeGridded(A[None], 0.1)}})
+        lambda A, at: export.read_nir_data(
+            export.write_nir_data(at / "d.nir", {"a": {"v": export.TimeGridded(A[None], 0.1)}})
         )["a"]["v"].data.astype(float),
         X,
     ),
     "result": (result, R),
     "bundle": (bundle_with, R),
     "stimuli of a bundle": (
-        lambda A, at: hardware.load_bundle(
-            hardware.export_bundle(Circuit(R, 0.1), A, at / "b")
+        lambda A, at: export.load_bundle(
+            export.export_bundle(Circuit(R, 0.1), A, at / "b")
         ).contents.golden.stimulus,
         X,
     ),
     "conductances": (lambda A, at: hardware.map_to_conductances(A).weights(), R),
     "fixed point": (lambda A, at: to_fixed_point(A).weights(), R),
-    "golden response": (lambda A, at: golden_response(Circuit(R), A).response, X),
-    "netlist": (lambda A, at: numbers_of(hardware.write_spice(Circuit(A, 0.1), X[0], at / "s.cir")), R),
+    "golden response": (lambda A, at: reference_response(Circuit(R), A).response, X),
+    "netlist": (lambda A, at: numbers_of(export.write_spice(Circuit(A, 0.1), X[0], at / "s.cir")), R),
     "table of connections": (lambda A, at: np.array([len(topology_text(A)), hash(topology_text(A))]), R),
     "analogue circuit": (
         lambda A, at: (

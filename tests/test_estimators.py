@@ -68,7 +68,7 @@ def test_layer_gain_whitens_up_to_one_scale(X):
 
 def test_the_congruent_rule_comes_to_rest_at_the_closed_form(X):
     M = nd.RecurrentDecorrelator(rule="congruent").fit(X).matrix_
-    reference = nd.decorrelating_matrix(nd.measures.covariance(X))
+    reference = nd.plasticity.decorrelating_matrix(nd.measures.covariance(X))
     assert np.linalg.norm(M - reference) / np.linalg.norm(reference) < 0.03
 
 
@@ -298,7 +298,7 @@ def test_a_large_batch_needs_no_more_passes():
 
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])
 def test_matrices_that_do_not_fit_in_memory_are_refused_before_they_are_made(call, monkeypatch):
-    from neurodecorr import _memory
+    from neurodecorr._numerics import memory as _memory
 
     monkeypatch.setattr(_memory, "available", lambda: 10**9)
     with pytest.raises(InputError, match=r"20,000 units must fit in memory: .* 19\.2 GB.*was X\.T meant"):

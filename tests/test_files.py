@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from neurodecorr._files import open_regular, read_regular, read_regular_text, regular_size
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
+from neurodecorr.io.files import open_regular, read_regular, read_regular_text, regular_size
 
 MAPS = Path("/proc/self/maps")
 

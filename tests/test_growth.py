@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import neurodecorr as nd
-from neurodecorr.plasticity import Plan, learn, start
+from neurodecorr.plasticity import LearningRule, initial_state, learn
 
 N, BATCH = 448, 16
 MATRIX = 8 * N * N
@@ -43,8 +43,8 @@ def circuit():
     [("plain", 3), ("fused", 3), ("delayed", 3)],
 )
 def test_learning_holds_the_new_matrices_and_what_one_look_at_stability_takes(engine, copies):
-    X, plan = inputs(64, N), Plan(rate=1e-3, engine=engine)
-    state = start(X, plan)
+    X, plan = inputs(64, N), LearningRule(rate=1e-3, engine=engine)
+    state = initial_state(X, plan)
     # Blocks of delayed updates are some dozens of vectors: half a matrix at this size.
     assert 2 * MATRIX <= peak(lambda: learn(state, X, plan)) <= (copies + 0.75) * MATRIX
 
@@ -69,17 +69,20 @@ def test_integrating_holds_the_frames_and_no_matrix(circuit):
 
 @pytest.mark.parametrize("engine", ["plain", "fused", "delayed"])
 def test_learning_takes_no_more_memory_for_more_samples(engine):
-    X, plan = inputs(32_000, 32), Plan(rate=1e-3, engine=engine)
-    state = start(X, plan)
+    X, plan = inputs(32_000, 32), LearningRule(rate=1e-3, engine=engine)
+    state = initial_state(X, plan)
     short, long = (peak(lambda k=k: learn(state, X[:k], plan)) for k in (4000, 32_000))
     # A chunk of 1000 samples is held at a time, 256 kB; the stream is 8 MB.
     assert long <= 1.05 * short < X.nbytes / 4
 
 
 def test_masked_learning_takes_no_more_memory_for_more_samples():
-    state, plan = nd.start_masked(nd.circuit.grid_neighbours((8, 8), 8)), nd.MaskedPlan()
+    state, plan = (
+        nd.plasticity.initial_sparse_state(nd.circuit.grid_neighbours((8, 8), 8)),
+        nd.plasticity.SparseLearningRule(),
+    )
     X = inputs(8000, 64)
-    short, long = (peak(lambda k=k: nd.learn_masked(state, X[:k], plan)) for k in (2000, 8000))
+    short, long = (peak(lambda k=k: nd.plasticity.learn_sparse(state, X[:k], plan)) for k in (2000, 8000))
     # Without a copy, or a mark for each number: the input is looked at some thousand rows at a time.
     assert long <= 1.05 * short < X.size / 4
 
@@ -96,8 +99,8 @@ def test_a_stream_in_chunks_is_learnt_in_the_memory_of_one_chunk():
 
 def test_the_memory_of_masked_learning_and_of_sparse_settling_is_linear_in_the_synapses():
     def call(side):
-        state = nd.start_masked(nd.circuit.grid_neighbours((side, side), 20, torus=True))
-        learnt = nd.learn_masked(state, inputs(3, side * side), nd.MaskedPlan())
+        state = nd.plasticity.initial_sparse_state(nd.circuit.grid_neighbours((side, side), 20, torus=True))
+        learnt = nd.plasticity.learn_sparse(state, inputs(3, side * side), nd.plasticity.SparseLearningRule())
         return nd.settle(nd.SparseCircuit(learnt.weights), np.ones(side * side))
 
     # Four times the units, four times the synapses; 16 times the bytes if anything were dense.

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import neurodecorr as nd
-from neurodecorr._threads import one_thread
+from neurodecorr._numerics.blas import one_thread
 from neurodecorr.errors import DivergenceError, StabilityError
 from neurodecorr.measures import power, rms_correlation
-from neurodecorr.plasticity import Plan, decorrelating_matrix, learn, start, twins
+from neurodecorr.plasticity import LearningRule, decorrelating_matrix, initial_state, learn, rules
 
 SLOW = pytest.mark.slow
 
@@ -275,8 +275,8 @@ def test_N1_the_bias_of_the_power_is_gone_with_the_decaying_rate(natural):
 def _power_over_time(rule, seed, sigma, schedule="constant"):
     """Power kept on 40 000 natural 8 × 8 patches, η = 1e-3, every 500 samples, without the first 8000."""
     X = nd.data.natural_patches(8, 40_000, seed=seed).inputs
-    plan = Plan(form="feedforward", rule=rule, rate=1e-3, schedule=schedule)
-    state, trace = start(X, plan), []
+    plan = LearningRule(form="feedforward", rule=rule, rate=1e-3, schedule=schedule)
+    state, trace = initial_state(X, plan), []
     for chunk in X.reshape(-1, 500, 64):
         state = learn(state, chunk, plan)
         trace.append(power(covariance=state.M @ sigma @ state.M.T) / power(covariance=sigma))
@@ -288,8 +288,8 @@ def test_N2_log_det_R_rests_where_its_increments_cancel(rule, sign):
     # log det R changes by ±log(1 ± η x̄ᵀx̄) from the step and by ∓Σ log(1 ± η p) from the gain, exactly.
     rate = 1e-3
     X = nd.data.correlated_gaussian(64, 50_000, 1e2, seed=0).inputs
-    plan = Plan(form="feedforward", rule=rule, rate=rate, schedule="constant", limit=None, mean="none")
-    state, squares, grown, given = start(X, plan), [], [], []
+    plan = LearningRule(form="feedforward", rule=rule, rate=rate, schedule="constant", limit=None, mean="none")
+    state, squares, grown, given = initial_state(X, plan), [], [], []
     for index, chunk in enumerate(X.reshape(-1, 50, 64)):
         if index >= 200:  # 10 000 samples: 10/η
             square = ((chunk @ state.M.T) ** 2).sum(axis=1) / (state.power.mean() * state.scale**2)
@@ -310,8 +310,8 @@ def test_N2_log_det_R_rests_where_its_increments_cancel(rule, sign):
 def test_N3_the_noise_floor_of_gaussian_inputs_is_the_root_of_the_rate(rate):
     sigma = nd.data.gaussian_covariance(64, 1e1)
     X = nd.data.correlated_gaussian(64, 40_000, 1e1, seed=0).inputs
-    plan = Plan(form="feedforward", rule="implicit", rate=rate, schedule="constant", limit=None, mean="none")
-    state, left = start(X, plan), []
+    plan = LearningRule(form="feedforward", rule="implicit", rate=rate, schedule="constant", limit=None, mean="none")
+    state, left = initial_state(X, plan), []
     for chunk in X.reshape(-1, 500, 64):
         state = learn(state, chunk, plan)
         left.append(output(state.M, sigma)[0])
@@ -323,8 +323,10 @@ def test_N3_the_noise_floor_of_gaussian_inputs_is_the_root_of_the_rate(rate):
 def test_N3_the_noise_floor_of_the_congruent_rule_is_higher_by_the_spread_of_R():
     sigma = nd.data.gaussian_covariance(64, 1e2)
     X = nd.data.correlated_gaussian(64, 40_000, 1e2, seed=0).inputs
-    plan = Plan("feedforward", "congruent", rate=1e-3, schedule="constant", gain="layer", limit=None, mean="none")
-    state, left = start(X, plan), []
+    plan = LearningRule(
+        "feedforward", "congruent", rate=1e-3, schedule="constant", gain="layer", limit=None, mean="none"
+    )
+    state, left = initial_state(X, plan), []
     for chunk in X.reshape(-1, 500, 64):
         state = learn(state, chunk, plan)
         left.append(output(state.M, sigma)[0])
@@ -344,8 +346,8 @@ def _congruent_rest(sigma, rate, gain, steps=1500):
     M, trace = decorrelating_matrix(sigma) * np.outer(off, off), []
     for _ in range(steps):
         Xbar = X @ M.T
-        g = twins.power_gain(X, Xbar, "node") if gain == "ratio" else twins.homeostatic_gain(p, rate, "node")
-        M = twins.congruent_feedforward(M, X, Xbar, rate) * np.sqrt(np.outer(g, g))
+        g = rules.power_gain(X, Xbar, "node") if gain == "ratio" else rules.homeostatic_gain(p, rate, "node")
+        M = rules.congruent_feedforward(M, X, Xbar, rate) * np.sqrt(np.outer(g, g))
         trace.append(M @ sigma @ M.T)
     return M, trace
 
@@ -391,7 +393,7 @@ def test_N5_the_ratio_of_powers_before_the_update_rests_below_power_one(rate, ke
     X, p, M = expectation(sigma), np.diag(sigma), np.eye(32)
     for _ in range(1500):
         Xbar = X @ M.T
-        M = twins.implicit_feedforward(M, X, Xbar, rate) * twins.power_gain(X, Xbar, "node")[:, None]
+        M = rules.implicit_feedforward(M, X, Xbar, rate) * rules.power_gain(X, Xbar, "node")[:, None]
     C = M @ sigma @ M.T
     print(f"η = {rate:g}: power {power(covariance=C) / power(covariance=sigma):.4f}")
     np.testing.assert_allclose(np.diag(C) * (1 + rate * np.diag(C)) ** 2, p, rtol=1e-8)
@@ -404,7 +406,7 @@ def test_N5_at_a_falling_rate_the_last_batch_decides_under_the_ratio_and_not_und
     for update, begin in enumerate(np.tile(np.arange(0, len(X), 100), 10)):
         rows = X[begin : begin + 100]  # 200 batches of 100 rows, and one of a single row
         Xbar, rate = rows @ M.T, 1e-2 / (1 + max(0, update - 650) / 50)
-        M = twins.implicit_feedforward(M, rows, Xbar, rate) * twins.power_gain(rows, Xbar, "node")[:, None]
+        M = rules.implicit_feedforward(M, rows, Xbar, rate) * rules.power_gain(rows, Xbar, "node")[:, None]
     ratio = (X @ M.T).var(axis=0) / X.var(axis=0)
     print(f"power kept with the ratio of powers: {ratio.min():.2f} … {ratio.max():.2f}")
     assert ratio.min() < 0.5
@@ -418,12 +420,12 @@ def test_N5_at_a_falling_rate_the_last_batch_decides_under_the_ratio_and_not_und
 
 def test_N6_the_explicit_rule_meets_its_singular_point_on_natural_patches():
     X = nd.data.natural_patches(8, 40_000, seed=0).inputs
-    free = Plan(rule="explicit", rate=1e-3, schedule="constant", limit=None)
+    free = LearningRule(rule="explicit", rate=1e-3, schedule="constant", limit=None)
     with pytest.raises(DivergenceError, match="η‖x̄‖² < 1") as caught:
-        learn(start(X, free), X, free)
+        learn(initial_state(X, free), X, free)
     print(caught.value)
-    held = Plan(rule="explicit", rate=1e-3, schedule="constant", limit=0.1)
-    state = learn(start(X, held), X, held)
+    held = LearningRule(rule="explicit", rate=1e-3, schedule="constant", limit=0.1)
+    state = learn(initial_state(X, held), X, held)
     print(f"with the limiter: {state.limited} of {len(X)} steps shortened")
     assert 0 < state.limited < 0.2 * len(X)
 
@@ -431,11 +433,11 @@ def test_N6_the_explicit_rule_meets_its_singular_point_on_natural_patches():
 @SLOW
 def test_N7_at_a_constant_rate_the_local_rule_loses_the_stability_of_its_circuit_and_the_congruent_rule_does_not():
     X = nd.data.natural_patches(8, 150_000, seed=0).inputs
-    local = Plan(rule="local", rate=1e-3, schedule="constant")
+    local = LearningRule(rule="local", rate=1e-3, schedule="constant")
     with pytest.raises(StabilityError, match="min Re λ") as caught:
-        learn(start(X, local), X, local)
+        learn(initial_state(X, local), X, local)
     print(caught.value)
-    congruent = Plan(rule="congruent", rate=1e-3, schedule="constant")
-    margin = np.linalg.eigvalsh(learn(start(X, congruent), X, congruent).R)[0]
+    congruent = LearningRule(rule="congruent", rate=1e-3, schedule="constant")
+    margin = np.linalg.eigvalsh(learn(initial_state(X, congruent), X, congruent).R)[0]
     print(f"congruent: λ_min(R) = {margin:.3f} after {len(X)} samples")
     assert margin > 0.05

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
+from neurodecorr.credit import SGD, Adam, Backprop, FeedbackAlignment, GaussianNoise, NodePerturbation
+from neurodecorr.credit.ahmad2024 import public_code
+from neurodecorr.credit.node_perturbation import perturbed
 from neurodecorr.data import Epochs, ImageDataset, preparation
-from neurodecorr.learning import SGD, Adam, Backprop, FeedbackAlignment, Gaussian, NodePerturbation
-from neurodecorr.learning.audited import audit_all_credit
-from neurodecorr.learning.compat import public_code
-from neurodecorr.learning.perturbation import perturbed
-from neurodecorr.modelfile import load_model
+from neurodecorr.locality.credit import audit_all_credit
+from neurodecorr.models import load_model
 from neurodecorr.network import Conv2d, Decorrelation, Dense, MaxPool2d, Network
 
 TABLE_1 = [Dense(20), Dense(20), Dense(20), Dense(20), Dense(10, "identity")]
@@ -156,7 +156,7 @@ def test_D16_a_millionth_is_too_little_noise_for_single_precision():
     assert 0.05 < off[1e-6][0] < 1
     assert off[1e-4][0] < 0.02
     assert off[1e-6][0] > 10 * off[1e-4][0]
-    assert Gaussian().sigma == 1e-4
+    assert GaussianNoise().sigma == 1e-4
 
 
 def _change(network, inputs, targets, drawn, sigma):
@@ -170,7 +170,7 @@ def _change(network, inputs, targets, drawn, sigma):
 def test_D17_the_noisy_half_takes_part_in_mean_and_decorrelation():
     plan = Decorrelation.public_code(1e-3)
     network = learnt(TABLE_1, 12, X, plan, steps=3)
-    rule = {flag: NodePerturbation(noise=Gaussian(0.1), joint_batch=flag).start(network) for flag in (True, False)}
+    rule = {flag: NodePerturbation(noise=GaussianNoise(0.1), joint_batch=flag).start(network) for flag in (True, False)}
     found = {flag: work.assign(X, Y, np.random.default_rng(0)) for flag, work in rule.items()}
     rows = {flag: len(credit.forward.signals[0].x) for flag, credit in found.items()}
     read = {flag: int(0.1 * count) + 1 for flag, count in rows.items()}

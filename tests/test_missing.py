@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 import neurodecorr as nd
-from neurodecorr._missing import unmasked
+from neurodecorr._validation import unmasked
+from neurodecorr.credit import Adam, Backprop
 from neurodecorr.data import Epochs, ImageDataset, image_patches
 from neurodecorr.errors import InputError
-from neurodecorr.learning import Adam, Backprop, Trainer
 from neurodecorr.network import Dense, Network
-from neurodecorr.plasticity import Plan, learn, start
+from neurodecorr.plasticity import LearningRule, initial_state, learn
+from neurodecorr.training import Trainer
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 4))
@@ -26,7 +27,7 @@ circuit = nd.Circuit(np.eye(4))
 
 
 def recorded(value, tmp_path):
-    with nd.Recorder(tmp_path / "t.h5", [nd.recording.Variable("v", shape=(20, 4))]) as recorder:
+    with nd.io.Recorder(tmp_path / "t.h5", [nd.io.Variable("v", shape=(20, 4))]) as recorder:
         recorder.record(0, {"v": value})
 
 
@@ -52,19 +53,19 @@ ENTRIES = {
     "ImageDataset": lambda tmp: ImageDataset(PIXELS, np.zeros(20, int)),
     "labels": lambda tmp: ImageDataset(np.zeros((20, 1, 8, 8), np.uint8), LABELS),
     "image_patches": lambda tmp: image_patches(PIXELS[:, 0], size=4),
-    "learn": lambda tmp: learn(start(X, Plan()), MASKED, Plan()),
-    "decorrelating_matrix": lambda tmp: nd.decorrelating_matrix(SQUARE),
+    "learn": lambda tmp: learn(initial_state(X, LearningRule()), MASKED, LearningRule()),
+    "decorrelating_matrix": lambda tmp: nd.plasticity.decorrelating_matrix(SQUARE),
     "forward": lambda tmp: network.forward(MASKED),
     "load": lambda tmp: network.copy().load(
         {**network.arrays(), "layer0.b": np.ma.array(network.arrays()["layer0.b"], mask=[0, 1, 0])}
     ),
     "training": lambda tmp: trained(LABELS),
     "map_to_conductances": lambda tmp: nd.hardware.map_to_conductances(SQUARE),
-    "Result": lambda tmp: nd.Result({"a": MASKED}),
-    "meta": lambda tmp: nd.Result({}, {"a": MASKED}),
+    "Result": lambda tmp: nd.io.Result({"a": MASKED}),
+    "meta": lambda tmp: nd.io.Result({}, {"a": MASKED}),
     "Recorder": lambda tmp: recorded(MASKED, tmp),
-    "Branch": lambda tmp: nd.recording.Branch({"a": MASKED}),
-    "write_nir": lambda tmp: nd.hardware.write_nir(nd.Circuit(SQUARE), tmp / "a.nir"),
+    "Branch": lambda tmp: nd.io.Branch({"a": MASKED}),
+    "write_nir": lambda tmp: nd.export.write_nir(nd.Circuit(SQUARE), tmp / "a.nir"),
     "compare": lambda tmp: nd.compare(nd.Dataset(MASKED)),
 }
 

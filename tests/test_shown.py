@@ -10,14 +10,14 @@ import pytest
 
 import neurodecorr as nd
 from neurodecorr.circuit import Circuit
+from neurodecorr.export.budget import HardwareBudget, Needs
+from neurodecorr.export.spice.runner import SpiceResult
 from neurodecorr.hardware.analogue import AnalogueCircuit
 from neurodecorr.hardware.devices import Devices
-from neurodecorr.hardware.insitu.healing import Healing
-from neurodecorr.hardware.spice.runner import SpiceResult
-from neurodecorr.workbench.budgeting import HardwareBudget, Needs
+from neurodecorr.hardware.in_situ.reprogramming import InSituComparison
 
 PACKAGE = Path(nd.__file__).parent
-ARRAYS = ("Floats", "NDArray", "Integers")
+ARRAYS = ("Floats", "NDArray", "Int64s", "Ints", "Array")
 LONG = 160
 
 
@@ -46,14 +46,18 @@ def test_no_result_compares_its_arrays_or_prints_them(kind, held):
 
 def test_the_walk_finds_what_it_should():
     names = {case.id for case in holders()}
-    assert {"hardware.insitu.healing.Healing", "hardware.devices.pairs.Pair", "spiking.runs.SpikeRun"} <= names
+    assert {
+        "hardware.in_situ.reprogramming.InSituComparison",
+        "hardware.devices.pairs.Pair",
+        "spiking.runs.SpikeRun",
+    } <= names
 
 
 def healing(chips=100, n=32):
     margins = np.full(chips, 0.5)
     margins[:3] = -0.1
     course = np.ones((4, chips))
-    return Healing(
+    return InSituComparison(
         np.full(chips, 0.2), np.full(chips, 0.05), margins, np.full(chips, 0.5), np.array([0, 10, 100, 1000]), course,
         np.ones((chips, n, n)), np.zeros((chips, n)), {"sent": np.zeros(chips, np.int64)},
     )  # fmt: skip
@@ -77,7 +81,7 @@ def budget():
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (healing(), "Healing(100 chips, n=32, samples=1000, median=0.2 → 0.05, unstable=3 → 0)"),
+        (healing(), "InSituComparison(100 chips, n=32, samples=1000, median=0.2 → 0.05, unstable=3 → 0)"),
         (spice_result(), "SpiceResult(n=20, 1000 times to 0.1 s, measures=1, ngspice in 0.25 s)"),
         (
             budget(),

@@ -314,7 +314,7 @@ def test_other_programs_read_the_golden_response_out_of_every_exported_file(tmp_
         assert "apt-get install ngspice" in printed or "apt-get install gnucap" in printed
     else:
         assert spice[0] < 1e-9 and spice[2] < 1e-9 and max(spice) < 1e-4
-    assert nd.hardware.load_bundle(tmp_path / "export_for_hardware-bundle").name == "natural patches"
+    assert nd.export.load_bundle(tmp_path / "export_for_hardware-bundle").name == "natural patches"
 
 
 def test_chips_that_measure_their_pulses_heal_mismatch_and_drift(tmp_path):

@@ -9,14 +9,14 @@ import time
 import h5py
 import pytest
 
-from neurodecorr._temporary import temporary_beside
-from neurodecorr.recording import atomic_path, write_text
+from neurodecorr.io import atomic_path, write_text
+from neurodecorr.io.atomic import temporary_beside
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="locks of files are those of POSIX")
 WRITER = """
 import sys, time
 from pathlib import Path
-from neurodecorr.recording import atomic_path
+from neurodecorr.io import atomic_path
 with atomic_path(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     print("writing", flush=True)

@@ -2,19 +2,22 @@
 
 from neurodecorr.circuit.certificate import Certificate, certificate
 from neurodecorr.circuit.chebyshev import chebyshev_schedule
-from neurodecorr.circuit.driven import PiecewiseConstant
+from neurodecorr.circuit.inputs import PiecewiseConstant
+from neurodecorr.circuit.integrate import Trajectory, integrate, record_trajectory
 from neurodecorr.circuit.mismatch import mismatched
 from neurodecorr.circuit.model import Circuit, LinearCircuit, TwoPopulationCircuit
-from neurodecorr.circuit.recorded import record_trajectory
+from neurodecorr.circuit.settle import Settled, settle
 from neurodecorr.circuit.settler import Settler
-from neurodecorr.circuit.settling import Settled, settle
 from neurodecorr.circuit.sparse import SparseCircuit, sigma_bound
 from neurodecorr.circuit.sparse_settling import settle_sparse
-from neurodecorr.circuit.sparse_stability import stability_of_sparse  # noqa: F401  (takes its place in `stability`)
-from neurodecorr.circuit.stability import Stability, predicted_settling_time, stability
-from neurodecorr.circuit.steps import stability_limit
+from neurodecorr.circuit.stability import (
+    Stability,
+    predicted_settling_time,
+    stability,
+    stability_limit,
+    stability_of_sparse,  # noqa: F401  (takes its place in `stability`)
+)
 from neurodecorr.circuit.topology import grid_neighbours, grid_taper, random_neighbours
-from neurodecorr.circuit.trajectory import Trajectory, integrate
 
 __all__ = [
     "Certificate",

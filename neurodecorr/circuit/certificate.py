@@ -17,30 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import sample_or_samples
-from neurodecorr._norms import least_unit, norms, underflow
+from neurodecorr._numerics.norms import EPS, least_unit, norms, underflow
+from neurodecorr._typing import Floats
+from neurodecorr._validation import sample_or_samples
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.errors import InputError
 
-__all__ = [
-    "Certificate",
-    "Goal",
-    "bound_of",
-    "certificate",
-    "certified",
-    "reached",
-    "residual",
-    "rounding_level",
-    "target",
-    "wide_target",
-]
-
-Floats = npt.NDArray[np.floating[Any]]
-
-EPS = float(np.finfo(np.float64).eps)
 TINY = float(np.finfo(np.float64).tiny)
 # The test while running leaves the final certificate room for its own rounding, which is ≪ 1e-9 of the residual.
-ROOM = 1 - 1e-9
+CERTIFICATE_MARGIN = 1 - 1e-9
 # Largest power of two, up and down, at which samples are taken as they are: products with any circuit, and all but the
 # squares of norms, then stay within the range of floats.
 SAFE_EXPONENTS = {np.dtype(np.float64): 300, np.dtype(np.float32): 40}
@@ -85,7 +70,7 @@ def certificate(circuit: LinearCircuit, X: npt.ArrayLike, xbar: npt.ArrayLike) -
 
     Examples
     --------
-    >>> from neurodecorr.circuit import Circuit, certificate
+    >>> from neurodecorr.circuit.model import Circuit
     >>> float(round(certificate(Circuit([[2.0]]), [4.0], [1.5]).bound, 6))
     0.5
     """
@@ -237,4 +222,4 @@ def reached(gap: Any, noise: Any, readout: Any, goal: Goal) -> Any:
     Its rounding is added, but at most the residual once more: beyond that the plain residual proves nothing either way
     and the final certificate, which is sharper, decides.
     """
-    return gap + np.minimum(gap, noise) <= (goal.absolute + goal.relative * readout) * ROOM
+    return gap + np.minimum(gap, noise) <= (goal.absolute + goal.relative * readout) * CERTIFICATE_MARGIN

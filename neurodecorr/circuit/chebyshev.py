@@ -1,32 +1,30 @@
-"""Forward Euler with Chebyshev-scheduled steps: the fewest matrix–vector products to a given reduction.
-
-::
-
-    z ← z + dt_j κ ∘ (u − A z),    dt_j = 1/(d + c cos θ_j),    θ_j = (2j − 1)π/2m,    j = 1 … m
-
-The m steps multiply the distance to rest by P_m(F) = T_m((d − F)/c)/T_m(d/c), the smallest polynomial on the ellipse
-with foci d ± c. All P_m obey one three-term recurrence, so z_1, z_2, … , each the end of its own optimal schedule, come
-at one product each, free of the huge intermediate states that a bad order of the steps makes.
-"""
+"""Settling whole batches by matrix products: Chebyshev-scheduled Euler steps, and implicit steps."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import ROUNDING, count, positive
-from neurodecorr.circuit.ellipse import Ellipse
+from neurodecorr._numerics.norms import norms
+from neurodecorr._numerics.simd import read_only
+from neurodecorr._typing import Floats, Ints
+from neurodecorr._validation import ROUNDING, count, positive
+from neurodecorr.circuit.bounds import Ellipse
+from neurodecorr.circuit.certificate import Goal
+from neurodecorr.circuit.chebyshev_kernels import Pace, advance, descend, descend_refined, lessen, residuals, stride
+from neurodecorr.circuit.kernels import DIVERGED, RUNNING, TINY
+from neurodecorr.circuit.model import LinearCircuit
+from neurodecorr.circuit.problem import Problem, Run, Watch
+from neurodecorr.circuit.propagators import implicit_propagator, settle_exactly
 from neurodecorr.errors import ConfigError
 
 MOST_STEPS = 1_000_000  # of a schedule, which takes their square
-
-__all__ = ["chebyshev_schedule", "count_of_schedule", "recurrence", "schedule_time"]
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 def chebyshev_schedule(steps: int, low: float, high: float) -> Floats:
@@ -52,7 +50,7 @@ def chebyshev_schedule(steps: int, low: float, high: float) -> Floats:
 
     Examples
     --------
-    >>> from neurodecorr.circuit import chebyshev_schedule
+
     >>> chebyshev_schedule(2, 1.0, 3.0).round(6)
     array([0.369398, 0.773459])
 
@@ -117,3 +115,203 @@ def _leja_order(nodes: Floats) -> list[int]:
             spread += np.log(np.abs(nodes - nodes[order[-1]]))
         order.append(int(np.argmax(spread)))
     return order
+
+
+# Move z_k to z_{k+1}, given k, u − A z_k, and room for the step, which it keeps from call to call.
+Stepper = Callable[[int, Floats, Floats, Floats], None]
+
+# An implicit step this share of the slowest time constant follows the settling to three digits.
+IMPLICIT_SHARE = 0.25
+# Non-normal circuits may need more steps than their eigenvalues say, but not many times more.
+PATIENCE = 4
+LEAST_BUDGET = 50
+# Up to this many units, or samples, a compiled loop over samples is faster than products of the whole batch.
+FUSED_SIZE = 48
+FUSED_SAMPLES = 3
+# From this many units on the matrix leaves the nearest cache, and half its bytes are half the time.
+REFINED_SIZE = 96
+# A residual that follows float32 steps keeps this many digits, or fewer where the condition takes them.
+TRUSTED = 1e-4
+DRIFT = 64 * float(np.finfo(np.float32).eps)
+# Steps in float32 pay as long as a stretch of them brings more than a digit and a half.
+LEAST_TRUSTED = 0.03
+# Rows that are due wait for each other: a product of few rows costs nearly as much as one of many.
+GATHERED = 0.25
+
+
+def settle_by_chebyshev(problem: Problem, method: str) -> Run:
+    """Settle by Chebyshev-scheduled Euler steps; samples that grow or overrun their budget settle exactly instead.
+
+    The budget is `PATIENCE` times the steps that the eigenvalues predict from ‖z − z*‖ ≤ ‖u − A z‖/σ_min.
+    """
+    circuit, ellipse = problem.circuit, problem.circuit.spectrum.ellipse
+    goal = problem.goal(ellipse.factor)
+    allowed = count_of_schedule(ellipse, problem.t_max, problem.max_steps)
+    budget = LEAST_BUDGET + PATIENCE * ellipse.steps(_reduction(problem, goal))
+    limit = min(allowed, budget)
+    schedule = recurrence(ellipse, limit)
+    fused = problem.U.shape[1] <= FUSED_SIZE or len(problem.U) <= FUSED_SAMPLES
+    span = stretch(circuit) if problem.U.shape[1] >= REFINED_SIZE else 0
+    if span:
+        run = (_fused_refined if fused else settle_refined)(problem, goal, schedule, Pace(ellipse.factor, span, limit))
+    elif fused:
+        run = _fused(problem, goal, schedule, limit)
+    else:
+        run = _iterate(problem, goal, _mover(schedule, problem.rates), limit, products_per_step=1)
+    run.time[:] = schedule_time(ellipse, run.steps)
+    lost = (run.code == DIVERGED) | ((run.code == RUNNING) & (budget < allowed))
+    rows = np.flatnonzero(lost)
+    return run.patched(rows, settle_exactly(problem.only(rows), "exponential")) if rows.size else run
+
+
+def stretch(circuit: LinearCircuit) -> int:
+    """Return after how many float32 steps the residual is taken anew in float64; 0 where float32 brings nothing."""
+    spectrum = circuit.spectrum
+    if not spectrum.sigma_low > 0:
+        return 0
+    trusted = max(TRUSTED, DRIFT * spectrum.size_bound / spectrum.sigma_low)
+    return spectrum.ellipse.steps(1 / trusted) if trusted <= LEAST_TRUSTED else 0
+
+
+def _fused(problem: Problem, goal: Goal, schedule: Floats, limit: int) -> Run:
+    """March each row by itself, compiled: no work between its products."""
+    Z, ends = problem.Z.copy(), np.empty((len(problem.Z), 4))
+    descend(problem.circuit.panels, problem.rates, schedule, problem.U, Z, goal, limit, ends)
+    steps, code = ends[:, :2].T.astype(np.int64)
+    return Run(Z, steps, steps + problem.first_product, np.zeros(len(Z)), code, ends[:, 2] + ends[:, 3])
+
+
+def _fused_refined(problem: Problem, goal: Goal, schedule: Floats, pace: Pace) -> Run:
+    """March each row by itself, compiled, in float32 from one residual in float64 to the next."""
+    circuit, Z, ends = problem.circuit, problem.Z.copy(), np.empty((len(problem.Z), 5))
+    descend_refined(circuit.panels, circuit.narrow_panels, problem.rates, schedule, problem.U, Z, goal, pace, ends)
+    steps, code, products = ends[:, [0, 1, 4]].T.astype(np.int64)
+    return Run(Z, steps, products, np.zeros(len(Z)), code, ends[:, 2] + ends[:, 3])
+
+
+@dataclass
+class _Front:
+    """Rows that are still on their way: which they are, their drive and state, and the float32 residual and step.
+
+    `scale` is the residual that the float32 one is relative to; `age` counts the steps since that was taken.
+    """
+
+    rows: Ints
+    u: Floats
+    z: Floats
+    light: Floats
+    step: Floats
+    scale: Floats
+    age: Ints
+
+    def renew(self, due: Any, gap: Floats, size: Floats) -> None:
+        """Take new residuals of some rows for reference; steps keep their momentum."""
+        scale = np.maximum(size, TINY)
+        self.light[due] = gap / scale[:, None]
+        self.step[due] *= (self.scale[due] / scale).astype(np.float32)[:, None]
+        self.scale[due], self.age[due] = scale, 0
+
+    def kept(self, going: npt.NDArray[np.bool_]) -> _Front:
+        """Return the rows that go on."""
+        return _Front(*(getattr(self, part.name)[going] for part in fields(self)))
+
+
+def settle_refined(problem: Problem, goal: Goal, schedule: Floats, pace: Pace) -> Run:
+    """March all rows together in float32, each from one residual in float64 to the next; rows that are done leave."""
+    samples, shape = len(problem.U), problem.U.shape
+    narrow, rates = problem.circuit.narrow.T, problem.rates.astype(np.float32)
+    light, step = np.zeros((2, *shape), np.float32)
+    front = _Front(
+        np.arange(samples), problem.U, problem.Z.copy(), light, step, np.zeros(samples), np.zeros(samples, np.int64)
+    )
+    steps, products, codes = np.zeros((3, samples), np.int64)
+    run = Run(np.empty(shape), steps, products, np.zeros(samples), codes)
+    watch, ready, k = Watch(problem, goal), np.ones(samples, bool), 0
+    while True:
+        forced = k == pace.most or (front.age >= pace.stretch).any()
+        due = ready | forced if forced or ready.mean() >= GATHERED else np.zeros(len(ready), bool)
+        if k > 0 and not due.all():
+            product, found = front.step @ narrow, np.empty((2, len(ready)))
+            run.products[front.rows] += 1
+            lessen(product, front.light, front.z, goal.readout, found)
+            ready = pace.factor * front.scale * found[0] <= goal.absolute + goal.relative * found[1]
+        if due.any():
+            going = _look(problem, watch, run, front, due, k, k == pace.most)
+            front, ready = (front, ready & ~due) if going.all() else (front.kept(going), (ready & ~due)[going])
+        if not front.rows.size:
+            return replace(run, proven=watch.proven)
+        alpha, omega = schedule[min(k, len(schedule) - 1)]
+        stride(front.light, rates, front.scale, alpha, omega, front.step, front.z)
+        front.age += 1
+        k += 1
+
+
+def _look(
+    problem: Problem, watch: Watch, run: Run, front: _Front, due: npt.NDArray[np.bool_], k: int, last: bool
+) -> npt.NDArray[np.bool_]:
+    """Take the residual of the rows that are due in float64, judge them, and tell which rows go on."""
+    some = slice(None) if due.all() else due
+    u, z, rows, found = read_only(front.u[some]), front.z[some], front.rows[some], np.empty((3, int(due.sum())))
+    moved = k > 0 or problem.first_product > 0
+    gap = z @ problem.circuit.wide.T if moved else np.zeros_like(z)
+    residuals(u, gap, z, watch.goal.readout, found)
+    run.products[rows] += moved
+    code = watch.judge(rows, found[0], found[1], found[2], front.age[some])
+    front.renew(some, gap, found[0])
+    ended = (code != RUNNING) | last
+    run.Z[rows[ended]], run.code[rows[ended]], run.steps[rows[ended]] = z[ended], code[ended], k
+    going = np.ones(len(due), bool)
+    going[np.flatnonzero(due)[ended]] = False
+    return going
+
+
+def _mover(schedule: Floats, rates: Floats) -> Stepper:
+    def move(k: int, gap: Floats, step: Floats, z: Floats) -> None:
+        alpha, omega = schedule[min(k, len(schedule) - 1)]
+        advance(gap, rates, alpha, omega, step, z)
+
+    return move
+
+
+def settle_implicitly(problem: Problem, method: str) -> Run:
+    """Settle by Radau IIA steps, stable at every size; a quarter of the slowest time constant by default."""
+    spectrum = problem.circuit.spectrum
+    dt = IMPLICIT_SHARE / spectrum.margin if problem.dt is None else problem.dt
+    Q = implicit_propagator(problem.circuit.flow, dt).astype(problem.dtype)
+    goal = problem.goal(math.exp(-spectrum.margin * dt))
+
+    def move(k: int, gap: Floats, step: Floats, z: Floats) -> None:
+        z += np.matmul(problem.rates * gap, Q.T, out=step)
+
+    run = _iterate(problem, goal, move, problem.count_of(dt), products_per_step=2)
+    run.time[:] = run.steps * dt
+    return run
+
+
+def _iterate(problem: Problem, goal: Goal, stepper: Stepper, limit: int, products_per_step: int) -> Run:
+    """March all rows together, each until its own goal; rows that are done leave the batch."""
+    A, u, z = problem.A.T, problem.U, problem.Z.copy()
+    watch, step, gap = Watch(problem, goal), np.zeros_like(z), np.empty_like(z)
+    Z, codes = np.empty_like(z), np.full(len(z), RUNNING)
+    steps, rows = np.zeros(len(z), np.int64), np.arange(len(z))
+    for k in range(limit + 1):
+        found = np.empty((3, len(rows)))
+        residuals(u, np.matmul(z, A, out=gap), z, goal.readout, found)
+        code = watch.judge(rows, *found)
+        going = code == RUNNING if k < limit else np.zeros(len(rows), bool)
+        if not going.all():
+            done = rows[~going]
+            Z[done], codes[done], steps[done] = z[~going], code[~going], k
+            rows, u, z, gap, step = rows[going], read_only(u[going]), z[going], gap[going], step[going]
+        if not rows.size:
+            break
+        stepper(k, gap, step, z)
+    return Run(Z, steps, steps * products_per_step + problem.first_product, np.zeros(len(Z)), codes, watch.proven)
+
+
+def _reduction(problem: Problem, goal: Goal) -> float:
+    """Return the largest ratio of a starting residual to the one that meets the goal; ‖x̄*‖ ≥ ‖u‖/σ_max."""
+    start = norms(problem.U - problem.Z @ problem.A.T if problem.first_product else problem.U)
+    wanted = goal.absolute + goal.relative * norms(problem.U) / problem.circuit.spectrum.size_bound
+    asked = (wanted > 0) & np.isfinite(start) & np.isfinite(wanted)
+    return float((start[asked] / wanted[asked]).max(initial=1.0))

@@ -7,31 +7,14 @@ parallel. Few and short ones are done before threads are awake.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from neurodecorr._compile import jit, prange
-from neurodecorr._norms import norm
+from neurodecorr._numerics.jit import jit, prange
+from neurodecorr._numerics.norms import norm
+from neurodecorr._typing import Array
 from neurodecorr.circuit.certificate import Goal, reached, rounding_level
-
-__all__ = [
-    "DIVERGED",
-    "MET",
-    "MISMATCH",
-    "RUNNING",
-    "STALLED",
-    "adapt",
-    "adapt_on_threads",
-    "copy",
-    "march",
-    "march_on_threads",
-    "residual_rounding",
-    "settled_enough",
-]
-
-Array = npt.NDArray[Any]
 
 RUNNING, MET, STALLED, DIVERGED, MISMATCH = 0, 1, 2, 3, 4
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import generator, positive, square
-
-__all__ = ["mismatched"]
-
-Floats = npt.NDArray[np.floating[Any]]
+from neurodecorr._typing import Floats
+from neurodecorr._validation import generator, positive, square
 
 
 def mismatched(weights: npt.ArrayLike, level: float, seed: int | np.random.Generator = 0) -> Floats:
@@ -40,7 +35,7 @@ def mismatched(weights: npt.ArrayLike, level: float, seed: int | np.random.Gener
     Examples
     --------
     >>> import numpy as np
-    >>> from neurodecorr.circuit import mismatched
+
     >>> R = mismatched(np.diag([1.0, 2.0]), 0.1, seed=1)
     >>> bool(R[0, 1] == 0), bool(0 < abs(R[1, 1] / 2 - 1) < 0.5)
     (True, True)

@@ -17,16 +17,56 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.linalg
 
-from neurodecorr._checks import digits, positive, square
-from neurodecorr.circuit.factors import Factors
-from neurodecorr.circuit.panels import in_panels, read_only
+from neurodecorr._numerics.simd import in_panels, read_only
+from neurodecorr._typing import Floats
+from neurodecorr._validation import digits, positive, square
 from neurodecorr.circuit.spectrum import Spectrum, two_population_spectrum
 from neurodecorr.errors import ConfigError, IllConditionedWarning, InputError
 
-__all__ = ["Circuit", "LinearCircuit", "TwoPopulationCircuit", "require_circuit", "require_size"]
 
-Floats = npt.NDArray[np.floating[Any]]
+class Factors:
+    """Factors of A, kept for repeated solves, by several threads at once if need be.
+
+    Parameters
+    ----------
+    A : (N, N) array
+        Invertible matrix, float64.
+    symmetric : bool
+        Whether A equals its transpose; Cholesky is tried first then.
+    """
+
+    def __init__(self, A: Floats, symmetric: bool) -> None:
+        self._factor: Floats
+        self._pivots: Any = None
+        found = _cholesky(A) if symmetric else None
+        self.definite = found is not None
+        if found is None:
+            self._factor, self._pivots = scipy.linalg.lu_factor(A, check_finite=False)
+            self._pivots.setflags(write=False)
+        else:
+            self._factor = found[0]
+        self._factor.setflags(write=False)
+
+    def solve(self, U: Floats) -> Floats:
+        """Return A⁻¹u for each row u of U."""
+        if self.definite:
+            Z = scipy.linalg.cho_solve((self._factor, True), U.T, check_finite=False)
+        else:
+            # LAPACK counts from 1: scipy raises the pivots that it is given, in place and without the lock, and lowers
+            # them afterwards. Threads that share them read rows that do not exist.
+            Z = scipy.linalg.lu_solve((self._factor, self._pivots.copy()), U.T, check_finite=False)
+        return np.ascontiguousarray(Z.T)
+
+
+def _cholesky(A: Floats) -> Any:
+    """Return the Cholesky factor of a symmetric A, or None if it is not positive definite."""
+    try:
+        return scipy.linalg.cho_factor(A.T, lower=True, check_finite=False)
+    except scipy.linalg.LinAlgError:
+        return None
+
 
 CONDITION_WARNING = 1e12
 CONDITION_LIMIT = 1e15
@@ -160,7 +200,7 @@ class Circuit(LinearCircuit):
 
     Examples
     --------
-    >>> from neurodecorr.circuit import Circuit, settle
+    >>> from neurodecorr.circuit.settle import settle
     >>> circuit = Circuit([[2.0, 1.0], [1.0, 2.0]])
     >>> circuit
     Circuit(n=2, tau=1.0)
@@ -242,7 +282,7 @@ class TwoPopulationCircuit(LinearCircuit):
 
     Examples
     --------
-    >>> from neurodecorr.circuit import TwoPopulationCircuit, settle
+    >>> from neurodecorr.circuit.settle import settle
     >>> settle(TwoPopulationCircuit([[-2.0]]), [4.0], tol=1e-9).xbar.round(6)
     array([-2.])
     """

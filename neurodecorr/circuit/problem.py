@@ -11,18 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import sample_or_samples, steps_within
-from neurodecorr._norms import norms
+from neurodecorr._numerics.norms import norms
+from neurodecorr._numerics.simd import read_only
+from neurodecorr._typing import Floats, Ints
+from neurodecorr._validation import sample_or_samples, steps_within
 from neurodecorr.circuit.certificate import Goal, reached, rounding_level, scaled, target, wide_target
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED
 from neurodecorr.circuit.model import LinearCircuit
-from neurodecorr.circuit.panels import read_only
 from neurodecorr.errors import InputError
-
-__all__ = ["Problem", "Run", "Watch", "drive", "start"]
-
-Floats = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.integer[Any]]
 
 LARGEST_COUNT = 2**62
 

@@ -9,22 +9,18 @@ import numpy as np
 import numpy.typing as npt
 from numpy import empty, ndarray
 
-from neurodecorr._checks import choice, flag, positive
-from neurodecorr._compile import LANES, only
-from neurodecorr._threads import one_thread
-from neurodecorr.circuit.batched import REFINED_SIZE, stretch
-from neurodecorr.circuit.certificate import EPS, ROOM, bound_of, target, wide_target
-from neurodecorr.circuit.chebyshev import recurrence
-from neurodecorr.circuit.choosing import cheapest
-from neurodecorr.circuit.descent import descend_one, descend_rows, solve_one, solve_rows, solve_whole
+from neurodecorr._numerics.blas import one_thread
+from neurodecorr._numerics.jit import LANES, only
+from neurodecorr._numerics.norms import EPS
+from neurodecorr._numerics.simd import aligned, in_panels, padded, read_only
+from neurodecorr._typing import Floats
+from neurodecorr._validation import choice, flag, positive
+from neurodecorr.circuit.certificate import CERTIFICATE_MARGIN, bound_of, target, wide_target
+from neurodecorr.circuit.chebyshev import REFINED_SIZE, recurrence, stretch
+from neurodecorr.circuit.chebyshev_kernels import descend_one, descend_rows, solve_one, solve_rows, solve_whole
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
-from neurodecorr.circuit.panels import aligned, in_panels, padded, read_only
-from neurodecorr.circuit.settling import settle
-from neurodecorr.circuit.steps import require_stable
-
-__all__ = ["Settler"]
-
-Floats = npt.NDArray[np.floating[Any]]
+from neurodecorr.circuit.settle import cheapest, settle
+from neurodecorr.circuit.stability import require_stable
 
 # The budget covers starts this much farther from rest than the tolerance; what takes longer goes to `settle`.
 REDUCTION = 1e16
@@ -58,7 +54,7 @@ class Settler:
     method : str, default "auto"
         ``"chebyshev"``: run the dynamics, by Euler with Chebyshev-scheduled steps. ``"direct"``: keep M ≈ R⁻¹, which
         takes n³ once; a sample is two products. ``"auto"``: direct if ‖I − R M‖ is small enough for every sample, or
-        Chebyshev steps are forecast to take longer than exact ones (`circuit.choosing`).
+        Chebyshev steps are forecast to take longer than exact ones (`circuit.settle`).
 
     Raises
     ------
@@ -70,7 +66,7 @@ class Settler:
     Examples
     --------
     >>> import numpy as np
-    >>> from neurodecorr.circuit import Circuit, Settler
+    >>> from neurodecorr.circuit.model import Circuit
     >>> settler = Settler(Circuit([[2.0, 0.0], [0.0, 4.0]]), tol=1e-9)
     >>> xbar, bound = settler(np.array([2.0, 4.0]))
     >>> xbar.round(6), bound <= 1e-9
@@ -146,7 +142,7 @@ class Settler:
         share = float(bound_of(1.0, circuit.spectrum.sigma_low, circuit.state_size))
         goal = target(circuit, self.tol, self.relative, np.float64, math.inf)
         rounding = (circuit.size + 16) * EPS
-        return [size, self.tol, self.relative, ROOM, share, rounding, goal.noise, goal.noise_drive]
+        return [size, self.tol, self.relative, CERTIFICATE_MARGIN, share, rounding, goal.noise, goal.noise_drive]
 
     @property
     def _plain(self) -> bool:

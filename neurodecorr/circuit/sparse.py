@@ -13,20 +13,21 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from neurodecorr._checks import finite, fraction, instance, positive, whole_seed
-from neurodecorr._threads import one_thread
-from neurodecorr.circuit.ellipse import Ellipse, enclosing_ellipse
-from neurodecorr.circuit.factors import Factors
-from neurodecorr.circuit.model import require_size
-from neurodecorr.circuit.probe import SigmaBound, dominance_bound, extreme_ritz_values, probe_bound, symmetric_part
+from neurodecorr._numerics.blas import one_thread
+from neurodecorr._validation import finite, fraction, instance, positive, whole_seed
+from neurodecorr.circuit.bounds import (
+    Ellipse,
+    SigmaBound,
+    dominance_bound,
+    enclosing_ellipse,
+    extreme_ritz_values,
+    probe_bound,
+    symmetric_part,
+)
+from neurodecorr.circuit.model import Factors, require_size
 from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.errors import InputError, StabilityError
 
-__all__ = ["LARGEST_EXACT", "SparseCircuit", "sigma_bound"]
-
-Floats = npt.NDArray[np.floating[Any]]
-
-EPS = float(np.finfo(np.float64).eps)
 # Up to this size all singular values cost less than guesses.
 LARGEST_EXACT = 400
 # Ritz values lie inside the spectrum; the interval of a schedule gets this much room on either side.
@@ -59,7 +60,7 @@ class SparseCircuit:
     Examples
     --------
     >>> import scipy.sparse
-    >>> from neurodecorr.circuit import SparseCircuit, settle_sparse
+    >>> from neurodecorr.circuit.sparse_settling import settle_sparse
     >>> circuit = SparseCircuit(scipy.sparse.csr_array([[2.0, 1.0], [1.0, 2.0]]))
     >>> circuit
     SparseCircuit(n=2, synapses=4, tau=1.0)
@@ -166,7 +167,7 @@ def sigma_bound(circuit: SparseCircuit, seed: int = 0, failure: float = 1e-12) -
     Examples
     --------
     >>> import scipy.sparse
-    >>> from neurodecorr.circuit import SparseCircuit, grid_neighbours, sigma_bound
+    >>> from neurodecorr.circuit.topology import grid_neighbours
     >>> R = 6 * scipy.sparse.eye_array(900) - grid_neighbours((30, 30), 4)
     >>> bound = sigma_bound(SparseCircuit(R))
     >>> round(bound.low, 9), bound.failure

@@ -8,30 +8,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, count, flag, positive, sample_or_samples
-from neurodecorr._norms import norm, norms, underflow
-from neurodecorr._sparse import row_cuts
-from neurodecorr._threads import one_thread
+from neurodecorr._numerics.blas import one_thread
+from neurodecorr._numerics.norms import EPS, norm, norms, underflow
+from neurodecorr._numerics.sparse import row_cuts
+from neurodecorr._typing import Floats
+from neurodecorr._validation import choice, count, flag, positive, sample_or_samples
+from neurodecorr.circuit.bounds import rows_of
 from neurodecorr.circuit.certificate import bound_of, certified, exponents, scaled, scaled_up
 from neurodecorr.circuit.certificate import residual as extended
 from neurodecorr.circuit.chebyshev import schedule_time
-from neurodecorr.circuit.csr import Goals, march_sparse, sparse_residual
+from neurodecorr.circuit.chebyshev_kernels import Goals, march_sparse, sparse_residual
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING
-from neurodecorr.circuit.krylov import Counted, krylov
-from neurodecorr.circuit.probe import rows_of
-from neurodecorr.circuit.settling import Settled, run_circuit
+from neurodecorr.circuit.settle import Settled, run_circuit
+from neurodecorr.circuit.solve import Counted, krylov
 from neurodecorr.circuit.sparse import LARGEST_EXACT, SparseCircuit
 from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
 
-__all__ = ["settle_sparse"]
-
-Floats = npt.NDArray[np.floating[Any]]
-
-EPS = float(np.finfo(np.float64).eps)
-METHODS = ("auto", "chebyshev", "bicgstab", "gmres")
+SPARSE_METHODS = ("auto", "chebyshev", "bicgstab", "gmres")
 # A residual that has grown this far will not come back.
 LARGEST_GROWTH = 1e6
-MAX_STEPS = 20_000
+MAX_SPARSE_STEPS = 20_000
 # Products per unit within which a Krylov solver is expected to end, and those that are not worth asking.
 KRYLOV_PRODUCTS, FREE = 6, 200
 
@@ -89,7 +85,8 @@ def settle_sparse(
     Examples
     --------
     >>> import numpy as np, scipy.sparse
-    >>> from neurodecorr.circuit import SparseCircuit, grid_neighbours, settle_sparse
+    >>> from neurodecorr.circuit.sparse import SparseCircuit
+    >>> from neurodecorr.circuit.topology import grid_neighbours
     >>> circuit = SparseCircuit(6 * scipy.sparse.eye_array(900) - grid_neighbours((30, 30), 4))
     >>> rest = settle_sparse(circuit, np.ones(900), tol=1e-9)
     >>> str(rest.outcome), bool(rest.bound <= 1e-9)
@@ -97,11 +94,11 @@ def settle_sparse(
     """
     if not isinstance(circuit, SparseCircuit):
         raise InputError(f"circuit must be a SparseCircuit; got {type(circuit).__name__}. Use settle() for dense ones.")
-    method = choice(method, "method", METHODS)
+    method = choice(method, "method", SPARSE_METHODS)
     drives, single = sample_or_samples(X, "X", circuit.size)
     U = np.ascontiguousarray(drives, np.float64)
     Z = _start(initial, U)
-    most = MAX_STEPS if max_steps is None else count(max_steps, "max_steps")
+    most = MAX_SPARSE_STEPS if max_steps is None else count(max_steps, "max_steps")
     tol, relative = positive(tol, "tol", "unit of the activity"), flag(relative, "relative")
     with one_thread(0), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         rest = _settle(circuit, U, Z, tol, relative, method, most)
@@ -109,7 +106,7 @@ def settle_sparse(
 
 
 @run_circuit.register(SparseCircuit)
-def _run(
+def _run_sparse(
     circuit: SparseCircuit,
     X: npt.ArrayLike,
     tol: float,

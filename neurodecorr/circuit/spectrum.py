@@ -5,24 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 
-from neurodecorr._threads import one_thread
-from neurodecorr.circuit.ellipse import Ellipse, enclosing_ellipse
-from neurodecorr.circuit.enclosure import Enclosure, enclosure
-from neurodecorr.circuit.panels import read_only
-
-__all__ = ["Sigma", "Spectrum", "two_population_spectrum"]
-
-Floats = npt.NDArray[np.floating[Any]]
-Complexes = npt.NDArray[np.complexfloating[Any, Any]]
-
-EPS = float(np.finfo(np.float64).eps)
-
+from neurodecorr._numerics.blas import one_thread
+from neurodecorr._numerics.norms import EPS
+from neurodecorr._numerics.simd import read_only
+from neurodecorr._typing import Complexes, Floats
+from neurodecorr.circuit.bounds import Ellipse, Enclosure, enclosing_ellipse, enclosure
 
 # Up to this size all eigenvalues cost less than a tenth of a second; beyond, few are asked for.
 SMALL = 400

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from neurodecorr.circuit.panels import read_only
-
-__all__ = ["DORMAND_PRINCE", "EULER", "RK4", "TABLEAUX", "Tableau"]
-
-Floats = npt.NDArray[np.floating[Any]]
+from neurodecorr._numerics.simd import read_only
+from neurodecorr._typing import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 
-from neurodecorr._checks import count, flag, generator, sequence
-from neurodecorr._memory import require_memory
+from neurodecorr._numerics.memory import require_memory
+from neurodecorr._typing import Ints
+from neurodecorr._validation import count, flag, generator, sequence
 from neurodecorr.errors import ConfigError
-
-__all__ = ["grid_neighbours", "grid_taper", "random_neighbours"]
-
-Ints = npt.NDArray[np.integer[Any]]
 
 
 def grid_neighbours(shape: tuple[int, int], k: int, *, torus: bool = False) -> Any:
@@ -48,7 +44,7 @@ def grid_neighbours(shape: tuple[int, int], k: int, *, torus: bool = False) -> A
 
     Examples
     --------
-    >>> from neurodecorr.circuit import grid_neighbours
+
     >>> grid_neighbours((1, 4), 2).toarray().astype(int)
     array([[1, 1, 0, 0],
            [1, 1, 1, 0],
@@ -95,7 +91,7 @@ def grid_taper(shape: tuple[int, int], reach: int) -> Any:
 
     Examples
     --------
-    >>> from neurodecorr.circuit import grid_taper
+
     >>> grid_taper((1, 3), 2).toarray()
     array([[1. , 0.5, 0. ],
            [0.5, 1. , 0.5],
@@ -140,7 +136,7 @@ def random_neighbours(n: int, k: int, seed: int | np.random.Generator = 0) -> An
 
     Examples
     --------
-    >>> from neurodecorr.circuit import random_neighbours
+
     >>> random_neighbours(100, 7).nnz
     800
     """

@@ -10,8 +10,6 @@ from typing import Any
 
 import click
 
-__all__ = ["doctor"]
-
 # Extra of the package: the module that shows whether it is there.
 EXTRAS = {"brian2": "brian2", "nir": "nir", "torch": "torch", "dask": "distributed", "xarray": "xarray"}
 MARGIN = 14
@@ -20,7 +18,7 @@ MARGIN = 14
 @click.command(short_help="Say what is installed, and where kernels are cached.")
 def doctor() -> None:
     """Print versions, BLAS and threads, where compiled kernels are cached, and which extras are installed."""
-    from neurodecorr.recording import provenance
+    from neurodecorr.io import provenance
 
     record = provenance({}, 0)
     for head, words in _lines(record):
@@ -48,9 +46,9 @@ def _version(module: str) -> str:
 
 def _cache() -> str:
     """Ask a compiled kernel where it is kept."""
-    from neurodecorr.plasticity import kernels
+    from neurodecorr.plasticity import steps
 
-    compiled: Any = kernels.learn_stream
+    compiled: Any = steps.learn_stream
     if not hasattr(compiled, "stats"):
         return "none: NUMBA_DISABLE_JIT is set, so kernels run uncompiled, some hundred times slower."
     place = compiled.stats.cache_path

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["locality"]
-
 
 @click.command(short_help="Show which signals the synapses of each rule read.")
 def locality() -> None:
@@ -25,9 +23,8 @@ def locality() -> None:
       needs …    what else has to be transported or broadcast: Wᵀ, Mᵀ, a layer scalar; or
                  error units, a population of its own that errors pass on their way
     """  # noqa: D301 - click takes the letter \b, not its spelling
-    from neurodecorr.learning.audited import audit_all_credit, audit_all_feedback
-    from neurodecorr.learning.locality import CREDIT_READS
-    from neurodecorr.plasticity import audit_all, format_audit
+    from neurodecorr.locality import audit_all, format_audit
+    from neurodecorr.locality.credit import CREDIT_READS, audit_all_credit, audit_all_feedback
 
     tables = {
         "Decorrelation": format_audit(audit_all()),

@@ -5,16 +5,14 @@ from __future__ import annotations
 import click
 
 from neurodecorr import __version__
-from neurodecorr.cli.budgeting import budget
-from neurodecorr.cli.comparing import compare, report
+from neurodecorr.cli.budget import budget
+from neurodecorr.cli.compare import compare, report
 from neurodecorr.cli.doctor import doctor
-from neurodecorr.cli.exporting import export
+from neurodecorr.cli.errors import DEBUG, Shell
+from neurodecorr.cli.export import export
 from neurodecorr.cli.locality import locality
-from neurodecorr.cli.manners import DEBUG, Shell
-from neurodecorr.cli.sweeping import sweep
-from neurodecorr.cli.training import models, show, train
-
-__all__ = ["main"]
+from neurodecorr.cli.sweep import sweep
+from neurodecorr.cli.train import models, show, train
 
 HELP = """\
 Decorrelate by a feedforward matrix M or by a recurrent circuit R, compare the two, and train networks with either.

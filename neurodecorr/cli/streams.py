@@ -9,8 +9,6 @@ from typing import Any
 
 from neurodecorr._texts import encodable, printable
 
-__all__ = ["plain_output"]
-
 
 class _Plain:
     """A stream of text in front of another one, which is given what it can encode and what only shows.

@@ -14,12 +14,20 @@ from neurodecorr.data.cifar import cifar10, cifar100
 from neurodecorr.data.dataset import Dataset, batches
 from neurodecorr.data.epochs import Batch, Epochs
 from neurodecorr.data.gaussian import correlated_gaussian, gaussian_covariance
-from neurodecorr.data.handwritten import digits
-from neurodecorr.data.idx import mnist, read_idx
 from neurodecorr.data.images import ImageDataset
-from neurodecorr.data.labelled import LAYOUTS, labelled, layout
+from neurodecorr.data.mnist import mnist, read_idx
 from neurodecorr.data.patches import image_patch_covariance, image_patches, natural_patch_covariance, natural_patches
-from neurodecorr.data.sources import SOURCES, Split, load_inputs, load_split, rows_split
+from neurodecorr.data.sources import (
+    LAYOUTS,
+    SOURCES,
+    Split,
+    digits,
+    labelled,
+    layout,
+    load_inputs,
+    load_split,
+    rows_split,
+)
 from neurodecorr.data.streams import Contexts, contexts, switching_gaussian
 from neurodecorr.data.tiny_imagenet import tiny_imagenet
 

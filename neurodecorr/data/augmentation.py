@@ -9,22 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr import _checks
-from neurodecorr._checks import Array
-from neurodecorr._memory import require_memory
+from neurodecorr import _validation
+from neurodecorr._numerics.memory import require_memory
+from neurodecorr._typing import Array
 from neurodecorr.data.images import ImageDataset
 from neurodecorr.errors import ConfigError, InputError
-
-__all__ = [
-    "RECIPES",
-    "Preparation",
-    "centre_crop",
-    "normalised",
-    "preparation",
-    "prepare",
-    "random_crop",
-    "random_flip",
-]
 
 Size = int | tuple[int, int]
 
@@ -67,17 +56,17 @@ class Preparation:
     flip: bool = False
 
     def __post_init__(self) -> None:
-        mean = tuple(_checks.number(m, "each channel's mean") for m in _checks.sequence(self.mean, "mean"))
-        std = tuple(_checks.positive(s, "each channel's std") for s in _checks.sequence(self.std, "std"))
+        mean = tuple(_validation.number(m, "each channel's mean") for m in _validation.sequence(self.mean, "mean"))
+        std = tuple(_validation.positive(s, "each channel's std") for s in _validation.sequence(self.std, "std"))
         if not mean or len(mean) != len(std):
             raise ConfigError(f"mean and std must hold one number per channel; got {len(mean)} and {len(std)}.")
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "std", std)
-        _checks.positive(self.white, "white")
-        _checks.flag(self.flip, "flip")
-        _checks.count(self.padding, "padding", least=0)
+        _validation.positive(self.white, "white")
+        _validation.flag(self.flip, "flip")
+        _validation.count(self.padding, "padding", least=0)
         if self.crop is not None:
-            _checks.count(self.crop, "crop")
+            _validation.count(self.crop, "crop")
 
     def shape(self, image: Sequence[int]) -> tuple[int, int, int]:
         """Return the shape of a prepared image, (channels, height, width).
@@ -87,7 +76,7 @@ class Preparation:
         image : (channels, height, width)
             The shape that it comes in.
         """
-        lengths = [_checks.count(length, "each length of image") for length in _checks.sequence(image, "image")]
+        lengths = [_validation.count(length, "each length of image") for length in _validation.sequence(image, "image")]
         if len(lengths) != 3:
             raise ConfigError(f"image must be (channels, height, width); got {len(lengths)} lengths.")
         channels, height, width = lengths
@@ -122,8 +111,8 @@ def preparation(dataset: ImageDataset, recipe: str = "plain") -> Preparation:
     >>> preparation(ImageDataset(np.uint8([[[[0, 255]]]]), [0]), "cifar")
     Preparation(mean=(0.5,), std=(0.5,), white=255.0, crop=None, padding=4, flip=True)
     """
-    crop, padding, flip = RECIPES[_checks.choice(recipe, "recipe", RECIPES)]
-    _checks.instance(dataset, ImageDataset, "dataset")
+    crop, padding, flip = RECIPES[_validation.choice(recipe, "recipe", RECIPES)]
+    _validation.instance(dataset, ImageDataset, "dataset")
     mean, std = dataset.statistics()
     std[std == 0] = 1
     return Preparation(tuple(mean.tolist()), tuple(std.tolist()), float(dataset.white), crop, padding, flip)
@@ -154,7 +143,10 @@ def prepare(images: npt.ArrayLike, how: Preparation, rng: np.random.Generator | 
     InputError
         If the images are smaller than the window, or have other channels than the preparation.
     """
-    pixels, how = _images(images), _checks.instance(how, Preparation, "how", advice="Use preparation(images, recipe).")
+    pixels, how = (
+        _images(images),
+        _validation.instance(how, Preparation, "how", advice="Use preparation(images, recipe)."),
+    )
     height, width = how.crop or pixels.shape[2], how.crop or pixels.shape[3]
     if rng is None:
         return _normalised(centre_crop(pixels, (height, width)), how.mean, how.std, how.white)
@@ -194,13 +186,13 @@ def random_crop(
     """
     pixels, (height, width) = _images(images), _size(size)
     _generator(rng)
-    _checks.count(padding, "padding", least=0)
+    _validation.count(padding, "padding", least=0)
     require_memory(
         8 * (pixels.size / pixels[0, 0].size * (pixels.shape[2] + 2 * padding) * (pixels.shape[3] + 2 * padding)),
         "images",
     )
     margin = ((0, 0), (0, 0), (padding, padding), (padding, padding))
-    padded = np.pad(pixels, margin) if _checks.count(padding, "padding", least=0) else pixels
+    padded = np.pad(pixels, margin) if _validation.count(padding, "padding", least=0) else pixels
     _fits(padded, height, width)
     rows = rng.integers(0, padded.shape[2] - height + 1, len(padded))
     columns = rng.integers(0, padded.shape[3] - width + 1, len(padded))
@@ -298,8 +290,8 @@ def normalised(
     >>> normalised(np.uint8([[[[0, 255]]]]), mean=[0.5], std=[0.25]).tolist()
     [[[[-2.0, 2.0]]]]
     """
-    m, s = (_checks.finite(_checks.real_array(one, name), name) for one, name in ((mean, "mean"), (std, "std")))
-    return _normalised(_images(images), m, s, _checks.positive(white, "white"))
+    m, s = (_validation.finite(_validation.real_array(one, name), name) for one, name in ((mean, "mean"), (std, "std")))
+    return _normalised(_images(images), m, s, _validation.positive(white, "white"))
 
 
 def _normalised(pixels: Array, mean: npt.ArrayLike, std: npt.ArrayLike, white: float) -> npt.NDArray[np.float32]:
@@ -316,11 +308,13 @@ def _normalised(pixels: Array, mean: npt.ArrayLike, std: npt.ArrayLike, white: f
 
 
 def _generator(rng: object) -> None:
-    _checks.instance(rng, np.random.Generator, "rng", "a numpy.random.Generator", "Use numpy.random.default_rng(seed).")
+    _validation.instance(
+        rng, np.random.Generator, "rng", "a numpy.random.Generator", "Use numpy.random.default_rng(seed)."
+    )
 
 
 def _images(value: Any) -> Array:
-    images = _checks.numeric(value, "images")
+    images = _validation.numeric(value, "images")
     if images.ndim != 4 or images.dtype.kind not in "uif" or 0 in images.shape:
         raise InputError(
             f"images must be numbers of shape (b, channels, height, width); got shape {images.shape} of type "
@@ -333,7 +327,7 @@ def _size(value: Size) -> tuple[int, int]:
     if isinstance(value, tuple) and len(value) != 2:
         raise ConfigError(f"size must be one number, or (height, width); got {len(value)} numbers.")
     height, width = value if isinstance(value, tuple) else (value, value)
-    return _checks.count(height, "size"), _checks.count(width, "size")
+    return _validation.count(height, "size"), _validation.count(width, "size")
 
 
 def _fits(images: Array, height: int, width: int) -> None:

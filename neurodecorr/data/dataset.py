@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr import _checks
-from neurodecorr._checks import Array, Floats
+from neurodecorr import _validation
+from neurodecorr._typing import Array, Floats
 from neurodecorr.errors import ConfigError, InputError
-
-__all__ = ["Dataset", "batches", "held_out_samples"]
 
 # A spread below this share of the largest entry is what rounding leaves of a constant.
 NO_CONTRAST = 1e-14
@@ -59,11 +57,11 @@ class Dataset:
     description: str = ""
 
     def __post_init__(self) -> None:
-        inputs = np.ascontiguousarray(_checks.samples(self.inputs, "inputs"), dtype=np.float64)
+        inputs = np.ascontiguousarray(_validation.samples(self.inputs, "inputs"), dtype=np.float64)
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "targets", _targets(self.targets, len(inputs)))
         object.__setattr__(self, "shape", _shape(self.shape, inputs.shape[1]))
-        _checks.checked_text(self.description, "description")
+        _validation.checked_text(self.description, "description")
         if not isinstance(self.name, str) or not self.name:
             raise InputError(f"name must be a non-empty string; got {self.name!r}.")
 
@@ -92,7 +90,7 @@ class Dataset:
         Dataset
             The chosen samples; a slice shares memory with this dataset.
         """
-        chosen = indices if isinstance(indices, slice) else _checks.indices(indices, "indices", len(self))
+        chosen = indices if isinstance(indices, slice) else _validation.indices(indices, "indices", len(self))
         return replace(self, inputs=self.inputs[chosen], targets=None if self.targets is None else self.targets[chosen])
 
     def split(self, held_out: float = 0.2, seed: int | np.random.Generator = 0) -> tuple[Dataset, Dataset]:
@@ -188,7 +186,7 @@ def held_out_samples(samples: int, held_out: float, seed: int | np.random.Genera
     """
     count = _held_out(held_out, samples)
     away = np.zeros(samples, dtype=bool)
-    away[_checks.generator(seed).permutation(samples)[:count]] = True
+    away[_validation.generator(seed).permutation(samples)[:count]] = True
     return away
 
 
@@ -214,9 +212,9 @@ def batches(inputs: npt.ArrayLike, size: int, rng: int | np.random.Generator | N
     >>> [batch.tolist() for batch in batches([[1.0], [2.0], [3.0]], size=2)]
     [[[1.0], [2.0]], [[3.0]]]
     """
-    rows = _checks.samples(inputs, "inputs")
-    order = None if rng is None else _checks.generator(rng, "rng").permutation(len(rows))
-    return _batches(rows, _checks.count(size, "size"), order)
+    rows = _validation.samples(inputs, "inputs")
+    order = None if rng is None else _validation.generator(rng, "rng").permutation(len(rows))
+    return _batches(rows, _validation.count(size, "size"), order)
 
 
 def _batches(inputs: Floats, size: int, order: Array | None) -> Iterator[Floats]:
@@ -228,18 +226,18 @@ def _batches(inputs: Floats, size: int, order: Array | None) -> Iterator[Floats]
 def _targets(value: Any, samples: int) -> Array | None:
     if value is None:
         return None
-    targets = _checks.numeric(value, "targets", " Encode labels as integers.")
+    targets = _validation.numeric(value, "targets", " Encode labels as integers.")
     if targets.ndim not in (1, 2) or len(targets) != samples:
         raise InputError(f"targets must hold one row for each of {samples} samples; got shape {targets.shape}.")
     if targets.dtype.kind == "f":
-        _checks.finite(targets, "targets")
+        _validation.finite(targets, "targets")
     return targets
 
 
 def _shape(value: Any, features: int) -> tuple[int, ...] | None:
     if value is None:
         return None
-    shape = tuple(_checks.count(length, "each length in shape") for length in _checks.sequence(value, "shape"))
+    shape = tuple(_validation.count(length, "each length in shape") for length in _validation.sequence(value, "shape"))
     if prod(shape) != features:
         raise InputError(f"shape must have as many entries as a sample has features, {features}; got {shape}.")
     return shape
@@ -247,7 +245,7 @@ def _shape(value: Any, features: int) -> tuple[int, ...] | None:
 
 def _held_out(value: float, samples: int) -> int:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    count = int(value) if whole else round(_checks.fraction(value, "held_out") * samples)
+    count = int(value) if whole else round(_validation.fraction(value, "held_out") * samples)
     if not 1 <= count < samples:
         raise ConfigError(
             f"held_out must leave at least one of {samples} samples on each side; {value!r} means {count}."

@@ -9,14 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr import _checks
-from neurodecorr._checks import Array, Floats
+from neurodecorr import _validation
+from neurodecorr._typing import Array, Floats
 from neurodecorr.data.augmentation import Preparation, prepare
 from neurodecorr.data.dataset import Dataset, held_out_samples
 from neurodecorr.data.images import ImageDataset
 from neurodecorr.errors import ConfigError, InputError
-
-__all__ = ["Batch", "Epochs"]
 
 # What the random numbers are for: the order of an epoch, or the chances within one batch.
 _ORDER, _CHANCE = 0, 1
@@ -90,18 +88,18 @@ class Epochs:
     dtype: type[np.float32] | type[np.float64] = np.float32
 
     def __post_init__(self) -> None:
-        _checks.count(self.size, "size")
-        _checks.whole_seed(self.seed)
-        _checks.instance(self.dataset, (Dataset, ImageDataset), "dataset")
+        _validation.count(self.size, "size")
+        _validation.whole_seed(self.seed)
+        _validation.instance(self.dataset, (Dataset, ImageDataset), "dataset")
         for name in ("shuffle", "augment"):
-            _checks.flag(getattr(self, name), name)
+            _validation.flag(getattr(self, name), name)
         if not isinstance(self.dtype, type) or self.dtype not in (np.float32, np.float64):
             raise ConfigError(f"dtype must be float32 or float64; got {self.dtype!r}.")
         if isinstance(self.dataset, Dataset) and self.dtype is np.float32:
             _fits_single(self.dataset.inputs)
         if self.preparation is None:
             return
-        _checks.instance(self.preparation, Preparation, "preparation", advice="Use preparation(images, recipe).")
+        _validation.instance(self.preparation, Preparation, "preparation", advice="Use preparation(images, recipe).")
         if not isinstance(self.dataset, ImageDataset):
             raise ConfigError("preparation must be None for a table; it is for images. Use an ImageDataset.")
         # The first image stands for all: it goes through now, so that what does not fit does not wait for a batch.
@@ -134,7 +132,7 @@ class Epochs:
         (samples,) array of int
             Indices into the dataset, each once.
         """
-        _checks.count(epoch, "epoch", least=0, most=2**32 - 1)
+        _validation.count(epoch, "epoch", least=0, most=2**32 - 1)
         if not self.shuffle:
             return np.arange(len(self.dataset))
         return self._chance(_ORDER, epoch).permutation(len(self.dataset))
@@ -159,8 +157,8 @@ class Epochs:
         ConfigError
             If there is no such place.
         """
-        _checks.count(epoch, "epoch", least=0, most=2**32 - 1)
-        if _checks.count(first, "first", least=0) > len(self):
+        _validation.count(epoch, "epoch", least=0, most=2**32 - 1)
+        if _validation.count(first, "first", least=0) > len(self):
             raise ConfigError(f"first must be at most {len(self)}, the batches of an epoch; got {first}.")
         return self._batches(epoch, first)
 
@@ -189,7 +187,7 @@ class Epochs:
         ConfigError
             If either set would be empty.
         """
-        inherit = _checks.flag(inherit, "inherit")
+        inherit = _validation.flag(inherit, "inherit")
         away = held_out_samples(len(self.dataset), held_out, seed)
         training = replace(self, dataset=self.dataset.take(~away))
         validation = replace(self, dataset=self.dataset.take(away), shuffle=False, augment=self.augment and inherit)

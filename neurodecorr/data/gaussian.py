@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurodecorr import _checks
-from neurodecorr._checks import Floats
-from neurodecorr._memory import require_memory
+from neurodecorr import _validation
+from neurodecorr._numerics.memory import require_memory
+from neurodecorr._typing import Floats
 from neurodecorr.data.dataset import Dataset
 from neurodecorr.errors import ConfigError
-
-__all__ = ["STREAM", "correlated_gaussian", "gaussian_covariance", "root", "white"]
 
 # Rounding leaves the smallest eigenvalue of Σ a relative error of about κ · 2e-16: beyond this it is noise.
 _LARGEST_CONDITION = 1e14
@@ -107,9 +105,9 @@ def correlated_gaussian(
     >>> bool(np.allclose(exact.T @ exact / 10, gaussian_covariance(features=3, condition=10.0), atol=1e-14))
     True
     """
-    exact = _checks.flag(exact, "exact")
+    exact = _validation.flag(exact, "exact")
     axes = root(features, condition, seed, context)
-    z = white(samples, features, seed, (SAMPLES, context, _checks.count(draw, "draw", least=0)))
+    z = white(samples, features, seed, (SAMPLES, context, _validation.count(draw, "draw", least=0)))
     if exact:
         z = _exactly_white(z)
     description = f"Gaussian, {features} features, condition {condition:g}, tr Σ = n, random basis."
@@ -133,7 +131,7 @@ def root(features: int, condition: float, seed: int, context: int) -> Floats:
     (n, n) array
         Q Λ^½; its columns are the principal axes of Σ, weakest first.
     """
-    features = _checks.count(features, "features")
+    features = _validation.count(features, "features")
     require_memory(8 * (features * features), "the covariance")
     result: Floats = _basis(features, seed, context) * np.sqrt(_spectrum(features, condition))
     return result
@@ -156,19 +154,19 @@ def white(samples: int, features: int, seed: int, key: tuple[int, ...]) -> Float
     (samples, features) array
         z.
     """
-    shape = (_checks.count(samples, "samples"), _checks.count(features, "features"))
+    shape = (_validation.count(samples, "samples"), _validation.count(features, "features"))
     require_memory(8 * (shape[0] * shape[1]), "the samples")
     return _child(seed, key).standard_normal(shape)
 
 
 def _child(seed: int, key: tuple[int, ...]) -> np.random.Generator:
-    entropy = _checks.whole_seed(seed)
+    entropy = _validation.whole_seed(seed)
     return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=key))
 
 
 def _spectrum(features: int, condition: float) -> Floats:
     """Log-spaced eigenvalues, ascending, with ratio κ and sum n."""
-    condition = _checks.number(condition, "condition")
+    condition = _validation.number(condition, "condition")
     if not 1 <= condition <= _LARGEST_CONDITION:
         raise ConfigError(
             f"condition must lie between 1 and {_LARGEST_CONDITION:g}, largest over smallest eigenvalue; "
@@ -183,7 +181,7 @@ def _spectrum(features: int, condition: float) -> Floats:
 
 def _basis(features: int, seed: int, context: int) -> Floats:
     """Uniform (Haar) orthogonal matrix: QR with the signs of diag(R) made positive."""
-    rng = _child(seed, (BASIS, _checks.count(context, "context", least=0)))
+    rng = _child(seed, (BASIS, _validation.count(context, "context", least=0)))
     q, r = np.linalg.qr(rng.standard_normal((features, features)))
     basis: Floats = q * np.sign(np.diagonal(r))
     return basis

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr import _checks
-from neurodecorr._checks import Array, Floats
+from neurodecorr import _validation
+from neurodecorr._typing import Array, Floats
 from neurodecorr.data.dataset import Dataset, held_out_samples
 from neurodecorr.errors import InputError
-
-__all__ = ["ImageDataset"]
 
 # Images whose pixels are counted at a time; the counter works on 8 bytes per pixel.
 _STRETCH = 512
@@ -64,20 +62,20 @@ class ImageDataset:
     description: str = ""
 
     def __post_init__(self) -> None:
-        images = _checks.numeric(self.images, "images")
+        images = _validation.numeric(self.images, "images")
         if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
             raise InputError(
                 "images must be a (samples, channels, height, width) array of uint8 with at least one pixel; got shape "
                 f"{images.shape} of type {images.dtype}. For other numbers use Dataset."
             )
-        object.__setattr__(self, "classes", tuple(_checks.checked_names(self.classes, "classes")))
+        object.__setattr__(self, "classes", tuple(_validation.checked_names(self.classes, "classes")))
         object.__setattr__(self, "images", np.ascontiguousarray(images))
         object.__setattr__(self, "targets", _labels(self.targets, len(images), len(self.classes)))
         if not self.classes:
             object.__setattr__(self, "classes", tuple(str(k) for k in range(int(self.targets.max()) + 1)))
-        _checks.count(self.white, "white")
+        _validation.count(self.white, "white")
         for name in ("name", "description"):
-            _checks.checked_text(getattr(self, name), name)
+            _validation.checked_text(getattr(self, name), name)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -116,7 +114,7 @@ class ImageDataset:
         ImageDataset
             The chosen images; a slice shares memory with this dataset.
         """
-        chosen = indices if isinstance(indices, slice) else _checks.indices(indices, "indices", len(self))
+        chosen = indices if isinstance(indices, slice) else _validation.indices(indices, "indices", len(self))
         return replace(self, images=self.images[chosen], targets=self.targets[chosen])
 
     def split(self, held_out: float = 0.2, seed: int | np.random.Generator = 0) -> tuple[ImageDataset, ImageDataset]:
@@ -193,7 +191,7 @@ def _histogram(pixels: Array) -> npt.NDArray[np.int64]:
 
 
 def _labels(value: Any, samples: int, classes: int) -> npt.NDArray[np.int64]:
-    targets = _checks.numeric(value, "targets")
+    targets = _validation.numeric(value, "targets")
     if targets.dtype.kind not in "iu" or targets.shape != (samples,):
         raise InputError(
             f"targets must be one whole number for each of {samples} images; got shape {targets.shape} of type "

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodecorr import _checks
-from neurodecorr._checks import Floats
+from neurodecorr import _validation
+from neurodecorr._typing import Floats
 from neurodecorr.errors import InputError
-
-__all__ = ["Parts", "Pieces", "taken_apart"]
 
 # One part in so many is held out.
 _ONE_IN = 5
@@ -83,7 +81,7 @@ def taken_apart(images: Sequence[Floats], size: int, seed: int = 0, *, whole: bo
     InputError
         If a picture is too small to be taken apart.
     """
-    _checks.count(seed, "seed", least=0)
+    _validation.count(seed, "seed", least=0)
     if whole and len(images) > 1:
         away = max(1, round(len(images) / _ONE_IN))
         order = np.random.default_rng(seed).permutation(len(images))

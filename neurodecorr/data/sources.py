@@ -3,28 +3,236 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from neurodecorr import _checks
-from neurodecorr._checks import Floats
-from neurodecorr._memory import require_memory
-from neurodecorr.data import windows
+from neurodecorr import _validation
+from neurodecorr._numerics.memory import require_memory
+from neurodecorr._typing import Array, Floats
+from neurodecorr.data import patches as windows
+from neurodecorr.data.cifar import cifar10, cifar100, has_cifar10, has_cifar100
 from neurodecorr.data.dataset import Dataset
+from neurodecorr.data.files import array_shapes, found_in, read_arrays
 from neurodecorr.data.gaussian import correlated_gaussian, gaussian_covariance
-from neurodecorr.data.handwritten import digits
 from neurodecorr.data.images import ImageDataset
-from neurodecorr.data.labelled import Labelled, labelled, layout
-from neurodecorr.data.patches import natural_patches, patches_of, photographs
-from neurodecorr.data.pictures import ARRAY_SUFFIXES, pictures
+from neurodecorr.data.mnist import has_mnist, mnist
+from neurodecorr.data.patches import ARRAY_SUFFIXES, natural_patches, patches_of, photographs, pictures
 from neurodecorr.data.regions import Pieces, taken_apart
+from neurodecorr.data.tiny_imagenet import has_tiny_imagenet, tiny_imagenet
 from neurodecorr.data.understanding import KINDS, pictures_or_table
 from neurodecorr.errors import InputError
 
-__all__ = ["SOURCES", "Split", "load_inputs", "load_split", "rows_split"]
+
+def digits() -> Dataset:
+    """Return scikit-learn's 1797 handwritten digits, 8 × 8 pixels from 0 to 1.
+
+    ::
+
+        x = pixel/16
+
+    Three pixels are 0 in every sample: a degenerate case on purpose, in which Σ is singular and a correlation with a
+    constant unit has no meaning. Works offline.
+
+    Returns
+    -------
+    Dataset
+        (1797, 64) inputs, targets 0 … 9, drawn as (8, 8).
+
+    Examples
+    --------
+    >>> dataset = digits()
+    >>> dataset
+    Dataset('digits', 1797 samples × 64 features, shape (8, 8))
+    >>> int((dataset.inputs.std(axis=0) == 0).sum())
+    3
+    """
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    description = "scikit-learn's handwritten digits, pixel values divided by 16."
+    return Dataset(bunch.data / 16, bunch.target.astype(np.int64), "digits", (8, 8), description)
+
+
+Labelled = Dataset | ImageDataset
+Pair = tuple[Labelled, Labelled]
+
+# Layout → whether a folder or file has it, and how it is read.
+_READERS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Pair]]] = {
+    "mnist": (has_mnist, mnist),
+    "cifar10": (has_cifar10, cifar10),
+    "cifar100": (has_cifar100, cifar100),
+    "tiny-imagenet": (has_tiny_imagenet, tiny_imagenet),
+}
+LAYOUTS = (*_READERS, "npz")
+_MEMBERS = ("x_train", "y_train", "x_test", "y_test")
+_HELD_OUT_DIGITS = 297
+
+
+def labelled(source: str | os.PathLike[str] = "digits") -> Pair:
+    """Return a training set and a test set with targets, by name or by path.
+
+    Parameters
+    ----------
+    source : str or path, default "digits"
+        - "digits": scikit-learn's digits, 1500 and 297 of them, always the same;
+        - a folder with the files of MNIST, CIFAR-10, CIFAR-100 or Tiny ImageNet, or an archive of CIFAR;
+        - a .npz file with `x_train`, `y_train`, `x_test`, `y_test`.
+
+    Returns
+    -------
+    tuple of two Dataset or ImageDataset
+        Images of bytes come as ImageDataset, all else as Dataset.
+
+    Raises
+    ------
+    ConfigError
+        If the source is neither "digits" nor the path of anything.
+    InputError
+        If what lies there is none of these, or cannot be used.
+
+    Examples
+    --------
+    >>> train, test = labelled()
+    >>> train
+    ImageDataset('digits', 1500 images of 1 × 8 × 8, 10 classes)
+    >>> len(test)
+    297
+    """
+    path = _validation.checked_path(source, "source")
+    if os.fspath(source) == "digits":
+        return _digits()
+    if not path.exists():
+        if len(path.parts) == 1 and not path.suffix:
+            _validation.choice(os.fspath(source), "data (where it is no path)", ("digits",))
+        raise InputError(f"data must be 'digits' or the path of something; there is no file or folder {str(source)!r}.")
+    found = layout(path)
+    if found is None:
+        came = found_in(path) if path.is_dir() else f"{path.name} is none of them"
+        raise InputError(
+            f"{path} must hold MNIST, CIFAR-10, CIFAR-100 or Tiny ImageNet in the files of their authors, or be a .npz "
+            f"file with {', '.join(_MEMBERS)}; {came}."
+        )
+    return read_labelled(path) if found == "npz" else _READERS[found][1](path)
+
+
+def layout(path: str | os.PathLike[str]) -> str | None:
+    """Return in which layout labelled data lie at a path, judged by the names of files.
+
+    Parameters
+    ----------
+    path : str or path
+        A folder or a file.
+
+    Returns
+    -------
+    str or None
+        One of LAYOUTS, or None.
+
+    Raises
+    ------
+    InputError
+        If a .npz file cannot be read.
+    """
+    place = _validation.checked_path(path)
+    if place.is_file() and place.suffix.lower() == ".npz":
+        return "npz" if "x_train" in array_shapes(place) else None
+    return next((name for name, (has, _) in _READERS.items() if has(place)), None)
+
+
+def read_labelled(path: str | os.PathLike[str]) -> Pair:
+    """Return the training and the test set in a .npz file.
+
+    Inputs of uint8 in three or four dimensions are images: (samples, height, width), (samples, height, width, channels)
+    or (samples, channels, height, width), where an axis of 1 … 4 entries is that of the channels, the last axis first.
+    All other inputs are tables; what has more than two dimensions is flattened.
+
+    Parameters
+    ----------
+    path : str or path
+        The file, with `x_train`, `y_train`, `x_test`, `y_test`; other members are ignored. Nothing is unpickled.
+
+    Returns
+    -------
+    tuple of two Dataset or ImageDataset
+        With the targets as they are; (samples, 1) labels of images become (samples,).
+
+    Raises
+    ------
+    InputError
+        If a member is missing or damaged, or the members do not fit together.
+    """
+    path = Path(path)
+    shapes = array_shapes(path)
+    missing = [name for name in _MEMBERS if name not in shapes]
+    if missing:
+        found = ", ".join(shapes) or "no array"
+        raise InputError(f"{path} must hold {', '.join(_MEMBERS)}. Missing: {', '.join(missing)}; found {found}.")
+    arrays = read_arrays(path, _MEMBERS)
+    if arrays["x_train"].shape[1:] != arrays["x_test"].shape[1:]:
+        raise InputError(
+            f"{path}: x_train and x_test must hold samples of one shape; got {arrays['x_train'].shape[1:]} and "
+            f"{arrays['x_test'].shape[1:]}."
+        )
+    try:
+        return _pair(path, arrays)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _pair(path: Path, arrays: Mapping[str, Array]) -> Pair:
+    if arrays["x_train"].dtype == np.uint8 and arrays["x_train"].ndim in (3, 4):
+        labels = {part: _labels(arrays[f"y_{part}"], f"y_{part}") for part in ("train", "test")}
+        classes = tuple(str(k) for k in range(1 + max(int(values.max()) for values in labels.values())))
+        train, test = (
+            ImageDataset(_channels_first(arrays[f"x_{part}"]), labels[part], classes, path.stem, 255, f"{path}.")
+            for part in ("train", "test")
+        )
+        return train, test
+    return _table(path, arrays, "train"), _table(path, arrays, "test")
+
+
+def _labels(values: Array, name: str) -> Array:
+    labels = values.reshape(-1) if values.ndim == 2 and values.shape[1] == 1 else values
+    if labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.size == 0 or labels.min() < 0:
+        raise InputError(
+            f"{name} must hold one class, a whole number ≥ 0, for each image; got shape {values.shape} of type "
+            f"{values.dtype}."
+        )
+    if labels.max() >= len(labels) + 100_000:
+        raise InputError(f"{name} must number its classes from 0 on; got {labels.max()}.")
+    return labels
+
+
+def _channels_first(images: Array) -> Array:
+    if images.ndim == 3:
+        return images[:, None]
+    if images.shape[3] <= 4:
+        return images.transpose(0, 3, 1, 2)
+    if images.shape[1] <= 4:
+        return images
+    raise InputError(f"images must have an axis of 1 to 4 channels, the last or the second; got {images.shape}.")
+
+
+def _table(path: Path, arrays: Mapping[str, Array], part: str) -> Dataset:
+    inputs: Any = arrays[f"x_{part}"]
+    if inputs.ndim < 2:
+        raise InputError(f"x_{part} must hold one sample per row; got shape {inputs.shape}.")
+    shape = None if inputs.ndim == 2 else inputs.shape[1:]
+    return Dataset(inputs.reshape(len(inputs), -1), arrays[f"y_{part}"], path.stem, shape, f"x_{part} in {path}.")
+
+
+def _digits() -> Pair:
+    table = digits()
+    images = np.rint(16 * table.inputs).astype(np.uint8).reshape(-1, 1, 8, 8)
+    names = tuple(str(digit) for digit in range(10))
+    words = "scikit-learn's handwritten digits, pixel values 0 … 16."
+    targets = np.asarray(table.targets, dtype=np.int64)
+    return ImageDataset(images, targets, names, "digits", 16, words).split(_HELD_OUT_DIGITS, seed=0)
+
 
 SOURCES = ("natural", "gaussian", "digits")
 # Fresh samples that are drawn where the covariance is known without them, and rows of a test set at most.
@@ -196,7 +404,7 @@ def rows_split(dataset: Dataset, seed: int = 0) -> Split:
     Split
         Both parts; the words tell how many held-out rows are copies of rows that are learnt from.
     """
-    _checks.instance(dataset, Dataset, "dataset")
+    _validation.instance(dataset, Dataset, "dataset")
     stream, held_out = dataset.split(0.2, seed)
     known = {row.tobytes() for row in stream.inputs}
     copies = sum(row.tobytes() in known for row in held_out.inputs)
@@ -207,14 +415,14 @@ def rows_split(dataset: Dataset, seed: int = 0) -> Split:
 def _checked(
     source: str | os.PathLike[str], samples: int, seed: int, size: int, kind: str | None, transpose: bool
 ) -> str:
-    _checks.checked_path(source, "source")
+    _validation.checked_path(source, "source")
     name = os.fspath(source)
-    _checks.whole_seed(seed)
-    _checks.flag(transpose, "transpose")
-    _checks.count(samples, "samples")
-    _checks.count(size, "size")
+    _validation.whole_seed(seed)
+    _validation.flag(transpose, "transpose")
+    _validation.count(samples, "samples")
+    _validation.count(size, "size")
     if kind is not None:
-        _checks.choice(kind, "kind (--as)", KINDS)
+        _validation.choice(kind, "kind (--as)", KINDS)
     if name in SOURCES and (kind is not None or transpose):
         raise InputError(f"--as and --transpose say how to read an array file; {name!r} is none. Leave them out.")
     features = size * size
@@ -245,7 +453,7 @@ def _existing(name: str) -> Path:
     if not path.exists():
         if path.suffix or len(path.parts) > 1:
             raise InputError(f"data must be a name or the path of something; there is no file or folder {name!r}.")
-        _checks.choice(name, "data (where it is no path)", SOURCES)
+        _validation.choice(name, "data (where it is no path)", SOURCES)
     return path
 
 
@@ -253,8 +461,8 @@ def _pictures(
     images: Sequence[Floats], size: int, samples: int, seed: int, name: str, source: str, whole: bool = True
 ) -> Split:
     parts = taken_apart(images, size, seed, whole=whole)
-    scale = windows.scale(parts.training.images, size, parts.training.weights)
-    rng = np.random.default_rng(_checks.count(seed, "seed", least=0))
+    scale = windows.pixel_scale(parts.training.images, size, parts.training.weights)
+    rng = np.random.default_rng(_validation.count(seed, "seed", least=0))
 
     def drawn(pieces: Pieces, count: int, part: str) -> Dataset:
         inputs = (windows.draw(pieces.images, size, count, rng, pieces.weights) - scale.shift) / scale.spread
@@ -263,7 +471,7 @@ def _pictures(
 
     stream, held_out = drawn(parts.training, samples, "one part"), drawn(parts.held_out, HELD_OUT, "held out")
     away = parts.held_out
-    covariance: Floats = windows.covariance(away.images, size, away.weights) / scale.spread**2
+    covariance: Floats = windows.patch_covariance(away.images, size, away.weights) / scale.spread**2
     return Split(stream, held_out, parts.words, covariance, f"all {away.positions:,} patches of the held-out part")
 
 
@@ -275,7 +483,7 @@ def _gaussian(features: int, samples: int, seed: int) -> Split:
 
 
 def _unscaled(dataset: Labelled, samples: int, seed: int) -> Dataset:
-    order = _checks.generator(seed).permutation(len(dataset))[:samples]
+    order = _validation.generator(seed).permutation(len(dataset))[:samples]
     require_memory(3 * 8 * len(order) * dataset.features, f"{len(order):,} samples of {dataset.features:,} features")
     words = f"{dataset.description} {len(order)} of its {len(dataset)} samples in random order."
     chosen = replace(dataset.take(order), description=words)

@@ -9,14 +9,12 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr import _checks
-from neurodecorr._checks import Floats
-from neurodecorr._missing import unmasked
+from neurodecorr import _validation
+from neurodecorr._typing import Floats
+from neurodecorr._validation import unmasked
 from neurodecorr.data.dataset import Dataset
 from neurodecorr.data.gaussian import STREAM, gaussian_covariance, root, white
 from neurodecorr.errors import ConfigError, InputError
-
-__all__ = ["Contexts", "contexts", "switching_gaussian"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +68,12 @@ def contexts(datasets: Sequence[Dataset], covariances: Sequence[npt.ArrayLike] |
     >>> stream.switches, stream.dataset.targets.tolist(), [float(sigma[0, 0]) for sigma in stream.covariances]
     ((2,), [0, 0, 1, 1, 1], [1.0, 8.0])
     """
-    parts = _checks.several(datasets, Dataset, "datasets")
+    parts = _validation.several(datasets, Dataset, "datasets")
     _check_features(parts)
     known = (
         [np.cov(part.inputs.T, bias=True) for part in parts]
         if covariances is None
-        else _checks.sequence(covariances, "covariances")
+        else _validation.sequence(covariances, "covariances")
     )
     if len(known) != len(parts):
         raise InputError(f"covariances must be one for each of {len(parts)} datasets; got {len(known)}.")
@@ -145,9 +143,9 @@ def switching_gaussian(
     >>> bool((stream.covariances[0] == stream.covariances[2]).all())
     True
     """
-    at = _switches(switches, _checks.count(samples, "samples"))
-    cycle = len(at) + 1 if distinct is None else _checks.count(distinct, "distinct")
-    z = white(samples, features, seed, (STREAM, _checks.count(draw, "draw", least=0)))
+    at = _switches(switches, _validation.count(samples, "samples"))
+    cycle = len(at) + 1 if distinct is None else _validation.count(distinct, "distinct")
+    z = white(samples, features, seed, (STREAM, _validation.count(draw, "draw", least=0)))
     laws = [k % cycle for k in range(len(at) + 1)]
     x = np.empty_like(z)
     for k, (start, stop) in zip(laws, pairwise((0, *at, samples)), strict=True):
@@ -170,14 +168,16 @@ def _check_features(parts: Sequence[Dataset]) -> None:
 
 
 def _covariance(value: npt.ArrayLike, features: int, k: int) -> Floats:
-    covariance = _checks.square(np.atleast_2d(np.asarray(unmasked(value, f"covariances[{k}]"))), f"covariances[{k}]")
+    covariance = _validation.square(
+        np.atleast_2d(np.asarray(unmasked(value, f"covariances[{k}]"))), f"covariances[{k}]"
+    )
     if len(covariance) != features:
         raise InputError(f"covariances[{k}] must be ({features}, {features}); got shape {covariance.shape}.")
     return covariance
 
 
 def _switches(switches: Iterable[int], samples: int) -> tuple[int, ...]:
-    at = tuple(_checks.count(switch, "each switch") for switch in _checks.sequence(switches, "switches"))
+    at = tuple(_validation.count(switch, "each switch") for switch in _validation.sequence(switches, "switches"))
     for before, after in pairwise((0, *at, samples)):
         if after <= before:
             raise ConfigError(f"switches must ascend strictly between 0 and samples = {samples}; got {at}.")

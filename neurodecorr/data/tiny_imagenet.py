@@ -9,15 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import Array
-from neurodecorr._temporary import temporary_beside
-from neurodecorr.data.arrays import array_shapes
+from neurodecorr._typing import Array
+from neurodecorr.data.files import array_shapes, found_in, read_bytes
 from neurodecorr.data.images import ImageDataset
-from neurodecorr.data.packed import found_in, read_bytes
-from neurodecorr.data.pictures import PICTURE_SUFFIXES, read_picture
+from neurodecorr.data.patches import PICTURE_SUFFIXES, read_picture
 from neurodecorr.errors import InputError
-
-__all__ = ["has_tiny_imagenet", "tiny_imagenet"]
+from neurodecorr.io.atomic import temporary_beside
 
 _SIDE = 64
 _SUFFIXES = PICTURE_SUFFIXES

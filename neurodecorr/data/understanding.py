@@ -9,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodecorr._checks import Array
-from neurodecorr._memory import require_memory
-from neurodecorr.data.arrays import array_headers, read_arrays
+from neurodecorr._numerics.memory import require_memory
+from neurodecorr._typing import Array
 from neurodecorr.data.dataset import Dataset
+from neurodecorr.data.files import array_headers, read_arrays
 from neurodecorr.errors import InputError
-
-__all__ = ["KINDS", "pictures_or_table", "rows_are_samples"]
 
 KINDS = ("images", "table")
 _INPUTS = ("inputs", "X")

@@ -6,21 +6,17 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from neurodecorr._checks import count, finite
-from neurodecorr._memory import require_memory
-from neurodecorr._missing import unmasked
+from neurodecorr._numerics.memory import require_memory
+from neurodecorr._typing import Floats
+from neurodecorr._validation import count, finite, unmasked
 from neurodecorr.errors import DegenerateInputWarning, InputError
-from neurodecorr.plasticity import Plan, State, start
-from neurodecorr.plasticity.learning import advance
-from neurodecorr.plasticity.schedules import Schedule
+from neurodecorr.plasticity import LearningRule, State, initial_state
+from neurodecorr.plasticity.learn import advance
+from neurodecorr.plasticity.spec import Schedule
 
-__all__ = ["Decorrelator"]
-
-Floats = npt.NDArray[np.floating[Any]]
 # Features whose powers differ more than this learn at rates that differ as much.
 POWER_RANGE = 1e8
 MOST_PASSES = 10**9
@@ -35,7 +31,7 @@ class _WrongTypeError(InputError, TypeError):
 
 
 class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """What the two forms share: learning a `State` by a `Plan`."""
+    """What the two forms share: learning a `State` by a `LearningRule`."""
 
     rate: float
     rule: str
@@ -49,9 +45,9 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     _form: str
     _state: State
 
-    def plan(self) -> Plan:
+    def plan(self) -> LearningRule:
         """Return the checked learning plan."""
-        return Plan(
+        return LearningRule(
             form=self._form,
             rule=self.rule,
             rate=self.rate,
@@ -90,7 +86,7 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X = self._inputs(X, reset=True)
         plan.require_samples(len(X))
         _require_room(X)
-        state, passes = start(X, plan), self._passes(X, plan)
+        state, passes = initial_state(X, plan), self._passes(X, plan)
         _report_dependent_units(X)
         together = min(passes, -(-BLOCK // len(X)))  # passes over few samples are joined: every call has its price
         block = np.tile(X, (together, 1)) if together > 1 else X
@@ -111,7 +107,7 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X = self._inputs(X, reset=fresh)
         if fresh:
             _require_room(X)
-        return self._keep(advance(start(X, plan) if fresh else self._state, X, plan))
+        return self._keep(advance(initial_state(X, plan) if fresh else self._state, X, plan))
 
     def inverse_transform(self, X: Any) -> Floats:
         """Return the inputs x = R x̄ + μ that settle to the rows of X."""
@@ -158,7 +154,7 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self._state
 
-    def _passes(self, X: Floats, plan: Plan) -> int:
+    def _passes(self, X: Floats, plan: LearningRule) -> int:
         if self.epochs is not None:
             return count(self.epochs, "epochs", most=MOST_PASSES)
         return max(1, -(-plan.visits(X.shape[1]) // len(X)))

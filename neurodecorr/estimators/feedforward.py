@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
+from neurodecorr._typing import Floats
 from neurodecorr.estimators.base import Decorrelator
-from neurodecorr.plasticity.schedules import Schedule
-
-__all__ = ["FeedforwardDecorrelator"]
-
-Floats = npt.NDArray[np.floating[Any]]
+from neurodecorr.plasticity.spec import Schedule
 
 
 class FeedforwardDecorrelator(Decorrelator):

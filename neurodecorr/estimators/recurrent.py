@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
-from neurodecorr._checks import choice, positive
+from neurodecorr._typing import Floats
+from neurodecorr._validation import choice, positive
 from neurodecorr.circuit import Circuit, settle
 from neurodecorr.errors import StabilityError
 from neurodecorr.estimators.base import Decorrelator
-from neurodecorr.plasticity import Plan, State
-from neurodecorr.plasticity.schedules import Schedule
+from neurodecorr.plasticity import LearningRule, State
+from neurodecorr.plasticity.spec import Schedule
 
-__all__ = ["RecurrentDecorrelator"]
-
-Floats = npt.NDArray[np.floating[Any]]
 SETTLING = ("direct", "auto", "chebyshev", "exponential", "euler", "rk4", "rk45", "implicit")
 
 
@@ -115,7 +112,7 @@ class RecurrentDecorrelator(Decorrelator):
         self.settling = settling
         self.tol = tol
 
-    def plan(self) -> Plan:
+    def plan(self) -> LearningRule:
         """Return the checked learning plan."""
         positive(self.tau, "tau", "the user's unit of time")
         positive(self.tol, "tol")

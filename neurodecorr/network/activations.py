@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from neurodecorr import _checks
+from neurodecorr import _validation
+from neurodecorr._typing import AnyArray
 from neurodecorr.network import kernels
 from neurodecorr.network.memory import empty
 
-__all__ = ["ACTIVATIONS", "LEAK", "Activation", "activation_named"]
-
-Array = Any  # any array-API array
 LEAK = 0.01  # slope of LeakyReLU below zero, as in P0's public code
 
 
@@ -36,40 +33,40 @@ class Activation:
     """
 
     name: str
-    value: Callable[[Array], Array]
-    slope: Callable[[Array], Array]
+    value: Callable[[AnyArray], AnyArray]
+    slope: Callable[[AnyArray], AnyArray]
     steepest: float = 1.0
 
     def __post_init__(self) -> None:
-        _checks.checked_text(self.name, "name")
-        _checks.function(self.value, "value")
-        _checks.function(self.slope, "slope")
-        _checks.positive(self.steepest, "steepest")
+        _validation.checked_text(self.name, "name")
+        _validation.function(self.value, "value")
+        _validation.function(self.slope, "slope")
+        _validation.positive(self.steepest, "steepest")
 
 
-def _identity(h: Array) -> Array:
+def _identity(h: AnyArray) -> AnyArray:
     return h
 
 
-def _one(h: Array) -> Array:
+def _one(h: AnyArray) -> AnyArray:
     return array_namespace(h).ones_like(h)
 
 
-def _relu(h: Array) -> Array:
+def _relu(h: AnyArray) -> AnyArray:
     return array_namespace(h).maximum(h, array_namespace(h).zeros_like(h))
 
 
-def _step(h: Array) -> Array:
+def _step(h: AnyArray) -> AnyArray:
     return array_namespace(h).astype(h > 0, h.dtype)
 
 
-def _leaky_relu(h: Array) -> Array:
+def _leaky_relu(h: AnyArray) -> AnyArray:
     if _is_run(h):
         return _compiled(kernels.leaky_relu, h)
     return array_namespace(h).maximum(h, LEAK * h)
 
 
-def _leaky_step(h: Array) -> Array:
+def _leaky_step(h: AnyArray) -> AnyArray:
     if _is_run(h):
         return _compiled(kernels.leaky_slope, h)
     slope = _step(h)  # arithmetic, since choosing number by number is ten times slower in numpy
@@ -78,34 +75,34 @@ def _leaky_step(h: Array) -> Array:
     return slope
 
 
-def _is_run(h: Array) -> bool:
+def _is_run(h: AnyArray) -> bool:
     return isinstance(h, np.ndarray) and h.flags.c_contiguous and h.dtype.kind == "f"
 
 
-def _compiled(kernel: Callable[[Array, float, Array], None], h: Array) -> Array:
+def _compiled(kernel: Callable[[AnyArray, float, AnyArray], None], h: AnyArray) -> AnyArray:
     found = empty(h.shape, h.dtype)
     kernel(h.ravel(), LEAK, found.ravel())
     return found
 
 
-def _tanh(h: Array) -> Array:
+def _tanh(h: AnyArray) -> AnyArray:
     return array_namespace(h).tanh(h)
 
 
-def _tanh_slope(h: Array) -> Array:
+def _tanh_slope(h: AnyArray) -> AnyArray:
     return 1 - _tanh(h) ** 2
 
 
-def _sigmoid(h: Array) -> Array:
+def _sigmoid(h: AnyArray) -> AnyArray:
     return 0.5 * (1 + array_namespace(h).tanh(0.5 * h))  # no overflow on either side
 
 
-def _sigmoid_slope(h: Array) -> Array:
+def _sigmoid_slope(h: AnyArray) -> AnyArray:
     x = _sigmoid(h)
     return x * (1 - x)
 
 
-def _softplus(h: Array) -> Array:
+def _softplus(h: AnyArray) -> AnyArray:
     xp = array_namespace(h)
     return _relu(h) + xp.log1p(xp.exp(-xp.abs(h)))
 
@@ -131,4 +128,4 @@ def activation_named(name: str | Activation) -> Activation:
     ConfigError
         If there is none of that name.
     """
-    return name if isinstance(name, Activation) else ACTIVATIONS[_checks.choice(name, "activation", ACTIVATIONS)]
+    return name if isinstance(name, Activation) else ACTIVATIONS[_validation.choice(name, "activation", ACTIVATIONS)]

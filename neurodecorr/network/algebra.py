@@ -13,31 +13,17 @@ import scipy.linalg.blas
 import scipy.linalg.lapack
 from array_api_compat import array_namespace, device, to_device
 
+from neurodecorr._typing import AnyArray
 from neurodecorr.errors import DivergenceError
 from neurodecorr.network import kernels
 from neurodecorr.network.memory import empty
 
-__all__ = [
-    "add_product",
-    "add_row",
-    "alike",
-    "as_numpy",
-    "empty_like",
-    "identity",
-    "less",
-    "product",
-    "solve_positive",
-    "sum_rows",
-    "times",
-]
-
-Array = Any  # any array-API array
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _GEMM = dict(zip(_FLOATS, (scipy.linalg.blas.sgemm, scipy.linalg.blas.dgemm), strict=True))
 _POSV = dict(zip(_FLOATS, (scipy.linalg.lapack.sposv, scipy.linalg.lapack.dposv), strict=True))
 
 
-def product(A: Array, B: Array, weight: float = 1.0, out: Array | None = None) -> Array:
+def product(A: AnyArray, B: AnyArray, weight: float = 1.0, out: AnyArray | None = None) -> AnyArray:
     """Return weight A B, in the memory of `out` where that is given and can be used."""
     if not _for_blas(A, B):
         return A @ B if weight == 1.0 else weight * (A @ B)
@@ -48,7 +34,7 @@ def product(A: Array, B: Array, weight: float = 1.0, out: Array | None = None) -
     return out
 
 
-def add_product(C: Array, A: Array, B: Array, weight: float = 1.0, keep: float = 1.0) -> None:
+def add_product(C: AnyArray, A: AnyArray, B: AnyArray, weight: float = 1.0, keep: float = 1.0) -> None:
     """C ← keep C + weight A B, in place."""
     if _for_blas(A, B) and C.flags.c_contiguous and C.dtype == A.dtype:
         _gemm(C, A, B, weight, keep)
@@ -58,7 +44,7 @@ def add_product(C: Array, A: Array, B: Array, weight: float = 1.0, keep: float =
     C += weight * (A @ B)
 
 
-def solve_positive(A: Array, B: Array) -> Array:
+def solve_positive(A: AnyArray, B: AnyArray) -> AnyArray:
     """Return A⁻¹B of a symmetric positive definite matrix.
 
     Raises
@@ -74,21 +60,21 @@ def solve_positive(A: Array, B: Array) -> Array:
     return np.ascontiguousarray(found)
 
 
-def empty_like(like: Array, shape: tuple[int, ...]) -> Array:
+def empty_like(like: AnyArray, shape: tuple[int, ...]) -> AnyArray:
     """Return an unset array of another shape in the type of an array, where that lies."""
     if isinstance(like, np.ndarray):
         return empty(shape, like.dtype)
     return array_namespace(like).empty(shape, dtype=like.dtype, device=device(like))
 
 
-def less(X: Array, row: Array) -> Array:
+def less(X: AnyArray, row: AnyArray) -> AnyArray:
     """Return all rows of X less one row."""
     if isinstance(X, np.ndarray) and X.dtype == row.dtype:
         return np.subtract(X, row, out=empty(X.shape, X.dtype))
     return X - row
 
 
-def add_row(X: Array, row: Array) -> None:
+def add_row(X: AnyArray, row: AnyArray) -> None:
     """Add the same numbers to every row of X, in place."""
     if isinstance(X, np.ndarray) and X.flags.c_contiguous and X.dtype == row.dtype:
         kernels.add_row(X, row)
@@ -96,40 +82,40 @@ def add_row(X: Array, row: Array) -> None:
     X += row
 
 
-def sum_rows(X: Array) -> Array:
+def sum_rows(X: AnyArray) -> AnyArray:
     """Return the sum of all rows of X."""
     if isinstance(X, np.ndarray) and X.flags.c_contiguous:
         return kernels.sum_rows(X)
     return array_namespace(X).sum(X, axis=0)
 
 
-def times(A: Array, B: Array) -> Array:
+def times(A: AnyArray, B: AnyArray) -> AnyArray:
     """Return A ∘ B, of one shape."""
     if isinstance(A, np.ndarray) and isinstance(B, np.ndarray) and A.dtype == B.dtype:
         return np.multiply(A, B, out=empty(A.shape, A.dtype))
     return A * B
 
 
-def identity(like: Array, size: int) -> Array:
+def identity(like: AnyArray, size: int) -> AnyArray:
     """Return the identity in the type of another array, where that lies."""
     return array_namespace(like).eye(size, dtype=like.dtype, device=device(like))
 
 
-def alike(value: Any, like: Array) -> Array:
+def alike(value: Any, like: AnyArray) -> AnyArray:
     """Return numbers as an array of the library, type and device of another."""
     if isinstance(like, np.ndarray):
         return np.asarray(value, like.dtype)
     return array_namespace(like).asarray(value, dtype=like.dtype, device=device(like))
 
 
-def as_numpy(A: Array) -> Any:
+def as_numpy(A: AnyArray) -> Any:
     """Return an array of any library as one of numpy."""
     if isinstance(A, np.ndarray):
         return A
     return np.array(np.from_dlpack(to_device(A, "cpu") if hasattr(A, "cpu") else A))
 
 
-def _for_blas(A: Array, B: Array) -> bool:
+def _for_blas(A: AnyArray, B: AnyArray) -> bool:
     return isinstance(A, np.ndarray) and isinstance(B, np.ndarray) and A.dtype == B.dtype and A.dtype in _GEMM
 
 

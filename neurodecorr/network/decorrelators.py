@@ -6,21 +6,321 @@ Rows are samples (of a convolution: patches). `centre` subtracts the mean, `deco
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from neurodecorr.network import steps
-from neurodecorr.network.algebra import identity, less, product, sum_rows
-from neurodecorr.network.decorrelation import Decorrelation
-from neurodecorr.network.settling import settle_rows
-from neurodecorr.network.twin import Twin
-from neurodecorr.plasticity import twins
+from neurodecorr import _validation
+from neurodecorr._typing import AnyArray
+from neurodecorr.circuit import Circuit, settle
+from neurodecorr.circuit.settle import METHODS
+from neurodecorr.errors import ConfigError, DivergenceError
+from neurodecorr.network import kernels, panels
+from neurodecorr.network.algebra import add_product, alike, as_numpy, identity, less, product, solve_positive, sum_rows
+from neurodecorr.plasticity import rules
 
-__all__ = ["Decorrelator", "decorrelator"]
+FORMS = ("none", "feedforward", "recurrent", "batch_norm")
+RULES = ("explicit", "implicit", "congruent")
+GAINS = ("node", "layer", "none", "norms")
+ORDERS = ("CM", "MC")
+MEANS = ("running", "batch", "none")
 
-Array = Any  # any array-API array
+
+@dataclass(frozen=True)
+class Decorrelation:
+    """Describe how the input of a layer is decorrelated (P0 Algorithm 1).
+
+    Parameters
+    ----------
+    form : {"none", "feedforward", "recurrent", "batch_norm"}
+        x̄ = x; x̄ = M(x − μ); the rest of τ dx̄/dt = x − μ − R x̄; or (x − μ)/σ of each unit over the batch.
+    rule : {"explicit", "implicit", "congruent"}
+        Law by which M or R is learnt; "implicit" is the local rule of R. See `plasticity.rules`.
+    rate : float
+        η_M, in units of one over the squared unit of x̄.
+    gain : {"node", "layer", "none", "norms"}
+        Whose power is kept: g = √(⟨x²⟩/⟨x̄²⟩) per batch; for the congruent rule g = 1 + η p of the running power p.
+        "norms" is what P0's public code does, one number for the layer: g = ⟨‖x‖/√(‖x̄‖² + 1e-8)⟩, μ left in x.
+    share : float
+        Share of the samples of a batch that an update reads, in (0, 1]: the first ⌊share · b⌋ + 1, or all b. P0's
+        public code reads a tenth.
+    memory : float
+        Weight of a batch in the running mean μ, in (0, 1]; 0.1 in P0.
+    mean : {"running", "batch", "none"}
+        What is subtracted while learning; at test it is the running mean.
+    settling : str
+        How the rest of a recurrent layer is found. "twin": by x̄ = M (x − μ), M = R⁻¹ being kept beside R by rank-k
+        updates. Otherwise by a method of `circuit.settle`, in float64.
+    tol : float
+        Tolerance of settling, relative to ‖x̄‖.
+    order : {"CM", "MC"}
+        M ← g (I − ηC) M, as P0 prints it, or M ← g M (I − ηC), as the dense layers of its public code have it.
+    mean_passes : bool
+        Whether a gradient passes through the mean of a batch, too; otherwise μ counts as constant.
+    """
+
+    form: str = "none"
+    rule: str = "explicit"
+    rate: float = 1e-5
+    gain: str = "layer"
+    share: float = 1.0
+    memory: float = 0.1
+    mean: str = "running"
+    settling: str = "twin"
+    tol: float = 1e-6
+    order: str = "CM"
+    mean_passes: bool = False
+
+    def __post_init__(self) -> None:
+        _validation.choice(self.form, "form", FORMS)
+        _validation.choice(self.rule, "rule", RULES)
+        _validation.choice(self.gain, "gain", GAINS)
+        _validation.choice(self.mean, "mean", MEANS)
+        _validation.choice(self.settling, "settling", METHODS)
+        _validation.choice(self.order, "order", ORDERS)
+        for name in ("rate", "tol"):
+            _validation.positive(getattr(self, name), name)
+        for name in ("share", "memory"):
+            _validation.positive(_validation.fraction(getattr(self, name), name), name)
+        _validation.flag(self.mean_passes, "mean_passes")
+        if self.order == "MC" and (self.form == "recurrent" or self.rule != "explicit"):
+            raise ConfigError(
+                "order='MC' is the explicit rule of M in the order of P0's public code; got "
+                f"form={self.form!r}, rule={self.rule!r}. Use form='feedforward' and rule='explicit', or order='CM'."
+            )
+        if self.gain == "norms" and self.rule == "congruent":
+            raise ConfigError("gain must be 'node', 'layer' or 'none' for the congruent rule; got 'norms'.")
+
+    @classmethod
+    def public_code(cls, rate: float = 1e-5, *, patches: bool = False) -> Decorrelation:
+        """Return what P0's public code does to the input of a layer (docs/ledger.md, D1 to D6, D12, D18).
+
+        Parameters
+        ----------
+        rate : float
+            η_M of a dense layer.
+        patches : bool
+            Whether the layer is a convolution: these keep the printed order, at a rate of 1e-5 whatever is asked for.
+
+        Examples
+        --------
+        >>> Decorrelation.public_code(1e-6).order, Decorrelation.public_code(1e-6, patches=True).rate
+        ('MC', 1e-05)
+        """
+        order, rate = (
+            ("CM", 1e-5) if _validation.flag(patches, "patches") else ("MC", _validation.positive(rate, "rate"))
+        )
+        law = cls("feedforward", "explicit", rate, "norms", share=0.1, memory=0.1, mean="batch")
+        return replace(law, order=order, mean_passes=True)
+
+
+Gain = Any  # a float for the whole layer, or an (n,) array
+
+
+def power_gain(drive: AnyArray, Xbar: AnyArray, gain: str) -> Gain:
+    """Return g = √(⟨x²⟩/⟨x̄²⟩), per unit or for the layer; see `plasticity.rules.power_gain`."""
+    if gain == "none":
+        return 1.0
+    if gain == "layer" and isinstance(drive, np.ndarray):
+        sums = np.array([[_power(drive)], [_power(Xbar)]]) ** 0.5
+        return float(rules.power_gain(sums[:1], sums[1:], gain)[0])
+    found = rules.power_gain(drive, Xbar, gain)
+    return found if gain == "node" else float(found[0])
+
+
+def norm_ratio(X: AnyArray, Xbar: AnyArray) -> float:
+    """Return g = ⟨‖x‖/√(‖x̄‖² + 1e-8)⟩ over the rows: the gain of P0's public code, which leaves the mean in x."""
+    xp = array_namespace(X)
+    before, after = (xp.sum(A * A, axis=1) for A in (X, Xbar))
+    return float(xp.mean(xp.sqrt(before / (after + 1e-8))))
+
+
+def require_small_step(Xbar: AnyArray, rate: float) -> None:
+    """Raise unless η λ_max(C) < 1, which the explicit rule needs; η tr(C) < 1 is enough, and cheap.
+
+    Raises
+    ------
+    DivergenceError
+        If the step would turn a direction of x̄ round, or x̄ is not finite.
+    """
+    xp, rows = array_namespace(Xbar), Xbar.shape[0]
+    if rate * _power(Xbar) / rows < 1:
+        return
+    gram = product(Xbar, Xbar.T) if rows < Xbar.shape[1] else product(Xbar.T, Xbar)
+    whole = as_numpy(gram).astype(float)
+    largest = float(xp.linalg.eigvalsh(alike(whole, gram))[-1]) / rows if (whole * 0 == 0).all() else float("nan")
+    if not rate * largest < 1:
+        raise DivergenceError(
+            f"the explicit rule needs η λ_max(C) < 1; got rate {rate:g} × {largest:.3g}. "
+            "Lower the rate of decorrelation, use rule='implicit', or scale the inputs down."
+        )
+
+
+def shrink(M: AnyArray, Xbar: AnyArray, rule: str, rate: float, gain: Gain) -> None:
+    """M ← g∘((I − ηC) M) (explicit) or g∘((I + ηC)⁻¹ M) (implicit), in place."""
+    rows, n = Xbar.shape
+    if rows < n and n >= panels.LEAST and _lie_alike(M, Xbar):
+        pulling = solve_positive(_gram(Xbar, rate), Xbar) if rule == "implicit" else Xbar
+        panels.step_down(M, Xbar, pulling * (rate / rows), alike(np.broadcast_to(gain, n), M))
+        return
+    if rows < n:
+        pulled = product(Xbar, M)
+        if rule == "implicit":
+            pulled = solve_positive(_gram(Xbar, rate), pulled)
+        _add(M, Xbar, pulled, -rate / rows, gain)
+        return
+    C = product(Xbar.T, Xbar, 1 / rows)
+    if rule == "explicit":
+        M -= product(C, M, rate)
+    else:
+        M[...] = solve_positive(identity(C, n) + rate * C, M)
+    M *= gain if isinstance(gain, float) else gain[:, None]
+
+
+def shrink_columns(M: AnyArray, Xbar: AnyArray, rate: float, gain: Gain) -> None:
+    """M ← g∘(M (I − ηC)), in place: the order of P0's public code. With a gain per node it does not decorrelate."""
+    _add(M, product(Xbar, M.T), Xbar, -rate / Xbar.shape[0], gain)
+
+
+def _add(M: AnyArray, Xbar: AnyArray, pulled: AnyArray, weight: float, gain: Gain) -> None:
+    """M ← g∘(M + weight X̄ᵀ pulled); the gain of a layer needs no pass of its own."""
+    if isinstance(gain, float):
+        add_product(M, Xbar.T, pulled, weight * gain, gain)
+        return
+    M *= gain[:, None]
+    add_product(M, (Xbar * gain).T, pulled, weight)
+
+
+def grow(R: AnyArray, drive: AnyArray, Xbar: AnyArray, rule: str, rate: float, gain: Gain) -> None:
+    """R ← (R (I − ηC)⁻¹)/g (explicit) or (R (I + ηC))/g (implicit: local), in place, by R x̄ = x − μ.
+
+    The implicit step is postsynaptic drive times presynaptic activity. Neither needs a product with R.
+    """
+    rows, n = Xbar.shape
+    if rule == "explicit" and rows >= n:
+        C = product(Xbar.T, Xbar, 1 / rows)
+        R[...] = solve_positive(identity(C, n) - rate * C, array_namespace(R).asarray(R.T, copy=True)).T
+    else:
+        pulling = solve_positive(_gram(Xbar, -rate), Xbar) if rule == "explicit" else Xbar
+        if isinstance(gain, float):
+            add_product(R, drive.T, pulling, rate / (rows * gain), 1 / gain)
+            return
+        add_product(R, drive.T, pulling, rate / rows)
+    R /= gain
+
+
+def _power(X: AnyArray) -> float:
+    """Return the sum of all squares."""
+    if isinstance(X, np.ndarray):
+        return float(kernels.squares(np.ascontiguousarray(X)))
+    return float(array_namespace(X).sum(X * X))
+
+
+def _lie_alike(M: AnyArray, Xbar: AnyArray) -> bool:
+    return all(isinstance(A, np.ndarray) and A.flags.c_contiguous for A in (M, Xbar)) and M.dtype == Xbar.dtype
+
+
+def _gram(Xbar: AnyArray, rate: float) -> AnyArray:
+    """Return I + (η/b) X̄X̄ᵀ."""
+    rows = Xbar.shape[0]
+    return identity(Xbar, rows) + product(Xbar, Xbar.T, rate / rows)
+
+
+PROBES = 4  # rows of a batch by which M and R are compared
+ROUNDING = 64  # units of rounding that M x̄ may always be off
+
+
+class Twin:
+    """M beside R, each changed by its own rule; computed anew from R where the two drift apart.
+
+    Parameters
+    ----------
+    arrays : dict
+        Of the layer; holds R, and M from now on.
+    plan : Decorrelation
+        Rule, rate, and tolerance of x̄.
+    """
+
+    def __init__(self, arrays: dict[str, AnyArray], plan: Decorrelation) -> None:
+        self.arrays, self.plan = arrays, plan
+        arrays["M"] = array_namespace(arrays["R"]).asarray(arrays["R"], copy=True)
+
+    def forth(self, drive: AnyArray) -> AnyArray:
+        """Return x̄ = M (x − μ)."""
+        return product(drive, self.arrays["M"].T)
+
+    def back(self, E: AnyArray) -> AnyArray:
+        """Return Mᵀe."""
+        return product(E, self.arrays["M"])
+
+    def step(self, drive: AnyArray, Xbar: AnyArray, gain: Any) -> None:
+        """Change M as R has just changed, and see that it still is its inverse."""
+        shrink(self.arrays["M"], Xbar, self.plan.rule, self.plan.rate, gain)
+        self._keep_up(drive)
+
+    def congruent(self, drive: AnyArray, Xbar: AnyArray, root: AnyArray) -> None:
+        """Change M as R has just changed, by the congruent rule."""
+        M = self.arrays["M"]
+        M[...] = rules.congruent_feedforward(M, drive, Xbar, self.plan.rate) * (root[:, None] * root[None, :])
+        self._keep_up(drive)
+
+    def error(self, drive: AnyArray) -> float:
+        """Return ‖M (x − R M x)‖/‖M x‖ for a few drives x: how far, to first order, x̄ is from rest."""
+        M, R, xp = self.arrays["M"], self.arrays["R"], array_namespace(drive)
+        few = drive[:PROBES, :]
+        Xbar = product(few, M.T)
+        missed = product(few - product(Xbar, R.T), M.T)
+        size = float(xp.sum(Xbar * Xbar))
+        return math.sqrt(float(xp.sum(missed * missed)) / size) if size > 0 else 0.0
+
+    def _keep_up(self, drive: AnyArray) -> None:
+        rounding = float(array_namespace(drive).finfo(drive.dtype).eps)
+        allowed = max(self.plan.tol, ROUNDING * rounding)
+        if self.error(drive) <= allowed:
+            return
+        M, R = self.arrays["M"], self.arrays["R"]
+        whole = as_numpy(R).astype(float)
+        with suppress(np.linalg.LinAlgError):
+            M[...] = alike(np.linalg.inv(whole), M)
+        error = self.error(drive)
+        if not error <= max(allowed, math.sqrt(rounding)):
+            raise DivergenceError(
+                f"a recurrent layer must settle to {allowed:.2g} of x̄; in {drive.dtype} its R leaves {error:.2g}. "
+                "Lower the rate of decorrelation, or use float64."
+            )
+
+
+def settle_rows(R: AnyArray, U: AnyArray, plan: Decorrelation) -> AnyArray:
+    """Return where τ dx̄/dt = u − R x̄ settles for each row u of U.
+
+    The circuit runs in numpy and float64, whatever U is: a certificate to `plan.tol` has no room for single precision.
+
+    Raises
+    ------
+    DivergenceError
+        If a row does not settle to the tolerance.
+    StabilityError
+        If the circuit is not stable.
+    """
+    drives = as_numpy(U).astype(float)
+    if not np.isfinite(drives).all():
+        raise DivergenceError("a recurrent layer was driven by NaN or infinity. Lower the rates.")
+    found = settle(Circuit(as_numpy(R).astype(float)), drives, plan.tol, relative=True, method=plan.settling)
+    failed = np.flatnonzero(~found.settled)
+    if failed.size:
+        row = int(failed[0])
+        raise DivergenceError(
+            f"a recurrent layer must settle to {plan.tol:g} of x̄; {failed.size} of {len(drives)} rows did not by "
+            f"{found.method!r} (row {row}: {found.outcome[row]}, bound {found.bound[row]:.2g}). "
+            "Lower the rate of decorrelation, raise tol, or set settling='direct'."
+        )
+    return alike(found.xbar, U)
+
+
 VARIANCE_FLOOR = 1e-5  # added to the variances of batch norm, as is usual
 
 
@@ -31,27 +331,27 @@ class Decorrelator(Protocol):
     """
 
     plan: Decorrelation
-    arrays: dict[str, Array]
+    arrays: dict[str, AnyArray]
 
-    def centre(self, X: Array, training: bool) -> Array:
+    def centre(self, X: AnyArray, training: bool) -> AnyArray:
         """Return the drives x − μ."""
 
-    def decorrelate(self, drive: Array, training: bool = False) -> Array:
+    def decorrelate(self, drive: AnyArray, training: bool = False) -> AnyArray:
         """Return x̄ for each drive."""
 
-    def turn_back(self, E: Array, found: Any) -> Array:
+    def turn_back(self, E: AnyArray, found: Any) -> AnyArray:
         """Return the gradient at x for each gradient e at x̄, given the signals of the batch.
 
         The mean μ counts as constant, except in batch norm and where the plan says that the gradient passes it.
         """
 
-    def settle_back(self, E: Array, found: Any) -> Array:
+    def settle_back(self, E: AnyArray, found: Any) -> AnyArray:
         """Return the same from the adjoint circuit, settled by the method of the plan."""
 
-    def learn(self, X: Array, drive: Array, Xbar: Array) -> None:
+    def learn(self, X: AnyArray, drive: AnyArray, Xbar: AnyArray) -> None:
         """Change the map and the running mean after one batch."""
 
-    def as_ode(self) -> tuple[Array | None, Array | None]:
+    def as_ode(self) -> tuple[AnyArray | None, AnyArray | None]:
         """Return A and B of τ dx̄/dt = A (x − μ) − B x̄; None is the identity."""
 
 
@@ -59,26 +359,26 @@ class Plain:
     """No decorrelation: x̄ = x."""
 
     def __init__(self, plan: Decorrelation, features: int, rows: int, dtype: Any) -> None:
-        self.plan, self.arrays = plan, dict[str, Array]()
+        self.plan, self.arrays = plan, dict[str, AnyArray]()
 
-    def centre(self, X: Array, training: bool) -> Array:
+    def centre(self, X: AnyArray, training: bool) -> AnyArray:
         """Return x."""
         return X
 
-    def decorrelate(self, drive: Array, training: bool = False) -> Array:
+    def decorrelate(self, drive: AnyArray, training: bool = False) -> AnyArray:
         """Return x."""
         return drive
 
-    def turn_back(self, E: Array, found: Any) -> Array:
+    def turn_back(self, E: AnyArray, found: Any) -> AnyArray:
         """Return e."""
         return E
 
     settle_back = turn_back
 
-    def learn(self, X: Array, drive: Array, Xbar: Array) -> None:
+    def learn(self, X: AnyArray, drive: AnyArray, Xbar: AnyArray) -> None:
         """Learn nothing."""
 
-    def as_ode(self) -> tuple[Array | None, Array | None]:
+    def as_ode(self) -> tuple[AnyArray | None, AnyArray | None]:
         """τ dx̄/dt = x − x̄."""
         return None, None
 
@@ -89,21 +389,21 @@ class _Centred:
     def __init__(self, plan: Decorrelation, features: int, rows: int, dtype: Any) -> None:
         self.plan, self.rows, self.arrays = plan, rows, {"mean": np.zeros(features, dtype)}
 
-    def centre(self, X: Array, training: bool) -> Array:
+    def centre(self, X: AnyArray, training: bool) -> AnyArray:
         """Return x − μ with the running mean, or while learning that of the batch if the plan says so."""
         if self.plan.mean == "none":
             return X
         batchwise = training and self.plan.mean == "batch"
         return less(X, array_namespace(X).mean(X, axis=0) if batchwise else self.arrays["mean"])
 
-    def _follow(self, name: str, now: Array) -> None:
+    def _follow(self, name: str, now: AnyArray) -> None:
         followed = self.arrays[name]
         followed += self.plan.memory * (now - followed)
 
-    def _follow_mean(self, X: Array) -> None:
+    def _follow_mean(self, X: AnyArray) -> None:
         self._follow("mean", sum_rows(X) / X.shape[0])
 
-    def _read(self, drive: Array, Xbar: Array) -> tuple[Array, Array]:
+    def _read(self, drive: AnyArray, Xbar: AnyArray) -> tuple[AnyArray, AnyArray]:
         """Return the rows that an update reads: those of the first samples of the batch."""
         samples = drive.shape[0] // self.rows
         count = min(samples, int(self.plan.share * samples) + 1) * self.rows
@@ -118,33 +418,33 @@ class _Lateral(_Centred):
         if plan.rule == "congruent":
             self.arrays["power"] = np.zeros(features, dtype)
 
-    def learn(self, X: Array, drive: Array, Xbar: Array) -> None:
+    def learn(self, X: AnyArray, drive: AnyArray, Xbar: AnyArray) -> None:
         """Take one step of the rule with the rows that are read; μ follows."""
         drive, Xbar = self._read(drive, Xbar)
         plan = self.plan
         if plan.rule == "congruent":
             self._follow("power", array_namespace(X).mean(drive * drive, axis=0))
-            gain = twins.homeostatic_gain(self.arrays["power"], plan.rate, plan.gain)
+            gain = rules.homeostatic_gain(self.arrays["power"], plan.rate, plan.gain)
             self._congruent(drive, Xbar, array_namespace(X).sqrt(gain))
         else:
             if plan.rule == "explicit":
-                steps.require_small_step(Xbar, plan.rate)
+                require_small_step(Xbar, plan.rate)
             self._step(drive, Xbar, self._gain(X, drive, Xbar))
         self._follow_mean(X)
 
-    def _gain(self, X: Array, drive: Array, Xbar: Array) -> Any:
+    def _gain(self, X: AnyArray, drive: AnyArray, Xbar: AnyArray) -> Any:
         if self.plan.gain == "norms":
-            return steps.norm_ratio(X[: drive.shape[0], :], Xbar)
-        return steps.power_gain(drive, Xbar, self.plan.gain)
+            return norm_ratio(X[: drive.shape[0], :], Xbar)
+        return power_gain(drive, Xbar, self.plan.gain)
 
-    def _through_mean(self, E: Array, found: Any) -> Array:
+    def _through_mean(self, E: AnyArray, found: Any) -> AnyArray:
         passes = self.plan.mean_passes and self.plan.mean == "batch" and found.training
         return E - array_namespace(E).mean(E, axis=0) if passes else E
 
-    def _step(self, drive: Array, Xbar: Array, gain: Any) -> None:
+    def _step(self, drive: AnyArray, Xbar: AnyArray, gain: Any) -> None:
         raise NotImplementedError
 
-    def _congruent(self, drive: Array, Xbar: Array, root: Array) -> None:
+    def _congruent(self, drive: AnyArray, Xbar: AnyArray, root: AnyArray) -> None:
         raise NotImplementedError
 
 
@@ -155,33 +455,33 @@ class Feedforward(_Lateral):
         super().__init__(plan, features, rows, dtype)
         self.arrays["M"] = np.eye(features, dtype=dtype)
 
-    def decorrelate(self, drive: Array, training: bool = False) -> Array:
+    def decorrelate(self, drive: AnyArray, training: bool = False) -> AnyArray:
         """Return M (x − μ)."""
         return product(drive, self.arrays["M"].T)
 
-    def turn_back(self, E: Array, found: Any) -> Array:
+    def turn_back(self, E: AnyArray, found: Any) -> AnyArray:
         """Return Mᵀe."""
         return self._through_mean(product(E, self.arrays["M"]), found)
 
-    def settle_back(self, E: Array, found: Any) -> Array:
+    def settle_back(self, E: AnyArray, found: Any) -> AnyArray:
         """Return Mᵀe as the rest of τ dδ̄/dt = e − Rᵀδ̄, R = M⁻¹."""
         if self.plan.settling == "twin":
             return self.turn_back(E, found)
         return self._through_mean(settle_rows(array_namespace(E).linalg.inv(self.arrays["M"]).T, E, self.plan), found)
 
-    def as_ode(self) -> tuple[Array | None, Array | None]:
+    def as_ode(self) -> tuple[AnyArray | None, AnyArray | None]:
         """τ dx̄/dt = M (x − μ) − x̄."""
         return self.arrays["M"], None
 
-    def _step(self, drive: Array, Xbar: Array, gain: Any) -> None:
+    def _step(self, drive: AnyArray, Xbar: AnyArray, gain: Any) -> None:
         if self.plan.order == "MC":
-            steps.shrink_columns(self.arrays["M"], Xbar, self.plan.rate, gain)
+            shrink_columns(self.arrays["M"], Xbar, self.plan.rate, gain)
             return
-        steps.shrink(self.arrays["M"], Xbar, self.plan.rule, self.plan.rate, gain)
+        shrink(self.arrays["M"], Xbar, self.plan.rule, self.plan.rate, gain)
 
-    def _congruent(self, drive: Array, Xbar: Array, root: Array) -> None:
+    def _congruent(self, drive: AnyArray, Xbar: AnyArray, root: AnyArray) -> None:
         M = self.arrays["M"]
-        M[...] = twins.congruent_feedforward(M, drive, Xbar, self.plan.rate) * (root[:, None] * root[None, :])
+        M[...] = rules.congruent_feedforward(M, drive, Xbar, self.plan.rate) * (root[:, None] * root[None, :])
 
 
 class Recurrent(_Lateral):
@@ -192,29 +492,29 @@ class Recurrent(_Lateral):
         self.arrays["R"] = np.eye(features, dtype=dtype)
         self._twin = Twin(self.arrays, plan) if plan.settling == "twin" else None
 
-    def decorrelate(self, drive: Array, training: bool = False) -> Array:
+    def decorrelate(self, drive: AnyArray, training: bool = False) -> AnyArray:
         """Return where the circuit settles."""
         return self._twin.forth(drive) if self._twin else settle_rows(self.arrays["R"], drive, self.plan)
 
-    def turn_back(self, E: Array, found: Any) -> Array:
+    def turn_back(self, E: AnyArray, found: Any) -> AnyArray:
         """Return where the adjoint circuit τ dδ̄/dt = e − Rᵀδ̄ settles: Mᵀe."""
         E = self._twin.back(E) if self._twin else settle_rows(self.arrays["R"].T, E, self.plan)
         return self._through_mean(E, found)
 
     settle_back = turn_back
 
-    def as_ode(self) -> tuple[Array | None, Array | None]:
+    def as_ode(self) -> tuple[AnyArray | None, AnyArray | None]:
         """τ dx̄/dt = (x − μ) − R x̄."""
         return None, self.arrays["R"]
 
-    def _step(self, drive: Array, Xbar: Array, gain: Any) -> None:
-        steps.grow(self.arrays["R"], drive, Xbar, self.plan.rule, self.plan.rate, gain)
+    def _step(self, drive: AnyArray, Xbar: AnyArray, gain: Any) -> None:
+        grow(self.arrays["R"], drive, Xbar, self.plan.rule, self.plan.rate, gain)
         if self._twin:
             self._twin.step(drive, Xbar, gain)
 
-    def _congruent(self, drive: Array, Xbar: Array, root: Array) -> None:
+    def _congruent(self, drive: AnyArray, Xbar: AnyArray, root: AnyArray) -> None:
         R = self.arrays["R"]
-        R[...] = twins.congruent_recurrent(R, drive, Xbar, self.plan.rate) / (root[:, None] * root[None, :])
+        R[...] = rules.congruent_recurrent(R, drive, Xbar, self.plan.rate) / (root[:, None] * root[None, :])
         if self._twin:
             self._twin.congruent(drive, Xbar, root)
 
@@ -226,15 +526,15 @@ class BatchNorm(_Centred):
         super().__init__(plan, features, rows, dtype)
         self.arrays["variance"] = np.ones(features, dtype)
 
-    def centre(self, X: Array, training: bool) -> Array:
+    def centre(self, X: AnyArray, training: bool) -> AnyArray:
         """Return x minus the mean of the batch while learning, and minus the running mean at test."""
         return X - (array_namespace(X).mean(X, axis=0) if training else self.arrays["mean"])
 
-    def decorrelate(self, drive: Array, training: bool = False) -> Array:
+    def decorrelate(self, drive: AnyArray, training: bool = False) -> AnyArray:
         """Return the drives over their standard deviation."""
         return drive * self._scale(drive, training)
 
-    def turn_back(self, E: Array, found: Any) -> Array:
+    def turn_back(self, E: AnyArray, found: Any) -> AnyArray:
         """Return the gradient through the map, the mean and the variance of the batch."""
         scale = self._scale(found.drive, found.training)
         if found.training:
@@ -244,17 +544,17 @@ class BatchNorm(_Centred):
 
     settle_back = turn_back
 
-    def learn(self, X: Array, drive: Array, Xbar: Array) -> None:
+    def learn(self, X: AnyArray, drive: AnyArray, Xbar: AnyArray) -> None:
         """Running mean and variance follow."""
         self._follow("variance", array_namespace(X).var(X, axis=0))
         self._follow_mean(X)
 
-    def as_ode(self) -> tuple[Array | None, Array | None]:
+    def as_ode(self) -> tuple[AnyArray | None, AnyArray | None]:
         """τ dx̄/dt = (x − μ)/√(σ² + ε) − x̄."""
         scale = self._scale(self.arrays["variance"], False)
         return identity(scale, scale.shape[0]) * scale, None
 
-    def _scale(self, drive: Array, training: bool) -> Array:
+    def _scale(self, drive: AnyArray, training: bool) -> AnyArray:
         xp = array_namespace(drive)
         variance = xp.mean(drive * drive, axis=0) if training else self.arrays["variance"]
         return 1 / xp.sqrt(variance + VARIANCE_FLOOR)

@@ -5,15 +5,10 @@ What the routes say of any array, for numpy's: each place is written once, in th
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from neurodecorr._compile import jit
-
-__all__ = ["add_row", "collect", "gather", "leaky_relu", "leaky_slope", "maxima", "squares", "sum_rows", "unpool"]
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from neurodecorr._numerics.jit import jit
+from neurodecorr._typing import Array
 
 
 @jit()

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from neurodecorr import _checks
+from neurodecorr import _validation
 from neurodecorr.network import routes
 from neurodecorr.network.activations import Activation, activation_named
-from neurodecorr.network.decorrelation import Decorrelation
+from neurodecorr.network.decorrelators import Decorrelation
 
 if TYPE_CHECKING:
-    from neurodecorr.network.stack import Stack
-
-__all__ = ["AvgPool2d", "Conv2d", "Dense", "Flatten", "MaxPool2d"]
+    from neurodecorr.network.network import Stack
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,10 @@ class Dense:
     decorrelation: Decorrelation | None = None
 
     def __post_init__(self) -> None:
-        _checks.count(self.units, "units")
+        _validation.count(self.units, "units")
         activation_named(self.activation)
         if self.decorrelation is not None:
-            _checks.instance(self.decorrelation, Decorrelation, "decorrelation")
+            _validation.instance(self.decorrelation, Decorrelation, "decorrelation")
 
     def build(self, stack: Stack) -> None:
         """Put the layer on top of a stack."""
@@ -76,11 +74,11 @@ class Conv2d:
 
     def __post_init__(self) -> None:
         for name in ("channels", "kernel", "stride"):
-            _checks.count(getattr(self, name), name)
-        _checks.count(self.padding, "padding", least=0)
+            _validation.count(getattr(self, name), name)
+        _validation.count(self.padding, "padding", least=0)
         activation_named(self.activation)
         if self.decorrelation is not None:
-            _checks.instance(self.decorrelation, Decorrelation, "decorrelation")
+            _validation.instance(self.decorrelation, Decorrelation, "decorrelation")
 
     def build(self, stack: Stack) -> None:
         """Put the layer on top of a stack."""
@@ -106,8 +104,8 @@ class MaxPool2d:
     stride: int | None = None
 
     def __post_init__(self) -> None:
-        _checks.count(self.size, "size")
-        _checks.count(self.size if self.stride is None else self.stride, "stride")
+        _validation.count(self.size, "size")
+        _validation.count(self.size if self.stride is None else self.stride, "stride")
 
     def build(self, stack: Stack) -> None:
         """Put the pooling on the way."""

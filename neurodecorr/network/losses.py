@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from neurodecorr import _checks
+from neurodecorr import _validation
+from neurodecorr._typing import AnyArray
 from neurodecorr.errors import InputError
-
-__all__ = ["LOSSES", "Loss", "cross_entropy", "loss_named", "mse"]
-
-Array = Any  # any array-API array
 
 
 @dataclass(frozen=True)
@@ -30,14 +26,14 @@ class Loss:
     """
 
     name: str
-    measure: Callable[[Array, Array], tuple[Array, Array]]
+    measure: Callable[[AnyArray, AnyArray], tuple[AnyArray, AnyArray]]
 
     def __post_init__(self) -> None:
-        _checks.checked_text(self.name, "name")
-        _checks.function(self.measure, "measure")
+        _validation.checked_text(self.name, "name")
+        _validation.function(self.measure, "measure")
 
 
-def cross_entropy(x: Array, y: Array) -> tuple[Array, Array]:
+def cross_entropy(x: AnyArray, y: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Return softmax cross-entropy per sample and its gradient.
 
     ::
@@ -64,7 +60,7 @@ def cross_entropy(x: Array, y: Array) -> tuple[Array, Array]:
     return _cross_entropy(x, y)
 
 
-def _cross_entropy(x: Array, y: Array) -> tuple[Array, Array]:
+def _cross_entropy(x: AnyArray, y: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Do what `cross_entropy` says; numbers that are not finite pass, and are found by whoever trains."""
     _require_targets(x, y)
     xp = array_namespace(x)
@@ -74,7 +70,7 @@ def _cross_entropy(x: Array, y: Array) -> tuple[Array, Array]:
     return xp.log(total[:, 0]) - xp.sum(y * shifted, axis=1), grown / total - y
 
 
-def mse(x: Array, y: Array) -> tuple[Array, Array]:
+def mse(x: AnyArray, y: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Return half the squared error per sample and its gradient.
 
     ::
@@ -97,23 +93,23 @@ def mse(x: Array, y: Array) -> tuple[Array, Array]:
     return _mse(x, y)
 
 
-def _mse(x: Array, y: Array) -> tuple[Array, Array]:
+def _mse(x: AnyArray, y: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Do what `mse` says; numbers that are not finite pass, and are found by whoever trains."""
     _require_targets(x, y)
     xp, error = array_namespace(x), x - y
     return 0.5 * xp.sum(error * error, axis=1), error
 
 
-def _require_numbers(x: Array, y: Array) -> None:
+def _require_numbers(x: AnyArray, y: AnyArray) -> None:
     """Check arrays of numpy; those of another library must be of one shape."""
     for name, one in (("x", x), ("y", y)):
         if isinstance(one, np.ndarray) or (not hasattr(one, "__array_namespace__") and not hasattr(one, "device")):
-            _checks.instance(one, np.ndarray, name, "an array")
-            _checks.samples(one, name)
+            _validation.instance(one, np.ndarray, name, "an array")
+            _validation.samples(one, name)
     _require_targets(x, y)
 
 
-def _require_targets(x: Array, y: Array) -> None:
+def _require_targets(x: AnyArray, y: AnyArray) -> None:
     if tuple(y.shape) != tuple(x.shape):
         hint = " Turn class numbers into rows with a single 1." if len(y.shape) == 1 else ""
         raise InputError(
@@ -133,4 +129,4 @@ def loss_named(name: str | Loss) -> Loss:
     ConfigError
         If there is none of that name.
     """
-    return name if isinstance(name, Loss) else LOSSES[_checks.choice(name, "loss", LOSSES)]
+    return name if isinstance(name, Loss) else LOSSES[_validation.choice(name, "loss", LOSSES)]

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["empty"]
+from neurodecorr._typing import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 LARGE = 1 << 20  # bytes from which on memory is kept
 PATIENCE = 512  # requests after which memory that nobody used goes back to the system
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,24 +12,125 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from neurodecorr import _checks
-from neurodecorr._missing import unmasked
+from neurodecorr import _validation
+from neurodecorr._typing import AnyArray
+from neurodecorr._validation import unmasked
 from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.network import routes
+from neurodecorr.network.activations import Activation, activation_named
 from neurodecorr.network.algebra import alike, as_numpy
-from neurodecorr.network.decorrelation import Decorrelation
+from neurodecorr.network.decorrelators import Decorrelation, decorrelator
 from neurodecorr.network.losses import Loss, loss_named
-from neurodecorr.network.stack import Stack
-from neurodecorr.network.synapses import Signals, Synapses
-from neurodecorr.network.system import NetworkCircuit, network_circuit
+from neurodecorr.network.ode import NetworkCircuit, network_circuit
+from neurodecorr.network.weights import Signals, WeightedLayer
 
-__all__ = ["Network", "Pass"]
+# Matrices of the size of M that a form of decorrelation keeps.
+_SQUARES = {"none": 0, "feedforward": 1, "recurrent": 2, "batch_norm": 0}
 
-Array = Any  # any array-API array
+
+class Stack:
+    """The layers so far, and the way from the last of them.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one sample.
+    plan : Decorrelation
+        Of layers that do not bring their own.
+    rng : Generator
+        Draws the first weights, uniform in ±1/√n.
+    dtype : dtype
+        Type of all numbers.
+    """
+
+    def __init__(self, shape: tuple[int, ...], plan: Decorrelation, rng: np.random.Generator, dtype: Any) -> None:
+        self.shape, self.plan, self.rng, self.dtype = shape, plan, rng, dtype
+        self.layers: list[WeightedLayer] = []
+        self.place = "layer 0"
+        self._routes: list[routes.Route] = []
+        self._numbers = 0
+
+    def route(self, route: routes.Route) -> None:
+        """Go on by a map without weights."""
+        self._routes.append(route)
+        self.shape = route.shape_behind
+
+    def flatten(self) -> None:
+        """Go on with one row of features per sample."""
+        if len(self.shape) > 1:
+            self.route(routes.Flatten(self.shape))
+
+    def pictures(self, size: int, padding: int = 0) -> tuple[int, ...]:
+        """Return the shape (H, W, C) of the pictures here, on which windows of a size must fit.
+
+        Raises
+        ------
+        ConfigError
+            If there are none, or they are smaller than a window.
+        """
+        if len(self.shape) != 3:
+            raise ConfigError(
+                f"{self.place} needs pictures, (channels, height, width); what comes before it gives "
+                f"{self.shape[0]} features. Put it before the first Dense or Flatten, or set inputs=(C, H, W)."
+            )
+        if not self.layers and not self._routes:
+            self.route(routes.ChannelsLast(self.shape))
+        if min(self.shape[:2]) + 2 * padding < size:
+            raise ConfigError(
+                f"{self.place} needs pictures of at least {size} × {size}; what comes before it gives "
+                f"{self.shape[0]} × {self.shape[1]}, with padding {padding}. Use a smaller window, or fewer layers."
+            )
+        return self.shape
+
+    def weigh(
+        self, units: int, activation: str | Activation, plan: Decorrelation | None, shape: tuple[int, ...]
+    ) -> None:
+        """Add weights on the rows that lie at the end of the way; `shape` is that of the new activity."""
+        n, plan = self.shape[-1], plan or self.plan
+        self._require_memory(units * n + _SQUARES[plan.form] * n * n)
+        W = self.rng.uniform(-1, 1, (units, n)) / np.sqrt(n)
+        state = decorrelator(plan, n, math.prod(shape[:-1]), self.dtype)
+        self.layers.append(
+            WeightedLayer(
+                W.astype(self.dtype),
+                np.zeros(units, self.dtype),
+                activation_named(activation),
+                state,
+                tuple(self._routes),
+                shape,
+            )
+        )
+        self.shape, self._routes = shape, []
+
+    def require_end(self) -> None:
+        """Raise unless the last layer has weights.
+
+        Raises
+        ------
+        ConfigError
+            If there are no layers, or the way behind the last one leads nowhere.
+        """
+        if not self.layers:
+            raise ConfigError("layers must hold at least one layer with weights (Dense or Conv2d); got none.")
+        if self._routes:
+            raise ConfigError(f"the last layer must have weights; {self.place} has none. Put a Dense layer behind it.")
+
+    def _require_memory(self, numbers: int) -> None:
+        self._numbers += numbers
+        size = self._numbers * self.dtype.itemsize
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if size > there:
+            raise ConfigError(
+                f"weights and lateral matrices must fit in memory, {there / 2**30:.0f} GiB; up to {self.place} they "
+                f"take {size / 2**30:.0f} GiB. Use fewer units, or no decorrelation where a layer has many inputs."
+            )
+
+
 DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True)
-class Pass:
+class ForwardResult:
     """One run of a network on one batch.
 
     Parameters
@@ -40,7 +142,7 @@ class Pass:
     """
 
     signals: tuple[Signals, ...]
-    output: Array
+    output: AnyArray
 
 
 class Network:
@@ -74,7 +176,7 @@ class Network:
     Examples
     --------
     >>> import numpy as np
-    >>> from neurodecorr.network import Dense, Network
+    >>> from neurodecorr.network.layers import Dense
     >>> network = Network([Dense(8), Dense(3, "identity")], inputs=4)
     >>> network.forward(np.ones((5, 4))).output.shape
     (5, 3)
@@ -91,20 +193,27 @@ class Network:
         dtype: str = "float32",
     ) -> None:
         self.loss, self.inputs = loss_named(loss), _shape(inputs)
-        name = dtype if isinstance(dtype, str) else np.dtype(_checks.instance(dtype, (type, np.dtype), "dtype")).name
-        self.dtype = np.dtype(_checks.choice(name, "dtype", DTYPES))
+        name = (
+            dtype if isinstance(dtype, str) else np.dtype(_validation.instance(dtype, (type, np.dtype), "dtype")).name
+        )
+        self.dtype = np.dtype(_validation.choice(name, "dtype", DTYPES))
         plan = Decorrelation() if decorrelation is None else decorrelation
         stack = Stack(
-            self.inputs, _checks.instance(plan, Decorrelation, "decorrelation"), _checks.generator(seed), self.dtype
+            self.inputs,
+            _validation.instance(plan, Decorrelation, "decorrelation"),
+            _validation.generator(seed),
+            self.dtype,
         )
-        for index, layer in enumerate(_checks.sequence(layers, "layers")):
+        for index, layer in enumerate(_validation.sequence(layers, "layers")):
             stack.place = f"layer {index} ({type(layer).__name__})"
-            _checks.offers(layer, ("build",), stack.place, "a layer, such as Dense(100)")
+            _validation.offers(layer, ("build",), stack.place, "a layer, such as Dense(100)")
             layer.build(stack)
         stack.require_end()
-        self.layers: list[Synapses] = stack.layers
+        self.layers: list[WeightedLayer] = stack.layers
 
-    def forward(self, X: Array, *, training: bool = False, noise: Sequence[Array | None] | None = None) -> Pass:
+    def forward(
+        self, X: AnyArray, *, training: bool = False, noise: Sequence[AnyArray | None] | None = None
+    ) -> ForwardResult:
         """Run the network layer by layer.
 
         Parameters
@@ -118,7 +227,7 @@ class Network:
 
         Returns
         -------
-        Pass
+        ForwardResult
             Signals of each layer, and the output.
 
         Raises
@@ -130,7 +239,7 @@ class Network:
         if noise is not None:
             noise = self._noise(noise)
         if training is not False and training is not True:
-            _checks.flag(training, "training")
+            _validation.flag(training, "training")
         for index, layer in enumerate(self.layers):
             found = layer.respond(activity, training)
             if noise is not None and noise[index] is not None:
@@ -138,16 +247,16 @@ class Network:
                 h += noise[index]
             activity = layer.fire(found.h)
             signals.append(found)
-        return Pass(tuple(signals), array_namespace(activity).reshape(activity, (activity.shape[0], -1)))
+        return ForwardResult(tuple(signals), array_namespace(activity).reshape(activity, (activity.shape[0], -1)))
 
     def decorrelate(self, signals: Sequence[Signals]) -> None:
         """Let every decorrelator learn from one batch."""
-        if len(_checks.several(signals, Signals, "signals")) != len(self.layers):
+        if len(_validation.several(signals, Signals, "signals")) != len(self.layers):
             raise InputError(f"signals must be one for each of {len(self.layers)} layers; got {len(signals)}.")
         for layer, found in zip(self.layers, signals, strict=True):
             layer.decorrelator.learn(found.x, found.drive, found.xbar)
 
-    def turn_back(self, index: int, E: Array, found: Signals) -> Array:
+    def turn_back(self, index: int, E: AnyArray, found: Signals) -> AnyArray:
         """Return the gradient at the activity before layer `index`, for the gradient e at its x̄."""
         layer = self.layers[index]
         return layer.send_back(layer.decorrelator.turn_back(E, found), found.memos)
@@ -172,7 +281,7 @@ class Network:
         """Largest side of the matrices that one sample meets: what the number of threads depends on."""
         return max(int(max(*layer.W.shape, math.prod(layer.shape[:-1]))) for layer in self.layers)
 
-    def arrays(self) -> dict[str, Array]:
+    def arrays(self) -> dict[str, AnyArray]:
         """Return everything that learning changes, by name; the arrays themselves, no copies."""
         found = {}
         for index, layer in enumerate(self.layers):
@@ -189,7 +298,7 @@ class Network:
             If a name, a shape or a type is not that of this network, or a number is not finite.
         """
         own = self.arrays()
-        _checks.mapping(arrays, "arrays")
+        _validation.mapping(arrays, "arrays")
         for name in sorted(own.keys() ^ arrays.keys()):
             raise InputError(f"arrays of another network: {name!r} is {'missing' if name in own else 'unknown here'}.")
         for name, array in own.items():
@@ -211,7 +320,7 @@ class Network:
         device : object, optional
             Of that library, such as "cuda"; by default its own default.
         """
-        _checks.offers(namespace, ("asarray",), "namespace", "an array library, such as numpy or torch")
+        _validation.offers(namespace, ("asarray",), "namespace", "an array library, such as numpy or torch")
         moved = self.copy()
         for layer in moved.layers:
             layer.W, layer.b = (_moved(array, namespace, device) for array in (layer.W, layer.b))
@@ -219,20 +328,20 @@ class Network:
             own.update({name: _moved(array, namespace, device) for name, array in own.items()})
         return moved
 
-    def take(self, values: Any) -> Array:
+    def take(self, values: Any) -> AnyArray:
         """Return numbers as an array of this network's library, type and device."""
         first = self.layers[0].W
-        return alike(_checks.real_array(values, "X") if isinstance(first, np.ndarray) else values, first)
+        return alike(_validation.real_array(values, "X") if isinstance(first, np.ndarray) else values, first)
 
-    def _noise(self, noise: Any) -> list[Array | None]:
-        found = _checks.sequence(noise, "noise", "a list of arrays, one per layer")
+    def _noise(self, noise: Any) -> list[AnyArray | None]:
+        found = _validation.sequence(noise, "noise", "a list of arrays, one per layer")
         if len(found) != len(self.layers) or any(
             one is not None and getattr(getattr(one, "dtype", np.dtype(object)), "kind", "f") != "f" for one in found
         ):
             raise InputError(f"noise must be an array or None for each of {len(self.layers)} layers; got {noise!r}.")
         return found
 
-    def _checked(self, X: Array) -> Array:
+    def _checked(self, X: AnyArray) -> AnyArray:
         X = self.take(X)
         shape = tuple(X.shape)
         if len(shape) < 2 or 0 in shape or shape[1:] not in (self.inputs, (math.prod(self.inputs),)):
@@ -243,7 +352,7 @@ class Network:
         with np.errstate(over="ignore", invalid="ignore"):
             total = float(xp.sum(X))
         if total - total != 0:  # NaN or infinity is somewhere, or the sum itself overflows
-            _checks.finite(as_numpy(X), "X")
+            _validation.finite(as_numpy(X), "X")
         return xp.reshape(X, (-1, *self.inputs))
 
 
@@ -251,22 +360,22 @@ def _shape(inputs: Any) -> tuple[int, ...]:
     shape = inputs if isinstance(inputs, tuple | list) else (inputs,)
     if len(shape) not in (1, 3):
         raise ConfigError(f"inputs must be (features,) or (channels, height, width); got {inputs!r}.")
-    return tuple(_checks.count(side, "inputs") for side in shape)
+    return tuple(_validation.count(side, "inputs") for side in shape)
 
 
-def _require_like(value: Any, own: Array, name: str) -> None:
+def _require_like(value: Any, own: AnyArray, name: str) -> None:
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
-        raise InputError(f"{name} must be an array; got {_checks.shown(value)}.")
+        raise InputError(f"{name} must be an array; got {_validation.shown(value)}.")
     found = unmasked(as_numpy(value), name)
     if tuple(found.shape) != tuple(own.shape):
         raise InputError(f"{name} must have the shape {tuple(own.shape)}; got {tuple(found.shape)}.")
     wanted = as_numpy(own).dtype
     if found.dtype != wanted:
         raise InputError(f"{name} must be of type {wanted}; got {found.dtype}.")
-    _checks.finite(found, name)
+    _validation.finite(found, name)
 
 
-def _moved(array: Array, namespace: Any, device: Any) -> Array:
+def _moved(array: AnyArray, namespace: Any, device: Any) -> AnyArray:
     values = as_numpy(array).copy()  # libraries may share memory with what they are made from
     xp = array_namespace(namespace.asarray(0.0))
     return xp.asarray(values, device=device) if device is not None else xp.asarray(values)

@@ -11,11 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from neurodecorr._compile import UNCOMPILED, cgutils, intrinsic, ir, jit, types
+from neurodecorr._numerics.jit import UNCOMPILED, cgutils, intrinsic, ir, jit, types
+from neurodecorr._typing import Array
 
-__all__ = ["LEAST", "step_down"]
-
-Array = np.ndarray[Any, np.dtype[Any]]
 ROWS = 6  # of a tile, whose sums lie in registers
 BYTES = 256  # of a row of a tile
 CHUNK = 64  # rows of M that are multiplied with all of X while they lie in a near cache

@@ -14,12 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from neurodecorr._typing import AnyArray
 from neurodecorr.network import kernels
 from neurodecorr.network.algebra import empty_like
-
-__all__ = ["AverageWindows", "ChannelsLast", "Flatten", "MaxWindows", "Patches", "Route", "Windows"]
-
-Array = Any  # any array-API array
 
 
 class Route(Protocol):
@@ -29,10 +26,10 @@ class Route(Protocol):
     def shape_behind(self) -> tuple[int, ...]:
         """Shape of what one sample becomes; the last number is the length of a row."""
 
-    def forth(self, activity: Array) -> tuple[Array, Any]:
+    def forth(self, activity: AnyArray) -> tuple[AnyArray, Any]:
         """Return the mapped activity, and what `back` has to know."""
 
-    def back(self, E: Array, memo: Any) -> Array:
+    def back(self, E: AnyArray, memo: Any) -> AnyArray:
         """Return the gradient before the map, for the gradient behind it."""
 
 
@@ -47,11 +44,11 @@ class Flatten:
         """(features,)."""
         return (math.prod(self.shape),)
 
-    def forth(self, activity: Array) -> tuple[Array, Any]:
+    def forth(self, activity: AnyArray) -> tuple[AnyArray, Any]:
         """Return one row per sample."""
         return array_namespace(activity).reshape(activity, (-1, math.prod(self.shape))), None
 
-    def back(self, E: Array, memo: Any) -> Array:
+    def back(self, E: AnyArray, memo: Any) -> AnyArray:
         """Return the rows in the shape of the activity."""
         return array_namespace(E).reshape(E, (-1, *self.shape))
 
@@ -67,11 +64,11 @@ class ChannelsLast:
         """(H, W, C)."""
         return (*self.shape[1:], self.shape[0])
 
-    def forth(self, activity: Array) -> tuple[Array, Any]:
+    def forth(self, activity: AnyArray) -> tuple[AnyArray, Any]:
         """Return pictures with their channels last."""
         return array_namespace(activity).permute_dims(activity, (0, 2, 3, 1)), None
 
-    def back(self, E: Array, memo: Any) -> Array:
+    def back(self, E: AnyArray, memo: Any) -> AnyArray:
         """Return gradients with channels first."""
         return array_namespace(E).permute_dims(E, (0, 3, 1, 2))
 
@@ -107,7 +104,7 @@ class Windows:
                 rows = slice(i, i + (height - 1) * self.stride + 1, self.stride)
                 yield i, j, (slice(None), rows, slice(j, j + (width - 1) * self.stride + 1, self.stride), slice(None))
 
-    def padded(self, activity: Array) -> Array:
+    def padded(self, activity: AnyArray) -> AnyArray:
         """Return pictures with their borders of zeros."""
         if self.padding == 0:
             return activity
@@ -115,13 +112,13 @@ class Windows:
         wide[self._inside] = activity
         return wide
 
-    def blank(self, like: Array) -> Array:
+    def blank(self, like: AnyArray) -> AnyArray:
         """Return as many padded pictures of zeros."""
         height, width = (side + 2 * self.padding for side in self.shape[:2])
         shape = (like.shape[0], height, width, self.shape[2])
         return array_namespace(like).zeros(shape, dtype=like.dtype, device=device(like))
 
-    def unpadded(self, wide: Array) -> Array:
+    def unpadded(self, wide: AnyArray) -> AnyArray:
         """Return padded pictures without their borders."""
         return wide if self.padding == 0 else wide[self._inside]
 
@@ -139,7 +136,7 @@ class Patches(Windows):
         """(H', W', k·k·C)."""
         return (*self.steps, self.size * self.size * self.shape[2])
 
-    def forth(self, activity: Array) -> tuple[Array, Any]:
+    def forth(self, activity: AnyArray) -> tuple[AnyArray, Any]:
         """Return the patches."""
         found = empty_like(activity, (activity.shape[0], *self.steps, self.size, self.size, self.shape[2]))
         if isinstance(activity, np.ndarray):
@@ -150,7 +147,7 @@ class Patches(Windows):
                 found[:, :, :, i, j, :] = wide[place]
         return array_namespace(found).reshape(found, (activity.shape[0], *self.shape_behind)), None
 
-    def back(self, E: Array, memo: Any) -> Array:
+    def back(self, E: AnyArray, memo: Any) -> AnyArray:
         """Return at each place the sum over the patches that saw it."""
         E = array_namespace(E).reshape(E, (-1, *self.steps, self.size, self.size, self.shape[2]))
         if isinstance(E, np.ndarray):
@@ -171,7 +168,7 @@ class MaxWindows(Windows):
         """(H', W', C)."""
         return (*self.steps, self.shape[2])
 
-    def forth(self, activity: Array) -> tuple[Array, Any]:
+    def forth(self, activity: AnyArray) -> tuple[AnyArray, Any]:
         """Return the maxima, and where each was found."""
         if isinstance(activity, np.ndarray):
             best = empty_like(activity, (activity.shape[0], *self.shape_behind))
@@ -189,7 +186,7 @@ class MaxWindows(Windows):
             winner[higher] = i * self.size + j
         return best, winner
 
-    def back(self, E: Array, memo: Any) -> Array:
+    def back(self, E: AnyArray, memo: Any) -> AnyArray:
         """Return each gradient at the place of its maximum."""
         E = array_namespace(E).reshape(E, memo.shape)
         if isinstance(E, np.ndarray):
@@ -210,11 +207,11 @@ class AverageWindows(Windows):
         """(H', W', C)."""
         return (*self.steps, self.shape[2])
 
-    def forth(self, activity: Array) -> tuple[Array, Any]:
+    def forth(self, activity: AnyArray) -> tuple[AnyArray, Any]:
         """Return the means."""
         return sum(activity[place] for _, _, place in self.places()) / self.size**2, None
 
-    def back(self, E: Array, memo: Any) -> Array:
+    def back(self, E: AnyArray, memo: Any) -> AnyArray:
         """Return a share of each gradient at every place of its window."""
         E = array_namespace(E).reshape(E, (-1, *self.shape_behind)) / self.size**2
         wide = self.blank(E)

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from neurodecorr._typing import Floats
 from neurodecorr.errors import DivergenceError
-from neurodecorr.plasticity import codes, twins
-from neurodecorr.plasticity.codes import OUTLIER, TRACE_MEMORY
+from neurodecorr.plasticity import rules, steps
 from neurodecorr.plasticity.guards import inspect
-from neurodecorr.plasticity.plan import Plan
-from neurodecorr.plasticity.schedules import clock_after, rate_at, rows_until
+from neurodecorr.plasticity.spec import LearningRule, clock_after, rate_at, rows_until
 from neurodecorr.plasticity.state import State
-
-__all__ = ["learn_batches"]
-
-Floats = npt.NDArray[np.floating[Any]]
+from neurodecorr.plasticity.steps import OUTLIER, TRACE_MEMORY
 
 _BATCH_STEPS = {
-    ("recurrent", "explicit"): (twins.explicit_recurrent, twins.explicit_feedforward),
-    ("recurrent", "local"): (twins.local_recurrent, twins.implicit_feedforward),
-    ("recurrent", "congruent"): (twins.congruent_recurrent, twins.congruent_feedforward),
-    ("feedforward", "explicit"): (None, twins.explicit_feedforward),
-    ("feedforward", "implicit"): (None, twins.implicit_feedforward),
-    ("feedforward", "congruent"): (None, twins.congruent_feedforward),
+    ("recurrent", "explicit"): (rules.explicit_recurrent, rules.explicit_feedforward),
+    ("recurrent", "local"): (rules.local_recurrent, rules.implicit_feedforward),
+    ("recurrent", "congruent"): (rules.congruent_recurrent, rules.congruent_feedforward),
+    ("feedforward", "explicit"): (None, rules.explicit_feedforward),
+    ("feedforward", "implicit"): (None, rules.implicit_feedforward),
+    ("feedforward", "congruent"): (None, rules.congruent_feedforward),
 }
 # Largest η λ of one step, λ the greatest eigenvalue of C or the greatest power: a batch of many rows takes several.
 # Near rest the explicit rule multiplies an error of the power by 1 − 2ηp/(1 − ηp), which leaves (−1, 1) at ηp = ½.
@@ -37,41 +32,41 @@ LEAST_STEP = 1e-3
 GROWTH, MOST_CLOCK = 5.0, 50.0
 
 
-def learn_batches(state: State, X: Floats, plan: Plan) -> State:
-    """Learn from the rows of X in batches of `plan.batch`, in place; see `learning.learn`."""
+def learn_batches(state: State, X: Floats, plan: LearningRule) -> State:
+    """Learn from the rows of X in batches of `plan.batch`, in place; see `credit.learn`."""
     for begin in range(0, len(X), plan.batch):
         state = _learn_batch(state, X[begin : begin + plan.batch], plan)
     return state
 
 
-def _learn_batch(state: State, X: Floats, plan: Plan) -> State:
+def _learn_batch(state: State, X: Floats, plan: LearningRule) -> State:
     """Go on by the time of the rows of X, η each, in as many steps as keep each small."""
     drive = _centred(state, X, plan)
     rows = left = float(len(X))
-    share = max(rows / (state.counters[codes.SAMPLES] + rows), 1 - (1 - TRACE_MEMORY) ** rows)
-    grown, shortened, begun = 0.0, False, state.counters[codes.CLOCK]
-    if state.counters[codes.SAMPLES] == 0:
+    share = max(rows / (state.counters[steps.SAMPLES] + rows), 1 - (1 - TRACE_MEMORY) ** rows)
+    grown, shortened, begun = 0.0, False, state.counters[steps.CLOCK]
+    if state.counters[steps.SAMPLES] == 0:
         _scale(state, drive, plan)
     while left > 0:
         Xbar = _settled(state, drive) if plan.recurrent else drive @ state.M.T
         pace = _paced(state, Xbar, plan, left, share)
         _step(state, drive, Xbar, pace.eta, plan)
-        state.counters[codes.CLOCK] += pace.clock
+        state.counters[steps.CLOCK] += pace.clock
         left, shortened, grown = left - pace.rows, shortened or pace.limited, grown + pace.growth
-        if state.counters[codes.CLOCK] - begun > MOST_CLOCK:
+        if state.counters[steps.CLOCK] - begun > MOST_CLOCK:
             break
         if left > 0 and len(drive) > drive.shape[1]:
             drive = _condensed(drive)
         if left > 0 and grown > GROWTH:
             state, grown = inspect(state, plan), 0.0
-    state.counters[codes.LIMITED] += shortened
-    state.counters[codes.SAMPLES] += rows
+    state.counters[steps.LIMITED] += shortened
+    state.counters[steps.SAMPLES] += rows
     return state
 
 
-def _scale(state: State, drive: Floats, plan: Plan) -> None:
+def _scale(state: State, drive: Floats, plan: LearningRule) -> None:
     """Give a state that begins at another scale than M = I the power of its input: a gain of 1 + ηp takes its time."""
-    gain = twins.power_gain(drive, drive @ state.M.T, plan.gain, bound=np.inf)
+    gain = rules.power_gain(drive, drive @ state.M.T, plan.gain, bound=np.inf)
     if (gain != 1).any():
         columns, rows = _gain_factors(gain, plan.rule)
         state.M[...] *= rows
@@ -79,9 +74,9 @@ def _scale(state: State, drive: Floats, plan: Plan) -> None:
             state.R[...] *= columns
 
 
-def _step(state: State, drive: Floats, Xbar: Floats, eta: float, plan: Plan) -> None:
+def _step(state: State, drive: Floats, Xbar: Floats, eta: float, plan: LearningRule) -> None:
     recurrent_step, feedforward_step = _BATCH_STEPS[plan.form, plan.rule]
-    gain = twins.homeostatic_gain(state.power, eta, plan.gain, plan.rule == "explicit")
+    gain = rules.homeostatic_gain(state.power, eta, plan.gain, plan.rule == "explicit")
     columns, rows = _gain_factors(gain, plan.rule)
     if recurrent_step is not None:
         state.R[...] = recurrent_step(state.R, drive, Xbar, eta) * columns
@@ -102,7 +97,7 @@ def _settled(state: State, drive: Floats) -> Floats:
     size = float(np.linalg.norm(Xbar))
     if size > 0:
         found = float(np.linalg.norm(error)) / size
-        state.counters[codes.WORST_ERROR] = max(state.counters[codes.WORST_ERROR], found)
+        state.counters[steps.WORST_ERROR] = max(state.counters[steps.WORST_ERROR], found)
     return np.asarray(Xbar + error)
 
 
@@ -114,10 +109,10 @@ def _gain_factors(gain: Floats, rule: str) -> tuple[Floats, Floats]:
     return 1 / gain[None, :], gain[:, None]
 
 
-def _centred(state: State, X: Floats, plan: Plan) -> Floats:
+def _centred(state: State, X: Floats, plan: LearningRule) -> Floats:
     """Return the rows less their mean; mean and power go on by as many samples as there are rows."""
-    rows, clock = len(X), state.counters[codes.CLOCK]
-    share = max(rows / (state.counters[codes.SAMPLES] + rows), 1 - (1 - plan.memory) ** rows)
+    rows, clock = len(X), state.counters[steps.CLOCK]
+    share = max(rows / (state.counters[steps.SAMPLES] + rows), 1 - (1 - plan.memory) ** rows)
     batch_mean = X.mean(axis=0)
     if plan.mean != "none":
         state.mean[...] += share * (batch_mean - state.mean)
@@ -138,7 +133,7 @@ class Pace(NamedTuple):
     limited: bool
 
 
-def _paced(state: State, Xbar: Floats, plan: Plan, left: float, share: float) -> Pace:
+def _paced(state: State, Xbar: Floats, plan: LearningRule, left: float, share: float) -> Pace:
     """Return the step to take while `left` rows are left. Its noise grows as η tr(C), which the limit bounds."""
     counters, timing = state.counters, plan.timing
     unit = float(state.power.mean()) if plan.normalise else state.scale**-2
@@ -150,10 +145,10 @@ def _paced(state: State, Xbar: Floats, plan: Plan, left: float, share: float) ->
         )
     if unit == 0:
         return Pace(0.0, left, 0.0, 0.0, False)
-    counters[codes.TRACE] += share * (trace - counters[codes.TRACE])
-    heard = max(counters[codes.TRACE], trace / OUTLIER)
+    counters[steps.TRACE] += share * (trace - counters[steps.TRACE])
+    heard = max(counters[steps.TRACE], trace / OUTLIER)
     limit = math.inf if plan.limit is None or heard == 0 else plan.limit * unit / heard  # clock of one row
-    rate, clock = rate_at(timing, plan.rate, counters[codes.CLOCK]), counters[codes.CLOCK]
+    rate, clock = rate_at(timing, plan.rate, counters[steps.CLOCK]), counters[steps.CLOCK]
     strongest = max(trace, float(state.power.max()))  # ≥ λ_max(C), which is worth finding for a long step only
     if min(rate, limit) * left * strongest > LONGEST_STEP * unit:
         strongest = _strongest(state, Xbar, plan)
@@ -179,7 +174,7 @@ def _stiffness(M: Floats) -> float:
     return min((2 + condition + 1 / condition) / 4, 1 / LEAST_STEP)
 
 
-def _strongest(state: State, Xbar: Floats, plan: Plan) -> float:
+def _strongest(state: State, Xbar: Floats, plan: LearningRule) -> float:
     """Return the largest eigenvalue of C, or the largest power that sets a gain."""
     largest = float(np.linalg.norm(Xbar, 2)) ** 2 / len(Xbar)
     return largest if plan.gain == "none" else max(largest, float(state.power.max()))

@@ -9,13 +9,10 @@ import numpy.typing as npt
 import scipy.linalg
 from scipy.linalg.lapack import dgejsv
 
-from neurodecorr._checks import choice, square
+from neurodecorr._typing import Floats
+from neurodecorr._validation import choice, square
 from neurodecorr.errors import InputError
 from neurodecorr.measures import NullDirections, null_directions
-
-__all__ = ["decorrelating_circuit", "decorrelating_matrix", "whitening_matrix"]
-
-Floats = npt.NDArray[np.floating[Any]]
 
 GAINS = ("node", "layer", "none")
 

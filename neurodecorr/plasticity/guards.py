@@ -5,26 +5,22 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg.lapack
 
+from neurodecorr._typing import Floats
 from neurodecorr.errors import DegenerateInputWarning, DivergenceError, StabilityError
-from neurodecorr.plasticity.plan import Plan
+from neurodecorr.plasticity.spec import LearningRule
 from neurodecorr.plasticity.state import State
 
-__all__ = ["inspect"]
-
-Floats = npt.NDArray[np.floating[Any]]
 # Random columns by which the twins are compared.
 PROBES = 4
 # Largest singular value of M by default: the square root of rounding, with room.
 STRONGEST = {"float32": 3e3, "float64": 1e7}
 
 
-def inspect(state: State, plan: Plan) -> State:
+def inspect(state: State, plan: LearningRule) -> State:
     """Look at the state between chunks: finite, stable, in step with its twin, and not amplifying silence."""
     if not (np.isfinite(state.M).all() and np.isfinite(state.R).all()):
         raise DivergenceError(f"weights left the finite numbers before sample {state.samples}; lower the rate.")
@@ -36,7 +32,7 @@ def inspect(state: State, plan: Plan) -> State:
     return state
 
 
-def _hold_back(state: State, plan: Plan) -> State:
+def _hold_back(state: State, plan: LearningRule) -> State:
     """Bound the singular values of M: a direction amplified beyond `strongest` carries rounding noise, not signal."""
     bound = plan.strongest or STRONGEST[state.M.dtype.name]
     if np.linalg.norm(state.M) <= bound:
@@ -58,14 +54,14 @@ def _hold_back(state: State, plan: Plan) -> State:
     return replace(state, M=M.astype(dtype), R=R, resynchronised=state.resynchronised + 1)
 
 
-def _rebuilt(left: Floats, values: Floats, right: Floats, plan: Plan) -> tuple[Floats, Floats]:
+def _rebuilt(left: Floats, values: Floats, right: Floats, plan: LearningRule) -> tuple[Floats, Floats]:
     M, R = (left * values) @ right, (right.T / values) @ left.T
     if plan.rule == "congruent":
         M, R = (M + M.T) / 2, (R + R.T) / 2
     return M, R
 
 
-def _resynchronise(state: State, plan: Plan) -> State:
+def _resynchronise(state: State, plan: LearningRule) -> State:
     """Compute M = R⁻¹ anew once ‖RM − I‖/√n exceeds 8 √eps: beyond that one refinement no longer cures it."""
     if _twin_error_estimate(state) <= 8 * math.sqrt(np.finfo(state.M.dtype).eps):
         return state

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from neurodecorr._checks import instance, samples
+from neurodecorr._typing import Floats
+from neurodecorr._validation import instance, samples
 from neurodecorr.measures import twin_error
-from neurodecorr.plasticity import codes
-from neurodecorr.plasticity.plan import Plan
-
-__all__ = ["State", "start"]
-
-Floats = npt.NDArray[np.floating[Any]]
+from neurodecorr.plasticity import steps
+from neurodecorr.plasticity.spec import LearningRule
 
 
 @dataclass(frozen=True)
@@ -59,17 +54,17 @@ class State:
     @property
     def samples(self) -> int:
         """Samples learnt from."""
-        return int(self.counters[codes.SAMPLES])
+        return int(self.counters[steps.SAMPLES])
 
     @property
     def limited(self) -> int:
         """Steps that the limiter shortened."""
-        return int(self.counters[codes.LIMITED])
+        return int(self.counters[steps.LIMITED])
 
     @property
     def settling_error(self) -> float:
         """Worst relative settling error ‖M r‖/‖x̄‖ met while learning R."""
-        return float(self.counters[codes.WORST_ERROR])
+        return float(self.counters[steps.WORST_ERROR])
 
     def twin_error(self) -> float:
         """Return ‖RM − I‖/√n (Frobenius norm)."""
@@ -81,12 +76,12 @@ class State:
         return replace(self, **{name: getattr(self, name).copy() for name in names})
 
 
-def start(X: Floats, plan: Plan) -> State:
+def initial_state(X: Floats, plan: LearningRule) -> State:
     """Return the state before learning, M = R = I, with the scale read off the first inputs X (samples, n)."""
-    X, plan = samples(X, "X"), instance(plan, Plan, "plan")
+    X, plan = samples(X, "X"), instance(plan, LearningRule, "plan")
     n, dtype = X.shape[1], X.dtype
     size = float(np.abs(X).max())
     scale = 2.0 ** round(math.log2(size)) if size > 0 else 1.0
     identity, zeros = np.eye(n, dtype=dtype), np.zeros(n, dtype)
     R = identity.copy() if plan.recurrent else np.empty((0, 0), dtype)
-    return State(identity, R, zeros, zeros.copy(), np.ones(n, dtype), np.zeros(codes.COUNTERS), scale)
+    return State(identity, R, zeros, zeros.copy(), np.ones(n, dtype), np.zeros(steps.COUNTERS), scale)

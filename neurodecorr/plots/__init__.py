@@ -4,40 +4,40 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
-from neurodecorr.plots.chips import ChipPanel, ChipSeries, chip_errors, hardware_budget
+from neurodecorr.comparison import Comparison
+from neurodecorr.plots.cost import cost, mismatch
 from neurodecorr.plots.dynamics import eigenvalues, settling
-from neurodecorr.plots.fields import lateral_fields, receptive_fields
 from neurodecorr.plots.files import render, rendered, save
-from neurodecorr.plots.golden import golden_readers
-from neurodecorr.plots.healing import HealingPanel, healing
 from neurodecorr.plots.learning import learning
 from neurodecorr.plots.matrices import correlations, spectra
-from neurodecorr.plots.price import cost, mismatch
+from neurodecorr.plots.monte_carlo import ChipPanel, ChipSeries, chip_errors, hardware_budget
+from neurodecorr.plots.receptive_fields import lateral_fields, receptive_fields
+from neurodecorr.plots.reference_response import reference_readers
+from neurodecorr.plots.reprogramming import ReprogrammingPanel, reprogramming
 from neurodecorr.plots.spikes import spike_codes
 from neurodecorr.plots.style import STYLE
 from neurodecorr.plots.training import envelopes, training
-from neurodecorr.workbench import Comparison
 
 __all__ = [
     "FIGURES",
     "STYLE",
     "ChipPanel",
     "ChipSeries",
-    "HealingPanel",
+    "ReprogrammingPanel",
     "chip_errors",
     "correlations",
     "cost",
     "eigenvalues",
     "envelopes",
-    "golden_readers",
     "hardware_budget",
-    "healing",
     "lateral_fields",
     "learning",
     "mismatch",
     "receptive_fields",
+    "reference_readers",
     "render",
     "rendered",
+    "reprogramming",
     "save",
     "settling",
     "spectra",

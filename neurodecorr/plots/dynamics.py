@@ -9,11 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from neurodecorr.comparison import Comparison, Entry, format_number
+from neurodecorr.comparison.comparison import require_comparison
 from neurodecorr.plots.style import INK, QUIET, canvas, label_decades, legend_above, mark, shade_unstable, styled
-from neurodecorr.workbench import Comparison, Entry, spelt
-from neurodecorr.workbench.comparison import require_comparison
-
-__all__ = ["eigenvalues", "settling"]
 
 
 @styled
@@ -57,7 +55,7 @@ def settling(comparison: Comparison) -> Figure:
     labels = [
         "true distance",
         "certified bound, residual / σₘᵢₙ(R)",
-        f"tolerance {spelt(tol, 1)}",
+        f"tolerance {format_number(tol, 1)}",
     ]
     legend_above(figure, handles, labels, 3)
     return figure
@@ -84,7 +82,7 @@ def eigenvalues(comparison: Comparison) -> Figure:
         look = mark(entry.name)
         values = entry.eigenvalues
         panel.plot(values.real, values.imag, look.marker, color=look.color, markersize=5, alpha=0.75, markeredgewidth=0)
-        panel.set(xlabel="Re λ (1/τ)", title=f"{entry.name}: min Re λ = {spelt(float(values.real.min()))}")
+        panel.set(xlabel="Re λ (1/τ)", title=f"{entry.name}: min Re λ = {format_number(float(values.real.min()))}")
     _scale_real_axis(axes[0, 0], circuits)
     for panel in axes[0]:
         shade_unstable(panel, "x")

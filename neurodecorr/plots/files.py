@@ -12,12 +12,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from neurodecorr._checks import checked_names, checked_path, checked_text, choice, instance
 from neurodecorr._texts import printable
+from neurodecorr._validation import checked_names, checked_path, checked_text, choice, instance
+from neurodecorr.io import write_bytes
 from neurodecorr.plots.style import SETTINGS, STYLE
-from neurodecorr.recording import write_bytes
-
-__all__ = ["render", "rendered", "save"]
 
 FORMATS = ("svg", "png")
 UNMANAGED = {"figure.autolayout": False, "figure.constrained_layout.use": False}

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neurodecorr._typing import Floats
+from neurodecorr.comparison import Comparison, Entry
+from neurodecorr.comparison.comparison import require_comparison
 from neurodecorr.plots.style import INK, INPUT, canvas, label_decades, legend_above, mark, shade_unstable, styled
-from neurodecorr.workbench import Comparison, Entry
-from neurodecorr.workbench.comparison import require_comparison
-
-__all__ = ["learning"]
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 @styled

@@ -6,17 +6,13 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from neurodecorr._typing import Floats
+from neurodecorr.comparison import Comparison
+from neurodecorr.comparison.comparison import require_comparison
 from neurodecorr.plots.style import DIVERGING, INPUT, canvas, label_decades, legend_above, mark, styled
-from neurodecorr.workbench import Comparison
-from neurodecorr.workbench.comparison import require_comparison
-
-__all__ = ["correlations", "spectra"]
-
-Floats = npt.NDArray[np.floating[Any]]
 
 MOST_COLUMNS = 4
 

@@ -10,13 +10,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neurodecorr._checks import instance, mapping, several, shaped, vector
+from neurodecorr._typing import Floats
+from neurodecorr._validation import instance, mapping, several, shaped, vector
 from neurodecorr.plots.style import INK, QUIET, canvas, label_decades, styled
 from neurodecorr.spiking import Reduction, SpikeRun, coding_error_floor
-
-__all__ = ["spike_codes"]
-
-Floats = npt.NDArray[np.floating[Any]]
 
 UP, DOWN = "#D55E00", "#0072B2"
 TRACES = 3  # units whose activity is drawn

@@ -13,20 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-__all__ = [
-    "DIVERGING",
-    "INPUT",
-    "SETTINGS",
-    "STYLE",
-    "Mark",
-    "canvas",
-    "label_decades",
-    "legend_above",
-    "mark",
-    "shade_unstable",
-    "styled",
-]
-
 P = ParamSpec("P")
 
 # matplotlib has one set of settings for the process: figures are drawn and written one after the other.

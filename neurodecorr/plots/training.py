@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from neurodecorr._checks import checked_text, choice, instance, mapping, shaped
+from neurodecorr._validation import checked_text, choice, instance, mapping, shaped
 from neurodecorr.errors import ConfigError
-from neurodecorr.learning import History
 from neurodecorr.plots.style import canvas, legend_above, styled
-
-__all__ = ["curve_colour", "envelopes", "training"]
+from neurodecorr.training import History
 
 # Okabe–Ito: one colour per rule of credit assignment; decorrelated curves are solid, others dashed.
 COLOURS = {"bp": "#222222", "fa": "#0072B2", "dfa": "#009E73", "np": "#D55E00"}

@@ -1,8 +1,6 @@
 """The report of a comparison: one self-contained page, and the folder of files it comes with."""
 
-from neurodecorr.recording import require_writable
-from neurodecorr.report.findings import findings
 from neurodecorr.report.folder import draw_again, publish
 from neurodecorr.report.page import page
 
-__all__ = ["draw_again", "findings", "page", "publish", "require_writable"]
+__all__ = ["draw_again", "page", "publish"]

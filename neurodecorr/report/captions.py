@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neurodecorr.workbench import Comparison, spelt
-
-__all__ = ["CAPTIONS", "Caption", "alternative"]
+from neurodecorr.comparison import Comparison, format_number
 
 PAPER = "Correlations are ruining your gradient descent"
 
@@ -110,12 +108,12 @@ def alternative(name: str, comparison: Comparison) -> str:
     """Return the text that stands for a figure, with its main numbers."""
     shows = CAPTIONS[name].shows
     if name in ("correlations", "cost", "learning"):
-        rms = ", ".join(f"{entry.name} {spelt(entry.correlation)}" for entry in comparison.entries)
-        return f"{shows} Rms correlation: input {spelt(comparison.correlation)}, {rms}."
+        rms = ", ".join(f"{entry.name} {format_number(entry.correlation)}" for entry in comparison.entries)
+        return f"{shows} Rms correlation: input {format_number(comparison.correlation)}, {rms}."
     if name in ("eigenvalues", "settling"):
         circuits = [entry for entry in comparison.entries if entry.settles]
         facts = ", ".join(
-            f"{entry.name} min Re λ {spelt(entry.margin)}, median settling time {spelt(entry.settling_time)} τ"
+            f"{entry.name} min Re λ {format_number(entry.margin)}, median settling time {format_number(entry.settling_time)} τ"
             for entry in circuits
         )
         return f"{shows} {facts}."

@@ -6,22 +6,12 @@ import os
 from pathlib import Path
 
 from neurodecorr import plots
-from neurodecorr._checks import checked_path, flag, instance
-from neurodecorr.recording import (
-    Claim,
-    Recorder,
-    Variable,
-    atomic_path,
-    reclaim,
-    write_bytes,
-    write_text,
-)
+from neurodecorr._validation import checked_path, flag, instance
+from neurodecorr.comparison import Comparison
+from neurodecorr.comparison.comparison import require_comparison
+from neurodecorr.io import Claim, Recorder, Variable, atomic_path, reclaim, write_bytes, write_text
+from neurodecorr.report.output_folder import FILES, KIND, claim_folder
 from neurodecorr.report.page import page
-from neurodecorr.workbench import Comparison
-from neurodecorr.workbench.claiming import FILES, KIND, claim_folder
-from neurodecorr.workbench.comparison import require_comparison
-
-__all__ = ["draw_again", "publish"]
 
 REPORT, RESULT, TRACES = "report.html", "result.npz", "traces.h5"
 CURVES = (

@@ -2,20 +2,20 @@
 
 from neurodecorr.spiking.brian import rate_network, run_rate
 from neurodecorr.spiking.code import LateralRule, SpikeCode, coding_error_floor, lateral_jump
-from neurodecorr.spiking.correlation import Correlation, Reduction, mean_correlation, reduction
+from neurodecorr.spiking.correlation import Reduction, SpikeCorrelation, mean_correlation, reduction
 from neurodecorr.spiking.lif import InhibitoryRule, LIFNetwork
 from neurodecorr.spiking.runs import RateRun, SpikeRun, Spikes
 from neurodecorr.spiking.simulate import run_code, run_lif
 from neurodecorr.spiking.stimulus import Stimulus, constant_stimulus, ou_stimulus
 
 __all__ = [
-    "Correlation",
     "InhibitoryRule",
     "LIFNetwork",
     "LateralRule",
     "RateRun",
     "Reduction",
     "SpikeCode",
+    "SpikeCorrelation",
     "SpikeRun",
     "Spikes",
     "Stimulus",

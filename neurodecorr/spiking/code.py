@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import entries, positive, square
+from neurodecorr._typing import Float64s
+from neurodecorr._validation import entries, positive, square
 from neurodecorr.errors import ConfigError, InputError, StabilityError
-
-__all__ = ["LateralRule", "SpikeCode", "coding_error_floor", "lateral_jump"]
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +53,7 @@ class SpikeCode:
     and slow lateral currents only.
     """
 
-    R: Floats
+    R: Float64s
     tau_s: float = 0.01
     decay_hz: float = 50.0
     gamma: float = 0.1

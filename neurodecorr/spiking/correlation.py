@@ -9,18 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, fraction, generator, samples
-from neurodecorr._memory import require_memory
+from neurodecorr._numerics.memory import require_memory
+from neurodecorr._typing import Float64s
+from neurodecorr._validation import count, fraction, generator, samples
 from neurodecorr.errors import ConfigError, InputError
 
-__all__ = ["Correlation", "Reduction", "mean_correlation", "reduction"]
-
-Floats = npt.NDArray[np.float64]
 LEAST_BLOCKS, MOST_BLOCKS = 20, 20_000
 
 
 @dataclass(frozen=True)
-class Correlation:
+class SpikeCorrelation:
     """Mean size of the correlation coefficients between different units.
 
     Parameters
@@ -52,7 +50,7 @@ class Reduction:
 
     Parameters
     ----------
-    before, after : Correlation
+    before, after : SpikeCorrelation
         Both measurements.
     factor : float
         Their ratio.
@@ -60,8 +58,8 @@ class Reduction:
         Confidence interval of the ratio, from blocks drawn together.
     """
 
-    before: Correlation
-    after: Correlation
+    before: SpikeCorrelation
+    after: SpikeCorrelation
     factor: float
     low: float
     high: float
@@ -72,7 +70,7 @@ class Reduction:
 
 def mean_correlation(
     activity: npt.ArrayLike, block: int | None = None, *, resamples: int = 1000, level: float = 0.95, seed: Any = 0
-) -> Correlation:
+) -> SpikeCorrelation:
     """Return the mean |correlation| between units, with a block-bootstrap confidence interval.
 
     ::
@@ -97,7 +95,7 @@ def mean_correlation(
 
     Returns
     -------
-    Correlation
+    SpikeCorrelation
         Mean, interval, floor.
 
     Raises
@@ -166,7 +164,7 @@ def reduction(
     return Reduction(both[0], both[1], factor, float(low), float(high))
 
 
-def _recorded(activity: npt.ArrayLike, block: int | None) -> tuple[Floats, int]:
+def _recorded(activity: npt.ArrayLike, block: int | None) -> tuple[Float64s, int]:
     """Return the units that vary, less what does not fill a block, and the records per block."""
     X = samples(activity, "activity").astype(np.float64)
     X = X - X.mean(axis=0)
@@ -188,13 +186,13 @@ def _recorded(activity: npt.ArrayLike, block: int | None) -> tuple[Floats, int]:
     return X[: blocks * size], size
 
 
-def _block_sums(X: Floats, size: int) -> tuple[Floats, Floats]:
+def _block_sums(X: Float64s, size: int) -> tuple[Float64s, Float64s]:
     """Return ⟨x⟩ and ⟨xxᵀ⟩ of each block."""
     parts = X[: len(X) // size * size].reshape(-1, size, X.shape[1])
     return parts.sum(axis=1) / size, np.matmul(parts.transpose(0, 2, 1), parts) / size
 
 
-def _weights(blocks: int, resamples: int, seed: Any) -> Floats:
+def _weights(blocks: int, resamples: int, seed: Any) -> Float64s:
     """Return the share of each block in each resample."""
     require_memory(8 * (float(count(resamples, "resamples", 2)) * blocks), "the blocks of all resamples")
     drawn = generator(seed).multinomial(blocks, np.full(blocks, 1 / blocks), size=resamples)
@@ -208,13 +206,13 @@ def _level(level: float) -> float:
     return level
 
 
-def _drawn(sums: tuple[Floats, Floats], weights: Floats) -> tuple[float, Floats]:
+def _drawn(sums: tuple[Float64s, Float64s], weights: Float64s) -> tuple[float, Float64s]:
     """Return mean |ρ|, and the same for every resample."""
     whole = np.full((1, len(sums[0])), 1 / len(sums[0]))
     return float(_size(_coefficients(sums, whole))[0]), _size(_coefficients(sums, weights))
 
 
-def _floor(X: Floats, size: int) -> float:
+def _floor(X: Float64s, size: int) -> float:
     """Return √(2/π) times the rms sampling error of a coefficient, V = 2 V(b) − V(b/2).
 
     Blocks of b records miss what is correlated across their borders, a share of about 1/b: so V(b) = V (1 − c/b), and
@@ -225,7 +223,7 @@ def _floor(X: Floats, size: int) -> float:
     return math.sqrt(2 / math.pi * max(2 * whole - half, whole))
 
 
-def _variance(X: Floats, size: int) -> float:
+def _variance(X: Float64s, size: int) -> float:
     """Return the mean sampling variance of ρ_ij: that of the block means of z_i z_j − ρ_ij (z_i² + z_j²)/2."""
     z = (X - X.mean(axis=0)) / X.std(axis=0)
     above = np.triu_indices(z.shape[1], 1)
@@ -235,7 +233,7 @@ def _variance(X: Floats, size: int) -> float:
     return float(parts.var(axis=0, ddof=1).mean()) / len(parts)
 
 
-def _coefficients(sums: tuple[Floats, Floats], weights: Floats) -> Floats:
+def _coefficients(sums: tuple[Float64s, Float64s], weights: Float64s) -> Float64s:
     """Return ρ_ij, i < j, for each row of weights; NaN where a unit has no variance in that resample."""
     first, second = sums
     n = first.shape[1]
@@ -247,15 +245,15 @@ def _coefficients(sums: tuple[Floats, Floats], weights: Floats) -> Floats:
     return np.asarray(cross / (scale[:, above[0]] * scale[:, above[1]]))
 
 
-def _size(coefficients: Floats) -> Floats:
+def _size(coefficients: Float64s) -> Float64s:
     return np.asarray(np.nanmean(np.abs(coefficients), axis=1))
 
 
-def _centred(draws: Floats, level: float) -> Floats:
+def _centred(draws: Float64s, level: float) -> Float64s:
     tails = [(1 - level) / 2, (1 + level) / 2]
     return np.asarray(np.quantile(draws, tails) - draws.mean())
 
 
-def _correlation(mean: float, draws: Floats, floor: float, blocks: int, level: float) -> Correlation:
+def _correlation(mean: float, draws: Float64s, floor: float, blocks: int, level: float) -> SpikeCorrelation:
     low, high = mean + _centred(draws, level)
-    return Correlation(mean, max(float(low), 0.0), float(high), floor, blocks)
+    return SpikeCorrelation(mean, max(float(low), 0.0), float(high), floor, blocks)

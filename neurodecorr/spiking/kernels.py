@@ -1,33 +1,30 @@
-"""Compiled steps of both spiking networks; one module, since they share their loops over synapses.
-
-Weights come transposed, W[j, i] from unit j to unit i: a spike runs down one row.
-"""
+"""The compiled engine: both networks without Brian2."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-from neurodecorr._compile import jit
-
-__all__ = ["step_code", "step_lif"]
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from neurodecorr._numerics.jit import jit
+from neurodecorr._typing import Float64s, Int64s
+from neurodecorr.spiking.code import LateralRule, SpikeCode
+from neurodecorr.spiking.lif import InhibitoryRule, LIFNetwork
+from neurodecorr.spiking.runs import SpikeRun, spikes_from
+from neurodecorr.spiking.stimulus import Schedule
 
 
 @jit()
 def step_code(
-    W: Floats,  # (n, n) weights, transposed; changed
-    state: Floats,  # (3, n) u, r, s; changed
-    X: Floats,  # (frames, n) input
+    W: Float64s,  # (n, n) weights, transposed; changed
+    state: Float64s,  # (3, n) u, r, s; changed
+    X: Float64s,  # (frames, n) input
     span: tuple[int, int, int, int],  # first step, last step + 1, steps per frame, steps per record
     rates: tuple[float, float, float, float],  # dt, τ, λ, γ
     rule: tuple[float, float, bool, bool],  # η, time to halve it, whether to learn, whether one-signed
-    record: Floats,  # (records, n) filtered spikes r; written
-    spikes: Ints,  # (capacity, 3) step, unit, sign; written
+    record: Float64s,  # (records, n) filtered spikes r; written
+    spikes: Int64s,  # (capacity, 3) step, unit, sign; written
 ) -> tuple[int, int]:
     """Run the signed spike code; return the number of spikes, and of units left beyond their threshold.
 
@@ -80,16 +77,16 @@ def step_code(
 
 @jit()
 def step_lif(
-    W: Floats,  # (n, n) inhibitory conductances in siemens, transposed; changed
-    state: Floats,  # (4, n) v, g, STDP trace, filtered spikes; changed
-    waiting: Ints,  # (n,) steps left of the refractory period; changed
-    current: Floats,  # (frames, n) input in amperes
+    W: Float64s,  # (n, n) inhibitory conductances in siemens, transposed; changed
+    state: Float64s,  # (4, n) v, g, STDP trace, filtered spikes; changed
+    waiting: Int64s,  # (n,) steps left of the refractory period; changed
+    current: Float64s,  # (frames, n) input in amperes
     span: tuple[int, int, int, int],  # first step, last step + 1, steps per frame, steps per record
     cell: tuple[float, float, float, float, float, float, float],  # dt, τ_m, τ_inh, v_rest, v_θ, E_inh, g_leak
     rates: tuple[float, int],  # λ of the recorded filter, refractory steps
     rule: tuple[float, float, float, float, bool],  # η, α, τ_STDP, largest weight, whether to learn
-    record: Floats,  # (records, n) filtered spikes in 1/s; written
-    spikes: Ints,  # (capacity, 3) step, unit, 1; written
+    record: Float64s,  # (records, n) filtered spikes in 1/s; written
+    spikes: Int64s,  # (capacity, 3) step, unit, 1; written
 ) -> int:
     """Run leaky integrate-and-fire units that inhibit each other; return the number of spikes.
 
@@ -141,3 +138,59 @@ def step_lif(
         if k % every == 0:
             record[k // every] = rate
     return count
+
+
+# Room for this many spikes is made at a time; a unit spikes at most once a step.
+ROOM = 2**20
+
+
+def compiled_code(code: SpikeCode, X: Float64s, plan: Schedule, rule: LateralRule | None) -> SpikeRun:
+    """Run a spike code with the compiled kernel."""
+    W, state = code.R.T.copy(), np.zeros((3, code.units))
+    record = np.empty((plan.records, code.units))
+    rates = (plan.dt_s, code.tau_s, code.decay_hz, code.gamma)
+    learning = (0.0, 1.0, False, False) if rule is None else (rule.rate, rule.halving_s, True, rule.one_signed)
+    overloaded = 0
+
+    def run(first: int, end: int, room: Int64s) -> int:
+        nonlocal overloaded
+        span = (first, end, plan.hold, plan.every)
+        spikes, beyond = step_code(W, state, X, span, rates, learning, record, room)
+        overloaded += beyond
+        return spikes
+
+    rows = _in_pieces(run, plan.steps, code.units)
+    spikes = spikes_from(rows, plan.dt_s)
+    return SpikeRun(plan.t_s, record, spikes, W.T.copy(), plan.duration_s, overloaded, "compiled")
+
+
+def compiled_lif(network: LIFNetwork, X: Float64s, plan: Schedule, rule: InhibitoryRule | None) -> SpikeRun:
+    """Run a LIF network with the compiled kernel."""
+    n = network.units
+    W = np.where(np.eye(n, dtype=bool), 0.0, network.weights.T)
+    state, waiting = np.zeros((4, n)), np.zeros(n, np.int64)
+    state[0] = network.rest_v
+    record, current = np.empty((plan.records, n)), network.bias_a + network.gain_a * X
+    times = (plan.dt_s, network.tau_membrane_s, network.tau_inhibition_s)
+    volts = (network.rest_v, network.threshold_v, network.inhibition_v)
+    cell = (*times, *volts, network.leak_siemens)
+    rates = (network.decay_hz, max(1, round(network.refractory_s / plan.dt_s)))
+    learning = (0.0, 0.0, 1.0, 0.0, False)
+    if rule is not None:
+        learning = (rule.rate_siemens, rule.alpha, rule.tau_stdp_s, rule.most_siemens, True)
+
+    def run(first: int, end: int, room: Int64s) -> int:
+        span = (first, end, plan.hold, plan.every)
+        return step_lif(W, state, waiting, current, span, cell, rates, learning, record, room)
+
+    rows = _in_pieces(run, plan.steps, n)
+    return SpikeRun(plan.t_s, record, spikes_from(rows, plan.dt_s), W.T.copy(), plan.duration_s, 0, "compiled")
+
+
+def _in_pieces(run: Callable[[int, int, Int64s], int], steps: int, units: int) -> Int64s:
+    """Run all steps, as many at a time as the room for their spikes allows; return rows of step, unit, sign."""
+    piece = max(1, min(steps, ROOM // units))
+    room, rows = np.empty((piece * units, 3), np.int64), [np.empty((0, 3), np.int64)]
+    for first in range(0, steps, piece):
+        rows.append(room[: run(first, min(first + piece, steps), room)].copy())
+    return np.concatenate(rows)

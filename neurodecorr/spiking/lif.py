@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from neurodecorr._checks import number, positive, square
+from neurodecorr._typing import Float64s
+from neurodecorr._validation import number, positive, square
 from neurodecorr.errors import ConfigError, InputError
-
-__all__ = ["InhibitoryRule", "LIFNetwork"]
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +48,7 @@ class LIFNetwork:
     cell).
     """
 
-    weights: Floats
+    weights: Float64s
     bias_a: float = 80e-12
     gain_a: float = 40e-12
     tau_membrane_s: float = 20e-3

@@ -8,13 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import finite, number, real_array
+from neurodecorr._typing import Float64s, Int64s
+from neurodecorr._validation import finite, number, real_array
 from neurodecorr.errors import ConfigError, InputError
-
-__all__ = ["RateRun", "SpikeRun", "Spikes"]
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +29,13 @@ class Spikes:
         Time step, in seconds.
     """
 
-    step: Ints
-    unit: Ints
-    sign: Ints
+    step: Int64s
+    unit: Int64s
+    sign: Int64s
     dt_s: float
 
     @property
-    def time_s(self) -> Floats:
+    def time_s(self) -> Float64s:
         """Time of each spike, in seconds."""
         return np.asarray(self.step * self.dt_s)
 
@@ -72,10 +68,10 @@ class SpikeRun:
         What ran it.
     """
 
-    t_s: Floats
-    activity: Floats
+    t_s: Float64s
+    activity: Float64s
     spikes: Spikes
-    weights: Floats
+    weights: Float64s
     duration_s: float
     overloaded: int
     engine: str
@@ -86,7 +82,7 @@ class SpikeRun:
         return int(self.activity.shape[1])
 
     @property
-    def rates_hz(self) -> Floats:
+    def rates_hz(self) -> Float64s:
         """Spikes of each unit per second, of both signs."""
         return np.asarray(np.bincount(self.spikes.unit, minlength=self.units) / self.duration_s)
 
@@ -95,7 +91,7 @@ class SpikeRun:
         """Cost: spikes per unit and second, of both signs."""
         return len(self.spikes) / (self.units * self.duration_s)
 
-    def settled(self, skip_s: float = 0.0) -> Floats:
+    def settled(self, skip_s: float = 0.0) -> Float64s:
         """Return the records from `skip_s` seconds on."""
         late = self.t_s >= number(skip_s, "skip_s", "s")
         if not late.any():
@@ -148,8 +144,8 @@ class RateRun:
         Brian2's target of code generation.
     """
 
-    t_s: Floats
-    xbar: Floats
+    t_s: Float64s
+    xbar: Float64s
     target: str
 
     def __repr__(self) -> str:

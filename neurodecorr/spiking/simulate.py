@@ -7,17 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice
+from neurodecorr._validation import choice
 from neurodecorr.errors import DivergenceError, InputError
 from neurodecorr.spiking.brian import TARGETS, brian_code, brian_lif
 from neurodecorr.spiking.code import LateralRule, SpikeCode
-from neurodecorr.spiking.compiled import compiled_code, compiled_lif
+from neurodecorr.spiking.kernels import compiled_code, compiled_lif
 from neurodecorr.spiking.lif import InhibitoryRule, LIFNetwork
 from neurodecorr.spiking.runs import SpikeRun
-from neurodecorr.spiking.schedule import schedule
-from neurodecorr.spiking.stimulus import Stimulus
-
-__all__ = ["ENGINES", "run_code", "run_lif"]
+from neurodecorr.spiking.stimulus import Stimulus, schedule
 
 ENGINES = ("compiled", "brian2")
 
@@ -74,7 +71,7 @@ def run_code(
     >>> R = np.array([[1.0, -0.4], [0.3, 1.0]])
     >>> code = spiking.SpikeCode(R, gamma=0.05)
     >>> stimulus = spiking.constant_stimulus(R @ [0.7, -0.5], 2.0)
-    >>> run = spiking.run_code(code, stimulus, dt_s=2e-5, record_s=2e-5)
+    >>> run = run_code(code, stimulus, dt_s=2e-5, record_s=2e-5)
     >>> run.settled(skip_s=0.5).mean(axis=0).round(2)
     array([ 0.7, -0.5])
     """
@@ -140,7 +137,7 @@ def run_lif(
     >>> import numpy as np
     >>> from neurodecorr import spiking
     >>> network = spiking.LIFNetwork(np.zeros((2, 2)), bias_a=150e-12)
-    >>> spiking.run_lif(network, spiking.constant_stimulus([0.0, 0.0], 1.0)).rates_hz
+    >>> run_lif(network, spiking.constant_stimulus([0.0, 0.0], 1.0)).rates_hz
     array([37., 37.])
     """
     if not isinstance(network, LIFNetwork):

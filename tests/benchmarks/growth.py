@@ -16,7 +16,7 @@ from bench import Peak, machine, peak_memory
 from threadpoolctl import threadpool_limits
 
 import neurodecorr as nd
-from neurodecorr.plasticity import Plan, learn, start
+from neurodecorr.plasticity import LearningRule, initial_state, learn
 
 BATCH, FRAMES, SAMPLES, UNITS, SIDE = 64, 20, 500, 256, 64
 CHUNK = 10_000
@@ -73,7 +73,7 @@ def settling(method: str, n: int, batch: int) -> Call:
 
 def one_by_one(n: int) -> Call:
     """Settle single samples by a prepared `Settler`."""
-    settler, x = nd.Settler(circuit(n), relative=True), inputs(1, n)[0]
+    settler, x = nd.circuit.Settler(circuit(n), relative=True), inputs(1, n)[0]
     return lambda: settler(x)
 
 
@@ -86,23 +86,23 @@ def integrating(n: int, batch: int, frames: int) -> Call:
 
 def learning(engine: str, n: int, samples: int) -> Call:
     """Learn R from single samples, the inspections of its stability included."""
-    X, plan = inputs(samples, n), Plan(rate=1e-3, engine=engine)
-    state = start(X, plan)
+    X, plan = inputs(samples, n), LearningRule(rate=1e-3, engine=engine)
+    state = initial_state(X, plan)
     return lambda: learn(state, X, plan)
 
 
 def masked(n: int, samples: int) -> Call:
     """Learn on 100 synapses a unit; n is rounded to a square."""
     side = round(n**0.5)
-    state = nd.start_masked(nd.circuit.grid_neighbours((side, side), 100, torus=True))
-    X, plan = inputs(samples, side * side), nd.MaskedPlan(tol=1e-3)
-    return lambda: nd.learn_masked(state, X, plan)
+    state = nd.plasticity.initial_sparse_state(nd.circuit.grid_neighbours((side, side), 100, torus=True))
+    X, plan = inputs(samples, side * side), nd.plasticity.SparseLearningRule(tol=1e-3)
+    return lambda: nd.plasticity.learn_sparse(state, X, plan)
 
 
 def closed_form(n: int) -> Call:
     """Return M* of a covariance."""
     sigma = nd.data.gaussian_covariance(n, 100.0, 0)
-    return lambda: nd.decorrelating_matrix(sigma)
+    return lambda: nd.plasticity.decorrelating_matrix(sigma)
 
 
 def comparing(n: int, samples: int) -> Call:

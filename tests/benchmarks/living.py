@@ -18,13 +18,13 @@ from bench import Timing, machine, table
 from scipy.integrate import solve_ivp
 from threadpoolctl import threadpool_limits
 
-from neurodecorr._compile import jit
+from neurodecorr._numerics.jit import jit
+from neurodecorr.circuit.bounds import Ellipse
 from neurodecorr.circuit.chebyshev import recurrence
-from neurodecorr.circuit.ellipse import Ellipse
-from neurodecorr.plasticity import Plan, start
-from neurodecorr.workbench import live
-from neurodecorr.workbench.living import longest_stretch
-from neurodecorr.workbench.outlook import look
+from neurodecorr.online import run_online
+from neurodecorr.online.bounds import look
+from neurodecorr.online.run import longest_stretch
+from neurodecorr.plasticity import LearningRule, initial_state
 
 LOW, HIGH, TOL = 0.5, 2.0, 1e-6
 # The peers' spectrum moves as they learn; this much room keeps it inside their fixed bounds.
@@ -122,7 +122,7 @@ def seconds_after_a_look(X, plan, state, engine="integrate"):
         begun.append(time.perf_counter())
         yield X[first:]
 
-    live(blocks(), plan, TOL, state=state, engine=engine)
+    run_online(blocks(), plan, TOL, state=state, engine=engine)
     return (time.perf_counter() - begun[0]) / (len(X) - first)
 
 
@@ -131,14 +131,14 @@ def against_samples(n, samples, repeats, dtype=np.float32):
     rng = np.random.default_rng(0)
     R, X = circuit_with_known_spectrum(n, dtype, rng), rng.standard_normal((samples, n)).astype(dtype)
     rate = 1e-3 / n
-    plan = Plan(rate=rate, schedule="constant", limit=None, normalise=False, mean="none")
-    begun = start(X, plan)
+    plan = LearningRule(rate=rate, schedule="constant", limit=None, normalise=False, mean="none")
+    begun = initial_state(X, plan)
     state = dataclasses.replace(begun, R=R, M=np.linalg.inv(R), power=np.ones(n, dtype), scale=1.0)
     schedule, goal = known_schedule(), dtype(0.5 * TOL * LOW / ROOM)
     few, fewer = X[: max(8, samples // 16)], X[:1].astype(float)
     power, own, wide = np.ones(n, dtype), R.copy(), R.astype(float)
     numba_rule(own, few[:1], power, rate, plan.memory, schedule, goal)
-    live(X[:8], plan, TOL, state=state)
+    run_online(X[:8], plan, TOL, state=state)
     rivals = {
         "neurodecorr, integrate": lambda: seconds_after_a_look(X, plan, state),
         "neurodecorr, twin": lambda: seconds_after_a_look(X, plan, state, "twin"),
@@ -149,7 +149,7 @@ def against_samples(n, samples, repeats, dtype=np.float32):
     }
     report(f"n = {n}, {np.dtype(dtype).name}, settle each sample to 1e-6 and learn", rivals, repeats)
     print(f"\nthe look at the spectrum at the start: {seconds(lambda: look(R, 0), 1):.2f} s")
-    life = live(X, plan, TOL, state=state)
+    life = run_online(X, plan, TOL, state=state)
     found = numba_rule(R.copy(), few, power, rate, plan.memory, schedule, goal) / len(few)
     print(f"\nproducts a sample: {life.products:.1f} ours, {found:.1f} per sample; unproven {life.unproven}")
 
@@ -184,15 +184,15 @@ def stream(n, samples, block=10_000):
 
 def long_run(n, samples, numpy_samples):
     """Settle, learn and record a long stream, against the same loop in numpy on a shorter one."""
-    plan = Plan(rate=1e-3, normalise=False, mean="none", limit=None)
+    plan = LearningRule(rate=1e-3, normalise=False, mean="none", limit=None)
     X = next(stream(n, numpy_samples, numpy_samples))
     schedule, goal = known_schedule(), 0.5 * TOL * LOW / ROOM
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for engine in ("twin", "integrate"):
-            live(stream(n, 1000), plan, TOL, engine=engine)
+            run_online(stream(n, 1000), plan, TOL, engine=engine)
             begin = time.perf_counter()
-            life = live(stream(n, samples), plan, TOL, engine=engine, record=Path(folder) / f"{engine}.h5")
+            life = run_online(stream(n, samples), plan, TOL, engine=engine, record=Path(folder) / f"{engine}.h5")
             seconds = time.perf_counter() - begin
             print(
                 f"\n{engine}: {samples} samples in {seconds:.2f} s, {life.products:.1f} products a sample, "

@@ -12,7 +12,7 @@ import numpy as np
 from bench import Timing, gemm_rate, interleaved, machine, peer, table
 from threadpoolctl import threadpool_limits
 
-from neurodecorr.plasticity import Plan, learn, start
+from neurodecorr.plasticity import LearningRule, initial_state, learn
 
 RATE, MEMORY = 1e-3, 1e-3
 # Samples by number of units; from DELAYED units on, learning M is three products of a matrix with a block of samples.
@@ -58,8 +58,8 @@ def run(n, samples, dtype, repeats, threads):
     rate = dtype(RATE / n)
     states = {}
     for form, rule in (("feedforward", "implicit"), ("recurrent", "local"), ("recurrent", "congruent")):
-        plan = Plan(form=form, rule=rule, rate=RATE / n, schedule="constant", limit=None, normalise=False)
-        states[form, rule] = (start(X, plan), plan)
+        plan = LearningRule(form=form, rule=rule, rate=RATE / n, schedule="constant", limit=None, normalise=False)
+        states[form, rule] = (initial_state(X, plan), plan)
     rivals = {
         f"neurodecorr, {'M' if form == 'feedforward' else 'R'} {rule}": (
             lambda state=state, plan=plan: learn(state, X, plan),

@@ -15,9 +15,9 @@ import scipy.sparse.linalg
 from bench import Timing, interleaved, machine, peak_memory, read_time, table
 from scipy.integrate import solve_ivp
 
-from neurodecorr import _sparse
+from neurodecorr._numerics import sparse
 from neurodecorr.circuit import SparseCircuit, grid_neighbours, settle
-from neurodecorr.plasticity import MaskedPlan, learn_masked, start_masked
+from neurodecorr.plasticity import SparseLearningRule, initial_sparse_state, learn_sparse
 
 SYNAPSES, TOL, LEARNING_TOL = 100, 1e-6, 1e-3
 RATE, FEW, MANY = 1e-3, 5, 25
@@ -44,11 +44,11 @@ def alone(call: Callable[[], object]) -> Callable[[], object]:
     """Return the call with sparse products on one thread."""
 
     def run() -> object:
-        many, _sparse.MANY_SYNAPSES = _sparse.MANY_SYNAPSES, 2**62
+        many, sparse.MANY_SYNAPSES = sparse.MANY_SYNAPSES, 2**62
         try:
             return call()
         finally:
-            _sparse.MANY_SYNAPSES = many
+            sparse.MANY_SYNAPSES = many
 
     return run
 
@@ -114,15 +114,15 @@ def scipy_rule(R: scipy.sparse.csr_array, X: np.ndarray, rows: np.ndarray) -> np
 
 def learning(side: int, repeats: int) -> None:
     """Time single samples: settled from the last one's rest to a residual of 1e-3, then one step."""
-    X, plan = waves(side, MANY), MaskedPlan(rate=RATE, tol=LEARNING_TOL)
-    state = learn_masked(start_masked(grid_neighbours((side, side), SYNAPSES, torus=True)), X[:FEW], plan)
+    X, plan = waves(side, MANY), SparseLearningRule(rate=RATE, tol=LEARNING_TOL)
+    state = learn_sparse(initial_sparse_state(grid_neighbours((side, side), SYNAPSES, torus=True)), X[:FEW], plan)
     R = state.weights.copy()
     rows, synapses = np.repeat(np.arange(R.shape[0]), np.diff(R.indptr)), R.nnz
     rivals: dict[str, Callable[[], object]] = {
-        "few": lambda: learn_masked(state, X[:FEW], plan),
-        "many": lambda: learn_masked(state, X, plan),
-        "few, one thread": alone(lambda: learn_masked(state, X[:FEW], plan)),
-        "many, one thread": alone(lambda: learn_masked(state, X, plan)),
+        "few": lambda: learn_sparse(state, X[:FEW], plan),
+        "many": lambda: learn_sparse(state, X, plan),
+        "few, one thread": alone(lambda: learn_sparse(state, X[:FEW], plan)),
+        "many, one thread": alone(lambda: learn_sparse(state, X, plan)),
         "scipy": lambda: scipy_rule(R, X[:FEW], rows),
     }
     timed = interleaved(rivals, repeats)
@@ -134,10 +134,10 @@ def learning(side: int, repeats: int) -> None:
         "limit: one read pass": Timing(one, one, one),
     }
     table(f"learn, one sample, n = {R.shape[0]}, {synapses} synapses", found, "neurodecorr", "limit: one read pass")
-    spent = (learn_masked(state, X, plan).products - state.products) / MANY
+    spent = (learn_sparse(state, X, plan).products - state.products) / MANY
     print(f"\n{spent:.1f} products a sample; once a call, copy and look at stability: ", end="")
     print(f"{timed['few'].median - FEW * found['neurodecorr'].median:.2g} s")
-    report("learn", lambda: learn_masked(state, X[:FEW], plan), synapses)
+    report("learn", lambda: learn_sparse(state, X[:FEW], plan), synapses)
 
 
 def marginal(few: Timing, many: Timing) -> Timing:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from neurodecorr.circuit import Circuit, TwoPopulationCircuit, integrate
-from neurodecorr.hardware import run_spice, write_spice, write_spice_learning, write_spice_network
+from neurodecorr.export import run_spice, write_spice, write_spice_learning, write_spice_network
 from neurodecorr.network import Decorrelation, Dense, Network
 
 TAU = 0.02

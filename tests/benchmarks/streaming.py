@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from bench import interleaved, machine, peer, table
 
-from neurodecorr.recording import Recorder, Variable, read_traces
+from neurodecorr.io import Recorder, Variable, read_traces
 
 VALUES = 10**7
 DISTINCT = 64  # rows that are written in turn, so that no rival times the generator
@@ -98,7 +98,7 @@ def memory(folder: Path) -> None:
     code = """
 import resource, sys
 import numpy as np
-from neurodecorr.recording import Recorder, Variable
+from neurodecorr.io import Recorder, Variable
 row = np.arange(100.0)
 with Recorder(sys.argv[1], [Variable("x", (100,))]) as recorder:
     for k in range(100_000):

@@ -15,7 +15,7 @@ import numpy as np
 from bench import gemm_rate, interleaved, machine, peer, table
 from threadpoolctl import threadpool_limits
 
-from neurodecorr.learning import Adam, Backprop, FeedbackAlignment, NodePerturbation
+from neurodecorr.credit import Adam, Backprop, FeedbackAlignment, NodePerturbation
 from neurodecorr.network import Conv2d, Decorrelation, Dense, MaxPool2d, Network
 
 BATCH, RATE, ETA, SHARE, SIGMA = 256, 1e-4, 1e-5, 0.1, 1e-4

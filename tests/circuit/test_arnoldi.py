@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from neurodecorr.circuit import Circuit, TwoPopulationCircuit, arnoldi, integrate
-from neurodecorr.circuit.arnoldi import arnoldi_frames, projected
+from neurodecorr.circuit import Circuit, TwoPopulationCircuit, integrate, krylov_trajectories
+from neurodecorr.circuit.krylov_trajectories import arnoldi_frames, projected
 from neurodecorr.circuit.problem import Problem
 
 TIMES = np.linspace(0, 10, 21)
@@ -58,7 +58,7 @@ def test_frames_of_non_normal_circuits_keep_the_tolerance(rng, family, rtol):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_short_bases_begin_anew_and_keep_the_tolerance(rng, family, monkeypatch):
     R, X = family(rng, 60), rng.standard_normal((2, 60))
-    monkeypatch.setattr(arnoldi, "MOST_VECTORS", 24)
+    monkeypatch.setattr(krylov_trajectories, "MOST_VECTORS", 24)
     for times in (TIMES, [10.0], [0.3, 0.30001, 7.7, 10.0]):
         found = integrate(Circuit(R), X, 10.0, "arnoldi", times)
         assert worst(found.xbar, closed_form(R, X, times)) <= 1e-7
@@ -71,7 +71,7 @@ def test_the_error_bound_of_a_basis_is_never_below_the_error(rng, family):
     exact = closed_form(R, x, [4.0])[0, 0]
     errors = []
     for count in (6, 10, 14, 18):
-        basis = arnoldi._Basis(problem_of(R, x), np.zeros_like(x))
+        basis = krylov_trajectories._Basis(problem_of(R, x), np.zeros_like(x))
         basis._grow(count)
         flow = basis.flows[0] = projected(basis.H[0, :count, :count], 4.0)
         missed = basis.beta[0] * basis.H[0, count, count - 1] * np.abs(flow.y[:, -1])
@@ -84,7 +84,7 @@ def test_the_error_bound_of_a_basis_is_never_below_the_error(rng, family):
 
 def test_the_known_residual_is_the_residual(rng):
     R, x, m, s, h = triangular(rng, 40), rng.standard_normal((1, 40)), 12, 1.7, 1e-4
-    basis = arnoldi._Basis(problem_of(R, x), np.zeros_like(x))
+    basis = krylov_trajectories._Basis(problem_of(R, x), np.zeros_like(x))
     basis._grow(m)
     basis.flows[0] = projected(basis.H[0, :m, :m], 4.0)
     before, at, after = basis.states(0, np.array([s - h, s, s + h]))
@@ -119,7 +119,7 @@ def test_invariant_spaces_end_the_basis_and_idle_samples_do_not_matter(rng):
 def test_starts_batches_and_any_times_are_those_of_single_samples(rng, monkeypatch):
     R, X, Z = jordan(rng, 50), rng.standard_normal((5, 50)), rng.standard_normal((5, 50))
     times = np.sort(rng.uniform(0, 6, 14))
-    monkeypatch.setattr(arnoldi, "MEMORY", 2 * 101 * 50 * 8)
+    monkeypatch.setattr(krylov_trajectories, "MEMORY", 2 * 101 * 50 * 8)
     found = integrate(Circuit(R, tau=2.0), X, 6.0, "arnoldi", times, initial=Z)
     exact = closed_form(R, X, times / 2, Z)
     assert worst(found.xbar - Z, exact - Z) <= 1e-7

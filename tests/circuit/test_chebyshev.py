@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from neurodecorr.circuit import Circuit, chebyshev_schedule, settle
+from neurodecorr.circuit.bounds import Ellipse, enclosing_ellipse
 from neurodecorr.circuit.chebyshev import count_of_schedule, schedule_time
-from neurodecorr.circuit.ellipse import Ellipse, enclosing_ellipse
 from neurodecorr.errors import ConfigError
 
 
@@ -78,7 +78,7 @@ def test_ellipse_of_a_disc_is_a_circle():
 
 
 def test_no_other_ellipse_with_real_foci_is_faster(rng):
-    from neurodecorr.circuit.ellipse import _factor
+    from neurodecorr.circuit.bounds import _factor
 
     for _ in range(10):
         values = rng.uniform(0.2, 3, 12) + 1j * rng.uniform(-0.8, 0.8, 12)

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 
 from neurodecorr.circuit import Circuit, Settler, SparseCircuit, TwoPopulationCircuit, settle
-from neurodecorr.circuit.choosing import WORTH, cheapest, chosen, forecasts, reduction
+from neurodecorr.circuit.settle import WORTH, cheapest, chosen, forecasts, reduction
 from neurodecorr.errors import IllConditionedWarning
 
 CONDITIONS = (1e1, 1e3, 1e5, 1e8, 1e10, 1e11, 1e12)

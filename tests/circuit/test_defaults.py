@@ -5,10 +5,10 @@ import pytest
 import scipy.linalg
 
 from neurodecorr.circuit import Circuit, PiecewiseConstant, TwoPopulationCircuit, integrate, record_trajectory, settle
-from neurodecorr.circuit.steps import fastest_settling_step, following_step, require_step, step_limits
+from neurodecorr.circuit.stability import fastest_settling_step, following_step, require_step, step_limits
 from neurodecorr.circuit.tableaux import TABLEAUX
 from neurodecorr.errors import ConfigError, StabilityError
-from neurodecorr.recording import read_traces
+from neurodecorr.io import read_traces
 
 FIXED = ("euler", "rk4", "implicit")
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from neurodecorr.circuit import Circuit, Settler, settle
-from neurodecorr.circuit.enclosure import enclosure
-from neurodecorr.circuit.factors import Factors
+from neurodecorr.circuit.bounds import enclosure
+from neurodecorr.circuit.model import Factors
 from neurodecorr.errors import DivergenceError, InputError, StabilityError
 
 

@@ -3,8 +3,8 @@ import pytest
 import scipy.linalg
 
 from neurodecorr.circuit import Circuit, TwoPopulationCircuit, integrate
-from neurodecorr.circuit.enclosure import Enclosure
-from neurodecorr.circuit.expansion import expand
+from neurodecorr.circuit.bounds import Enclosure
+from neurodecorr.circuit.krylov_trajectories import expand
 
 
 def closed_form(circuit, X, t):

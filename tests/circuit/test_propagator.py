@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from neurodecorr.circuit.propagator import Ladder, exponential_propagator, implicit_propagator
+from neurodecorr.circuit.propagators import Ladder, exponential_propagator, implicit_propagator
 
 
 def integral_of_exponential(F, h):

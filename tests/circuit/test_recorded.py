@@ -5,7 +5,7 @@ import pytest
 
 from neurodecorr.circuit import Circuit, PiecewiseConstant, TwoPopulationCircuit, integrate, record_trajectory
 from neurodecorr.errors import ConfigError, InputError, StabilityError
-from neurodecorr.recording import read_traces
+from neurodecorr.io import read_traces
 
 R = np.array([[1.1, 0.3, 0.0], [-0.2, 0.7, 0.1], [0.4, 0.0, 1.5]])
 CIRCUIT = Circuit(R, tau=0.02)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from neurodecorr.circuit import Circuit, Settler, batched, settle
-from neurodecorr.circuit.enclosure import enclosure
+from neurodecorr.circuit import Circuit, Settler, chebyshev, settle
+from neurodecorr.circuit.bounds import enclosure
 from neurodecorr.errors import ConfigError
 
 
@@ -12,7 +12,7 @@ def plain(monkeypatch):
 
     def run(circuit, X, tol, **options):
         with monkeypatch.context() as patch:
-            patch.setattr(batched, "REFINED_SIZE", 10**9)
+            patch.setattr(chebyshev, "REFINED_SIZE", 10**9)
             return settle(circuit, X, tol, **options)
 
     return run
@@ -25,7 +25,7 @@ def test_float32_steps_settle_where_float64_steps_do_in_hardly_more_products(
     rng, symmetric, plain, samples, condition, tol
 ):
     circuit, X = Circuit(symmetric(rng, 100, condition)), rng.standard_normal((samples, 100))
-    assert batched.stretch(circuit) > 0
+    assert chebyshev.stretch(circuit) > 0
     light = settle(circuit, X, tol, relative=True, method="chebyshev")
     heavy = plain(circuit, X, tol, relative=True, method="chebyshev")
     rest = np.linalg.solve(circuit.R, X.T).T

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from neurodecorr._checks import digits, instants, steps_within
+from neurodecorr._validation import digits, instants, steps_within
 from neurodecorr.circuit import Circuit, PiecewiseConstant, integrate, record_trajectory, settle
 from neurodecorr.errors import InputError
-from neurodecorr.recording import read_traces
+from neurodecorr.io import read_traces
 
 CIRCUIT = Circuit([[2.0, 0.5], [0.0, 1.0]], tau=0.3)
 

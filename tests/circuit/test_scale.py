@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from neurodecorr._norms import norm, norms
-from neurodecorr.circuit import (
-    Circuit,
-    Settler,
-    SparseCircuit,
-    TwoPopulationCircuit,
-    certificate,
-    settle,
-    stability,
-)
+from neurodecorr._numerics.norms import norm, norms
+from neurodecorr.circuit import Circuit, Settler, SparseCircuit, TwoPopulationCircuit, certificate, settle, stability
 from neurodecorr.circuit.certificate import exponents
 from neurodecorr.errors import ConfigError, InputError
 

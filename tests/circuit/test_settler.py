@@ -73,7 +73,7 @@ def test_unstable_circuits_and_bad_tolerances_are_refused():
 
 
 def test_coefficients_end_where_they_no_longer_change():
-    from neurodecorr.circuit.ellipse import Ellipse
+    from neurodecorr.circuit.bounds import Ellipse
 
     long = recurrence(Ellipse(2.5, 1.5, 1 / 3), 1000)
     assert len(long) < 60

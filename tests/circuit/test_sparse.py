@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from neurodecorr import _sparse
+from neurodecorr._numerics import sparse as _sparse
 from neurodecorr.circuit import (
     Circuit,
     SparseCircuit,
@@ -16,7 +16,7 @@ from neurodecorr.circuit import (
     sigma_bound,
     stability,
 )
-from neurodecorr.circuit.probe import extreme_ritz_values, probe_bound, symmetric_part
+from neurodecorr.circuit.bounds import extreme_ritz_values, probe_bound, symmetric_part
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 
 

@@ -7,17 +7,18 @@ import pytest
 from click.testing import CliRunner
 
 import neurodecorr as nd
-from neurodecorr.cli import exporting, main
-from neurodecorr.hardware.bundle import load_bundle
-from neurodecorr.hardware.bundle.topology import read_topology
+from neurodecorr.cli import export as exporting
+from neurodecorr.cli import main
+from neurodecorr.comparison import Comparison
+from neurodecorr.export.bundle import load_bundle
+from neurodecorr.export.bundle.contents import read_topology
+from neurodecorr.export.circuits import best_circuit, find_circuits
+from neurodecorr.export.nir import read_nir
+from neurodecorr.export.nir.dialects import DIALECTS
+from neurodecorr.export.run import TARGETS
+from neurodecorr.export.spice.netlist import KINDS
 from neurodecorr.hardware.devices.pairs import SIDES
-from neurodecorr.hardware.nir import read_nir
-from neurodecorr.hardware.nir.dialects import DIALECTS
-from neurodecorr.hardware.spice.circuits import KINDS
-from neurodecorr.recording import Result, content_hash, load_result
-from neurodecorr.workbench import Comparison
-from neurodecorr.workbench.circuits import best_circuit, find_circuits
-from neurodecorr.workbench.exporting import TARGETS
+from neurodecorr.io import Result, content_hash, load_result
 
 
 def run(*words):

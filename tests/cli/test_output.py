@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from neurodecorr._texts import encodable, one_line, printable
 from neurodecorr.cli import main
 from neurodecorr.cli.streams import plain_output
-from neurodecorr.modelfile import model_file
+from neurodecorr.comparison import Comparison
+from neurodecorr.models import model_file
 from neurodecorr.report.page import page
-from neurodecorr.workbench import Comparison
 
 ENCODINGS = ("cp1252", "ascii", "latin-1", "cp437", "utf-16")
 COMMANDS = ("compare", "report", "models", "show", "train", "sweep", "export", "budget", "locality", "doctor")
@@ -208,7 +208,7 @@ def test_a_killed_worker_is_told_in_one_line(monkeypatch, tmp_path):
     def killed(*args, **options):
         raise BrokenProcessPool("many lines\nof advice")
 
-    monkeypatch.setattr("neurodecorr.workbench.compare_seeds", killed)
+    monkeypatch.setattr("neurodecorr.comparison.compare_seeds", killed)
     result = run("compare", "--data", "gaussian", "--size", "2", "--samples", "300", "--out", tmp_path / "o")
     assert result.exit_code == 1 and "a worker process was killed" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1 and "advice" not in result.stderr

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from neurodecorr.cli import main, training
+from neurodecorr.cli import main, train
+from neurodecorr.credit import LATERAL
 from neurodecorr.data import RECIPES
-from neurodecorr.learning import LATERAL, WATCHES, training_traces
-from neurodecorr.learning.traces import KINDS
-from neurodecorr.modelfile import CREDITS, model_names
-from neurodecorr.network.decorrelation import FORMS
-from neurodecorr.recording import load_result
+from neurodecorr.io import load_result
+from neurodecorr.models import CREDITS, model_names
+from neurodecorr.network.decorrelators import FORMS
+from neurodecorr.training import MONITORS, training_traces
+from neurodecorr.training.traces import KINDS
 
 SHORT = ["--epochs", "2", "--batch", "500"]
 
@@ -41,9 +42,9 @@ def finished(tmp_path_factory):
 
 
 def test_names_spelt_out_for_help_are_those_of_the_library():
-    assert training.CREDITS == CREDITS and training.FORMS == FORMS
-    assert tuple(WATCHES) == training.WATCHES and training.RECORDED == KINDS
-    assert tuple(RECIPES) == training.RECIPES and training.LATERAL_FEEDBACK == LATERAL
+    assert train.CREDITS == CREDITS and train.FORMS == FORMS
+    assert tuple(MONITORS) == train.WATCHES and train.RECORDED == KINDS
+    assert tuple(RECIPES) == train.RECIPES and train.LATERAL_FEEDBACK == LATERAL
 
 
 def test_models_lists_every_model_with_its_rules():

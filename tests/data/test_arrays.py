@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodecorr.data import arrays
+from neurodecorr.data import files
 from neurodecorr.errors import InputError
 
 X = np.arange(6.0).reshape(2, 3)
@@ -46,10 +46,10 @@ def test_numeric_arrays_are_read_as_numpy_reads_them(path, kind, order, compress
     else:
         with path.open("wb") as stream:
             compressed(stream, array, y=array[0])
-    found = arrays.read_arrays(path)
+    found = files.read_arrays(path)
     assert found["arr_0"].dtype == array.dtype
     assert np.array_equal(found["arr_0"], array)
-    assert arrays.array_shapes(path) == {"arr_0": (2, 3), **({"y": (3,)} if compressed else {})}
+    assert files.array_shapes(path) == {"arr_0": (2, 3), **({"y": (3,)} if compressed else {})}
 
 
 def test_only_the_named_members_are_read(path):
@@ -57,18 +57,18 @@ def test_only_the_named_members_are_read(path):
         np.savez(stream, inputs=X, names=np.array(["a", "b"]), objects=np.array([None, {}], dtype=object))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("config.json", "{}")
-    assert arrays.array_shapes(path) == {"inputs": (2, 3), "names": (2,), "objects": (2,)}
-    assert np.array_equal(arrays.read_arrays(path, ["inputs"])["inputs"], X)
+    assert files.array_shapes(path) == {"inputs": (2, 3), "names": (2,), "objects": (2,)}
+    assert np.array_equal(files.read_arrays(path, ["inputs"])["inputs"], X)
     with pytest.raises(InputError, match=r"\['names'\] must hold real numbers; got data of type <U1"):
-        arrays.read_arrays(path)
+        files.read_arrays(path)
     with pytest.raises(InputError, match="Objects need unpickling, which can run code"):
-        arrays.read_arrays(path, ["objects"])
+        files.read_arrays(path, ["objects"])
 
 
 def test_a_symbolic_link_is_followed(path, tmp_path):
     np.save(tmp_path / "real.npy", X)
     path.symlink_to(tmp_path / "real.npy")
-    assert np.array_equal(arrays.read_arrays(path)["arr_0"], X)
+    assert np.array_equal(files.read_arrays(path)["arr_0"], X)
 
 
 class Trap:
@@ -85,7 +85,7 @@ def test_nothing_is_unpickled(path, tmp_path):
     for content in (npy(trap, allow_pickle=True), pickle.dumps(Trap(target))):
         path.write_bytes(content)
         with pytest.raises(InputError):
-            arrays.read_arrays(path)
+            files.read_arrays(path)
         assert not target.exists()
     np.load(io.BytesIO(npy(trap, allow_pickle=True)), allow_pickle=True)
     assert target.exists()  # the trap was live
@@ -119,7 +119,7 @@ def test_a_bad_file_is_refused_before_memory_is_asked_for(path, content, message
     path.write_bytes(content)
     tracemalloc.start()
     with pytest.raises(InputError, match=message):
-        arrays.read_arrays(path)
+        files.read_arrays(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1e7  # parsing 10 kB of header costs up to 3 MB
@@ -136,16 +136,16 @@ def test_members_of_a_zip_are_checked_like_files(path):
     for content in (forged((10**15,)), forged((7,)), npy(np.array([{}], dtype=object), allow_pickle=True), b"text"):
         path.write_bytes(zipped(content))
         with pytest.raises(InputError, match=r"x.npy\['inputs'\]"):
-            arrays.read_arrays(path)
+            files.read_arrays(path)
 
 
 def test_a_bomb_of_many_members_is_refused_by_their_sum(path, monkeypatch):
-    monkeypatch.setattr(arrays, "MOST_ENTRIES", 1000)
+    monkeypatch.setattr(files, "MOST_ENTRIES", 1000)
     with path.open("wb") as stream:
         np.savez_compressed(stream, a=np.zeros(600), b=np.zeros(600))
-    assert len(arrays.read_arrays(path, ["a"])["a"]) == 600
+    assert len(files.read_arrays(path, ["a"])["a"]) == 600
     with pytest.raises(InputError, match=r"\['b'\] must hold at most 400 entries"):
-        arrays.read_arrays(path)
+        files.read_arrays(path)
 
 
 def test_a_truncated_or_damaged_zip_is_refused(path):
@@ -155,7 +155,7 @@ def test_a_truncated_or_damaged_zip_is_refused(path):
     for content in (good[:-1], good[: len(good) // 2], bytes(damaged)):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"x\.npy"):
-            arrays.read_arrays(path)
+            files.read_arrays(path)
 
 
 def test_an_encrypted_member_is_refused(path):
@@ -164,7 +164,7 @@ def test_an_encrypted_member_is_refused(path):
     content[content.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(bytes(content))
     with pytest.raises(InputError, match=r"x.npy must be a readable .npy or .npz file.*encrypted"):
-        arrays.read_arrays(path)
+        files.read_arrays(path)
 
 
 @settings(deadline=None, max_examples=400)
@@ -181,7 +181,7 @@ def test_any_change_of_bytes_gives_an_array_or_an_input_error(tmp_path_factory, 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy warns about headers in the style of Python 2
         try:
-            for array in arrays.read_arrays(path).values():
+            for array in files.read_arrays(path).values():
                 assert array.dtype.kind in "fiub"
         except InputError as error:
             assert "mutant.npy" in str(error)
@@ -194,4 +194,4 @@ def test_what_is_no_file_is_refused(path, make):
     elif make == "pipe":
         os.mkfifo(path)
     with pytest.raises(InputError, match="cannot read"):
-        arrays.read_arrays(path)
+        files.read_arrays(path)

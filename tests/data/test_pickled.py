@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodecorr.data import pickled
-from neurodecorr.data.pickled import read_plain
+from neurodecorr.data import cifar
+from neurodecorr.data.cifar import read_plain
 from neurodecorr.errors import InputError
 
 PROTOCOLS = (2, 3, 4, 5)
@@ -167,8 +167,8 @@ def test_nesting_costs_no_recursion():
 
 
 def test_a_file_of_nothing_but_opcodes_is_stopped(monkeypatch):
-    assert pickled._MOST_OPCODES == 2**21
-    monkeypatch.setattr(pickled, "_MOST_OPCODES", 1000)
+    assert cifar._MOST_OPCODES == 2**21
+    monkeypatch.setattr(cifar, "_MOST_OPCODES", 1000)
     with pytest.raises(InputError, match="more than 1,000 pickle opcodes"):
         read_plain(b"\x80\x02" + b"N0" * 501 + b"N.", "x")
 

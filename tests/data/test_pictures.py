@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neurodecorr.data import arrays, image_patches, pictures
+from neurodecorr.data import files, image_patches, patches
 from neurodecorr.errors import InputError
 
 GREY = np.random.default_rng(0).integers(0, 256, (12, 15), dtype=np.uint8)
@@ -12,7 +12,7 @@ GREY[0, 0] = 255  # the largest pixel is white, so that all scales agree
 
 
 def only(images, size=4):
-    (picture,) = pictures.pictures(images, size)
+    (picture,) = patches.pictures(images, size)
     return picture
 
 
@@ -84,7 +84,7 @@ def test_a_turned_photograph_is_read_upright(tmp_path):
 def test_eight_and_sixteen_bit_pictures_share_one_scale(tmp_path):
     Image.fromarray(GREY).save(tmp_path / "a.png")
     Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / "b.png")
-    first, second = pictures.pictures(tmp_path, 4)
+    first, second = patches.pictures(tmp_path, 4)
     assert np.allclose(first, second, rtol=1e-15)
 
 
@@ -95,14 +95,14 @@ def test_a_folder_is_read_in_order_of_names_and_other_files_are_ignored(tmp_path
     (tmp_path / "._a.png").write_bytes(b"left by a file manager")
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "d.png").symlink_to(tmp_path / "c.png")
-    assert [image.shape for image in pictures.pictures(tmp_path, 4)] == [(6, 6), (7, 6), (5, 6), (5, 6)]
+    assert [image.shape for image in patches.pictures(tmp_path, 4)] == [(6, 6), (7, 6), (5, 6), (5, 6)]
     (tmp_path / "link").symlink_to(tmp_path)
-    assert len(pictures.pictures(tmp_path / "link", 4)) == 4
+    assert len(patches.pictures(tmp_path / "link", 4)) == 4
 
 
 def test_paths_and_arrays_may_share_a_sequence(tmp_path):
     Image.fromarray(GREY).save(tmp_path / "a.png")
-    assert np.array_equal(*pictures.pictures([str(tmp_path / "a.png"), GREY], 4))
+    assert np.array_equal(*patches.pictures([str(tmp_path / "a.png"), GREY], 4))
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
@@ -111,7 +111,7 @@ def test_array_files_hold_images_or_stacks(tmp_path, suffix):
     save = np.save if suffix == ".npy" else np.savez_compressed
     for image, count in ((GREY, 1), (np.stack([GREY, GREY]), 2), (np.repeat(GREY[None, :, :, None], 3, 3), 1)):
         save(path, image)
-        found = pictures.pictures(path, 4)
+        found = patches.pictures(path, 4)
         assert len(found) == count
         assert np.allclose(found[0], GREY / 255, rtol=1e-15)
 
@@ -179,8 +179,8 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, limit):
 
 
 def test_more_pixels_than_fit_are_refused(monkeypatch):
-    assert pictures.MOST_ENTRIES == arrays.MOST_ENTRIES == 2**29
-    monkeypatch.setattr(pictures, "MOST_ENTRIES", 2 * GREY.size)
-    assert len(pictures.pictures([GREY] * 2, 4)) == 2
+    assert patches.MOST_ENTRIES == files.MOST_ENTRIES == 2**29
+    monkeypatch.setattr(patches, "MOST_ENTRIES", 2 * GREY.size)
+    assert len(patches.pictures([GREY] * 2, 4)) == 2
     with pytest.raises(InputError, match=r"at most 360 pixels in all; images\[2\] exceeds this"):
-        pictures.pictures([GREY] * 3, 4)
+        patches.pictures([GREY] * 3, 4)

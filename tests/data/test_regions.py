@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neurodecorr.data import load_split, natural_patches, windows
+from neurodecorr.data import load_split, natural_patches, patches
 from neurodecorr.data.regions import taken_apart
 from neurodecorr.errors import InputError
 
@@ -85,9 +85,9 @@ def test_windows_with_weights_are_those_of_a_weighted_population():
     ]
     mean = sum(w * x.mean(axis=0) for w, x in zip(weights, each, strict=True))
     expected = sum(w * (x - mean).T @ (x - mean) / len(x) for w, x in zip(weights, each, strict=True))
-    assert np.allclose(windows.covariance(images, 3, weights), expected, atol=1e-13)
-    assert windows.scale(images, 3, weights).spread ** 2 == pytest.approx(np.trace(expected) / 9, rel=1e-12)
-    drawn = windows.draw(images, 3, 20_000, rng, weights)
+    assert np.allclose(patches.patch_covariance(images, 3, weights), expected, atol=1e-13)
+    assert patches.pixel_scale(images, 3, weights).spread ** 2 == pytest.approx(np.trace(expected) / 9, rel=1e-12)
+    drawn = patches.draw(images, 3, 20_000, rng, weights)
     assert (drawn[:, 0] > 2).mean() == pytest.approx(0.7, abs=5 * np.sqrt(0.21 / 20_000))
 
 
@@ -107,7 +107,7 @@ def test_what_is_held_out_is_harder_than_what_was_learnt_from():
     from neurodecorr import measures, plasticity
     from neurodecorr.data.patches import photographs
 
-    one, other = (windows.covariance([image], 8) for image in photographs(8))
+    one, other = (patches.patch_covariance([image], 8) for image in photographs(8))
     M = plasticity.decorrelating_matrix(one)
     assert measures.rms_correlation(covariance=M @ one @ M.T) < 1e-12
     assert 0.10 < measures.rms_correlation(covariance=M @ other @ M.T) < 0.15

@@ -82,7 +82,7 @@ def test_two_tables_are_not_one(tmp_path):
 
 
 def test_what_does_not_fit_in_memory_is_refused_before_it_is_made(monkeypatch):
-    from neurodecorr import _memory
+    from neurodecorr._numerics import memory as _memory
 
     monkeypatch.setattr(_memory, "available", lambda: 10**9)
     with pytest.raises(InputError, match=r"must fit in memory: it takes about .* GB, and 1 GB are free"):

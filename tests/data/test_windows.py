@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodecorr.data import windows
+from neurodecorr.data import patches as windows
 from neurodecorr.errors import InputError
 
 
@@ -35,14 +35,14 @@ def test_covariance_and_scale_are_those_of_all_windows(shapes, size, seed, offse
         return  # one window per image
     mean, covariance = brute_force(images, size)
     # Both sides round like sums of a few hundred terms of size 1; the offset costs its own digits in the inputs.
-    assert np.allclose(windows.covariance(images, size), covariance, atol=1e-13 * max(1, offset))
-    scale = windows.scale(images, size)
+    assert np.allclose(windows.patch_covariance(images, size), covariance, atol=1e-13 * max(1, offset))
+    scale = windows.pixel_scale(images, size)
     assert scale.shift == pytest.approx(mean.mean(), rel=1e-13)
     assert scale.spread**2 == pytest.approx(np.trace(covariance) / size**2, rel=1e-12 * max(1, offset))
 
 
 def test_covariance_is_symmetric_to_the_bit():
-    covariance = windows.covariance([np.random.default_rng(0).random((20, 31))], 6)
+    covariance = windows.patch_covariance([np.random.default_rng(0).random((20, 31))], 6)
     assert np.array_equal(covariance, covariance.T)
 
 
@@ -67,4 +67,4 @@ def test_draw_is_a_random_sequence_not_one_image_after_the_other():
 @pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
 def test_flat_images_have_no_scale(value):
     with pytest.raises(InputError, match="images must have contrast"):
-        windows.scale([np.full((9, 9), value), np.full((5, 7), value)], 3)
+        windows.pixel_scale([np.full((9, 9), value), np.full((5, 7), value)], 3)

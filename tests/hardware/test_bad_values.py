@@ -12,9 +12,9 @@ from bad_values import Call, Choice, Flag, Free, Number, Numbers, Place, Table, 
 
 from neurodecorr import hardware
 from neurodecorr.circuit import Circuit, integrate
-from neurodecorr.hardware import bundle, nir, spice
+from neurodecorr.export import bundle, nir, spice
+from neurodecorr.io import Recorder, Variable
 from neurodecorr.network import Decorrelation, Dense, Network
-from neurodecorr.recording import Recorder, Variable
 
 CIRCUIT = Circuit([[2.0, 0.5], [0.25, 1.5]], 0.02)
 NETWORK = Network([Dense(2, "identity")], 2, decorrelation=Decorrelation("recurrent"), dtype="float64", seed=0)
@@ -242,7 +242,7 @@ CALLS = (
     ),
     Call(
         "bundle.golden_response",
-        bundle.golden_response,
+        bundle.reference_response,
         {"circuit": Valid(CIRCUIT), "X": Numbers(ROW), "tau_s": Number(0.02, above=0, none=True)},
     ),
     Call(

@@ -5,19 +5,19 @@ from itertools import product
 import numpy as np
 import pytest
 
+from neurodecorr.credit import Backprop
 from neurodecorr.errors import ConfigError, DivergenceError
-from neurodecorr.learning import Backprop
 from neurodecorr.network import Decorrelation, Dense, Network
 from neurodecorr.network.decorrelators import decorrelator
-from neurodecorr.plasticity import twins
+from neurodecorr.plasticity import rules
 
 RULES = ("explicit", "implicit", "congruent")
 GAINS = ("node", "layer", "none")
 PLAIN = {
-    ("feedforward", "explicit"): twins.explicit_feedforward,
-    ("feedforward", "implicit"): twins.implicit_feedforward,
-    ("recurrent", "explicit"): twins.explicit_recurrent,
-    ("recurrent", "implicit"): twins.local_recurrent,
+    ("feedforward", "explicit"): rules.explicit_feedforward,
+    ("feedforward", "implicit"): rules.implicit_feedforward,
+    ("recurrent", "explicit"): rules.explicit_recurrent,
+    ("recurrent", "implicit"): rules.local_recurrent,
 }
 
 
@@ -47,7 +47,7 @@ def test_a_step_in_place_is_the_plain_rule(form, rule, gain, rows):
         name = "M" if form == "feedforward" else "R"
         before = own.arrays[name].copy()
         drive, Xbar = learn(own, X)
-        g = twins.power_gain(drive, Xbar, gain)
+        g = rules.power_gain(drive, Xbar, gain)
         plain = PLAIN[form, rule](before, drive, Xbar, 0.03)
         plain = plain * g[:, None] if form == "feedforward" else plain / g
         np.testing.assert_allclose(own.arrays[name], plain, rtol=0, atol=1e-11)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodecorr.learning import Backprop
+from neurodecorr.credit import Backprop
 from neurodecorr.network import (
     ACTIVATIONS,
     LOSSES,

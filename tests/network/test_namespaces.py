@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from neurodecorr.learning import Backprop
+from neurodecorr.credit import Backprop
 from neurodecorr.network import ACTIVATIONS, Conv2d, Decorrelation, Dense, MaxPool2d, Network
 from neurodecorr.network.algebra import as_numpy
 

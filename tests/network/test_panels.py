@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from neurodecorr.network import panels, steps
+from neurodecorr.network import decorrelators, panels
 from neurodecorr.network.algebra import add_row, less, sum_rows, times
-from neurodecorr.plasticity import twins
+from neurodecorr.plasticity import rules
 
 EPS = {np.float32: 2.0**-24, np.float64: 2.0**-53}
 
@@ -35,9 +35,9 @@ def test_large_and_small_layers_take_the_same_step(rule, gain, monkeypatch):
     M, X, factors = drawn(panels.LEAST, 20, np.float64)
     gain = factors if gain == "node" else gain
     by_panels, by_blas = M.copy(), M.copy()
-    steps.shrink(by_panels, X, rule, 1e-3, gain)
+    decorrelators.shrink(by_panels, X, rule, 1e-3, gain)
     monkeypatch.setattr(panels, "LEAST", panels.LEAST + 1)
-    steps.shrink(by_blas, X, rule, 1e-3, gain)
+    decorrelators.shrink(by_blas, X, rule, 1e-3, gain)
     assert abs(by_panels - by_blas).max() < 1e-12
     assert not np.array_equal(by_panels, M)
 
@@ -61,8 +61,8 @@ def test_a_number_that_is_not_finite_shows_in_its_column():
 def test_the_gain_of_a_layer_is_that_of_the_twin_rules(silent):
     _, X, _ = drawn(50, 9, np.float32)
     Xbar = 0 * X if silent else 1.3 * X + X[:, ::-1]
-    expected = float(twins.power_gain(X.astype(float), Xbar.astype(float), "layer")[0])
-    assert steps.power_gain(X, Xbar, "layer") == pytest.approx(expected, rel=1e-5)
+    expected = float(rules.power_gain(X.astype(float), Xbar.astype(float), "layer")[0])
+    assert decorrelators.power_gain(X, Xbar, "layer") == pytest.approx(expected, rel=1e-5)
 
 
 def test_passes_over_rows_are_those_of_numpy():

@@ -8,11 +8,7 @@ from neurodecorr.data import gaussian_covariance, load_inputs
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.measures import covariance as covariance_of
 from neurodecorr.measures import null_directions
-from neurodecorr.plasticity import (
-    decorrelating_circuit,
-    decorrelating_matrix,
-    whitening_matrix,
-)
+from neurodecorr.plasticity import decorrelating_circuit, decorrelating_matrix, whitening_matrix
 
 
 def covariance(n=9, seed=0):

@@ -11,7 +11,7 @@ from scipy.linalg import expm
 from neurodecorr.data import correlated_gaussian, gaussian_covariance
 from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
 from neurodecorr.plasticity import learn_continuously
-from neurodecorr.plasticity.flow_kernels import decay, grow, size_bound
+from neurodecorr.plasticity.continuous import decay, grow, size_bound
 
 pytestmark = pytest.mark.rounding
 

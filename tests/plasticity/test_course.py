@@ -7,17 +7,17 @@ from neurodecorr.data import correlated_gaussian, gaussian_covariance
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.measures import power, rms_correlation
 from neurodecorr.plasticity import (
-    Course,
     Easi,
     Foldiak,
+    LearningRule,
     OffDiagonal,
     Oja,
-    Plan,
-    Twins,
+    RelativeRule,
+    RuleHistory,
     decorrelating_matrix,
     distances,
-    follow,
     format_distances,
+    run_rule,
 )
 
 N = 6
@@ -31,12 +31,12 @@ def stream(batches=40, size=20):
 def course_of(M, name="fixed"):
     C = M @ SIGMA @ M.T
     numbers = (np.array([v]) for v in (0, rms_correlation(covariance=C), power(covariance=C), 1.0))
-    return Course(name, *numbers, M)
+    return RuleHistory(name, *numbers, M)
 
 
 def test_records_are_those_of_the_population():
     rule, batches = Easi(rate=0.05), stream()
-    course = follow(rule, batches, SIGMA, scale=0.5, every=15)
+    course = run_rule(rule, batches, SIGMA, scale=0.5, every=15)
     assert course.samples.tolist() == [0, 300, 600, 800]  # the start, every fifteenth batch, the last
     weights, expected = rule.start(N, 0.5), []
     for k, X in enumerate([None, *batches]):
@@ -54,16 +54,16 @@ def test_records_are_those_of_the_population():
 
 def test_a_rule_with_a_circuit_is_judged_by_its_own_circuit():
     rule = Foldiak(rate=0.05)
-    course = follow(rule, stream(), SIGMA)
+    course = run_rule(rule, stream(), SIGMA)
     R = np.linalg.inv(course.matrix)
     assert course.margin[-1] == pytest.approx(np.linalg.eigvals(R).real.min(), rel=1e-9)
 
 
 def test_single_samples_and_batches_share_the_harness():
-    plan = Plan(rule="local", rate=1e-2, mean="none", schedule="constant")
+    plan = LearningRule(rule="local", rate=1e-2, mean="none", schedule="constant")
     X = stream().reshape(-1, N)
-    one_by_one = follow(Twins(plan), X[:, None, :], SIGMA, every=200)
-    in_blocks = follow(Twins(plan), X.reshape(4, 200, N), SIGMA)
+    one_by_one = run_rule(RelativeRule(plan), X[:, None, :], SIGMA, every=200)
+    in_blocks = run_rule(RelativeRule(plan), X.reshape(4, 200, N), SIGMA)
     np.testing.assert_array_equal(one_by_one.samples, in_blocks.samples)
     # Gains are folded in once a block, so the blocks show in the last digits.
     np.testing.assert_allclose(one_by_one.correlation, in_blocks.correlation, rtol=1e-11)
@@ -71,7 +71,7 @@ def test_single_samples_and_batches_share_the_harness():
 
 
 def test_a_diverging_rule_ends_its_course_and_says_where():
-    course = follow(OffDiagonal(rate=0.5), stream(), SIGMA, scale=10.0)
+    course = run_rule(OffDiagonal(rate=0.5), stream(), SIGMA, scale=10.0)
     assert course.stopped.startswith("batch ")
     assert "the weights left the finite numbers; lower the rate or the initial scale" in course.stopped
     assert np.isfinite(course.matrix).all()
@@ -80,22 +80,24 @@ def test_a_diverging_rule_ends_its_course_and_says_where():
 
 
 def test_the_librarys_own_errors_end_a_course_too():
-    plan = Plan(form="feedforward", rule="explicit", rate=1.0, batch=20, limit=None, mean="none", normalise=False)
-    course = follow(Twins(plan), stream(), SIGMA)
+    plan = LearningRule(
+        form="feedforward", rule="explicit", rate=1.0, batch=20, limit=None, mean="none", normalise=False
+    )
+    course = run_rule(RelativeRule(plan), stream(), SIGMA)
     assert course.stopped.startswith("batch 0: the explicit rule needs η λ_max(C) < 1")
 
 
 def test_bad_streams_are_refused():
     with pytest.raises(InputError, match="batch 1 must have 6 features, one per unit; got 5"):
-        follow(Easi(), [np.ones((2, 6)), np.ones((2, 5))], SIGMA)
+        run_rule(Easi(), [np.ones((2, 6)), np.ones((2, 5))], SIGMA)
     with pytest.raises(InputError, match=r"batch 0 must be finite.*found nan at row 0, column 2"):
-        follow(Easi(), [np.array([[1.0, 1.0, np.nan, 1.0, 1.0, 1.0]])], SIGMA)
+        run_rule(Easi(), [np.array([[1.0, 1.0, np.nan, 1.0, 1.0, 1.0]])], SIGMA)
     with pytest.raises(InputError, match="covariance must be a square matrix"):
-        follow(Easi(), [], np.ones((2, 3)))
+        run_rule(Easi(), [], np.ones((2, 3)))
     with pytest.raises(ConfigError, match="scale must be > 0"):
-        follow(Easi(), [], SIGMA, scale=0.0)
+        run_rule(Easi(), [], SIGMA, scale=0.0)
     with pytest.raises(ConfigError, match="every must be a whole number"):
-        follow(Easi(), [], SIGMA, every=0)
+        run_rule(Easi(), [], SIGMA, every=0)
 
 
 def test_distances_are_zero_at_the_closed_form_and_shape_is_blind_to_the_gain():
@@ -118,7 +120,7 @@ def test_a_matrix_with_a_silent_row_has_a_distance():
 
 
 def test_the_table_names_each_rule_and_marks_courses_that_stopped():
-    courses = [follow(Oja(), stream(), SIGMA), follow(OffDiagonal(rate=0.5), stream(), SIGMA, scale=10.0)]
+    courses = [run_rule(Oja(), stream(), SIGMA), run_rule(OffDiagonal(rate=0.5), stream(), SIGMA, scale=10.0)]
     lines = format_distances(distances(courses, SIGMA)).splitlines()
     assert len(lines) == 3
     assert " ".join(lines[0].split()) == "rule rms corr power margin R to node M* to layer M* shape"

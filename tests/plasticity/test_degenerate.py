@@ -7,7 +7,7 @@ import pytest
 
 from neurodecorr.errors import DegenerateInputWarning
 from neurodecorr.measures import rms_correlation
-from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, Plan, learn, start
+from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, LearningRule, initial_state, learn
 
 pytestmark = pytest.mark.rounding
 
@@ -30,8 +30,8 @@ def with_collinear_units(X):
 
 
 def learnt(X, form, rule, batch=1, **options):
-    plan = Plan(form=form, rule=rule, batch=batch, **{"rate": 1e-2, "schedule": "constant", **options})
-    return learn(start(X, plan), X, plan)
+    plan = LearningRule(form=form, rule=rule, batch=batch, **{"rate": 1e-2, "schedule": "constant", **options})
+    return learn(initial_state(X, plan), X, plan)
 
 
 def residual_correlation(state, X, units=slice(None)):
@@ -52,7 +52,9 @@ def test_a_constant_unit_is_left_alone_and_the_others_are_decorrelated(value, fo
     # The running mean of a constant is that constant but for rounding, and the gain of rounding is close to one.
     np.testing.assert_allclose(state.M[2, others], 0, atol=1e-5)
     np.testing.assert_allclose(state.M[2, 2], 1, atol=1e-2)
-    assert residual_correlation(state, X, others) < 0.2 < residual_correlation(start(X, Plan()), X, others)
+    assert (
+        residual_correlation(state, X, others) < 0.2 < residual_correlation(initial_state(X, LearningRule()), X, others)
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -96,7 +98,7 @@ def test_more_units_than_samples_stays_finite(form, rule, batch, dtype):
     state = learnt(X, form, rule, batch)
     assert np.isfinite(state.M).all()
     assert np.linalg.norm(state.M, 2) < 2
-    plan = Plan(form=form, rule=rule, batch=batch, rate=1e-2)
+    plan = LearningRule(form=form, rule=rule, batch=batch, rate=1e-2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateInputWarning)
         for _ in range(300):
@@ -121,7 +123,7 @@ def test_the_scale_of_the_input_does_not_matter(form, rule, batch, dtype, scale)
     reference = learnt(X.astype(dtype), form, rule, batch)
     # Powers of ten are not powers of two: the inputs differ by rounding, which κ(R) of the order of 10 amplifies.
     np.testing.assert_allclose(state.M, reference.M, atol=1e-12 if dtype == "float64" else 1e-3)
-    assert residual_correlation(reference, X) < 0.75 * residual_correlation(start(X, Plan()), X)
+    assert residual_correlation(reference, X) < 0.75 * residual_correlation(initial_state(X, LearningRule()), X)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

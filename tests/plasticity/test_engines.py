@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from neurodecorr._threads import POOLED, one_pool
+from neurodecorr._numerics.blas import POOLED, one_pool
 from neurodecorr.errors import DivergenceError
-from neurodecorr.plasticity import Plan, learn, start
-from neurodecorr.plasticity.single import FUSED_BLOCK, LONGEST_DELAYED_BLOCK, smallest_delayed
+from neurodecorr.plasticity import LearningRule, initial_state, learn
+from neurodecorr.plasticity.samplewise import FUSED_BLOCK, LONGEST_DELAYED_BLOCK, smallest_delayed
 
 RULES = [
     ("recurrent", "local"),
@@ -35,8 +35,8 @@ def stream(dtype=np.float64, n=N, samples=SAMPLES):
 
 
 def learnt(X, form, rule, engine, **options):
-    plan = Plan(form=form, rule=rule, engine=engine, **options)
-    return learn(start(X, plan), X, plan)
+    plan = LearningRule(form=form, rule=rule, engine=engine, **options)
+    return learn(initial_state(X, plan), X, plan)
 
 
 @pytest.mark.parametrize("engine", ["fused", "delayed"])
@@ -75,9 +75,9 @@ def test_gains_kept_beside_the_matrices_keep_the_twins_closer_than_gains_multipl
 def test_the_sample_that_breaks_the_explicit_rule_is_the_same(engine):
     X = stream()
     X[300] *= 100
-    plan = Plan(form="feedforward", rule="explicit", rate=1e-2, limit=None, engine=engine, schedule="constant")
+    plan = LearningRule(form="feedforward", rule="explicit", rate=1e-2, limit=None, engine=engine, schedule="constant")
     with pytest.raises(DivergenceError, match="at sample 300 "):
-        learn(start(X, plan), X, plan)
+        learn(initial_state(X, plan), X, plan)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 129])
@@ -117,9 +117,11 @@ def test_large_layers_delay_and_small_ones_fuse(rule, pool):
 
 def test_a_strided_stream_is_read_as_it_lies():
     X = stream()
-    plan = Plan(form="feedforward", rule="implicit", rate=1e-3)
+    plan = LearningRule(form="feedforward", rule="implicit", rate=1e-3)
     apart = np.repeat(X, 2, axis=1)[:, ::2]
-    np.testing.assert_array_equal(learn(start(X, plan), apart, plan).M, learn(start(X, plan), X, plan).M)
+    np.testing.assert_array_equal(
+        learn(initial_state(X, plan), apart, plan).M, learn(initial_state(X, plan), X, plan).M
+    )
 
 
 def test_two_pools_of_threads_never_run_at_once():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, Plan, codes, kernels, learn, start
-from neurodecorr.plasticity.schedules import Decay
+from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, LearningRule, initial_state, learn, steps
+from neurodecorr.plasticity.spec import Decay
 
 MEMORY_OF_THE_TRACE, FASTEST_MEMORY, OUTLIER = 0.01, 0.1, 5.0
 PAIRS = [("recurrent", rule) for rule in RECURRENT_RULES] + [("feedforward", rule) for rule in FEEDFORWARD_RULES]
@@ -104,8 +104,10 @@ def stream(samples=200, features=6, seed=0, offset=0.0):
 
 def both(X, form, rule, gain="node", limit=None, mean="none", normalise=False, engine="plain", **options):
     options = {"rate": 5e-3, "schedule": "constant", **options}
-    plan = Plan(form=form, rule=rule, gain=gain, limit=limit, mean=mean, normalise=normalise, engine=engine, **options)
-    fast = learn(start(X, plan), X, plan)
+    plan = LearningRule(
+        form=form, rule=rule, gain=gain, limit=limit, mean=mean, normalise=normalise, engine=engine, **options
+    )
+    fast = learn(initial_state(X, plan), X, plan)
     scale = fast.scale  # activities are in units of it: with an absolute rate the same steps need η scale²
     slow = SlowLearner(
         X.shape[1],
@@ -156,7 +158,7 @@ def test_the_running_mean_is_subtracted_and_the_rate_is_relative_to_the_power(fo
 def test_the_rate_falls_with_the_sum_of_the_rates_used(engine):
     schedule = Decay(hold=0.3, half=0.2)
     fast, slow, _ = both(stream(), "recurrent", "local", schedule=schedule, normalise=True, engine=engine)
-    np.testing.assert_allclose(fast.counters[codes.CLOCK], slow.clock, rtol=1e-12)
+    np.testing.assert_allclose(fast.counters[steps.CLOCK], slow.clock, rtol=1e-12)
     assert slow.clock < 200 * 5e-3 * 0.9  # it did fall
     np.testing.assert_allclose(fast.R, slow.R, rtol=0, atol=ROUNDING * np.abs(slow.R).max())
 
@@ -164,8 +166,8 @@ def test_the_rate_falls_with_the_sum_of_the_rates_used(engine):
 def test_a_unit_of_measurement_does_not_matter():
     X = stream()
     for form, rule in PAIRS:
-        plan = Plan(form=form, rule=rule, rate=5e-3, mean="running")
-        one, million = (learn(start(X * c, plan), X * c, plan) for c in (1.0, 2.0**20))
+        plan = LearningRule(form=form, rule=rule, rate=5e-3, mean="running")
+        one, million = (learn(initial_state(X * c, plan), X * c, plan) for c in (1.0, 2.0**20))
         np.testing.assert_array_equal(one.M, million.M)  # scales are powers of two: not a bit changes
 
 
@@ -175,7 +177,7 @@ def test_congruent_kernels_are_symmetric_to_the_bit(dtype):
     S = rng.standard_normal((7, 7)).astype(dtype)
     S += S.T
     u, v, g = (rng.standard_normal(7).astype(dtype) for _ in range(3))
-    for kernel in (kernels.recurrent_sym, kernels.feedforward_sym):
+    for kernel in (steps.recurrent_sym, steps.feedforward_sym):
         changed = S.copy()
         kernel(changed, u, v, 0.3, 0.7, 1 + g**2)
         assert not np.array_equal(changed, S)
@@ -188,8 +190,8 @@ def test_a_constant_gain_does_not_drive_the_congruent_twins_apart():
     grow, shrink = np.full(3, 1.001), np.full(3, 1 / 1.001)
     for gain in (grow, shrink):
         for _ in range(100_000):
-            kernels.recurrent_sym(R, zero, zero, 0.0, 0.0, gain)
-            kernels.feedforward_sym(M, zero, zero, 0.0, 0.0, gain)
+            steps.recurrent_sym(R, zero, zero, 0.0, 0.0, gain)
+            steps.feedforward_sym(M, zero, zero, 0.0, 0.0, gain)
     # Unbiased rounding of 2e5 steps, eps √(2e5) on each side: 1.4e-13.
     assert np.abs(np.diag(R @ M) - 1).max() < 5e-13
 
@@ -199,7 +201,7 @@ def test_settling_by_the_twin_is_refined_to_the_square_of_the_twins_error():
     R = np.eye(5) + 0.2 * rng.standard_normal((5, 5))
     M = np.linalg.inv(R) + 1e-5 * rng.standard_normal((5, 5))
     x, xbar, work, found = rng.standard_normal(5), np.empty(5), np.empty(5), np.empty(5)
-    error = kernels.settle_by_twin(R, M, x, xbar, work, found)
+    error = steps.settle_by_twin(R, M, x, xbar, work, found)
     exact = np.linalg.solve(R, x)
     before = np.linalg.norm(M @ x - exact) / np.linalg.norm(exact)
     assert before > 1e-6
@@ -209,18 +211,18 @@ def test_settling_by_the_twin_is_refined_to_the_square_of_the_twins_error():
 
 def test_homeostatic_gains_are_the_printed_ones():
     p, eta = np.array([0.5, 1.0, 3.0]), 0.1
-    for mode, power in ((codes.NODE_GAIN, p), (codes.LAYER_GAIN, np.full(3, 1.5)), (codes.NO_GAIN, np.zeros(3))):
+    for mode, power in ((steps.NODE_GAIN, p), (steps.LAYER_GAIN, np.full(3, 1.5)), (steps.NO_GAIN, np.zeros(3))):
         gain = np.empty(3)
-        kernels.homeostatic(gain, p, eta, mode, False)
+        steps.homeostatic(gain, p, eta, mode, False)
         np.testing.assert_allclose(gain, 1 + eta * power, rtol=1e-15)
-        kernels.homeostatic(gain, p, eta, mode, True)
+        steps.homeostatic(gain, p, eta, mode, True)
         np.testing.assert_allclose(gain, 1 / (1 - eta * power), rtol=1e-15)
 
 
 def test_products_are_those_of_numpy():
     rng = np.random.default_rng(3)
     A, v, out = rng.standard_normal((9, 9)), rng.standard_normal(9), np.empty(9)
-    kernels.multiply(A, v, out)
+    steps.multiply(A, v, out)
     np.testing.assert_allclose(out, A @ v, rtol=0, atol=1e-14)
-    kernels.multiply_transposed(A, v, out)
+    steps.multiply_transposed(A, v, out)
     np.testing.assert_allclose(out, A.T @ v, rtol=0, atol=1e-14)

@@ -10,13 +10,7 @@ import pytest
 from neurodecorr.data import correlated_gaussian
 from neurodecorr.errors import DegenerateInputWarning, DivergenceError, InputError, StabilityError
 from neurodecorr.measures import power, rms_correlation
-from neurodecorr.plasticity import (
-    FEEDFORWARD_RULES,
-    RECURRENT_RULES,
-    Plan,
-    learn,
-    start,
-)
+from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, LearningRule, initial_state, learn
 
 pytestmark = pytest.mark.rounding
 
@@ -29,8 +23,8 @@ def gaussian(features=8, samples=3000, condition=1e2):
 
 
 def learnt(X, **options):
-    plan = Plan(**options)
-    return learn(start(X, plan), X, plan)
+    plan = LearningRule(**options)
+    return learn(initial_state(X, plan), X, plan)
 
 
 def assert_same(a, b):
@@ -56,8 +50,8 @@ def twin_bound(dtype, rule):
 
 def twin_error_after(updates, dtype, rule, gain, normalise):
     X = gaussian(features=20, samples=min(updates, 100_000)).astype(dtype)
-    plan = Plan(rule=rule, rate=1e-3, schedule="constant", gain=gain, mean="none", normalise=normalise)
-    state = start(X, plan)
+    plan = LearningRule(rule=rule, rate=1e-3, schedule="constant", gain=gain, mean="none", normalise=normalise)
+    state = initial_state(X, plan)
     for _ in range(updates // len(X)):
         state = learn(state, X, plan)
     assert state.samples == updates
@@ -114,11 +108,11 @@ def test_every_rule_decorrelates_and_keeps_the_power(form, rule, batch):
 
 
 def in_one_call_and_in_pieces(dtype, **options):
-    X, plan = gaussian(samples=2400).astype(dtype), Plan(rate=5e-3, **options)
-    whole, pieces = learn(start(X, plan), X, plan), start(X, plan)
+    X, plan = gaussian(samples=2400).astype(dtype), LearningRule(rate=5e-3, **options)
+    whole, pieces = learn(initial_state(X, plan), X, plan), initial_state(X, plan)
     for begin, end in ((0, 20), (20, 600), (600, 2000), (2000, 2400)):
         pieces = learn(pieces, X[begin:end], plan)
-    assert_same(whole, learn(start(X, plan), X, plan))
+    assert_same(whole, learn(initial_state(X, plan), X, plan))
     assert whole.M.dtype == whole.lateral.dtype == np.dtype(dtype)
     return whole, pieces
 
@@ -145,13 +139,13 @@ def test_engines_that_work_in_blocks_agree_on_pieces_to_rounding(form, rule, eng
 
 
 def test_order_of_memory_does_not_matter():
-    X, plan = gaussian(), Plan()
-    assert_same(learn(start(X, plan), X, plan), learn(start(X, plan), np.asfortranarray(X), plan))
+    X, plan = gaussian(), LearningRule()
+    assert_same(learn(initial_state(X, plan), X, plan), learn(initial_state(X, plan), np.asfortranarray(X), plan))
 
 
 def test_the_given_state_and_samples_are_left_as_they_were():
-    X, plan = gaussian(), Plan()
-    state = start(X, plan)
+    X, plan = gaussian(), LearningRule()
+    state = initial_state(X, plan)
     before, samples = state.copy(), X.copy()
     learn(state, X, plan)
     assert_same(state, before)
@@ -159,7 +153,7 @@ def test_the_given_state_and_samples_are_left_as_they_were():
 
 
 def test_a_copy_shares_no_memory():
-    state = start(gaussian(), Plan())
+    state = initial_state(gaussian(), LearningRule())
     copy = state.copy()
     for name in ARRAYS:
         assert not np.shares_memory(getattr(state, name), getattr(copy, name)), name
@@ -172,8 +166,8 @@ def test_a_copy_shares_no_memory():
 def test_the_explicit_rule_names_the_sample_at_its_singular_point():
     X = np.array([[0.5, 0.0], [1.0, 0.0]])
     options = {"rule": "explicit", "schedule": "constant", "mean": "none", "limit": None, "normalise": False}
-    plan = Plan(rate=1.0, gain="none", **options)
-    state = start(X, plan)
+    plan = LearningRule(rate=1.0, gain="none", **options)
+    state = initial_state(X, plan)
     assert learn(state, X[:1], plan).R[0, 0] == pytest.approx(1 / (1 - 0.25))
     before = state.copy()
     with pytest.raises(DivergenceError, match=r"needs η‖x̄‖² < 1 .* failed at sample 0 \(rate 1\). Set limit=0.1"):
@@ -186,23 +180,25 @@ def test_the_explicit_rule_names_the_sample_at_its_singular_point():
 def test_the_explicit_gain_has_a_singular_point_of_its_own():
     X = np.array([[1.0, 0.0]])
     options = {"rule": "explicit", "schedule": "constant", "mean": "none", "limit": None, "normalise": False}
-    state = learn(start(X, Plan(**options)), np.array([[2.0, 0.0]] * 50), Plan(rate=0.1, **options))
+    state = learn(
+        initial_state(X, LearningRule(**options)), np.array([[2.0, 0.0]] * 50), LearningRule(rate=0.1, **options)
+    )
     quiet = np.array([[0.0, 1e-3]])  # η‖x̄‖² is small now, but ηp ≥ 0.9 · 1.2
     power_of_the_first_unit = state.power[0] * state.scale**2
     with pytest.raises(DivergenceError, match="ηp < 1"):
-        learn(state, quiet, Plan(rate=1.2 / power_of_the_first_unit, **options))
-    learn(state, quiet, Plan(rate=1.2 / power_of_the_first_unit, gain="none", **options))  # without gain it may
+        learn(state, quiet, LearningRule(rate=1.2 / power_of_the_first_unit, **options))
+    learn(state, quiet, LearningRule(rate=1.2 / power_of_the_first_unit, gain="none", **options))  # without gain it may
 
 
 def test_explicit_batches_name_the_batch_at_their_singular_point():
     X = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])  # λ_max(C) = 1
     for form in ("recurrent", "feedforward"):
         options = {"form": form, "rule": "explicit", "mean": "none", "limit": None, "normalise": False, "batch": 4}
-        state = start(X, Plan(rate=0.9, **options))
-        learn(state, X, Plan(rate=0.9, **options))
+        state = initial_state(X, LearningRule(rate=0.9, **options))
+        learn(state, X, LearningRule(rate=0.9, **options))
         before = state.copy()
         with pytest.raises(DivergenceError, match=r"needs η λ_max\(C\) < 1, which failed at batch 0 \(rate 1\)"):
-            learn(state, X, Plan(rate=1.0, **options))
+            learn(state, X, LearningRule(rate=1.0, **options))
         assert_same(state, before)
 
 
@@ -224,17 +220,17 @@ def test_huge_rates_are_limited_and_counted(form, rule, batch, rate):
 @pytest.mark.parametrize(("form", "rule"), PAIRS)
 def test_without_the_limiter_huge_rates_raise_or_stay_finite_never_a_silent_nan(form, rule, rate):
     X = gaussian()
-    plan = Plan(form=form, rule=rule, rate=rate, limit=None, schedule="constant")
+    plan = LearningRule(form=form, rule=rule, rate=rate, limit=None, schedule="constant")
     if rule == "explicit":
         with pytest.raises(DivergenceError, match="at sample 1 "):
-            learn(start(X, plan), X, plan)
+            learn(initial_state(X, plan), X, plan)
     elif rule == "local":
         with pytest.raises(StabilityError, match=r"min Re λ\(R\) > 0 to settle; after sample \d+ it is -"):
-            learn(start(X, plan), X, plan)
+            learn(initial_state(X, plan), X, plan)
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DegenerateInputWarning)  # the growth of M has a bound of its own
-            state = learn(start(X, plan), X, plan)
+            state = learn(initial_state(X, plan), X, plan)
         assert np.isfinite(state.M).all()
         assert state.limited == 0
         if rule == "congruent":
@@ -242,9 +238,11 @@ def test_without_the_limiter_huge_rates_raise_or_stay_finite_never_a_silent_nan(
 
 
 def test_numbers_beyond_the_range_raise_and_name_the_sample():
-    plan = Plan(form="feedforward", rule="implicit", mean="none", limit=None, schedule="constant", normalise=False)
+    plan = LearningRule(
+        form="feedforward", rule="implicit", mean="none", limit=None, schedule="constant", normalise=False
+    )
     X = np.array([[0.0, 0.0], [1.0, 1.0]])
-    state = replace(start(X, plan), M=np.eye(2) * 1e200)  # x̄ᵀx̄ overflows
+    state = replace(initial_state(X, plan), M=np.eye(2) * 1e200)  # x̄ᵀx̄ overflows
     before = state.copy()
     with pytest.raises(DivergenceError, match="activity left the finite numbers at sample 1"):
         learn(state, X, plan)
@@ -253,10 +251,10 @@ def test_numbers_beyond_the_range_raise_and_name_the_sample():
 
 def test_samples_that_overflow_at_the_scale_of_the_first_inputs_are_refused():
     for small, large in ((np.float32(1e-30), np.float32(1e30)), (1.0, 1e200)):
-        state = start(np.full((1, 2), small), Plan())
+        state = initial_state(np.full((1, 2), small), LearningRule())
         before = state.copy()
         with pytest.raises(InputError, match="range of its type at the scale of the first inputs seen; use float64"):
-            learn(state, np.full((1, 2), large), Plan())
+            learn(state, np.full((1, 2), large), LearningRule())
         assert_same(state, before)
 
 
@@ -274,5 +272,5 @@ def test_the_clock_adds_up_the_rates_used():
 
 
 def test_visits_are_thrice_the_holding_time():
-    assert Plan(rate=1e-3).visits(features=8) == math.ceil(3 * 6.5 / 1e-3)
-    assert Plan(rate=1e-3, schedule="constant").visits(features=8) == 20_000
+    assert LearningRule(rate=1e-3).visits(features=8) == math.ceil(3 * 6.5 / 1e-3)
+    assert LearningRule(rate=1e-3, schedule="constant").visits(features=8) == 20_000

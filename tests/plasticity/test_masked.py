@@ -8,11 +8,11 @@ import pytest
 import scipy.sparse
 
 import neurodecorr as nd
-from neurodecorr import _sparse
+from neurodecorr._numerics import sparse
 from neurodecorr.circuit import SparseCircuit, grid_neighbours, grid_taper, random_neighbours, settle_sparse
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.measures import rms_correlation
-from neurodecorr.plasticity import MaskedPlan, learn_masked, start_masked
+from neurodecorr.plasticity import SparseLearningRule, initial_sparse_state, learn_sparse
 
 
 def dense_reference(w, X, plan):
@@ -66,17 +66,17 @@ CASES += [("relative", mask, None) for mask in MASKS]
 
 @pytest.mark.parametrize(("rule", "mask", "dominance"), CASES)
 def test_sparse_learning_is_dense_learning_times_a_mask(rule, mask, dominance, waves):
-    plan = MaskedPlan(rule, rate=5e-3, half=200, limit=0.01, tol=1e-12, dominance=dominance)
+    plan = SparseLearningRule(rule, rate=5e-3, half=200, limit=0.01, tol=1e-12, dominance=dominance)
     w = MASKS[mask]
-    learnt = learn_masked(start_masked(w), waves[:300], plan)
+    learnt = learn_sparse(initial_sparse_state(w), waves[:300], plan)
     # 300 steps, each off by the settling error tol · κ(R) ≤ 1e-10 times η.
     np.testing.assert_allclose(learnt.weights.toarray(), dense_reference(w.toarray(), waves[:300], plan), atol=1e-10)
     assert 0 < learnt.counters[2] < 300  # some steps were limited, some were not
 
 
 def test_a_full_mask_rests_where_the_inputs_are_decorrelated(waves):
-    state = learn_masked(
-        start_masked(scipy.sparse.csr_array(np.ones((36, 36)))), waves, MaskedPlan(rate=1e-2, half=500)
+    state = learn_sparse(
+        initial_sparse_state(scipy.sparse.csr_array(np.ones((36, 36)))), waves, SparseLearningRule(rate=1e-2, half=500)
     )
     xbar = np.linalg.solve(state.weights.toarray(), (waves - waves.mean(axis=0)).T)
     assert rms_correlation(covariance=np.cov(waves.T)) > 0.2
@@ -85,25 +85,25 @@ def test_a_full_mask_rests_where_the_inputs_are_decorrelated(waves):
 
 
 def test_the_given_state_is_left_as_it_was_and_a_stream_may_be_cut_anywhere(waves):
-    plan, begin = MaskedPlan(rate=1e-3, tol=1e-12), start_masked(MASKS["grid"])
-    whole = learn_masked(begin, waves[:200], plan)
+    plan, begin = SparseLearningRule(rate=1e-3, tol=1e-12), initial_sparse_state(MASKS["grid"])
+    whole = learn_sparse(begin, waves[:200], plan)
     assert begin.samples == 0 and begin.weights.toarray().tolist() == np.eye(36).tolist()
-    cut = learn_masked(learn_masked(begin, waves[:70], plan), waves[70:200], plan)
+    cut = learn_sparse(learn_sparse(begin, waves[:70], plan), waves[70:200], plan)
     np.testing.assert_array_equal(whole.weights.data, cut.weights.data)
     assert whole.samples == cut.samples == 200
 
 
 @pytest.mark.parametrize("rule", ["local", "symmetric", "relative"])
 def test_threads_learn_the_same_weights_as_one(rule, waves, monkeypatch):
-    plan = MaskedPlan(rule, rate=1e-2)
-    alone = learn_masked(start_masked(MASKS["taper"]), waves[:50], plan)
-    monkeypatch.setattr(_sparse, "MANY_SYNAPSES", 0)
-    together = learn_masked(start_masked(MASKS["taper"]), waves[:50], plan)
+    plan = SparseLearningRule(rule, rate=1e-2)
+    alone = learn_sparse(initial_sparse_state(MASKS["taper"]), waves[:50], plan)
+    monkeypatch.setattr(sparse, "MANY_SYNAPSES", 0)
+    together = learn_sparse(initial_sparse_state(MASKS["taper"]), waves[:50], plan)
     np.testing.assert_array_equal(together.weights.data, alone.weights.data)
 
 
 def test_the_symmetric_rule_keeps_reciprocal_weights_equal_to_rounding(waves):
-    R = learn_masked(start_masked(MASKS["taper"]), waves, MaskedPlan("symmetric", rate=1e-2)).weights
+    R = learn_sparse(initial_sparse_state(MASKS["taper"]), waves, SparseLearningRule("symmetric", rate=1e-2)).weights
     # The decay forgets each rounding in 1/(ηp) samples, so that none piles up.
     assert abs(R - R.T).max() <= 1e-14 * abs(R).max()
 
@@ -111,18 +111,20 @@ def test_the_symmetric_rule_keeps_reciprocal_weights_equal_to_rounding(waves):
 @pytest.mark.parametrize("rule", ["local", "symmetric"])
 def test_a_cut_mask_loses_stability_on_long_ranged_correlations_and_a_positive_taper_does_not(rule):
     patches = nd.data.natural_patches(size=8, samples=3000, seed=1).inputs
-    plan = MaskedPlan(rule, rate=1e-2, half=1000, tol=1e-4)
+    plan = SparseLearningRule(rule, rate=1e-2, half=1000, tol=1e-4)
     with pytest.raises(StabilityError, match=r"the sparse circuit .* at sample \d+: its margin min Re λ\(R\)"):
-        learn_masked(start_masked(grid_neighbours((8, 8), 8)), patches, plan)
+        learn_sparse(initial_sparse_state(grid_neighbours((8, 8), 8)), patches, plan)
     assert np.linalg.eigvalsh(grid_taper((8, 8), 3).toarray())[0] > 0
-    state = learn_masked(start_masked(grid_taper((8, 8), 3)), patches, plan)
+    state = learn_sparse(initial_sparse_state(grid_taper((8, 8), 3)), patches, plan)
     assert 0 < np.linalg.eigvals(state.weights.toarray()).real.min() == pytest.approx(state.margin, rel=0.3)
 
 
 @pytest.mark.parametrize("rule", ["local", "symmetric"])
 def test_dominance_proves_stability_of_every_learnt_circuit(rule):
     patches = nd.data.natural_patches(size=8, samples=500, seed=1).inputs
-    state = learn_masked(start_masked(grid_neighbours((8, 8), 8)), patches, MaskedPlan(rule, rate=0.1, dominance=0.9))
+    state = learn_sparse(
+        initial_sparse_state(grid_neighbours((8, 8), 8)), patches, SparseLearningRule(rule, rate=0.1, dominance=0.9)
+    )
     R = state.weights.toarray()
     around = np.abs(R).sum(axis=1) - np.abs(np.diag(R))
     assert (around <= 0.9 * np.diag(R) * (1 + 1e-12)).all()
@@ -131,21 +133,21 @@ def test_dominance_proves_stability_of_every_learnt_circuit(rule):
 
 def test_bad_masks_plans_and_weights_are_refused_with_advice():
     with pytest.raises(InputError, match=r"mask must be a square scipy.sparse array; got ndarray of shape \(2, 2\)"):
-        start_masked(np.eye(2))
+        initial_sparse_state(np.eye(2))
     with pytest.raises(InputError, match="unit 1 lacks it"):
-        start_masked(scipy.sparse.csr_array([[1.0, 1.0], [1.0, 0.0]]))
+        initial_sparse_state(scipy.sparse.csr_array([[1.0, 1.0], [1.0, 0.0]]))
     with pytest.raises(InputError, match=r"mask must hold numbers in \(0, 1\]"):
-        start_masked(scipy.sparse.csr_array([[1.0, -1.0], [1.0, 1.0]]))
+        initial_sparse_state(scipy.sparse.csr_array([[1.0, -1.0], [1.0, 1.0]]))
     with pytest.raises(ConfigError, match="Did you mean 'symmetric'"):
-        MaskedPlan("symetric")
+        SparseLearningRule("symetric")
     with pytest.raises(ConfigError, match="dominance must be < 1"):
-        MaskedPlan(dominance=1.0)
+        SparseLearningRule(dominance=1.0)
     with pytest.raises(ConfigError, match="learns M"):
-        MaskedPlan("relative", dominance=0.5)
+        SparseLearningRule("relative", dominance=0.5)
     with pytest.raises(InputError, match="reciprocal synapses"):
-        learn_masked(start_masked(MASKS["random"]), np.ones((1, 36)), MaskedPlan("symmetric"))
+        learn_sparse(initial_sparse_state(MASKS["random"]), np.ones((1, 36)), SparseLearningRule("symmetric"))
     with pytest.raises(InputError, match="X must have 36 features"):
-        learn_masked(start_masked(MASKS["random"]), np.ones((1, 3)), MaskedPlan())
+        learn_sparse(initial_sparse_state(MASKS["random"]), np.ones((1, 3)), SparseLearningRule())
 
 
 def _local_inputs(side, count, rng):
@@ -158,9 +160,9 @@ def _learn_and_settle(side, k, count):
     """Return synapses, CPU seconds to learn and to settle, peak bytes, and the settled state, from nothing."""
     X = _local_inputs(side, count + 1, np.random.default_rng(0))
     tracemalloc.start()
-    begin = start_masked(grid_neighbours((side, side), k, torus=True))
+    begin = initial_sparse_state(grid_neighbours((side, side), k, torus=True))
     clock = time.process_time()
-    state = learn_masked(begin, X[:-1], MaskedPlan(rate=1e-3, tol=1e-3))
+    state = learn_sparse(begin, X[:-1], SparseLearningRule(rate=1e-3, tol=1e-3))
     learnt = time.process_time()
     circuit = SparseCircuit(state.weights)
     rest = settle_sparse(circuit, X[-1], tol=1e-6)

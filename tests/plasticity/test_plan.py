@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from neurodecorr.errors import ConfigError
-from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, Constant, Decay, MaskedPlan, Plan
-from neurodecorr.plasticity.schedules import clock_after, rate_at, rows_until
+from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, Constant, Decay, LearningRule, SparseLearningRule
+from neurodecorr.plasticity.spec import clock_after, rate_at, rows_until
 
 
 @pytest.mark.parametrize(
@@ -44,26 +44,26 @@ from neurodecorr.plasticity.schedules import clock_after, rate_at, rows_until
 )
 def test_bad_options_are_refused_with_what_must_hold_and_what_came(options, message):
     with pytest.raises(ConfigError) as caught:
-        Plan(**options)
+        LearningRule(**options)
     assert message in str(caught.value)
 
 
 def test_unknown_options_are_refused():
     with pytest.raises(TypeError, match="lerning_rate"):
-        Plan(lerning_rate=1.0)
+        LearningRule(lerning_rate=1.0)
 
 
 def test_passes_do_not_grow_with_the_batch():
     for schedule in ("decay", "constant", Decay(hold=3.0)):
         for features in (8, 256):
-            alone = Plan(schedule=schedule).visits(features)
-            assert {Plan(schedule=schedule, batch=b).visits(features) for b in (2, 256, 10**6)} == {alone}
+            alone = LearningRule(schedule=schedule).visits(features)
+            assert {LearningRule(schedule=schedule, batch=b).visits(features) for b in (2, 256, 10**6)} == {alone}
 
 
 def test_a_batch_of_more_samples_than_there_are_is_refused_with_both_numbers():
-    Plan(batch=500).require_samples(500)
+    LearningRule(batch=500).require_samples(500)
     with pytest.raises(ConfigError, match=r"at most the number of samples; got batch=501 for 500 sample"):
-        Plan(batch=501).require_samples(500)
+        LearningRule(batch=501).require_samples(500)
 
 
 @pytest.mark.parametrize("schedule", [Constant(), Decay(), Decay(hold=0.5, half=2.0)])
@@ -80,12 +80,12 @@ def test_the_clock_after_many_samples_is_the_sum_of_their_rates(schedule, clock)
 def test_every_rule_of_both_forms_is_accepted():
     for form, rules in (("recurrent", RECURRENT_RULES), ("feedforward", FEEDFORWARD_RULES)):
         for rule in rules:
-            assert Plan(form=form, rule=rule).rules is rules
+            assert LearningRule(form=form, rule=rule).rules is rules
 
 
 def test_a_plan_cannot_be_changed():
     with pytest.raises(AttributeError):
-        Plan().rate = 1.0
+        LearningRule().rate = 1.0
 
 
 @pytest.mark.parametrize("bad", [0, -1, math.nan, "long"])
@@ -116,4 +116,4 @@ def test_a_rate_is_constant_until_the_hold_and_then_falls():
 @pytest.mark.parametrize("endless", [math.inf, np.inf, float("inf"), np.float32("inf")])
 def test_a_time_that_never_ends_may_be_anybodys_infinity(endless):
     assert Constant(hold=endless) == Constant()
-    assert MaskedPlan(half=endless) == MaskedPlan()
+    assert SparseLearningRule(half=endless) == SparseLearningRule()

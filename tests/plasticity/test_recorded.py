@@ -5,14 +5,14 @@ import pytest
 
 import neurodecorr as nd
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.plasticity import RECORDED, Plan, learn, record_learning, start
-from neurodecorr.recording import read_traces
+from neurodecorr.io import read_traces
+from neurodecorr.plasticity import RECORDED, LearningRule, initial_state, learn, record_learning
 
 X = nd.data.correlated_gaussian(features=5, samples=2500, condition=20.0).inputs
 PLANS = {
-    "R local": Plan(form="recurrent", rule="local"),
-    "R congruent": Plan(form="recurrent", rule="congruent"),
-    "M implicit": Plan(form="feedforward", rule="implicit", batch=10),
+    "R local": LearningRule(form="recurrent", rule="local"),
+    "R congruent": LearningRule(form="recurrent", rule="congruent"),
+    "M implicit": LearningRule(form="feedforward", rule="implicit", batch=10),
 }
 
 
@@ -21,7 +21,7 @@ def test_rows_are_the_states_of_learning(tmp_path, name):
     plan = PLANS[name]
     last = record_learning(X, plan, tmp_path / "traces.h5", every=1000)
     traces = read_traces(tmp_path)
-    state = start(X, plan)
+    state = initial_state(X, plan)
     letter = "R" if plan.recurrent else "M"
     assert traces[letter].step.tolist() == [0, 1000, 2000, 2500]
     for row, (begin, end) in enumerate(((0, 0), (0, 1000), (1000, 2000), (2000, 2500))):
@@ -36,7 +36,7 @@ def test_rows_are_the_states_of_learning(tmp_path, name):
 def test_blocks_and_one_array_give_the_same_file_content(tmp_path):
     plan = PLANS["R local"]
     record_learning(X, plan, tmp_path / "whole" / "traces.h5", every=500)
-    state = start(X, plan)
+    state = initial_state(X, plan)
     record_learning(
         (X[i : i + 500] for i in range(0, 2500, 500)), plan, tmp_path / "parts" / "traces.h5", every=500, state=state
     )
@@ -45,7 +45,7 @@ def test_blocks_and_one_array_give_the_same_file_content(tmp_path):
 
 
 def test_correlation_falls_and_twins_stay_twins(tmp_path):
-    record_learning(X, Plan(rate=1e-2), tmp_path / "traces.h5", every=500)
+    record_learning(X, LearningRule(rate=1e-2), tmp_path / "traces.h5", every=500)
     traces = read_traces(tmp_path)
     assert traces["correlation"].step.tolist() == [500, 1000, 1500, 2000, 2500]
     assert traces["correlation"].values[-1] < nd.measures.rms_correlation(X) / 2

@@ -13,13 +13,13 @@ from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity import (
     Easi,
     Foldiak,
+    LearningRule,
     OffDiagonal,
-    Plan,
-    Twins,
+    RelativeRule,
     Whitening,
     distances,
-    follow,
     format_distances,
+    run_rule,
 )
 
 N, KAPPA, ETA = 64, 1e3, 1e-2
@@ -34,11 +34,11 @@ def stream():
 
 def relative(form, rule, gain="node", limit=None, batch=256, rate=ETA / 256, schedule="constant"):
     options = {"gain": gain, "limit": limit, "batch": batch, "rate": rate, "schedule": schedule}
-    return Twins(Plan(form=form, rule=rule, mean="none", normalise=False, **options))
+    return RelativeRule(LearningRule(form=form, rule=rule, mean="none", normalise=False, **options))
 
 
 def last(rule, stream, scale=1.0):
-    course = follow(rule, stream, SIGMA, scale, every=len(stream))
+    course = run_rule(rule, stream, SIGMA, scale, every=len(stream))
     assert not course.stopped
     return course
 
@@ -116,7 +116,7 @@ def test_the_relative_rule_without_gain_depends_on_the_initial_scale(stream, sca
 
 
 def test_the_relative_off_diagonal_rule_diverges_from_the_largest_scale(stream):
-    assert follow(OffDiagonal(ETA), stream, SIGMA, 10.0).stopped
+    assert run_rule(OffDiagonal(ETA), stream, SIGMA, 10.0).stopped
 
 
 @pytest.mark.parametrize("gain", [pytest.param("node", marks=pytest.mark.slow), "none"])

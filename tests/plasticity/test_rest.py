@@ -8,11 +8,11 @@ from neurodecorr.measures import power, rms_correlation
 from neurodecorr.plasticity import (
     FEEDFORWARD_RULES,
     RECURRENT_RULES,
-    Plan,
+    LearningRule,
     decorrelating_matrix,
+    initial_state,
     learn,
-    start,
-    twins,
+    rules,
 )
 
 pytestmark = pytest.mark.rounding
@@ -28,8 +28,8 @@ GAMMA = {"node": np.diag(np.diag(SIGMA)), "layer": np.trace(SIGMA) / N * np.eye(
 
 def homeostatic_rest(rule, gain, eta=0.05, steps=2000):
     """Iterate M ← diag(g) f(C) M, g = 1 + ηp (explicit: 1/(1 − ηp)), from M = I."""
-    step = getattr(twins, f"{rule}_feedforward")
-    g = twins.homeostatic_gain(np.diag(SIGMA), eta, gain, rule == "explicit")
+    step = getattr(rules, f"{rule}_feedforward")
+    g = rules.homeostatic_gain(np.diag(SIGMA), eta, gain, rule == "explicit")
     factor = np.sqrt(np.outer(g, g)) if rule == "congruent" else g[:, None]
     M = np.eye(N)
     for _ in range(steps):
@@ -67,10 +67,10 @@ def test_the_other_rules_rest_at_a_rotation_of_the_closed_form(rule, gain):
 @pytest.mark.parametrize("form", ["recurrent", "feedforward"])
 def test_congruent_batches_learn_the_closed_form(form, gain):
     X = np.tile(EXACT, (2000, 1))
-    plan = Plan(
+    plan = LearningRule(
         form=form, rule="congruent", rate=0.05, gain=gain, mean="none", batch=N, schedule="constant", limit=None
     )
-    state = learn(start(X, plan), X, plan)
+    state = learn(initial_state(X, plan), X, plan)
     closed = decorrelating_matrix(SIGMA, gain)
     np.testing.assert_allclose(state.matrix, closed, atol=1e-10)
     np.testing.assert_allclose(state.lateral, np.linalg.inv(closed), atol=1e-10)
@@ -86,8 +86,10 @@ def test_batches_rest_where_outputs_are_decorrelated_and_keep_their_power_at_any
     X = np.tile(EXACT, (300 if rate < 1 else 3, 1))
     if rule == "explicit" and rate == 1e4:
         X, rate = np.tile(EXACT, (300, 1)), 0.2  # beyond η λ_max(C) = 1 it has no single step
-    plan = Plan(form=form, rule=rule, rate=rate, gain=gain, mean="none", batch=N, limit=None, schedule="constant")
-    M = learn(start(X, plan), X, plan).matrix
+    plan = LearningRule(
+        form=form, rule=rule, rate=rate, gain=gain, mean="none", batch=N, limit=None, schedule="constant"
+    )
+    M = learn(initial_state(X, plan), X, plan).matrix
     np.testing.assert_allclose(M @ SIGMA @ M.T, GAMMA[gain], rtol=0, atol=1e-10)
 
 
@@ -96,15 +98,15 @@ def test_batches_rest_where_outputs_are_decorrelated_and_keep_their_power_at_any
 def test_one_batch_of_all_samples_learns_as_far_as_its_samples_would(form, rule, gain):
     """The clock of 20 000 samples is 6.5 + ½ ln(1 + 27): correlations decay as exp(−2s) in units of p ≥ 0.3."""
     X = np.tile(EXACT, (5000, 1))
-    plan = Plan(form=form, rule=rule, gain=gain, mean="none", batch=len(X))
-    state = learn(start(X, plan), X, plan)
+    plan = LearningRule(form=form, rule=rule, gain=gain, mean="none", batch=len(X))
+    state = learn(initial_state(X, plan), X, plan)
     C = state.matrix @ SIGMA @ state.matrix.T
     np.testing.assert_allclose(np.diag(C) / np.diag(GAMMA[gain]), 1, atol=0.02)
     assert rms_correlation(covariance=C) < 0.02
 
 
 @pytest.mark.parametrize("eta", [1e-3, 1e-2, 1e-1])
-@pytest.mark.parametrize("step", [twins.implicit_feedforward, twins.explicit_feedforward])
+@pytest.mark.parametrize("step", [rules.implicit_feedforward, rules.explicit_feedforward])
 def test_the_printed_gain_without_the_root_diverges(step, eta):
     sigma = gaussian_covariance(8, 1e2)
     batches = correlated_gaussian(8, 20 * 400, 1e2).inputs.reshape(400, 20, 8)
@@ -113,7 +115,7 @@ def test_the_printed_gain_without_the_root_diverges(step, eta):
         M = 0.9 * np.eye(8)
         for X in batches:
             Xbar = X @ M.T
-            g = twins.power_gain(X, Xbar, "node", bound=np.inf) ** exponent
+            g = rules.power_gain(X, Xbar, "node", bound=np.inf) ** exponent
             M = g[:, None] * step(M, X, Xbar, eta)
             powers.append(power(covariance=M @ sigma @ M.T))
             if not 1e-6 < powers[-1] < 1e6:
@@ -128,8 +130,8 @@ def test_single_samples_rest_near_the_closed_form_and_the_congruent_rule_nearest
     closed = decorrelating_matrix(sigma)
     distance = {}
     for rule in ("explicit", "local", "congruent"):
-        plan = Plan(rule=rule, rate=1e-3, mean="none")
-        M = learn(start(X, plan), X, plan).matrix
+        plan = LearningRule(rule=rule, rate=1e-3, mean="none")
+        M = learn(initial_state(X, plan), X, plan).matrix
         distance[rule] = float(np.linalg.norm(M - closed) / np.linalg.norm(closed))
     assert distance["congruent"] < 0.02
     assert distance["congruent"] < min(distance["explicit"], distance["local"])

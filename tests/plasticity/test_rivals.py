@@ -9,11 +9,11 @@ from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity import (
     Easi,
     Foldiak,
+    LearningRule,
     OffDiagonal,
     Oja,
-    Plan,
+    RelativeRule,
     SimilarityMatching,
-    Twins,
     Vogels,
     Whitening,
     decorrelating_matrix,
@@ -36,8 +36,8 @@ RULES = [
     OffDiagonal(kappa=0.5, gain="layer"),
     Whitening(),
     Whitening("pca", memory=0.01),
-    Twins(Plan(rule="local", batch=5)),
-    Twins(Plan(form="feedforward", rule="congruent")),
+    RelativeRule(LearningRule(rule="local", batch=5)),
+    RelativeRule(LearningRule(form="feedforward", rule="congruent")),
 ]
 
 
@@ -231,8 +231,8 @@ def test_a_forgetting_covariance_follows_a_new_context():
 
 
 def test_the_congruent_twins_rest_nearest_to_the_closed_form():
-    plan = Plan(rule="congruent", rate=0.05, schedule="constant", mean="none", batch=N, limit=None)
-    rule = Twins(plan)
+    plan = LearningRule(rule="congruent", rate=0.05, schedule="constant", mean="none", batch=N, limit=None)
+    rule = RelativeRule(plan)
     np.testing.assert_allclose(rule.matrix(rested(rule)), decorrelating_matrix(SIGMA), atol=1e-10)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from neurodecorr.data import correlated_gaussian, gaussian_covariance
 from neurodecorr.errors import StabilityError
-from neurodecorr.plasticity import Plan, learn, start
+from neurodecorr.plasticity import LearningRule, initial_state, learn
 
 pytestmark = pytest.mark.rounding
 
@@ -26,14 +26,14 @@ def margin(R):
 
 
 def plan_for(rule, rate):
-    return Plan(rule=rule, rate=rate, schedule="constant", mean="none", normalise=False, limit=None)
+    return LearningRule(rule=rule, rate=rate, schedule="constant", mean="none", normalise=False, limit=None)
 
 
 def least_margin(rule, features, seed, rate, count, size):
     """Learn through all blocks; return the smallest min Re λ(R) seen between them."""
     plan, state, least = plan_for(rule, rate), None, np.inf
     for X in blocks(features, seed, count, size):
-        state = learn(start(X, plan) if state is None else state, X, plan)
+        state = learn(initial_state(X, plan) if state is None else state, X, plan)
         least = min(least, margin(state.R))
     assert state.samples == count * size
     return least
@@ -43,7 +43,7 @@ def sample_of_the_error(stream, rate):
     """Learn until the local rule's loss of stability is raised; every state handed back before that is stable."""
     plan, state = plan_for("local", rate), None
     for X in stream:
-        state = start(X, plan) if state is None else state
+        state = initial_state(X, plan) if state is None else state
         try:
             state = learn(state, X, plan)
         except StabilityError as error:
@@ -83,11 +83,11 @@ def test_a_low_rate_keeps_the_local_rule_stable():
 
 def test_the_feedforward_form_does_not_care_about_the_circuit():
     """M goes on decorrelating where R = M⁻¹ would not settle: nothing to raise, since no circuit runs."""
-    plan = Plan(
+    plan = LearningRule(
         form="feedforward", rule="implicit", rate=1e-2, schedule="constant", mean="none", normalise=False, limit=None
     )
     X = np.vstack(list(blocks(20, 0, 30, 1000)))
-    state = learn(start(X, plan), X, plan)
+    state = learn(initial_state(X, plan), X, plan)
     assert margin(state.lateral) < 0
 
 

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from neurodecorr import plots, report
+from neurodecorr import io, plots, report
+from neurodecorr.comparison import Comparison
 from neurodecorr.errors import CheckpointError
-from neurodecorr.recording import read_traces
+from neurodecorr.io import read_traces
 from neurodecorr.report import folder as folder_module
-from neurodecorr.workbench import Comparison
 
 
 @pytest.fixture
@@ -69,14 +69,14 @@ def test_a_folder_below_a_file_is_refused_and_the_file_kept(tmp_path, specimen, 
 
 
 def test_asking_whether_a_folder_can_be_written_makes_nothing(tmp_path):
-    report.require_writable(tmp_path / "a" / "b")
+    io.require_writable(tmp_path / "a" / "b")
     assert contents(tmp_path) == {}
 
 
 def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_module.os, "access", lambda *_: False)  # the tests may run as a user who may do all
     with pytest.raises(CheckpointError, match="no permission to write"):
-        report.require_writable(tmp_path / "a")
+        io.require_writable(tmp_path / "a")
 
 
 def test_a_full_disk_leaves_every_file_whole_and_the_old_report_in_place(

@@ -69,9 +69,9 @@ def test_brian2_refuses_a_time_constant_without_unit(brian2):
 
 
 def test_brian2_refuses_siemens_where_volts_belong(brian2):
-    from neurodecorr.spiking.brian import lif
+    from neurodecorr.spiking import brian
 
-    equations = lif.EQUATIONS.replace("tau_m : volt", "tau_m : siemens")
+    equations = brian.LIF_EQUATIONS.replace("tau_m : volt", "tau_m : siemens")
     with pytest.raises((brian2.BrianObjectException, brian2.DimensionMismatchError)), session("numpy"):
         constants = {"v_rest": -60e-3 * brian2.volt, "g_leak": 10e-9 * brian2.siemens, "tau_m": 0.02 * brian2.second}
         constants |= {"e_inh": -80e-3 * brian2.volt, "bias": 1e-10 * brian2.amp, "gain": 1e-10 * brian2.amp}

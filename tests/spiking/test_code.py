@@ -68,7 +68,7 @@ def test_a_spike_costs_what_its_charge_is_worth():
 
 def test_it_follows_the_rate_circuit_while_the_input_moves():
     sigma = correlated()
-    R = np.linalg.inv(nd.decorrelating_matrix(sigma))
+    R = np.linalg.inv(nd.plasticity.decorrelating_matrix(sigma))
     stimulus = spiking.ou_stimulus(sigma, 3000, seed=1)
     run = run_code(spiking.SpikeCode(R), stimulus, dt_s=5e-5)
     pieces = nd.circuit.PiecewiseConstant(np.arange(3000) * 1e-3, stimulus.values)
@@ -225,7 +225,7 @@ def population_correlation(R, sigma, tau=0.01, correlation_time=0.1):
 
 def test_the_learnt_weights_decorrelate_the_rate_circuit_too_as_its_exact_covariance_says(learnt):
     sigma = correlated()
-    ideal = np.linalg.inv(nd.decorrelating_matrix(sigma))
+    ideal = np.linalg.inv(nd.plasticity.decorrelating_matrix(sigma))
     before, after = (population_correlation(R, sigma) for R in (np.eye(UNITS), learnt["both"].weights))
     assert before == pytest.approx(0.204, abs=0.001)
     assert after < before / 4
@@ -275,11 +275,11 @@ def test_the_same_seed_gives_the_same_run_and_inputs_stay_as_they_were():
 
 
 def test_runs_in_pieces_are_runs_in_one(monkeypatch):
-    from neurodecorr.spiking import compiled
+    from neurodecorr.spiking import kernels
 
     stimulus = spiking.ou_stimulus(correlated(4, 10.0), 50, seed=5)
     whole = run_code(spiking.SpikeCode(weights(1, 4)), stimulus)
-    monkeypatch.setattr(compiled, "ROOM", 300)
+    monkeypatch.setattr(kernels, "ROOM", 300)
     pieces = run_code(spiking.SpikeCode(weights(1, 4)), stimulus)
     np.testing.assert_array_equal(whole.spikes.step, pieces.spikes.step)
     np.testing.assert_array_equal(whole.activity, pieces.activity)

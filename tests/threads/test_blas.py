@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import neurodecorr as nd
-from neurodecorr._threads import one_pool, one_thread, threads
+from neurodecorr._numerics.blas import one_pool, one_thread, threads
 
 BLAS = [library for library in threadpool_info() if library["user_api"] == "blas"]
 alone = pytest.mark.skipif(not BLAS, reason="no BLAS whose threads can be counted")
@@ -96,14 +96,14 @@ def test_scipys_pool_keeps_its_threads_for_blocks_of_many_units():
 @alone
 @pytest.mark.threads
 def test_many_calls_from_many_threads_leave_the_threads_as_they_were(together, rng):
-    before, X, plan = counts(), rng.standard_normal((50, 12)), nd.plasticity.Plan()
+    before, X, plan = counts(), rng.standard_normal((50, 12)), nd.plasticity.LearningRule()
     circuit = nd.Circuit(np.eye(12) * 2 + rng.standard_normal((12, 12)) / 10)
 
     def work(k):
         with one_thread(3) if k % 2 else one_pool(300):
             nd.settle(circuit, X, method="direct")
             nd.integrate(circuit, X[0], 1.0, "exponential")
-        nd.plasticity.learn(nd.plasticity.start(X, plan), X, plan)
+        nd.plasticity.learn(nd.plasticity.initial_state(X, plan), X, plan)
 
     sys.setswitchinterval(1e-6)
     together(work, 8, rounds=40)
@@ -116,7 +116,7 @@ def test_a_child_forked_while_others_hold_the_limit_has_its_threads(script):
         """
         import os, threading
         from threadpoolctl import threadpool_info, threadpool_limits
-        from neurodecorr._threads import one_thread
+        from neurodecorr._numerics.blas import one_thread
         counts = lambda: {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
         threadpool_limits(2, user_api="blas")
         inside, done = threading.Event(), threading.Event()

@@ -5,13 +5,13 @@ import inspect
 import pkgutil
 
 import neurodecorr
-from neurodecorr._compile import OnThreads
+from neurodecorr._numerics.jit import OnThreads
 
 
 def kernels():
     """Every module that holds kernels, and what it calls by which name."""
     for module in pkgutil.walk_packages(neurodecorr.__path__, "neurodecorr."):
-        if "kernels" in module.name or module.name.rpartition(".")[2] in ("_sparse", "csr", "synapses", "descent"):
+        if "kernels" in module.name or module.name.rpartition(".")[2] in ("sparse", "descent"):
             yield importlib.import_module(module.name)
 
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 import neurodecorr as nd
 from neurodecorr import hardware
-from neurodecorr.data.pickled import read_plain
-from neurodecorr.data.pictures import read_picture
+from neurodecorr.data.cifar import read_plain
+from neurodecorr.data.patches import read_picture
 from neurodecorr.hardware import analogue
-from neurodecorr.recording import Variable, read_traces
+from neurodecorr.io import Variable, read_traces
 
 pytestmark = pytest.mark.threads
 
@@ -96,7 +96,7 @@ def test_threads_share_an_analogue_circuit(together, rng, threads):
 @pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("settling", ["twin", "direct", "chebyshev"])
 def test_threads_pass_their_batches_through_one_network(together, rng, settling, threads):
-    form = nd.Decorrelation("recurrent", rate=1e-3, settling=settling)
+    form = nd.network.Decorrelation("recurrent", rate=1e-3, settling=settling)
     layers = [nd.Dense(200, decorrelation=form), nd.Dense(5, decorrelation=form)]
     network = nd.Network(layers, inputs=50, seed=1, dtype="float64")
     X = rng.standard_normal((1400, 50))  # large enough for memory that is used again
@@ -113,7 +113,7 @@ def test_threads_pass_their_batches_through_one_network(together, rng, settling,
 
 
 def test_many_readers_leave_filters_of_warnings_as_they_were(together, tmp_path, rng):
-    path = nd.Result({"R": np.eye(3)}).save(tmp_path / "result.npz")
+    path = nd.io.Result({"R": np.eye(3)}).save(tmp_path / "result.npz")
     pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "grey.png")
     plain = pickle.dumps({"a": [1, 2]}, 2)
@@ -131,7 +131,9 @@ def test_many_readers_leave_filters_of_warnings_as_they_were(together, tmp_path,
 @pytest.mark.parametrize("threads", THREADS)
 def test_threads_record_to_one_file(together, tmp_path, threads):
     names = [f"trace {k}" for k in range(threads)]
-    with nd.Recorder(tmp_path / "traces.h5", [Variable(name, (5,)) for name in names], buffer_bytes=4000) as recorder:
+    with nd.io.Recorder(
+        tmp_path / "traces.h5", [Variable(name, (5,)) for name in names], buffer_bytes=4000
+    ) as recorder:
 
         def record(k):
             for step in range(200):

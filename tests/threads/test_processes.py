@@ -19,8 +19,8 @@ import numpy as np
 import scipy.sparse
 
 import neurodecorr as nd
-from neurodecorr import _compile, _sparse
-from neurodecorr.hardware import Devices, insitu
+from neurodecorr._numerics import jit, sparse as _sparse
+from neurodecorr.hardware import Devices, in_situ
 
 _sparse.MANY_SYNAPSES = 1000
 rng = np.random.default_rng(0)
@@ -33,8 +33,8 @@ R = np.array([[2.0, 0.5], [0.3, 1.5]])
 
 
 def chips():
-    found = insitu.learning_chips(R, Devices(), insitu.PulsedSynapse(), 4, 0, 5e-6, 0.0)
-    insitu.learn_in_situ(found, X[:50, :2], insitu.PulsedSynapse(), insitu.InSitu())
+    found = in_situ.learning_chips(R, Devices(), in_situ.PulsedSynapse(), 4, 0, 5e-6, 0.0)
+    in_situ.learn_in_situ(found, X[:50, :2], in_situ.PulsedSynapse(), in_situ.InSituRule())
     return found.weights()
 
 
@@ -44,7 +44,7 @@ def work(_):
         nd.integrate(dense, X, 1.0, "rk4", times=[1.0], dt=0.1).xbar,
         nd.settle(dense, X, 1e-8, method="rk45").xbar,
         nd.settle(sparse, X900, 1e-8).xbar,
-        nd.learn_masked(nd.start_masked(synapses), X900, nd.MaskedPlan()).weights.toarray(),
+        nd.plasticity.learn_sparse(nd.plasticity.initial_sparse_state(synapses), X900, nd.plasticity.SparseLearningRule()).weights.toarray(),
         chips(),
         nd.settle(large, X520, 1e-8, method="direct").xbar,
     ]
@@ -67,7 +67,7 @@ if __name__ == "__main__":
     assert right(alone) and numba.threading_layer() == sys.argv[2], numba.threading_layer()
     with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
         others = pool.map_async(work, range(4)).get(200)
-    print(all(same(alone, other) for other in others), same(alone, work(0)), _compile.threads_work())
+    print(all(same(alone, other) for other in others), same(alone, work(0)), jit.threads_work())
 """
 )
 JOBS = (
@@ -144,7 +144,7 @@ def test_a_child_forked_before_any_threads_ran_has_its_own(script):
         """
         import os
         import neurodecorr as nd
-        from neurodecorr._compile import threads_work
+        from neurodecorr._numerics.jit import threads_work
         from neurodecorr.circuit import kernels
         if os.fork() == 0:
             os._exit(0 if threads_work() else 1)
@@ -162,8 +162,8 @@ def test_kernels_on_threads_run_as_plain_python_where_nothing_is_compiled(script
     found = script(
         """
         import numpy as np
-        from neurodecorr._compile import jit, only, prange
-        from neurodecorr._sparse import Rows, product_on_threads
+        from neurodecorr._numerics.jit import jit, only, prange
+        from neurodecorr._numerics.sparse import Rows, product_on_threads
 
         @jit(parallel=True)
         def double(x):

@@ -96,7 +96,7 @@ CALLS = named(
         },
     ),
     AnalogueCircuit__energy=(CHIP.energy, {"X": INPUTS, "accuracy": Number(1e-3, above=0, below=1)}),
-    Chips__quantile=(CHIPS.quantile, {"share": Number(0.5, low=0, high=1)}),
+    ChipSimulation__quantile=(CHIPS.quantile, {"share": Number(0.5, low=0, high=1)}),
     bandwidth_needed=(
         analogue.bandwidth_needed,
         {"weights": WEIGHTS, "tau_s": Number(1e-6, above=0), "devices": DEVICES, "keep": Number(0.9, above=0, below=1)},

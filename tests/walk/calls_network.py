@@ -24,7 +24,7 @@ RECORDS = "a record of results, filled by the library"
 EXEMPT = {
     "network.NetworkRest": RECORDS,
     "network.NetworkTrajectory": RECORDS,
-    "network.Pass": RECORDS,
+    "network.ForwardResult": RECORDS,
     "network.Signals": RECORDS,
     "network.NetworkCircuit": "made by `Network.as_circuit`",
     "network.Flatten": "takes no arguments",

@@ -18,15 +18,16 @@ from bad_values import (
     Whole,
 )
 
-from neurodecorr import plasticity
-from neurodecorr.plasticity import MaskedPlan, Plan, Signal, SynapticRule, Twins
+from neurodecorr import locality, plasticity
+from neurodecorr.locality import Signal, SynapticRule
+from neurodecorr.plasticity import LearningRule, RelativeRule, SparseLearningRule
 
 X = np.random.default_rng(0).standard_normal((20, 3))
 SIGMA = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.1], [0.0, 0.1, 1.5]])
-PLAN = Plan()
-STATE = plasticity.start(X, PLAN)
+PLAN = LearningRule()
+STATE = plasticity.initial_state(X, PLAN)
 MASK = scipy.sparse.csr_array(np.ones((3, 3)))
-MASKED = plasticity.start_masked(MASK)
+MASKED = plasticity.initial_sparse_state(MASK)
 RULES = (
     plasticity.Easi,
     plasticity.Foldiak,
@@ -36,7 +37,7 @@ RULES = (
     plasticity.Vogels,
     plasticity.Whitening,
 )
-COURSE = plasticity.follow(plasticity.Easi(), [X], SIGMA)
+COURSE = plasticity.run_rule(plasticity.Easi(), [X], SIGMA)
 HEBB = SynapticRule("Hebb", (Signal("x", "unit"),), lambda s: np.outer(s["x"], s["x"]), ("pre", "post"))
 RATE, GAIN = Number(1e-2, above=0), Choice("none")
 TOL = Number(None, low=0, high=1, none=True)
@@ -82,15 +83,15 @@ CALLS = [
         )
         for rule in RULES
     ],
-    Call("plasticity.Twins", Twins, {"plan": Valid(PLAN)}),
+    Call("plasticity.RelativeRule", RelativeRule, {"plan": Valid(PLAN)}),
     Call(
-        "plasticity.Twins.start",
-        Twins(PLAN).start,
+        "plasticity.RelativeRule.start",
+        RelativeRule(PLAN).start,
         {"features": Whole(3, low=1), "scale": Number(1.0, above=0)},
     ),
     Call(
-        "plasticity.MaskedPlan",
-        MaskedPlan,
+        "plasticity.SparseLearningRule",
+        SparseLearningRule,
         {
             "rule": Choice("local"),
             "rate": RATE,
@@ -101,8 +102,8 @@ CALLS = [
         },
     ),
     Call(
-        "plasticity.Plan",
-        Plan,
+        "plasticity.LearningRule",
+        LearningRule,
         {
             "form": Choice("recurrent"),
             "rule": Choice("local"),
@@ -117,9 +118,9 @@ CALLS = [
             "engine": Choice("auto"),
         },
     ),
-    Call("plasticity.Plan.visits", PLAN.visits, {"features": Whole(3, low=1)}),
+    Call("plasticity.LearningRule.visits", PLAN.visits, {"features": Whole(3, low=1)}),
     Call(
-        "plasticity.Signal",
+        "locality.Signal",
         Signal,
         {
             "name": Text("x"),
@@ -131,7 +132,7 @@ CALLS = [
         },
     ),
     Call(
-        "plasticity.SynapticRule",
+        "locality.SynapticRule",
         SynapticRule,
         {
             "name": Text("Hebb"),
@@ -144,11 +145,11 @@ CALLS = [
         },
     ),
     Call(
-        "plasticity.audit",
-        plasticity.audit,
+        "locality.audit",
+        locality.audit,
         {"rule": Valid(HEBB), "seed": Seed(0), "draws": Whole(2, low=1, high=10)},
     ),
-    Call("plasticity.audit_all", plasticity.audit_all, {"seed": Seed(0)}),
+    Call("locality.audit_all", locality.audit_all, {"seed": Seed(0)}),
     *[
         Call(
             f"plasticity.{function.__name__}",
@@ -168,8 +169,8 @@ CALLS = [
         {"courses": Several((COURSE,), empty=True), "covariance": Numbers(SIGMA)},
     ),
     Call(
-        "plasticity.follow",
-        plasticity.follow,
+        "plasticity.run_rule",
+        plasticity.run_rule,
         {
             "rule": Valid(plasticity.Easi()),
             "batches": Several((X, X), empty=True, also={"empty dict": "no batches", "generator": "no batches"}),
@@ -180,9 +181,9 @@ CALLS = [
         },
     ),
     Call(
-        "plasticity.format_audit",
-        plasticity.format_audit,
-        {"audits": Several((plasticity.audit(HEBB),), empty=True), "reads": Several(("pre", "post"), empty=True)},
+        "locality.format_audit",
+        locality.format_audit,
+        {"audits": Several((locality.audit(HEBB),), empty=True), "reads": Several(("pre", "post"), empty=True)},
     ),
     Call(
         "plasticity.format_distances",
@@ -210,9 +211,9 @@ CALLS = [
         },
     ),
     Call(
-        "plasticity.learn_masked",
-        plasticity.learn_masked,
-        {"state": Valid(MASKED), "X": Numbers(X), "plan": Valid(MaskedPlan())},
+        "plasticity.learn_sparse",
+        plasticity.learn_sparse,
+        {"state": Valid(MASKED), "X": Numbers(X), "plan": Valid(SparseLearningRule())},
     ),
     Call(
         "plasticity.record_learning",
@@ -229,13 +230,13 @@ CALLS = [
         },
     ),
     Call(
-        "plasticity.start",
-        plasticity.start,
+        "plasticity.initial_state",
+        plasticity.initial_state,
         {"X": Numbers(X, also={"longer": "a start from any number of units"}), "plan": Valid(PLAN)},
     ),
     Call(
-        "plasticity.start_masked",
-        plasticity.start_masked,
+        "plasticity.initial_sparse_state",
+        plasticity.initial_sparse_state,
         {"mask": Sparse(MASK, also={"sparse": "a mask as well", "of another format": "it is converted"})},
     ),
 ]

@@ -5,11 +5,12 @@ import functools
 import numpy as np
 from bad_values import Call, Choice, Numbers, Place, Several, Table, Text, Valid
 
-from neurodecorr import data, plots, workbench
-from neurodecorr.learning import History
+from neurodecorr import comparison as workbench
+from neurodecorr import data, plots
+from neurodecorr.training import History
 
 HISTORY = History({"training loss": [1.0, 0.5], "training accuracy": [0.5, 0.7]})
-PANEL = plots.HealingPanel("title", "x", [1.0, 2.0], {"now": np.ones((2, 3))})
+PANEL = plots.ReprogrammingPanel("title", "x", [1.0, 2.0], {"now": np.ones((2, 3))})
 RECORDS = "what a figure is drawn of: a record"
 OF_COMPARISONS = (
     *("correlations", "cost", "eigenvalues", "lateral_fields", "learning", "mismatch"),
@@ -46,15 +47,15 @@ CALLS = [
         },
     ),
     Call(
-        "plots.golden_readers",
-        plots.golden_readers,
+        "plots.reference_readers",
+        plots.reference_readers,
         {
             "times": Numbers(np.arange(5.0)),
             "course": Numbers(np.ones((5, 3))),
             "readers": Table({"one": np.ones((5, 3))}),
         },
     ),
-    Call("plots.healing", plots.healing, {"panels": Several((PANEL,))}),
+    Call("plots.reprogramming", plots.reprogramming, {"panels": Several((PANEL,))}),
     Call("plots.render", plots.render, {"figure": Valid(figure()), "kind": Choice("svg")}),
     Call("plots.rendered", plots.rendered, {"figure": Valid(figure()), "kinds": Several(("svg",))}),
     Call(

@@ -4,9 +4,9 @@ from unittest import mock
 
 from bad_values import Call, Flag, Place, Table, Valid
 
-from neurodecorr import data, plots, report, workbench
+from neurodecorr import comparison, data, io, plots, report
 
-COMPARISON = workbench.compare(data.correlated_gaussian(3, 600), rules=("local",), draws=2)
+COMPARISON = comparison.compare(data.correlated_gaussian(3, 600), rules=("local",), draws=2)
 
 EXEMPT = {"report.draw_again": "of a folder, which tests/report makes"}
 
@@ -18,7 +18,7 @@ def publish(**options):
 
 
 CALLS = [
-    Call("report.findings", report.findings, {"comparison": Valid(COMPARISON)}),
+    Call("comparison.findings", comparison.findings, {"comparison": Valid(COMPARISON)}),
     Call(
         "report.page",
         report.page,
@@ -34,5 +34,5 @@ CALLS = [
             "mine": Valid(None, also={"None": "made here"}),
         },
     ),
-    Call("report.require_writable", report.require_writable, {"folder": Place("folder")}),
+    Call("io.require_writable", io.require_writable, {"folder": Place("folder")}),
 ]

@@ -2,28 +2,28 @@
 
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.budget import Budget, Share, error_budget
-from neurodecorr.hardware.analogue.chips import Chips, simulate_chips
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
 from neurodecorr.hardware.analogue.energy import Energy
-from neurodecorr.hardware.analogue.needs import (
+from neurodecorr.hardware.analogue.monte_carlo import ChipSimulation, simulate_chips
+from neurodecorr.hardware.analogue.requirements import (
     bandwidth_needed,
     bits_needed,
     gain_needed,
     mismatch_allowed,
     offset_allowed,
 )
-from neurodecorr.hardware.analogue.outcomes import Rest, Waveforms
-from neurodecorr.hardware.analogue.waiting import Waiting, settling_time
+from neurodecorr.hardware.analogue.results import RestingState, Waveforms
+from neurodecorr.hardware.analogue.settling_time import SettlingTime, settling_time
 
 __all__ = [
     "Amplifier",
     "AnalogueCircuit",
     "Budget",
-    "Chips",
+    "ChipSimulation",
     "Energy",
-    "Rest",
+    "RestingState",
+    "SettlingTime",
     "Share",
-    "Waiting",
     "Waveforms",
     "bandwidth_needed",
     "bits_needed",

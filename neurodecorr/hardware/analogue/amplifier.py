@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodecorr._checks import shown
+from neurodecorr._validation import shown
 from neurodecorr.errors import ConfigError
-
-__all__ = ["Amplifier"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Amplifier:
 
     Examples
     --------
-    >>> from neurodecorr.hardware.analogue import Amplifier
+
     >>> Amplifier(gain=1e4, bandwidth_hz=1e6).rate
     6283185.307179586
 

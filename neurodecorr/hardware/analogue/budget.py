@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import not_negative, samples, square
+from neurodecorr._typing import Floats
+from neurodecorr._validation import not_negative, samples, square
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
 from neurodecorr.hardware.analogue.equations import Network, margin_required
-from neurodecorr.hardware.analogue.joint import joint_error, offset_reach, spread_second, steps
-from neurodecorr.hardware.analogue.moments import SOURCES, sources, weight_moments
-from neurodecorr.hardware.analogue.response import first_order, strain
-from neurodecorr.hardware.analogue.wiring import Form, checked_form, parts, unit_volts
+from neurodecorr.hardware.analogue.joint_moments import joint_error, offset_reach, spread_second, steps
+from neurodecorr.hardware.analogue.perturbation import first_order, strain
+from neurodecorr.hardware.analogue.weight_statistics import SOURCES, sources, weight_moments
+from neurodecorr.hardware.analogue.wire_resistance import Form, checked_form, parts, unit_volts
 from neurodecorr.hardware.devices import Devices
-
-__all__ = ["Budget", "Share", "error_budget"]
-
-Floats = npt.NDArray[np.floating[Any]]
 
 # Within a tenth of the rms of chips: strain up to which the second order is (the first up to 0.04), and how far Δ²/12
 # may be from what levels and converters do to these very weights and signals, less 10 strain² that orders leave out.
@@ -149,7 +145,7 @@ def error_budget(
     Examples
     --------
     >>> import numpy as np
-    >>> from neurodecorr.hardware.analogue import error_budget
+
     >>> from neurodecorr.hardware.devices import Devices
     >>> found = error_budget(np.diag([1.0, 2.0]), [[1.0, 2.0]], Devices(mismatch=0.01))
     >>> [(share.source, round(share.error, 6)) for share in found.shares]

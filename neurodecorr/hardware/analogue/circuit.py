@@ -10,24 +10,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr import _checks
+from neurodecorr import _validation
+from neurodecorr._typing import Floats
 from neurodecorr.circuit import Circuit, PiecewiseConstant, Stability, integrate, stability
 from neurodecorr.errors import ConfigError
-from neurodecorr.hardware.analogue import wiring
+from neurodecorr.hardware.analogue import wire_resistance
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.energy import Energy, array_power, bias_power
 from neurodecorr.hardware.analogue.equations import Loop, Network, closed_loop, open_loop, require_settling, rest_system
-from neurodecorr.hardware.analogue.outcomes import Rest, Waveforms
-from neurodecorr.hardware.analogue.rails import inverters, outputs, outputs_at_rails, rest_at_rails, summing_nodes
-from neurodecorr.hardware.analogue.waiting import share
-from neurodecorr.hardware.analogue.wiring import Form
+from neurodecorr.hardware.analogue.results import RestingState, Waveforms
+from neurodecorr.hardware.analogue.saturation import inverters, outputs, outputs_at_rails, rest_at_rails, summing_nodes
+from neurodecorr.hardware.analogue.settling_time import share
+from neurodecorr.hardware.analogue.wire_resistance import Form
 from neurodecorr.hardware.devices import Converter, Devices
 from neurodecorr.hardware.devices.converters import converter
 from neurodecorr.hardware.devices.pairs import SIDES, Sides
 
-__all__ = ["AnalogueCircuit"]
-
-Floats = npt.NDArray[np.floating[Any]]
 # Between the times asked for, the amplifiers are looked at this often for leaving their swing.
 LOOKS = 1000
 
@@ -76,7 +74,7 @@ class AnalogueCircuit:
 
     Examples
     --------
-    >>> from neurodecorr.hardware.analogue import AnalogueCircuit, Amplifier
+    >>> from neurodecorr.hardware.analogue.amplifier import Amplifier
     >>> chip = AnalogueCircuit.build([[2.0, 1.0], [1.0, 2.0]], tau_s=1e-6)
     >>> chip.settle([3.0, 3.0]).xbar.round(12).tolist()
     [1.0, 1.0]
@@ -103,15 +101,24 @@ class AnalogueCircuit:
     sides: Sides = "two"
 
     def __post_init__(self) -> None:
-        plus, minus = wiring.array_conductances(self.plus, self.minus, _checks.choice(self.sides, "sides", SIDES))
-        made: dict[str, Any] = {"plus": plus, "minus": minus, "volts_per_unit": wiring.unit_volts(self.volts_per_unit)}
+        plus, minus = wire_resistance.array_conductances(
+            self.plus, self.minus, _validation.choice(self.sides, "sides", SIDES)
+        )
+        made: dict[str, Any] = {
+            "plus": plus,
+            "minus": minus,
+            "volts_per_unit": wire_resistance.unit_volts(self.volts_per_unit),
+        }
         units = {"unit_siemens": "siemens", "capacitance_f": "farads"}
-        made |= {k: _checks.positive(getattr(self, k), k, unit) for k, unit in units.items()}
-        made |= {k: wiring.node_voltages(getattr(self, k), k, len(plus)) for k in ("offsets_v", "inverter_offsets_v")}
+        made |= {k: _validation.positive(getattr(self, k), k, unit) for k, unit in units.items()}
+        made |= {
+            k: wire_resistance.node_voltages(getattr(self, k), k, len(plus))
+            for k in ("offsets_v", "inverter_offsets_v")
+        }
         self.__dict__.update(made)
-        _checks.instance(self.amplifier, Amplifier, "amplifier")
+        _validation.instance(self.amplifier, Amplifier, "amplifier")
         converter(self.dac, "dac"), converter(self.adc, "adc")
-        wiring.checked_form(self.form)
+        wire_resistance.checked_form(self.form)
 
     def __repr__(self) -> str:
         return f"AnalogueCircuit(n={len(self.plus)}, form={self.form!r}, tau_s={self.tau_s:g})"
@@ -154,19 +161,19 @@ class AnalogueCircuit:
         -------
         AnalogueCircuit
         """
-        W = _checks.square(weights.R if isinstance(weights, Circuit) else weights, "weights").astype(np.float64)
+        W = _validation.square(weights.R if isinstance(weights, Circuit) else weights, "weights").astype(np.float64)
         if tau_s is None:
             tau_s = weights.tau if isinstance(weights, Circuit) else 1.0
-        made, amplifier = wiring.parts(devices, amplifier)
-        for_devices, for_offsets, for_reading = _checks.generator(rng, "rng").spawn(3)
+        made, amplifier = wire_resistance.parts(devices, amplifier)
+        for_devices, for_offsets, for_reading = _validation.generator(rng, "rng").spawn(3)
         pair = made.program(W, for_devices).pair(time_s, for_reading)
-        plus, minus = wiring.wired(pair.plus, pair.minus, made.wire_resistance_ohm)
+        plus, minus = wire_resistance.wired(pair.plus, pair.minus, made.wire_resistance_ohm)
         normals = for_offsets.standard_normal((2, len(W)))
         return cls(
             plus,
             minus,
             unit_siemens=pair.scale,
-            capacitance_f=_checks.positive(tau_s, "tau_s", "seconds") * pair.scale,
+            capacitance_f=_validation.positive(tau_s, "tau_s", "seconds") * pair.scale,
             amplifier=amplifier,
             offsets_v=amplifier.offset_v * normals[0],
             inverter_offsets_v=amplifier.offset_v * normals[1],
@@ -214,7 +221,7 @@ class AnalogueCircuit:
             )
         return open_loop(self.network, self.tau_s)
 
-    def settle(self, X: npt.ArrayLike) -> Rest:
+    def settle(self, X: npt.ArrayLike) -> RestingState:
         """Return the rest point for each input, with finite gain, offsets and converters.
 
         ::
@@ -230,7 +237,7 @@ class AnalogueCircuit:
 
         Returns
         -------
-        Rest
+        RestingState
 
         Raises
         ------
@@ -239,7 +246,7 @@ class AnalogueCircuit:
         DivergenceError
             If it does not come to rest at its rails.
         """
-        rows, single = _checks.sample_or_samples(X, "X", len(self.plus))
+        rows, single = _validation.sample_or_samples(X, "X", len(self.plus))
         if self.form == "closed":
             require_settling(self.loop)
         x = self._driven(rows)
@@ -249,7 +256,7 @@ class AnalogueCircuit:
             o[saturated] = self._at_rails(x[saturated])
         read = o if self.adc is None else self.adc(o)
         xbar = read / self.volts_per_unit
-        return Rest(xbar[0], o[0], bool(saturated[0])) if single else Rest(xbar, o, saturated)
+        return RestingState(xbar[0], o[0], bool(saturated[0])) if single else RestingState(xbar, o, saturated)
 
     def integrate(
         self,
@@ -291,7 +298,7 @@ class AnalogueCircuit:
             If an open loop has ideal amplifiers, or leaves its swing.
         """
         drive, t = self._waveform(x), _instants(times_s, t_end_s)
-        start = None if initial is None else self.volts_per_unit * _checks.real_array(initial, "initial")
+        start = None if initial is None else self.volts_per_unit * _validation.real_array(initial, "initial")
         if method is None:
             method = "rk45" if callable(x) else "exponential"
         found = integrate(self.loop, drive, t_end_s, method, t, initial=start)
@@ -336,7 +343,7 @@ class AnalogueCircuit:
         -------
         Energy
         """
-        rows, _ = _checks.sample_or_samples(X, "X", len(self.plus))
+        rows, _ = _validation.sample_or_samples(X, "X", len(self.plus))
         x = self._driven(rows)
         o = self.settle(rows).volts
         e = summing_nodes(self.network, o, x, self.form == "closed")
@@ -356,8 +363,8 @@ class AnalogueCircuit:
             return PiecewiseConstant(x.times, self._driven(x.values))
         if callable(x):
             return lambda t: self._driven(np.asarray(x(t), np.float64))
-        rows = _checks.real_array(x, "x")
-        return self._driven(_checks.sample_or_samples(rows, "x", len(self.plus))[0] if rows.ndim > 1 else rows)
+        rows = _validation.real_array(x, "x")
+        return self._driven(_validation.sample_or_samples(rows, "x", len(self.plus))[0] if rows.ndim > 1 else rows)
 
     def _linear_rest(self, x: Floats) -> Floats:
         A, b, B = rest_system(self.network, self.form == "closed")
@@ -396,5 +403,5 @@ class AnalogueCircuit:
 
 
 def _instants(times_s: npt.ArrayLike | None, t_end_s: float) -> Floats:
-    end = _checks.positive(t_end_s, "t_end_s", "seconds")
-    return np.linspace(0.0, end, 101) if times_s is None else _checks.instants(times_s, "times_s", end, "t_end_s")
+    end = _validation.positive(t_end_s, "t_end_s", "seconds")
+    return np.linspace(0.0, end, 101) if times_s is None else _validation.instants(times_s, "times_s", end, "t_end_s")

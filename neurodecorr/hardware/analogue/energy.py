@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from neurodecorr._typing import Floats
 from neurodecorr.hardware.analogue.amplifier import Amplifier
-
-__all__ = ["Energy", "array_power"]
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 
+from neurodecorr._numerics.norms import EPS
+from neurodecorr._numerics.simd import read_only
+from neurodecorr._typing import Floats
 from neurodecorr.circuit import LinearCircuit
-from neurodecorr.circuit.panels import read_only
 from neurodecorr.circuit.spectrum import Sigma, Spectrum
 from neurodecorr.errors import StabilityError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
-
-__all__ = ["Loop", "Network", "closed_loop", "margin_required", "open_loop", "require_settling", "rest_system"]
-
-Floats = npt.NDArray[np.floating[Any]]
-EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, eq=False)

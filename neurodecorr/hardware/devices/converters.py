@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import count, entries, positive
+from neurodecorr._typing import Floats
+from neurodecorr._validation import count, entries, positive
 from neurodecorr.errors import ConfigError
-
-__all__ = ["Converter"]
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Converter:
     Examples
     --------
     >>> import numpy as np
-    >>> from neurodecorr.hardware.devices import Converter
+
     >>> Converter(bits=3, bound=3.0)(np.array([-9.0, -0.4, 0.6, 2.2])).tolist()
     [-3.0, -0.0, 1.0, 2.0]
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import entries, not_negative, positive
+from neurodecorr._typing import Floats
+from neurodecorr._validation import entries, not_negative, positive
 from neurodecorr.errors import InputError
-from neurodecorr.hardware.devices.limits import cells
+from neurodecorr.hardware.devices.conductance_range import cells
 
-__all__ = ["Drift", "DriftModel", "PCMDrift", "drift_factor", "power_law"]
-
-Floats = npt.NDArray[np.floating[Any]]
 # aihwkit takes logarithms no further down than this share of g_max.
 _ZERO = 1e-7
 
@@ -56,7 +54,7 @@ def drift_factor(exponents: npt.ArrayLike, time_s: float, t0_s: float) -> Floats
 
     Examples
     --------
-    >>> from neurodecorr.hardware.devices import drift_factor
+
     >>> round(float(drift_factor(0.05, time_s=3600.0, t0_s=20.0)), 6)
     0.77111
     """

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import choice, number, positive, samples
+from neurodecorr._typing import Floats
+from neurodecorr._validation import choice, number, positive, samples
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.hardware.devices.levels import level_step
-from neurodecorr.hardware.devices.limits import conductance_range
+from neurodecorr.hardware.devices.conductance_range import conductance_range, level_step, quantised
+from neurodecorr.hardware.devices.integer_weights import code_unit, coded
 
-__all__ = ["SIDES", "Pair", "Sides", "map_to_conductances", "reference_level", "weight_scale"]
-
-Floats = npt.NDArray[np.floating[Any]]
 Sides = Literal["two", "one"]
 SIDES: tuple[Sides, ...] = ("two", "one")
 # A target that rounding carries past the limit is still the limit.
@@ -47,7 +45,7 @@ class Pair:
     Examples
     --------
     >>> import numpy as np
-    >>> from neurodecorr.hardware.devices import map_to_conductances
+
     >>> pair = map_to_conductances(np.array([[1.0, -0.5], [0.25, 1.0]]), g_max=16e-6)
     >>> (pair.plus * 1e6).round(9).tolist(), (pair.minus * 1e6).round(9).tolist()
     ([[16.0, 0.0], [4.0, 16.0]], [[0.0, 8.0], [0.0, 0.0]])
@@ -216,3 +214,40 @@ def _fits(W: Floats, plus: Floats, minus: Floats, g_min: float, g_max: float, s:
             f"weight {W[row, column]:g} at row {row}, column {column} needs {needs[0]:g} and {needs[1]:g} S "
             f"({int(over.sum())} such in all). Choose scale=None for the largest scale that fits."
         )
+
+
+def targets_on_levels(
+    W: Floats,
+    bits: int,
+    g_min: float,
+    g_max: float,
+    sides: Sides,
+    scale: float | None = None,
+    reference: float | None = None,
+) -> Pair:
+    """Return conductances that are levels of devices of `bits` bits.
+
+    With one side the reference is a level too: between two levels it would move all weights.
+    """
+    if sides == "one" and reference is None:
+        reference, scale = reference_level(W, bits, g_min, g_max, scale)
+    pair = map_to_conductances(W, g_min, g_max, sides, scale, reference)
+    plus, minus = (quantised(G, bits, g_min, g_max) for G in (pair.plus, pair.minus))
+    return replace(pair, plus=plus, minus=minus)
+
+
+def targets_on_codes(
+    W: Floats, codes: tuple[int, int], g_min: float, g_max: float, sides: Sides, scale: float | None = None
+) -> Pair:
+    """Return conductances that stand for whole-number weights; the largest code takes the whole range."""
+    step = code_step(codes, g_min, g_max, sides)
+    unit = code_unit(W, codes) if scale is None else step / positive(scale, "scale", "siemens per unit of weight")
+    reference = None if sides == "two" else g_min - step * codes[0]
+    pair = map_to_conductances(coded(W, codes, unit), g_min, g_max, sides, step, reference)
+    return replace(pair, scale=step / unit)
+
+
+def code_step(codes: tuple[int, int], g_min: float, g_max: float, sides: Sides) -> float:
+    """Return the siemens per code at which the codes fill the range."""
+    low, high = codes
+    return (g_max - g_min) / (max(high, -low) if sides == "two" else high - low)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from neurodecorr._checks import choice
-from neurodecorr.hardware.devices.chips import Devices
+from neurodecorr._validation import choice
+from neurodecorr.hardware.devices.chip import Devices
 from neurodecorr.hardware.devices.drift import PCMDrift
 from neurodecorr.hardware.devices.programming import PCM, RRAM
-from neurodecorr.hardware.devices.reading import PCMReadNoise
-
-__all__ = ["PRESETS", "Preset", "preset", "preset_names"]
+from neurodecorr.hardware.devices.read_noise import PCMReadNoise
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def preset_names() -> list[str]:
 
     Examples
     --------
-    >>> from neurodecorr.hardware.devices import preset_names
+
     >>> preset_names()
     ['brainscales2', 'ideal', 'loihi', 'loihi-mixed', 'pcm', 'rram', 'xylo']
     """
@@ -96,7 +94,7 @@ def preset(name: str) -> Devices:
     Examples
     --------
     >>> import numpy as np
-    >>> from neurodecorr.hardware.devices import preset
+
     >>> preset("brainscales2").program(np.array([[1.0, -0.5], [0.1, 1.0]]), rng=0).weights().round(4).tolist()
     [[1.0, -0.5079], [0.0952, 1.0]]
     """

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from neurodecorr._checks import not_negative
-from neurodecorr.hardware.devices.limits import cells
+from neurodecorr._typing import Floats
+from neurodecorr._validation import not_negative
+from neurodecorr.hardware.devices.conductance_range import cells
 
-__all__ = ["PCM", "RRAM", "Independent", "Programming", "Proportional"]
-
-Floats = npt.NDArray[np.floating[Any]]
 # Fit to measured devices of 25 µS: standard deviation in µS by powers of g / g_max.
 PCM_COEFFICIENTS = (0.26348, 1.9650, -1.1731)
 PCM_REFERENCE = 25e-6

@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._checks import positive
+from neurodecorr._typing import Floats
+from neurodecorr._validation import positive
 from neurodecorr.errors import InputError
-from neurodecorr.hardware.devices.limits import conductances
+from neurodecorr.hardware.devices.conductance_range import conductances
 from neurodecorr.hardware.devices.pairs import Pair
-
-__all__ = ["acting_weights", "effective_conductances", "node_equations"]
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 def effective_conductances(G: npt.ArrayLike, wire_resistance_ohm: float) -> Floats:
@@ -52,7 +49,7 @@ def effective_conductances(G: npt.ArrayLike, wire_resistance_ohm: float) -> Floa
     --------
     A device of 1 kΩ behind two wires of 1 Ω:
 
-    >>> from neurodecorr.hardware.devices import effective_conductances
+
     >>> round(1 / effective_conductances([[1e-3]], wire_resistance_ohm=1.0).item(), 9)
     1002.0
 

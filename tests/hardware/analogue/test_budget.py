@@ -15,7 +15,7 @@ from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.hardware.analogue import (
     Amplifier,
     AnalogueCircuit,
-    Chips,
+    ChipSimulation,
     bandwidth_needed,
     bits_needed,
     error_budget,
@@ -25,8 +25,8 @@ from neurodecorr.hardware.analogue import (
     settling_time,
     simulate_chips,
 )
-from neurodecorr.hardware.analogue.moments import device_moments, weight_moments
-from neurodecorr.hardware.analogue.response import first_order, second_order, strain
+from neurodecorr.hardware.analogue.perturbation import first_order, second_order, strain
+from neurodecorr.hardware.analogue.weight_statistics import device_moments, weight_moments
 from neurodecorr.hardware.devices import (
     PCM,
     Converter,
@@ -41,7 +41,7 @@ from neurodecorr.hardware.devices import (
 
 
 def decorrelator(n=32, condition=1e2, seed=0, samples=64):
-    M = nd.decorrelating_matrix(nd.data.gaussian_covariance(n, condition, seed))
+    M = nd.plasticity.decorrelating_matrix(nd.data.gaussian_covariance(n, condition, seed))
     return np.linalg.inv(M), M, nd.data.correlated_gaussian(n, samples, condition, seed).inputs
 
 
@@ -308,7 +308,7 @@ def test_modes_that_lean_on_each_other_take_longer_and_no_input_longer_than_the_
     assert max(later) < 1e-2
 
 
-# Chips.
+# ChipSimulation.
 
 
 def test_chips_do_not_depend_on_workers_nor_on_how_many_are_made():
@@ -348,7 +348,7 @@ def test_unstable_chips_are_counted_and_never_averaged():
 @pytest.mark.parametrize("number", [1, 2, 3, 10, 15, 100])
 def test_a_quantile_is_the_least_error_that_this_share_of_the_chips_does_not_exceed(number):
     errors = np.random.default_rng(number).permutation(np.arange(1.0, number + 1))
-    chips = Chips(errors, np.ones(number), np.zeros(number), "closed")
+    chips = ChipSimulation(errors, np.ones(number), np.zeros(number), "closed")
     most = chips.quantile(0.9)
     assert (errors <= most).mean() >= 0.9 > (errors < most).mean()
     assert most >= chips.median

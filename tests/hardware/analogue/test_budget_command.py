@@ -11,12 +11,12 @@ from click.testing import CliRunner
 import neurodecorr as nd
 from neurodecorr.cli import main
 from neurodecorr.errors import StabilityError
+from neurodecorr.export.budget import hardware_budget
+from neurodecorr.export.circuits import find_circuits
 from neurodecorr.hardware.analogue import error_budget, simulate_chips
 from neurodecorr.hardware.devices import Devices
-from neurodecorr.recording import Result
-from neurodecorr.workbench.budget_table import budget_text, si
-from neurodecorr.workbench.budgeting import hardware_budget
-from neurodecorr.workbench.circuits import find_circuits
+from neurodecorr.io import Result
+from neurodecorr.report.tables import budget_text, si
 
 QUICK = ("--chips", "8", "--bits", "6", "--mismatch", "2")
 
@@ -33,7 +33,7 @@ def left_by_a_run(folder, R, seed=0):
 
 @pytest.fixture(scope="module")
 def R():
-    return np.linalg.inv(nd.decorrelating_matrix(nd.data.gaussian_covariance(6, 50.0, 0)))
+    return np.linalg.inv(nd.plasticity.decorrelating_matrix(nd.data.gaussian_covariance(6, 50.0, 0)))
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_numbers_with_units_keep_three_digits():
 
 
 def test_text_marks_where_the_formula_does_not_hold(tmp_path):
-    hard = np.linalg.inv(nd.decorrelating_matrix(nd.data.gaussian_covariance(8, 1e4, 0)))
+    hard = np.linalg.inv(nd.plasticity.decorrelating_matrix(nd.data.gaussian_covariance(8, 1e4, 0)))
     found = find_circuits(left_by_a_run(tmp_path, hard))["R"]
     said = budget_text(hardware_budget(found, bits=(), mismatch=(0.001, 0.3), chips=20))
     (good,) = (line for line in said.splitlines() if line.startswith("mismatch 0.1 %"))

@@ -8,7 +8,7 @@ import pytest
 
 import neurodecorr as nd
 from neurodecorr.hardware.analogue import Amplifier, error_budget, simulate_chips
-from neurodecorr.hardware.analogue.response import mean_shift, shared_order, shared_strain
+from neurodecorr.hardware.analogue.perturbation import mean_shift, shared_order, shared_strain
 from neurodecorr.hardware.devices import PCM, Converter, Devices, Drift, PCMDrift, preset
 
 CHIPS = 200
@@ -16,7 +16,7 @@ HOUR, DAY, MONTH = 3600.0, 86400.0, 30 * 86400.0
 
 
 def decorrelator(n, condition, seed=0):
-    M = nd.decorrelating_matrix(nd.data.gaussian_covariance(n, condition, seed))
+    M = nd.plasticity.decorrelating_matrix(nd.data.gaussian_covariance(n, condition, seed))
     return {"closed": np.linalg.inv(M), "open": M}, nd.data.correlated_gaussian(n, 64, condition, seed).inputs
 
 

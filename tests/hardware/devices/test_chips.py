@@ -112,7 +112,7 @@ def test_many_chips_at_once_are_bit_for_bit_the_chips_one_by_one(name, time_s, r
 
 
 def test_many_chips_in_several_blocks_are_those_in_one(monkeypatch):
-    from neurodecorr.hardware.devices import chips
+    from neurodecorr.hardware.devices import chip as chips
 
     whole = EVERYTHING["all"].program_many(R, 3, 7)
     monkeypatch.setattr(chips, "_BLOCK", 3 * 2 * R.size)

@@ -1,0 +1,3 @@
+"""Kernels, products, norms and memory that every room computes with."""
+
+__all__ = []

@@ -1,0 +1,400 @@
+"""`settle`: run a circuit until a certificate says it is at rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._numerics.blas import one_thread
+from neurodecorr._numerics.norms import EPS, norms
+from neurodecorr._typing import Floats, Ints
+from neurodecorr._validation import choice, count, flag, positive, sample_or_samples, square
+from neurodecorr.circuit.certificate import Certificate, bound_of, certified, exponents, scaled, scaled_up
+from neurodecorr.circuit.chebyshev import settle_by_chebyshev, settle_implicitly
+from neurodecorr.circuit.kernels import DIVERGED, MISMATCH, RUNNING
+from neurodecorr.circuit.model import LinearCircuit, require_circuit
+from neurodecorr.circuit.problem import Problem, Run, drive, start
+from neurodecorr.circuit.propagators import RESOLUTION, settle_exactly
+from neurodecorr.circuit.runge_kutta import settle_adaptively, settle_explicitly
+from neurodecorr.circuit.solve import settle_by_twin, settle_directly
+from neurodecorr.circuit.sparse import SparseCircuit
+from neurodecorr.circuit.stability import require_stable
+from neurodecorr.errors import ConfigError, DivergenceError, InputError
+
+Forecast = tuple[float, float]
+
+# A product of two matrices counts as this many products with a vector per unit: it runs at twice their speed.
+MATRICES = 0.5
+# All eigenvalues cost this many products per unit.
+EIGENVALUES = 12.5
+# The series of the first propagator, and what every doubling and every rung take, in products of matrices.
+SERIES, DOUBLING = 6, 2
+# A batch is settled as its samples would be, one by one, unless that costs so many times as much.
+WORTH = 4
+
+
+def forecasts(circuit: LinearCircuit, samples: int, factor: float) -> dict[str, Forecast]:
+    """Predict what it costs to shrink the residuals of some samples by a factor.
+
+    ::
+
+        chebyshev      m = ln(2 factor)/−ln ϱ                            products, and as many steps
+        exponential    4l + (6 + 2d + 2l) N/2b,    d = log₂(2‖F‖dt),    l = log₂(T/dt),    T = ln(2 factor)/min Re λ
+
+    ϱ is the shrinkage of the ellipse around the spectrum; a circuit in which ‖z − z*‖ may grow has no such bound, and
+    the forecast is infinite. Exact steps are made from propagators, d + l of which are built once for b samples.
+
+    Parameters
+    ----------
+    circuit : LinearCircuit
+        The circuit, which must be stable.
+    samples : int
+        Number of samples b.
+    factor : float
+        Residual at the start over the one to reach, ≥ 1.
+
+    Returns
+    -------
+    dict
+        For each method the products per sample, and the steps that it counts.
+    """
+    spectrum, N = circuit.spectrum, circuit.state_size
+    factor = min(max(factor, 1.0), 1 / EPS)
+    slowest = spectrum.margin if spectrum.enclosure is None else spectrum.enclosure.low
+    span = (math.log(2) + math.log(factor)) / slowest
+    dt = RESOLUTION / slowest
+    doublings = max(0.0, math.log2(max(2 * spectrum.column_sum * dt, 1.0)))
+    rungs = math.ceil(math.log2(max(span / dt, 2.0)))
+    ladder = MATRICES * N * (SERIES + DOUBLING * (math.ceil(doublings) + rungs))
+    unknown = 0.0 if spectrum.enclosure is None else EIGENVALUES * N
+    steps = float(spectrum.ellipse.steps(factor)) if spectrum.calm else math.inf
+    return {"chebyshev": (steps, steps), "exponential": (4 * rungs + (ladder + unknown) / samples, span / dt)}
+
+
+def chosen(found: Mapping[str, Forecast], most: float) -> str:
+    """Return the method of the fewest products among those that do with `most` steps, or with the fewest steps."""
+    able = [name for name, (_, steps) in found.items() if steps <= most]
+    return min(able, key=lambda name: found[name][0]) if able else min(found, key=lambda name: found[name][1])
+
+
+def cheapest(circuit: LinearCircuit, samples: int, factor: float, most: float) -> str:
+    """Return the method by which a sample settles at the least cost, the same one for a batch as for its samples.
+
+    Only where the samples share propagators, and that makes another method `WORTH` times cheaper, is it that one.
+    """
+    alone = chosen(forecasts(circuit, 1, factor), most)
+    shared = forecasts(circuit, samples, factor)
+    together = chosen(shared, most)
+    return together if shared[together][0] * WORTH <= shared[alone][0] else alone
+
+
+def reduction(circuit: LinearCircuit, X: Floats, begin: Floats, tol: float, relative: bool) -> float:
+    """Return the largest ratio of a starting residual to the one that meets the tolerance; ‖x̄*‖ ≥ ‖x‖/σ_max.
+
+    Infinite where there is no bound of σ_min, and no tolerance is met.
+    """
+    spectrum, size = circuit.spectrum, norms(X)
+    if not spectrum.sigma_low > 0:
+        return math.inf
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        start = size + spectrum.size_bound * norms(begin)
+        wanted = spectrum.sigma_low * (tol * size / spectrum.size_bound if relative else np.full(len(X), tol))
+        ratio = start / wanted
+    return float(np.nanmax(np.where(start > 0, ratio, 1.0), initial=1.0))
+
+
+PER_SAMPLE = ("xbar", "residual", "bound", "steps", "products", "time", "outcome")
+# The methods that integrate the dynamics, by name.
+SIMULATIONS: dict[str, Callable[[Problem, str], Run]] = {
+    "euler": settle_explicitly,
+    "rk4": settle_explicitly,
+    "rk45": settle_adaptively,
+    "implicit": settle_implicitly,
+    "exponential": settle_exactly,
+    "chebyshev": settle_by_chebyshev,
+}
+METHODS = ("auto", *SIMULATIONS, "direct", "twin")
+# These run in float64 whatever the types: they take float32 products where they can, and round at the end.
+WIDE = ("chebyshev", "direct")
+STEPPED = ("euler", "rk4", "rk45", "implicit", "exponential")
+MAX_STEPS = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """Where a circuit settled, and the proof, per sample; numbers instead of (samples,) arrays for one sample.
+
+    Parameters
+    ----------
+    xbar : (samples, n) array
+        Settled activity.
+    residual : (samples,) array
+        ‖u − A z‖ at the end, or an upper bound of it where that proves the tolerance; ‖x − R x̄‖ for a `Circuit`.
+    bound : (samples,) array
+        Certified upper bound of ‖x̄ − x̄*‖, whatever the outcome.
+    steps : (samples,) array
+        Steps in time: Euler, Runge–Kutta or implicit steps, or exact steps of dt. 0 where nothing was simulated.
+    products : (samples,) array
+        Matrix–vector products spent on a sample, those of rejected steps and abandoned methods included.
+    time : (samples,) array
+        Simulated time in units of τ; NaN where nothing was simulated.
+    outcome : (samples,) array of str
+        ``"settled"``: the bound meets the tolerance. ``"precision"``: rounding keeps it from that. ``"time"``,
+        ``"steps"``: a limit came first. ``"mismatch"``: the given matrix is no twin of R.
+    method : str
+        Method that was used; tells what "auto" chose.
+    """
+
+    xbar: Any
+    residual: Any
+    bound: Any
+    steps: Any
+    products: Any
+    time: Any
+    outcome: Any
+    method: str
+
+    def sample(self, index: int) -> Settled:
+        """Return what became of one sample."""
+        if not isinstance(self.bound, np.ndarray):
+            raise InputError("sample chooses among several samples; this is one.")
+        index = count(index, "index", -len(self.bound), len(self.bound) - 1)
+        return replace(self, **{name: getattr(self, name)[index] for name in PER_SAMPLE})
+
+    @property
+    def settled(self) -> Any:
+        """Whether the bound meets the tolerance, per sample."""
+        return self.outcome == "settled"
+
+
+def settle(
+    circuit: LinearCircuit | SparseCircuit,
+    X: npt.ArrayLike,
+    tol: float = 1e-6,
+    *,
+    relative: bool = False,
+    method: str = "auto",
+    dt: float | None = None,
+    initial: npt.ArrayLike | None = None,
+    t_max: float | None = None,
+    max_steps: int | None = None,
+    matrix: npt.ArrayLike | None = None,
+) -> Settled:
+    """Run a circuit on each input until its distance to rest is certified.
+
+    ::
+
+        ‖z − z*‖ ≤ ‖u − A z‖/σ_min(A) ≤ tol
+
+    The rounding of residual and σ_min is part of the bound, so the true error never exceeds it. Each sample stops by
+    itself.
+
+    Parameters
+    ----------
+    circuit : Circuit, TwoPopulationCircuit or SparseCircuit
+        The circuit, which must be stable. A sparse one has methods of its own: see `settle_sparse`.
+    X : (samples, n) or (n,) array
+        Inputs, constant in time.
+    tol : float, default 1e-6
+        Largest ‖x̄ − x̄*‖, in the unit of x̄.
+    relative : bool, default False
+        Whether `tol` is a share of ‖x̄*‖.
+    method : str, default "auto"
+        ``"euler"``, ``"rk4"``: fixed steps. ``"rk45"``: Dormand–Prince, each sample with its own steps unless `dt` is
+        given. ``"implicit"``: Radau IIA, order 3. ``"exponential"``: exact, the time found to one dt.
+        ``"chebyshev"``: Euler with Chebyshev-scheduled steps, fewest products; samples that a non-normal circuit
+        carries away settle by "exponential" instead. ``"direct"``: factorisation. ``"twin"``: x̄ = M x with
+        M = `matrix`. ``"auto"``: of "chebyshev" and "exponential" the one that is predicted to take fewer products,
+        its propagators included (`circuit.settle`); what only rounding keeps from the tolerance is refined once by
+        factorisation.
+    dt : float, optional
+        Step, in the unit of τ. By default the one that settles fastest (Euler, RK4), a quarter (implicit) or 1/64
+        (exponential) of the slowest time constant.
+    initial : (samples, n) or (n,) array, optional
+        Activity at the start; zero by default.
+    t_max : float, optional
+        Longest time to simulate, in the unit of τ; unlimited by default.
+    max_steps : int, optional
+        Largest number of steps; 1 000 000 by default.
+    matrix : (n, n) array, optional
+        Feedforward twin M of R, for method "twin" only.
+
+    Returns
+    -------
+    Settled
+        Activity, residual, bound, steps, products, time and outcome of each sample.
+
+    Raises
+    ------
+    StabilityError
+        If the circuit does not settle, or `dt` is beyond the limit of an explicit method; the mode is named.
+    InputError, ConfigError
+        If an input or an option cannot be used.
+    DivergenceError
+        If a sample leaves the range of its floating-point type.
+
+    Examples
+    --------
+    >>> from neurodecorr.circuit.model import Circuit
+    >>> rest = settle(Circuit([[2.0, 0.0], [0.0, 4.0]]), [[2.0, 4.0], [0.0, 8.0]], tol=1e-9)
+    >>> rest.xbar.round(6)
+    array([[1., 1.],
+           [0., 2.]])
+    >>> bool(rest.settled.all()), bool((rest.bound <= 1e-9).all())
+    (True, True)
+    """
+    return run_circuit(circuit, X, tol, relative, method, dt, initial, t_max, max_steps, matrix)
+
+
+@singledispatch
+def run_circuit(
+    circuit: Any,
+    X: npt.ArrayLike,
+    tol: float,
+    relative: bool,
+    method: str,
+    dt: float | None,
+    initial: npt.ArrayLike | None,
+    t_max: float | None,
+    max_steps: int | None,
+    matrix: npt.ArrayLike | None,
+) -> Settled:
+    """Do what `settle` says; a kind of circuit that settles in its own way registers that way here."""
+    circuit = require_circuit(circuit)
+    method = choice(method, "method", METHODS)
+    drives, single = sample_or_samples(X, "X", circuit.size)
+    _require_options(method, dt, initial, t_max, max_steps, matrix)
+    dtype = np.result_type(circuit.R, drives)
+    positive(tol, "tol", "unit of the activity")
+    flag(relative, "relative")
+    limits = (
+        None if dt is None else positive(dt, "dt", "unit of tau") / circuit.tau,
+        math.inf if t_max is None else positive(t_max, "t_max", "unit of tau") / circuit.tau,
+        MAX_STEPS if max_steps is None else count(max_steps, "max_steps"),
+    )
+    begin = start(circuit, initial, len(drives), dtype)
+    with one_thread(circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
+        require_stable(circuit)
+        auto = method == "auto"
+        if auto:
+            factor = reduction(circuit, drives, begin, tol, relative)
+            method = cheapest(circuit, len(drives), factor, limits[2])
+        inner = np.dtype(np.float64) if method in WIDE else dtype
+
+        def settled(rows: Ints, shift: int) -> Settled:
+            """Settle rows that are all to be divided by 2^shift, which commutes with the circuit."""
+            X, Z, own = drives, begin, tol
+            if len(rows) < len(drives):
+                X, Z = drives[rows], begin[rows]
+            if shift:
+                X, Z = scaled(X.astype(inner), -shift), scaled(Z.astype(inner), -shift)
+                own = tol if relative else float(scaled(tol, -shift))
+            state = circuit.state(Z).astype(inner, copy=False)
+            problem = Problem(circuit, drive(circuit, X, inner), state, own, relative, *limits, dtype, shift=shift)
+            found = _settled(problem, _run(problem, method, matrix), method, rows)
+            return _refined(problem, found, rows) if auto else found
+
+        found = by_exponent(settled, exponents(dtype, drives, begin))
+    return found.sample(0) if single else found
+
+
+def by_exponent(settled: Callable[[Ints, int], Settled], shift: Ints) -> Settled:
+    """Settle samples of like exponents together, and put what became of them in order."""
+    groups = [np.flatnonzero(shift == power) for power in np.unique(shift)]
+    parts = [settled(rows, int(shift[rows[0]])) for rows in groups]
+    if len(parts) == 1:
+        return parts[0]
+    order = np.argsort(np.concatenate(groups))
+    joined = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in PER_SAMPLE}
+    return Settled(**joined, method=parts[-1].method)
+
+
+def _require_options(method: str, dt: Any, initial: Any, t_max: Any, max_steps: Any, matrix: Any) -> None:
+    """Raise if an option is given that the method would ignore, or one is missing."""
+    if (matrix is None) == (method == "twin"):
+        raise ConfigError(f"matrix must be given for method 'twin', and only there; got method {method!r}.")
+    if dt is not None and method not in STEPPED:
+        raise ConfigError(f"dt has no meaning for method {method!r}; use one of {', '.join(STEPPED)}, or leave dt out.")
+    if method in ("direct", "twin"):
+        for name, value in {"initial": initial, "t_max": t_max, "max_steps": max_steps}.items():
+            if value is not None:
+                raise ConfigError(
+                    f"{name} has no meaning for method {method!r}, which simulates nothing; leave it out."
+                )
+
+
+def _run(problem: Problem, method: str, matrix: npt.ArrayLike | None) -> Run:
+    if method == "direct":
+        return settle_directly(problem)
+    if method == "twin":
+        M = square(matrix, "matrix")
+        if M.shape != problem.circuit.R.shape:
+            raise InputError(f"matrix must have the shape of R, {problem.circuit.R.shape}; got {M.shape}.")
+        return settle_by_twin(problem, M)
+    fixed = method == "rk45" and problem.dt is not None
+    return settle_explicitly(problem, method) if fixed else SIMULATIONS[method](problem, method)
+
+
+def _settled(problem: Problem, run: Run, method: str, rows: Ints) -> Settled:
+    """Certify the states of a run and name what came of each."""
+    Z, moved = problem.rounded(run.Z)
+    xbar = scaled(problem.circuit.readout(Z), problem.shift) if problem.shift else problem.circuit.readout(Z)
+    lost = np.flatnonzero(~np.isfinite(Z).all(axis=1) | ~np.isfinite(xbar).all(axis=1) | (run.code == DIVERGED))
+    if lost.size:
+        raise DivergenceError(
+            f"the activity must stay within {Z.dtype}; sample {rows[lost[0]]} left it ({lost.size} such in all). "
+            "Scale the inputs, or use float64."
+        )
+    proof = _proof(problem, run, Z, moved)
+    outcome = np.full(len(Z), "precision", "<U9")
+    by_time = run.steps < problem.max_steps
+    outcome[run.code == RUNNING] = np.where(by_time, "time", "steps")[run.code == RUNNING]
+    outcome[run.code == MISMATCH] = "mismatch"
+    outcome[problem.certifies(Z, proof.bound)] = "settled"
+    return Settled(
+        xbar=xbar,
+        residual=scaled_up(proof.residual, problem.shift) if problem.shift else proof.residual,
+        bound=scaled_up(proof.bound, problem.shift) if problem.shift else proof.bound,
+        steps=run.steps,
+        products=run.products,
+        time=run.time,
+        outcome=outcome,
+        method=method,
+    )
+
+
+def _refined(problem: Problem, found: Settled, rows: Ints) -> Settled:
+    """Take the rounding off samples at rest but for it, by a solution that is refined in extended precision."""
+    stuck = np.flatnonzero(found.outcome == "precision")
+    if not stuck.size:
+        return found
+    part = problem.only(stuck)
+    part = replace(part, U=part.U.astype(np.float64), Z=part.Z.astype(np.float64))
+    exact = _settled(part, settle_directly(part), found.method, rows[stuck])
+    better = exact.bound < found.bound[stuck]
+    new = {name: getattr(found, name).copy() for name in ("xbar", "residual", "bound", "outcome")}
+    for name, values in new.items():
+        values[stuck[better]] = getattr(exact, name)[better]
+    return replace(found, **new)
+
+
+def _proof(problem: Problem, run: Run, Z: Floats, moved: Floats | float) -> Certificate:
+    """Return the bound that the method has proven, and where that does not do, the sharper one of three products.
+
+    What rounding the end to Z has moved comes on top.
+    """
+    circuit, samples = problem.circuit, len(Z)
+    low, size = circuit.spectrum.sigma_low, circuit.state_size
+    residual = np.full(samples, np.inf) if run.proven is None else run.proven.astype(np.float64)
+    bound, moved = bound_of(residual, low, size), np.broadcast_to(moved * (1 + size * EPS), (samples,))
+    rows = np.flatnonzero(~problem.certifies(Z, bound + moved))
+    if rows.size:
+        sharp = certified(circuit.matrix, problem.U[rows], run.Z[rows], low)
+        residual[rows], bound[rows] = sharp.residual, sharp.bound
+    return Certificate(residual + circuit.frobenius * moved, (bound + moved) * (1 + EPS))

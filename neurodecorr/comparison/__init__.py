@@ -1,0 +1,23 @@
+"""Forms of decorrelation compared on one stream."""
+
+from neurodecorr.comparison.compare import FORMS, compare, compare_seeds
+from neurodecorr.comparison.comparison import Comparison, Entry
+from neurodecorr.comparison.findings import findings
+from neurodecorr.comparison.summary import Block, Column, blocks, failures, format_number, headline, judged, table_text
+
+__all__ = [
+    "FORMS",
+    "Block",
+    "Column",
+    "Comparison",
+    "Entry",
+    "blocks",
+    "compare",
+    "compare_seeds",
+    "failures",
+    "findings",
+    "format_number",
+    "headline",
+    "judged",
+    "table_text",
+]

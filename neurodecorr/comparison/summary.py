@@ -1,0 +1,352 @@
+"""The comparison as a table: three blocks of numbers, each column explained in one line."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._validation import count, number
+from neurodecorr.comparison.comparison import SPREAD, Comparison, Entry, interval, require_comparison
+
+WIDTH = 100  # columns of the terminal
+LEVELS = 4  # levels of mismatch side by side
+NONE = "–"
+FAILED = " †"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers: its head, and one line that says what it is."""
+
+    head: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table of its own: a title, columns, and one row per form, its name and its cells."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def legend(self) -> tuple[Column, ...]:
+        """Every column once; what several have in common comes last."""
+        return tuple(dict.fromkeys(reversed(self.columns)))[::-1]
+
+
+def table_text(comparison: Comparison) -> str:
+    """Return the comparison as plain text, at most 100 columns wide.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+
+    Returns
+    -------
+    str
+        A headline, blocks with their explanations (a further one with several seeds), and the messages of forms that
+        stopped early.
+    """
+    require_comparison(comparison)
+    parts = [textwrap.fill(headline(comparison), WIDTH)]
+    parts += ["\n".join(_lines(block)) for block in blocks(comparison)]
+    parts += [textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in failures(comparison)]
+    return "\n\n".join(parts) + "\n"
+
+
+def headline(comparison: Comparison) -> str:
+    """Return what was compared and how correlated it was, in two sentences.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+
+    Returns
+    -------
+    str
+        Plain text; of the data's name only printable characters are kept.
+    """
+    require_comparison(comparison)
+    # The name may be that of a user's file; what a terminal would obey is not shown.
+    name = "".join(character if character.isprintable() else "�" for character in comparison.dataset)
+    stream = f"{comparison.config['samples']:,} samples to learn from{_repeats(comparison)}"
+    split = f", held out {comparison.config['split']}" if "split" in comparison.config else ""
+    seeds = "" if comparison.seeds is None else f" Shown is seed {comparison.seeds[0]}, one of {len(comparison.seeds)}."
+    return (
+        f"{name}: {comparison.features} units{_left_out(comparison)}, {stream}{split}. {judged(comparison)} "
+        f"Before: rms correlation {format_number(comparison.correlation)}, ‖off‖/‖diag‖ {format_number(comparison.relative)}.{seeds}"
+    )
+
+
+def judged(comparison: Comparison) -> str:
+    """Say what the forms are judged on, and which correlation is scatter.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+
+    Returns
+    -------
+    str
+        One sentence.
+    """
+    require_comparison(comparison)
+    if comparison.exact:
+        return f"Judged by the exact covariance of {comparison.config.get('judged_on', 'what was held out')}."
+    return (
+        f"Judged on {comparison.held_out:,} held-out samples: independent units would show a correlation of "
+        f"{format_number(comparison.scatter)} (1/√n), differences below it are scatter."
+    )
+
+
+def _left_out(comparison: Comparison) -> str:
+    """Say how many units carry no signal of their own and count in no correlation."""
+    parts = []
+    for name, words in (("silent", "silent"), ("dependent", "following from others")):
+        units = comparison.config.get(name) or []
+        if units:
+            few = f" ({', '.join(map(str, units))})" if len(units) <= 4 else ""
+            parts.append(f"{len(units)} {words}{few}")
+    return f" ({' and '.join(parts)}, left out of correlations)" if parts else ""
+
+
+def _repeats(comparison: Comparison) -> str:
+    """Say how often a stream shorter than the rate needs was presented."""
+    times = max(entry.learnt for entry in comparison.entries) / comparison.config["samples"]
+    return f" (presented {times:.3g} times)" if times > 1 else ""
+
+
+def failures(comparison: Comparison) -> tuple[str, ...]:
+    """Return one note per form that stopped before the end of the stream.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+
+    Returns
+    -------
+    tuple of str
+        Plain text: the form, the sample its numbers belong to, and the message of the error.
+    """
+    require_comparison(comparison)
+    return tuple(
+        f"† {entry.name} stopped early; its numbers are those at sample {entry.learnt:,}. Why: {entry.failure}"
+        for entry in comparison.entries
+        if entry.failure
+    )
+
+
+def blocks(comparison: Comparison) -> tuple[Block, ...]:
+    """Return how well each form does, what it takes, and what mismatch does to it.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+
+    Returns
+    -------
+    tuple of Block
+        Cells are texts of sensible precision; "unstable" where a circuit does not settle, "–" where a form has no such
+        number.
+    """
+    require_comparison(comparison)
+    levels = range(len(comparison.mismatch_levels))
+    return (
+        *_seeds_block(comparison),
+        _block("How well it decorrelates what was held out", QUALITY, comparison),
+        _block("How fast, how stable, at what cost", COST, comparison),
+        *(_mismatch_block(comparison, levels[first : first + LEVELS]) for first in levels[::LEVELS]),
+    )
+
+
+def format_number(value: float, digits: int = 3) -> str:
+    """Return a number with this many significant digits; "unstable" for ∞, "–" for NaN.
+
+    Parameters
+    ----------
+    value : float
+        The number.
+    digits : int, default 3
+        Significant digits. Whole numbers with more digits are kept whole up to a million.
+
+    Returns
+    -------
+    str
+        Powers of ten from a million on and below a thousandth.
+
+    Examples
+    --------
+    >>> format_number(0.01899), format_number(138.28), format_number(8.2e-14, 2), format_number(math.inf)
+    ('0.0190', '138', '8.2e-14', 'unstable')
+    """
+    digits = count(digits, "digits", most=17)
+    if not isinstance(value, float | np.floating):  # those may be no finite numbers
+        value = number(value, "value")
+    if math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "unstable"
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.{digits - 1}e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+    return f"{value:#.{digits}g}".rstrip(".") if abs(value) < 10**digits else f"{value:,.0f}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) < 1e7 else format_number(value)
+
+
+def _settled(read: Callable[[Entry], str]) -> Callable[[Entry], str]:
+    """Show a number of circuits only: a matrix answers at once."""
+    return lambda entry: read(entry) if entry.settles else NONE
+
+
+def _lowest(entry: Entry) -> str:
+    return format_number(float(entry.margins.min())) if len(entry.margins) else NONE
+
+
+QUALITY = (
+    (
+        Column("rms corr.", "root mean square correlation coefficient between units"),
+        lambda e: format_number(e.correlation),
+    ),
+    (Column("‖off‖/‖diag‖", "covariance: size off the diagonal over size on it"), lambda e: format_number(e.relative)),
+    (Column("power", "variance of the output over that of the input"), lambda e: f"{e.power:.3f}"),
+    (
+        Column("to M*", "rms distance of the output from that of the closed form, relative to it"),
+        lambda e: NONE if e.form == "offline" else format_number(e.distance),
+    ),
+    (
+        Column("‖RM−I‖/√n", "how far R and M are from being each other's inverse"),
+        lambda e: format_number(e.twin_error, 2),
+    ),
+    (
+        Column("limited", "learning steps shortened by the limiter"),
+        lambda e: NONE if e.form == "offline" else _count(e.limited),
+    ),
+)
+COST = (
+    (
+        Column("error", "worst certified distance to the fixed point, relative to the output"),
+        _settled(lambda e: format_number(e.settling_error)),
+    ),
+    (
+        Column("median τ", "settling time, median over samples, in τ"),
+        _settled(lambda e: format_number(e.settling_time)),
+    ),
+    (
+        Column("predicted", "the median, predicted from the modes of R"),
+        _settled(lambda e: format_number(e.predicted_time)),
+    ),
+    (
+        Column("worst τ", "settling time, slowest sample, in τ"),
+        _settled(lambda e: format_number(e.settling_time_worst)),
+    ),
+    (
+        Column("products", "matrix–vector products per sample (Chebyshev-scheduled; counted up to 5,000)"),
+        lambda e: _count(e.products),
+    ),
+    (Column("mult-adds", "multiply-adds per sample"), lambda e: _count(e.operations)),
+    (Column("synapses", "weights to store"), lambda e: _count(e.synapses)),
+    (Column("margin", "min Re λ(R) at the end, in 1/τ; of R = M⁻¹ for a matrix"), lambda e: format_number(e.margin)),
+    (Column("lowest", "smallest min Re λ(R) met while learning, in 1/τ"), _lowest),
+)
+
+
+# Of a block over seeds: name in SPREAD, column, and whether only circuits have it.
+SEEDS = (
+    ("correlation", Column("rms corr.", "root mean square correlation coefficient between units, held out"), False),
+    ("power", Column("power", "variance of the output over that of the input"), False),
+    ("settling_time", Column("median τ", "settling time, median over samples, in τ"), True),
+    ("lowest", Column("lowest", "smallest min Re λ(R) met while learning, in 1/τ"), False),
+    ("mismatched", Column("mismatch", "relative output error at the largest mismatch, median of the draws"), False),
+)
+
+
+def _block(title: str, columns: tuple[tuple[Column, Callable[[Entry], str]], ...], comparison: Comparison) -> Block:
+    rows = tuple((_name(entry), tuple(read(entry) for _, read in columns)) for entry in comparison.entries)
+    return Block(title, tuple(column for column, _ in columns), rows)
+
+
+def _seeds_block(comparison: Comparison) -> Iterator[Block]:
+    """Give mean and standard deviation over the seeds, where there are several."""
+    if comparison.seeds is None:
+        return
+    rows = []
+    for entry in comparison.entries:
+        values = dict(zip(SPREAD, np.empty((0, 0)) if entry.over_seeds is None else entry.over_seeds.T, strict=False))
+        cells = (
+            _over(values[name]) if name in values and (entry.settles or not circuits) else NONE
+            for name, _, circuits in SEEDS
+        )
+        rows.append((_name(entry), tuple(cells)))
+    before = "" if comparison.before_over_seeds is None else f"; before: {_over(comparison.before_over_seeds)}"
+    count = len(comparison.seeds)
+    yield Block(f"Over {count} seeds: mean ± standard deviation{before}", tuple(c for _, c, _ in SEEDS), tuple(rows))
+
+
+def _over(values: npt.NDArray[np.floating[Any]]) -> str:
+    mean, deviation = interval(values)
+    if not np.isfinite(mean):
+        return f"unstable in {int((~np.isfinite(values)).sum())}"
+    return f"{format_number(mean)} ± {format_number(deviation, 2)}"
+
+
+def _mismatch_block(comparison: Comparison, chosen: range) -> Block:
+    """Return the median error and the share of stable draws, for some of the levels."""
+    draws = comparison.entries[0].mismatch_error.shape[1]
+    columns = []
+    for level in comparison.mismatch_levels[chosen.start : chosen.stop]:
+        off = f"{100 * level:g} %"
+        columns.append(
+            Column(off, f"relative output error, median of {draws} draws, with every weight off by σ = {off}")
+        )
+        columns.append(Column("settle", f"circuits out of {draws} that settle with it"))
+    rows = tuple((_name(entry), tuple(_mismatch_cells(entry, chosen))) for entry in comparison.entries)
+    return Block("What synaptic mismatch does to the output", tuple(columns), rows)
+
+
+def _mismatch_cells(entry: Entry, chosen: range) -> Iterator[str]:
+    for index in chosen:
+        errors = entry.mismatch_error[index]
+        yield format_number(float(np.median(errors)))
+        yield f"{np.isfinite(errors).sum()}/{len(errors)}" if entry.settles else NONE
+
+
+def _name(entry: Entry) -> str:
+    return entry.name + FAILED if entry.failure else entry.name
+
+
+def _lines(block: Block) -> Iterator[str]:
+    """Lay a block out: title, heads, rows aligned to the right, explanations."""
+    heads = [column.head for column in block.columns]
+    table = [("form", *heads), *((name, *cells) for name, cells in block.rows)]
+    widths = [max(_width(row[k]) for row in table) for k in range(len(heads) + 1)]
+    gap = "  " if sum(widths) + 2 * len(heads) <= WIDTH else " "
+    yield block.title
+    for index, (name, *cells) in enumerate(table):
+        padded = [" " * (width - _width(cell)) + cell for cell, width in zip(cells, widths[1:], strict=True)]
+        yield gap.join([name + " " * (widths[0] - _width(name)), *padded]).rstrip()
+        if index == 0:
+            yield "─" * (sum(widths) + len(gap) * len(heads))
+    margin = max(_width(column.head) for column in block.legend)
+    for column in block.legend:
+        yield f"  {column.head}{' ' * (margin - _width(column.head))}  {column.meaning}"
+
+
+def _width(text: str) -> int:
+    """Return the columns a text takes: combining marks take none."""
+    return sum(not unicodedata.combining(character) for character in text)

@@ -1,0 +1,90 @@
+"""Backpropagation: the exact gradient, against which the local rules are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from neurodecorr import _validation
+from neurodecorr._typing import AnyArray
+from neurodecorr.credit.base import Credit, output_error, weight_gradients
+from neurodecorr.credit.replay import ReplayedNetwork
+from neurodecorr.network import ForwardResult, Network, Signals
+from neurodecorr.network.algebra import product, times
+
+
+def errors_below(
+    network: Network,
+    found: ForwardResult,
+    top: AnyArray,
+    weigh: Callable[[int, AnyArray], AnyArray],
+    turn_back: Callable[[int, AnyArray, Signals], AnyArray],
+) -> list[AnyArray]:
+    """Return δ of every layer, given that of the last.
+
+    ::
+
+        δ_i = φ'(h_i) ∘ L_i(B_{i+1}ᵀ δ_{i+1})
+
+    Parameters
+    ----------
+    network, found : Network, ForwardResult
+        The network, and what it did for the batch.
+    top : (rows, units) array
+        δ_L.
+    weigh : callable
+        (layer, δ) → gradient at the layer's x̄: Wᵀδ, or what stands for it.
+    turn_back : callable
+        (layer, gradient at x̄, signals) → gradient at the activity before the layer.
+    """
+    deltas = [top]
+    for index in range(len(network.layers) - 1, 0, -1):
+        below, h = network.layers[index - 1], found.signals[index - 1].h
+        E = turn_back(index, weigh(index, deltas[0]), found.signals[index])
+        deltas.insert(0, times(array_namespace(E).reshape(E, h.shape), below.slope(h)))
+    return deltas
+
+
+@dataclass(frozen=True)
+class Backprop:
+    """Assign credit by the exact gradient.
+
+    ::
+
+        δ_L = φ'(h_L) ∘ ∂ℓ/∂x_L,    δ_i = φ'(h_i) ∘ M_iᵀ W_{i+1}ᵀ δ_{i+1},    ∂ℓ/∂W_i = δ_i x̄_{i−1}ᵀ
+
+    Not local: each synapse would have to know the forward weights above it, and the lateral ones.
+    """
+
+    def start(self, network: Network, seed: Any = 0) -> BackpropAssigner:
+        """Return the rule at work on a network; it draws nothing."""
+        _validation.instance(
+            network, (Network, ReplayedNetwork), "network", "a Network", "Use Network(layers, inputs)."
+        )
+        _validation.generator(seed)
+        return BackpropAssigner(network)
+
+
+class BackpropAssigner:
+    """Backpropagation at work."""
+
+    def __init__(self, network: Network) -> None:
+        self.network, self.arrays = network, dict[str, AnyArray]()
+
+    def assign(self, X: AnyArray, Y: AnyArray, rng: np.random.Generator) -> Credit:
+        """Return loss and exact gradients of one batch."""
+        network = self.network
+        found = network.forward(X, training=True)
+        loss, top = output_error(network, found, Y)
+        deltas = errors_below(network, found, top, self._through_weights, network.turn_back)
+        return Credit(weight_gradients(deltas, found), loss, found, deltas)
+
+    def follow(self) -> None:
+        """Feedback has no weights of its own."""
+
+    def _through_weights(self, index: int, delta: AnyArray) -> AnyArray:
+        return product(delta, self.network.layers[index].W)

@@ -1,0 +1,75 @@
+"""What every rule of credit assignment gives and is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from neurodecorr._typing import AnyArray
+from neurodecorr.network import ForwardResult, Network, Signals
+from neurodecorr.network.algebra import product, sum_rows
+
+Gradient = tuple[AnyArray, AnyArray]  # of W and b
+
+
+@dataclass(frozen=True)
+class Credit:
+    """What a rule says about one batch.
+
+    Parameters
+    ----------
+    gradients : list of (dW, db)
+        What an optimiser descends, per layer: means over the batch.
+    loss : (b,) array
+        ℓ of each sample, of the pass without noise where there is one.
+    forward : ForwardResult
+        The pass from which decorrelation learns.
+    deltas : list of arrays
+        δ of each layer, row by row, where the rule has them; empty otherwise.
+    """
+
+    gradients: list[Gradient]
+    loss: AnyArray
+    forward: ForwardResult
+    deltas: list[AnyArray]
+
+
+class Assigner(Protocol):
+    """A rule at work on one network. `arrays` holds what it needs besides the network, for checkpoints."""
+
+    arrays: dict[str, AnyArray]
+
+    def assign(self, X: AnyArray, Y: AnyArray, rng: np.random.Generator) -> Credit:
+        """Return the credit for one batch of inputs and targets."""
+
+    def follow(self) -> None:
+        """See the weights that the optimiser has just changed; feedback weights that learn do so here."""
+
+
+class CreditRule(Protocol):
+    """A description of a rule; `start` puts it to work."""
+
+    def start(self, network: Network, seed: Any) -> Assigner:
+        """Return the rule at work on a network, its random numbers drawn from `seed`."""
+
+
+def output_error(network: Network, found: ForwardResult, Y: AnyArray) -> tuple[AnyArray, AnyArray]:
+    """Return ℓ of each sample and δ_L = φ'(h_L) ∘ ∂ℓ/∂x_L, row by row."""
+    loss, error = network.loss.measure(found.output, Y)
+    h = found.signals[-1].h
+    return loss, array_namespace(error).reshape(error, h.shape) * network.layers[-1].slope(h)
+
+
+def weight_gradient(delta: AnyArray, found: Signals, samples: int) -> Gradient:
+    """Return the mean over the batch of δ x̄ᵀ, postsynaptic error times presynaptic activity, and of δ."""
+    return product(delta.T, found.xbar, 1 / samples), sum_rows(delta) / samples
+
+
+def weight_gradients(deltas: Sequence[AnyArray], found: ForwardResult) -> list[Gradient]:
+    """Return the gradients of all layers."""
+    samples = found.output.shape[0]
+    return [weight_gradient(delta, signals, samples) for delta, signals in zip(deltas, found.signals, strict=True)]

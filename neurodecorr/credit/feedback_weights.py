@@ -1,0 +1,173 @@
+"""Feedback weights: what carries an error from x̄-side to x̄-side when the forward weights may not.
+
+Each pathway answers for the matrix B (units, n) that stands where backpropagation has W, and may change after each
+batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from neurodecorr import _validation
+from neurodecorr._typing import AnyArray
+from neurodecorr.network import Network
+from neurodecorr.network.algebra import add_product, product
+
+# Decay that Kolen–Pollack and the weight mirror apply per batch (Akrout et al. 2019, §3).
+DECAY = 1e-3
+# Rate of the mirror: B forgets its start and becomes the running mean of what noise shows of W.
+MIRROR_RATE = 1e-2
+
+
+class Pathway(Protocol):
+    """Feedback weights of every layer but the first, `arrays` of them by name."""
+
+    arrays: dict[str, AnyArray]
+
+    def begin(self, rng: np.random.Generator) -> None:
+        """Do what has to be done before a batch."""
+
+    def matrix(self, index: int) -> AnyArray:
+        """Return B of a layer."""
+
+    def follow(self) -> None:
+        """Change after the forward weights have changed."""
+
+
+def random_like(W: AnyArray, rng: np.random.Generator, scale: float = 1.0) -> AnyArray:
+    """Return weights drawn as W was, uniform in ±scale/√n, in its type and on its device."""
+    xp = array_namespace(W)
+    drawn = rng.uniform(-scale, scale, tuple(W.shape)) / np.sqrt(W.shape[1])
+    return xp.asarray(drawn, dtype=W.dtype, device=device(W))
+
+
+class _Still:
+    """Feedback that draws nothing, keeps nothing and never changes by itself."""
+
+    def __init__(self, network: Network, rng: np.random.Generator, scale: float = 1.0) -> None:
+        self.network, self.scale, self.arrays = network, scale, dict[str, AnyArray]()
+
+    def begin(self, rng: np.random.Generator) -> None:
+        """Nothing changes."""
+
+    def follow(self) -> None:
+        """Nothing changes."""
+
+
+class Transport(_Still):
+    """B = W, carried over: what backpropagation does."""
+
+    def matrix(self, index: int) -> AnyArray:
+        """Return W."""
+        return self.network.layers[index].W
+
+
+class UniformSign(_Still):
+    """uSF: B = s sign(W), s the root mean square of the first weights (Liao, Leibo and Poggio 2016)."""
+
+    def matrix(self, index: int) -> AnyArray:
+        """Return the signs of W."""
+        W = self.network.layers[index].W
+        return array_namespace(W).sign(W) * (self.scale / (3 * W.shape[1]) ** 0.5)
+
+
+class FixedRandom(_Still):
+    """B is drawn once (Lillicrap et al. 2016)."""
+
+    def __init__(self, network: Network, rng: np.random.Generator, scale: float = 1.0) -> None:
+        super().__init__(network, rng, scale)
+        for i, layer in enumerate(network.layers[1:], 1):
+            self.arrays[f"B{i}"] = random_like(layer.W, rng, scale)
+
+    def matrix(self, index: int) -> AnyArray:
+        """Return the matrix drawn at the start."""
+        return self.arrays[f"B{index}"]
+
+
+class FixedMagnitude(FixedRandom):
+    """frSF: B = |B₀| ∘ sign(W), |B₀| drawn once (Liao, Leibo and Poggio 2016)."""
+
+    def matrix(self, index: int) -> AnyArray:
+        """Return magnitudes of the start with the signs of W."""
+        W, B = self.network.layers[index].W, self.arrays[f"B{index}"]
+        xp = array_namespace(W)
+        return xp.abs(B) * xp.sign(W)
+
+
+class BatchMagnitude(FixedMagnitude):
+    """brSF: as frSF, drawn anew for each batch (Liao, Leibo and Poggio 2016)."""
+
+    def begin(self, rng: np.random.Generator) -> None:
+        """Draw magnitudes."""
+        for name, B in self.arrays.items():
+            self.arrays[name] = random_like(B, rng, self.scale)
+
+
+class KolenPollack(FixedRandom):
+    """B changes as W does, and both decay, so that B − W fades by the decay per batch (Akrout et al. 2019)."""
+
+    def __init__(self, network: Network, rng: np.random.Generator, scale: float = 1.0) -> None:
+        super().__init__(network, rng, scale)
+        self._remember()
+
+    def _remember(self) -> None:
+        for i, layer in enumerate(self.network.layers[1:], 1):
+            self.arrays[f"W{i}_before"] = array_namespace(layer.W).asarray(layer.W, copy=True)
+
+    def follow(self) -> None:
+        """B ← (1 − λ)(B + ΔW), W ← (1 − λ) W."""
+        for i, layer in enumerate(self.network.layers[1:], 1):
+            kolen_pollack_step(self.arrays[f"B{i}"], layer.W - self.arrays[f"W{i}_before"])
+            layer.W *= 1 - DECAY
+        self._remember()
+
+
+class WeightMirror(FixedRandom):
+    """B follows what noise at the layer's input shows of W: ⟨h ξᵀ⟩ = W ⟨ξξᵀ⟩ (Akrout et al. 2019)."""
+
+    SAMPLES = 64  # of noise per batch
+
+    def begin(self, rng: np.random.Generator) -> None:
+        """B ← (1 − η) B + η ⟨h ξᵀ⟩, h = W ξ, ξ ~ N(0, 1)."""
+        for i, layer in enumerate(self.network.layers[1:], 1):
+            xp = array_namespace(layer.W)
+            drawn = rng.standard_normal((self.SAMPLES, layer.W.shape[1]))
+            noise = xp.asarray(drawn, dtype=layer.W.dtype, device=device(layer.W))
+            mirror_step(self.arrays[f"B{i}"], product(noise, layer.W.T), noise)
+
+
+def kolen_pollack_step(B: AnyArray, change: AnyArray) -> None:
+    """B ← (1 − λ)(B + ΔW), in place; ΔW is the change of the reciprocal synapse, of the same two signals."""
+    B += change
+    B *= 1 - DECAY
+
+
+def mirror_step(B: AnyArray, response: AnyArray, noise: AnyArray) -> None:
+    """B ← (1 − η) B + η ⟨h ξᵀ⟩, in place: postsynaptic response times presynaptic noise."""
+    add_product(B, response.T, noise, MIRROR_RATE / noise.shape[0], 1 - MIRROR_RATE)
+
+
+PATHWAYS: dict[str, Any] = {
+    "random": FixedRandom,
+    "transport": Transport,
+    "uSF": UniformSign,
+    "frSF": FixedMagnitude,
+    "brSF": BatchMagnitude,
+    "kolen_pollack": KolenPollack,
+    "mirror": WeightMirror,
+}
+
+
+def pathway(name: str, network: Network, rng: np.random.Generator, scale: float = 1.0) -> Pathway:
+    """Return the feedback weights of that name for a network, `scale` times as large as its first weights.
+
+    Raises
+    ------
+    ConfigError
+        If there are none of that name.
+    """
+    found: Pathway = PATHWAYS[_validation.choice(name, "weights", PATHWAYS)](network, rng, scale)
+    return found

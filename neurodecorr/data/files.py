@@ -1,0 +1,369 @@
+"""Arrays from .npy and .npz files of unknown origin: nothing is unpickled, no header is believed unchecked.
+
+A header that claims more bytes than the file holds is refused before any memory is asked for, so a forged or a
+truncated file costs nothing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import tarfile
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from math import prod
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import numpy as np
+
+from neurodecorr._typing import Array
+from neurodecorr.errors import InputError
+from neurodecorr.io.files import most_unpacked, open_regular, read_regular, regular_size
+
+_PIECE = 2**20
+_UNPACK = "If you trust it, unpack it yourself."
+# More than the largest known archive of labelled images unpacks to.
+_MOST_UNPACKED = 2**31
+_MOST_MEMBERS = 10_000
+# What unpacking may use besides its result; the strongest setting of xz asks for 65 MiB.
+_XZ_MEMORY = 2**27
+
+
+@contextmanager
+def _naming(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever goes wrong while a file is unpacked into an InputError that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, ValueError) as error:
+        raise InputError(f"{path} must be a readable {what}: {error}. Copy or download it again.") from error
+
+
+@contextmanager
+def gzip_or_plain(path: Path) -> Iterator[Callable[[int], bytes]]:
+    """Open a file, unpacked if its name ends in .gz, as a function that reads at most so many bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Yields
+    ------
+    function of int
+        Returns the next bytes, fewer at the end of the file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or unpacked; also while it is being read.
+    """
+    packed = path.suffix.lower() == ".gz"
+    with (
+        _naming(path, "gzip file" if packed else "file"),
+        open_regular(path, error=InputError) as raw,
+        gzip.GzipFile(fileobj=raw) if packed else raw as stream,
+    ):
+        room = [most_unpacked(os.fstat(raw.fileno()).st_size)] if packed else None
+        yield lambda most: _at_most(stream, most, room, path)
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Return the content of a file, unpacked if its name ends in .gz or .xz.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    most : int
+        How many bytes, unpacked, it may hold.
+
+    Returns
+    -------
+    bytes
+        The content.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is damaged, or holds more.
+    """
+    if path.suffix.lower() == ".xz":
+        with _naming(path, "xz file"):
+            content = _unpacked_xz(path, most)
+    else:
+        with gzip_or_plain(path) as read:
+            content = read(most + 1)
+    if len(content) > most:
+        raise InputError(f"{path} must hold at most {most:,} bytes once unpacked; it holds more.")
+    return content
+
+
+def read_members(path: Path, names: Collection[str], most: int) -> dict[str, bytes]:
+    """Return those members of a tar archive, packed by gzip or not, that have one of these file names.
+
+    Parameters
+    ----------
+    path : Path
+        The archive. Folders inside it are ignored, and so are links and devices.
+    names : collection of str
+        File names without folders.
+    most : int
+        How many bytes one of them may hold.
+
+    Returns
+    -------
+    dict of str to bytes
+        Contents by file name; what the archive lacks is left out.
+
+    Raises
+    ------
+    InputError
+        If the archive is damaged, or claims members of absurd size or number.
+    """
+    contents: dict[str, bytes] = {}
+    unpacked = 0
+    most_here = min(_MOST_UNPACKED, most_unpacked(regular_size(path, error=InputError)))
+    with (
+        _naming(path, "tar archive"),
+        open_regular(path, error=InputError) as raw,
+        tarfile.open(fileobj=raw, mode="r:gz" if _is_gzip(path) else "r:") as archive,
+    ):
+        for count, member in enumerate(archive):
+            unpacked += member.size
+            if count >= _MOST_MEMBERS or not 0 <= member.size <= unpacked <= most_here:
+                raise InputError(
+                    f"{path} must hold at most {_MOST_MEMBERS:,} files and {most_here:,} bytes once unpacked; "
+                    f"it claims more at {member.name!r}."
+                )
+            place = PurePosixPath(member.name.replace("\\", "/"))
+            name = place.name
+            if ".." in place.parts or place.is_absolute():
+                raise InputError(f"{path} must hold plain names; got {member.name!r}. It is hostile or damaged.")
+            if not member.isreg() or name not in names:
+                continue
+            if name in contents:
+                raise InputError(f"{path} must hold {name} once; it comes again as {member.name!r}.")
+            if member.size > most:
+                raise InputError(
+                    f"{path}: {name} must hold at most {most:,} bytes; the archive claims {member.size:,}."
+                )
+            stream = archive.extractfile(member)
+            contents[name] = b"" if stream is None else _at_most(stream, member.size)
+            if len(contents[name]) < member.size:
+                raise InputError(
+                    f"{path}: {name} is truncated; {member.size - len(contents[name]):,} bytes are missing."
+                )
+    return contents
+
+
+def found_in(folder: Path) -> str:
+    """Return what lies in a folder, in words for a message.
+
+    Parameters
+    ----------
+    folder : Path
+        Any path.
+
+    Returns
+    -------
+    str
+        A clause such as "found a.txt and 2 more".
+    """
+    if not folder.exists():
+        return "there is no such folder"
+    if not folder.is_dir():
+        return "it is a file, not a folder"
+    names = sorted(entry.name for entry in folder.iterdir())
+    if not names:
+        return "the folder is empty"
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return f"found {', '.join(names[:6])}{more}"
+
+
+def _at_most(
+    stream: IO[bytes] | gzip.GzipFile, most: int, allowed: list[int] | None = None, path: Path | None = None
+) -> bytes:
+    # In pieces: one large read asks for all its memory before it knows how much there is.
+    pieces, room = [], most
+    while room > 0 and (piece := stream.read(min(room, _PIECE))):
+        pieces.append(piece)
+        room -= len(piece)
+        if allowed is not None:  # what is left of what the file may unpack to
+            allowed[0] -= len(piece)
+            if allowed[0] < 0:
+                raise InputError(f"{path} must unpack to at most 64 MiB and a hundred times its size. {_UNPACK}")
+    return b"".join(pieces)
+
+
+def _unpacked_xz(path: Path, most: int) -> bytes:
+    packed, pieces = read_regular(path, most + 2**16, error=InputError), list[bytes]()
+    allowed = most_unpacked(len(packed))
+    room = min(most, allowed) + 1
+    while packed and room > 0:  # a file may hold several streams
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+        pieces.append(decoder.decompress(packed, max_length=room))
+        room -= len(pieces[-1])
+        if room > 0 and not decoder.eof:
+            raise InputError(f"{path} is truncated: its xz stream has no end. Copy or download it again.")
+        packed = decoder.unused_data.lstrip(b"\0")
+    if room <= 0 and allowed < most:
+        raise InputError(f"{path} must unpack to at most 64 MiB and a hundred times its size. {_UNPACK}")
+    return b"".join(pieces)
+
+
+def _is_gzip(path: Path) -> bool:
+    with open_regular(path, error=InputError) as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
+# As float64 this is 4 GiB, more than the patches of any image set need and less than most machines have.
+MOST_ENTRIES = 2**29
+
+# numpy itself refuses to parse more than 10 000 bytes.
+_LONGEST_HEADER = 2**14
+
+
+def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that the headers of a .npy or .npz file claim, and read nothing else.
+
+    Parameters
+    ----------
+    path : Path
+        The file. A .npy file holds one array, called "arr_0" as `numpy.savez` would.
+
+    Returns
+    -------
+    dict of str to tuple of int
+        Shapes by name, in the order of the file; members that are no arrays are left out.
+
+    Raises
+    ------
+    InputError
+        If the file or a header cannot be read.
+    """
+    return {name: shape for name, (shape, _) in array_headers(path).items()}
+
+
+def array_headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]]:
+    """Return the shapes and types that the headers of a .npy or .npz file claim; else as `array_shapes`."""
+    with _opened(path) as members:
+        return {name: _header(member, f"{path}[{name!r}]")[:2] for name, member in members.items()}
+
+
+def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, Array]:
+    """Read arrays of real numbers from a .npy or .npz file.
+
+    Parameters
+    ----------
+    path : Path
+        The file. A .npy file holds one array, called "arr_0" as `numpy.savez` would.
+    names : iterable of str, optional
+        Which arrays; by default all.
+
+    Returns
+    -------
+    dict of str to array
+        The arrays by name.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, one of these arrays holds anything but numbers, or its header claims more than the
+        file holds or, in all, more than 2²⁹ entries.
+    """
+    arrays: dict[str, Array] = {}
+    room = MOST_ENTRIES
+    with _opened(path) as members:
+        for name in members if names is None else names:
+            room -= _entries(members[name], f"{path}[{name!r}]", room)
+            with members[name].open() as stream:
+                arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
+    return arrays
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One array of a file: its length in bytes, and how to open it."""
+
+    length: int
+    open: Callable[[], Any]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[dict[str, _Member]]:
+    """The arrays of a file by name; whatever goes wrong while they are read becomes an InputError naming the file."""
+    size = regular_size(path, what=".npy or .npz file", error=InputError)
+    try:
+        if not zipfile.is_zipfile(path):
+            yield {"arr_0": _Member(size, partial(open_regular, path, error=InputError))}
+            return
+        with open_regular(path, error=InputError) as file, zipfile.ZipFile(file) as archive:
+            infos = archive.infolist()
+            _require_plain([info.filename for info in infos], path)
+            if (total := sum(info.file_size for info in infos)) > most_unpacked(size):
+                raise InputError(
+                    f"{path} must unpack to at most {most_unpacked(size):,} bytes, 64 MiB and a hundred times its "
+                    f"{size:,}; it claims {total:,}. If you trust it, write it unpacked, with numpy.savez."
+                )
+            yield {
+                info.filename.removesuffix(".npy"): _Member(info.file_size, partial(archive.open, info))
+                for info in infos
+                if info.filename.endswith(".npy")
+            }
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        raise InputError(f"{path} must be a readable .npy or .npz file: {error}. Write it again.") from error
+
+
+def _require_plain(names: list[str], path: Path) -> None:
+    """Raise unless each array has one name of its own, also where case does not count, that leads nowhere else."""
+    seen: dict[str, str] = {}
+    for name in names:
+        parts = name.replace("\\", "/").split("/")
+        if ".." in parts or parts[0] == "" or ":" in parts[0] or "\0" in name:
+            raise InputError(f"{path} must hold plain names; got {name!r}. It is hostile or damaged.")
+        folded = unicodedata.normalize("NFC", name.removesuffix(".npy")).casefold()
+        if folded in seen:
+            raise InputError(f"{path} must name each array once; {seen[folded]!r} and {name!r} are the same.")
+        seen[folded] = name
+
+
+def _entries(member: _Member, what: str, room: int) -> int:
+    """Return how many entries the header claims, if they are numbers, the file can hold them, and there is room."""
+    shape, dtype, start = _header(member, what)
+    if dtype.kind not in "fiub":
+        hint = " Objects need unpickling, which can run code." if dtype.hasobject else ""
+        raise InputError(f"{what} must hold real numbers; got data of type {dtype}.{hint} Save a plain numeric array.")
+    entries = prod(shape)
+    if min(shape, default=0) < 0 or max((entries, *shape)) > room:
+        raise InputError(f"{what} must hold at most {room:,} entries; its header claims shape {shape}.")
+    missing = entries * dtype.itemsize - (member.length - start)
+    if missing > 0:
+        raise InputError(f"{what} is truncated: its header claims shape {shape}, but {missing:,} bytes are missing.")
+    return entries
+
+
+def _header(member: _Member, what: str) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
+    """Shape and type that the header claims, and where the data start."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    with member.open() as stream:
+        head = BytesIO(stream.read(_LONGEST_HEADER))  # a forged header length must not decide how much is read
+    try:
+        version = np.lib.format.read_magic(head)
+        if version not in readers:
+            raise ValueError(f"format version {version} is for structured arrays")
+        shape, _, dtype = readers[version](head)
+    except Exception as error:  # the header is Python source: forged bytes make its parser raise many kinds
+        raise InputError(f"{what} must start with a readable array header: {error}.") from error
+    return shape, dtype, head.tell()

@@ -1,0 +1,3 @@
+"""Sweeps over settings, on one machine or a cluster, and learning curves."""
+
+__all__ = []

@@ -1,0 +1,88 @@
+"""Files that other programs read: netlists, NIR graphs, bundles and budgets.
+
+Names are loaded when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neurodecorr.export.bundle.bundle import Bundle, export_bundle, load_bundle
+    from neurodecorr.export.nir.data import TimeGridded, read_nir_data, time_gridded, write_nir_data
+    from neurodecorr.export.nir.files import add_nir, nir_parts, read_nir, read_nir_graph, write_nir, write_nir_layers
+    from neurodecorr.export.nir.graph import Graph
+    from neurodecorr.export.nir.nengo_script import write_nengo_script
+    from neurodecorr.export.nir.state_spaces import StateSpace, state_space
+    from neurodecorr.export.spice.netlist import write_spice, write_spice_chip
+    from neurodecorr.export.spice.network_netlist import write_spice_learning, write_spice_network
+    from neurodecorr.export.spice.runner import run_spice
+    from neurodecorr.export.spice.stimulus import PiecewiseLinear
+
+_NAMES = {
+    "bundle": (
+        "Bundle",
+        "export_bundle",
+        "load_bundle",
+    ),
+    "nir": (
+        "Graph",
+        "StateSpace",
+        "TimeGridded",
+        "add_nir",
+        "nir_parts",
+        "read_nir",
+        "read_nir_data",
+        "read_nir_graph",
+        "state_space",
+        "time_gridded",
+        "write_nengo_script",
+        "write_nir",
+        "write_nir_data",
+        "write_nir_layers",
+    ),
+    "spice": (
+        "PiecewiseLinear",
+        "run_spice",
+        "write_spice",
+        "write_spice_chip",
+        "write_spice_learning",
+        "write_spice_network",
+    ),
+}
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
+__all__ = [
+    "Bundle",
+    "Graph",
+    "PiecewiseLinear",
+    "StateSpace",
+    "TimeGridded",
+    "add_nir",
+    "export_bundle",
+    "load_bundle",
+    "nir_parts",
+    "read_nir",
+    "read_nir_data",
+    "read_nir_graph",
+    "run_spice",
+    "state_space",
+    "time_gridded",
+    "write_nengo_script",
+    "write_nir",
+    "write_nir_data",
+    "write_nir_layers",
+    "write_spice",
+    "write_spice_chip",
+    "write_spice_learning",
+    "write_spice_network",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"neurodecorr.export.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'neurodecorr.export' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,348 @@
+"""Writing circuits and networks to NIR files, alone or beside the traces of their run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import neurodecorr
+from neurodecorr import _validation
+from neurodecorr.circuit import Circuit, TwoPopulationCircuit, stability
+from neurodecorr.errors import ConfigError
+from neurodecorr.export.nir.data import Observed, data_branch
+from neurodecorr.export.nir.dialects import graph_in
+from neurodecorr.export.nir.export_graph import INPUT, OUTPUT, Projection, System, layer_parts, system_of
+from neurodecorr.export.nir.from_graph import subject_of
+from neurodecorr.export.nir.graph import Graph, branch_of, graph_of
+from neurodecorr.io import Branch, graft, read_tree, write_tree
+from neurodecorr.network import Network, NetworkCircuit
+
+Subject = Circuit | TwoPopulationCircuit | Network | NetworkCircuit
+Metadata = Mapping[str, str | int | float]
+SCHEMA = "neurodecorr-nir"
+SCHEMA_VERSION = 1
+MAX_BYTES = 2**30
+
+
+def write_nir(
+    subject: Subject,
+    path: str | os.PathLike[str],
+    dialect: str = "canonical",
+    *,
+    tau_s: float | None = None,
+    dt_s: float | None = None,
+    discretisation: str = "held",
+    data: Observed | None = None,
+    metadata: Metadata | None = None,
+    require_stable: bool = True,
+) -> Path:
+    """Write a circuit, or a network of linear layers, to a NIR file, atomically.
+
+    ::
+
+        τ v̇ = −v + x + (I − R) v:    LI(τ, r = 1, v_leak = 0) with a recurrent edge through Linear(I − R)
+
+    Rows of R are postsynaptic, times are in seconds; the file says so. The package `nir` is not needed.
+
+    Parameters
+    ----------
+    subject : Circuit, TwoPopulationCircuit, Network or NetworkCircuit
+        What to write. All activations of a network must be the identity, since NIR has no rate non-linearity.
+    path : path-like
+        The file, by custom `*.nir`.
+    dialect : {"canonical", "sinabs", "rockpool"}
+        Whom the numbers are for: everybody, or a simulator that runs them unchanged.
+    tau_s : float, optional
+        Time constant τ in seconds; by default `tau` of the circuit counts as seconds. Others keep their ratio to it.
+    dt_s : float, optional
+        Step of the simulator in seconds; for its dialect only.
+    discretisation : {"held", "exact"}
+        Whether a dialect holds the feedback during a step, which keeps I − R visible in the weights and is exact at
+        rest, or has the whole propagator of a step as weights, which is exact at every step.
+    data : mapping of node to mapping of name to TimeGridded, optional
+        Activity to expect, such as `{"xbar": {"v": time_gridded(trajectory)}}`; stored as NIRData in the same file.
+    metadata : mapping of str to str or number, optional
+        What else to say: rule, rate, seed.
+    require_stable : bool, default True
+        Whether an unstable circuit is an error.
+
+    Returns
+    -------
+    Path
+        The path written.
+
+    Raises
+    ------
+    ConfigError
+        If a layer is not linear, or an option does not fit the dialect.
+    StabilityError
+        If the circuit does not settle.
+    InputError
+        If the subject is none of these, or the activity does not fit the graph.
+    CheckpointError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> circuit = Circuit([[1.1, 0.3], [-0.2, 0.7]], tau=0.02)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_nir(circuit, Path(folder) / "circuit.nir")
+    ...     again = read_nir(path)
+    >>> bool((again.R == circuit.R).all()), again.tau
+    (True, 0.02)
+    """
+    parts = nir_parts(
+        subject,
+        dialect,
+        tau_s=tau_s,
+        dt_s=dt_s,
+        discretisation=discretisation,
+        data=data,
+        metadata=metadata,
+        require_stable=require_stable,
+    )
+    return write_tree(path, parts)
+
+
+def nir_parts(
+    subject: Subject,
+    dialect: str = "canonical",
+    *,
+    tau_s: float | None = None,
+    dt_s: float | None = None,
+    discretisation: str = "held",
+    data: Observed | None = None,
+    metadata: Metadata | None = None,
+    require_stable: bool = True,
+) -> Branch:
+    """Return what `write_nir` writes, for `Recorder(parts=…)`: then graph and traces stand in one file from the start.
+
+    Parameters
+    ----------
+    subject, dialect, tau_s, dt_s, discretisation, data, metadata, require_stable
+        See `write_nir`.
+
+    Returns
+    -------
+    Branch
+        `version`, `node`, and with data `nodes`.
+    """
+    system = system_of(subject, tau_s, _validation.flag(require_stable, "require_stable"))
+    more = {} if metadata is None else _validation.mapping(metadata, "metadata")
+    graph = graph_in(system, dialect, dt_s, discretisation)
+    said = {"dialect": dialect, **({} if dt_s is None else {"dt_s": dt_s, "discretisation": discretisation})}
+    graph = Graph(graph.nodes, graph.edges, _metadata(system, said, _facts(subject), more))
+    tree = branch_of(graph)
+    if data is None:
+        return tree
+    activity = data_branch(
+        {_full_name(name, graph): found for name, found in _validation.mapping(data, "data").items()}, graph
+    )
+    return Branch({**tree.parts, **activity.parts}, activity.attributes)
+
+
+def add_nir(
+    path: str | os.PathLike[str],
+    subject: Subject,
+    dialect: str = "canonical",
+    *,
+    tau_s: float | None = None,
+    dt_s: float | None = None,
+    discretisation: str = "held",
+    data: Observed | None = None,
+    metadata: Metadata | None = None,
+    require_stable: bool = True,
+) -> Path:
+    """Add a graph, and the activity to expect, to a finished trace file, atomically.
+
+    The file then is a NIR graph, NIRData and a trace file at once: nir, h5py, xarray and netCDF tools open it.
+
+    Parameters
+    ----------
+    path : path-like
+        A file that a `Recorder` closed.
+    subject, dialect, tau_s, dt_s, discretisation, data, metadata, require_stable
+        See `write_nir`.
+
+    Returns
+    -------
+    Path
+        The path.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, still recorded, or has a graph already; it is then unchanged.
+    """
+    parts = nir_parts(
+        subject,
+        dialect,
+        tau_s=tau_s,
+        dt_s=dt_s,
+        discretisation=discretisation,
+        data=data,
+        metadata=metadata,
+        require_stable=require_stable,
+    )
+    return graft(path, parts)
+
+
+def write_nir_layers(
+    network: Network | NetworkCircuit,
+    folder: str | os.PathLike[str],
+    *,
+    tau_s: float | None = None,
+    require_stable: bool = True,
+) -> tuple[Path, ...]:
+    """Write one file per layer of a network, for activations that NIR cannot express.
+
+    ::
+
+        τ dx̄/dt = A (x − μ) − B x̄,    output W x̄ + b
+
+    What lies between two files, τ' dy/dt = −y + φ(W x̄ + b), is named in the metadata: `activation`, `tau_units_s`.
+
+    Parameters
+    ----------
+    network : Network or NetworkCircuit
+        Dense layers.
+    folder : path-like
+        Where `layer0.nir`, `layer1.nir`, … go.
+    tau_s : float, optional
+        Time constant τ in seconds; by default `tau` counts as seconds.
+    require_stable : bool, default True
+        Whether an unstable layer is an error.
+
+    Returns
+    -------
+    tuple of Path
+        The files.
+    """
+    place, require_stable = (
+        _validation.checked_path(folder, "folder"),
+        _validation.flag(require_stable, "require_stable"),
+    )
+    circuit = network.as_circuit() if isinstance(network, Network) else network
+    if not isinstance(circuit, NetworkCircuit):
+        raise ConfigError(f"write_nir_layers takes a network; got {type(network).__name__}. Use write_nir.")
+    tau = circuit.tau if tau_s is None else _validation.positive(tau_s, "tau_s", "seconds")
+    written = []
+    for index, layer in enumerate(circuit.layers):
+        population, projections, kept = layer_parts(circuit, index, INPUT, tau, require_stable)
+        last = projections.pop()
+        projections.append(Projection(last.name, last.pre, OUTPUT, last.weight, last.bias))
+        outputs, inputs = layer.W.shape
+        system = System(inputs, outputs, (population,), tuple(projections), kept)
+        said = {
+            "subject": "layer",
+            "layer": index,
+            "layers": len(circuit.layers),
+            "equation": "tau dxbar/dt = A (x - mu) - B xbar; output h = W xbar + b",
+            "activation": layer.activation.name,
+            "tau_s": tau,
+            "tau_units_s": tau * (circuit.tau_units / circuit.tau),
+            "dialect": "canonical",
+        }
+        graph = graph_in(system, "canonical", None, "held")
+        graph = Graph(graph.nodes, graph.edges, _metadata(system, said, {}, {}))
+        written.append(write_tree(place / f"layer{index}.nir", branch_of(graph)))
+    return tuple(written)
+
+
+def read_nir(
+    path: str | os.PathLike[str], *, require_stable: bool = True, max_bytes: int = MAX_BYTES
+) -> Circuit | TwoPopulationCircuit | NetworkCircuit:
+    """Read a circuit or network from a NIR file, trusting nothing in it.
+
+    Parameters
+    ----------
+    path : path-like
+        A file of `write_nir`, to the bit; or anybody's file of one LI node with a recurrent Linear one.
+    require_stable : bool, default True
+        Whether an unstable circuit is an error.
+    max_bytes : int, default 1 GiB
+        The most the graph may take.
+
+    Returns
+    -------
+    Circuit, TwoPopulationCircuit or NetworkCircuit
+        With τ in seconds.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read safely, its graph is no such circuit, or the numbers of a dialect were changed.
+    StabilityError
+        If the circuit does not settle.
+    """
+    require_stable = _validation.flag(require_stable, "require_stable")
+    graph = read_nir_graph(path, max_bytes=max_bytes)
+    found = subject_of(graph, os.fspath(path))
+    system_of(found, None, require_stable)
+    return found
+
+
+def read_nir_graph(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Graph:
+    """Read the graph of a NIR file as it stands, trusting nothing in it.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    max_bytes : int, default 1 GiB
+        The most the graph may take.
+
+    Returns
+    -------
+    Graph
+        Nodes, edges and metadata.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read safely, or is no NIR file of linear nodes.
+    """
+    return graph_of(read_tree(path, ("node",), max_bytes=max_bytes), os.fspath(path))
+
+
+def _metadata(
+    system: System, said: Mapping[str, Any], facts: Mapping[str, Any], more: Mapping[str, Any]
+) -> dict[str, Any]:
+    kept = dict(system.metadata)
+    if "R" in kept and said["dialect"] == "canonical":
+        # Off its diagonal, R stands in the weights to the bit.
+        kept = {("R_diagonal" if name == "R" else name): value for name, value in kept.items()}
+        kept["R_diagonal"] = np.diag(kept["R_diagonal"]).copy()
+    own = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "neurodecorr": neurodecorr.__version__,
+        "time_unit": "s",
+        "weights": "rows postsynaptic, columns presynaptic",
+        **kept,
+        **said,
+        **facts,
+    }
+    for name, value in more.items():
+        if not isinstance(name, str) or name in own or not name.isidentifier():
+            raise ConfigError(f"metadata must have plain names that are not taken; got {name!r}.")
+        own[name] = value if isinstance(value, str) else _validation.number(value, f"metadata[{name!r}]")
+    return own
+
+
+def _facts(subject: Subject) -> dict[str, float]:
+    if not isinstance(subject, Circuit | TwoPopulationCircuit):
+        return {}
+    found = stability(subject)
+    return {"min_re_lambda": found.margin, "condition": found.condition}
+
+
+def _full_name(name: str, graph: Graph) -> str:
+    """Return the name of a node as the graph has it: `01_xbar` for `xbar`."""
+    short = {full.partition("_")[2]: full for full in graph.nodes}
+    return name if name in graph.nodes else short.get(name, name)

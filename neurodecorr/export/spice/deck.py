@@ -1,0 +1,394 @@
+"""The text of a netlist: a commented head, elements, and the lines that say what to simulate and to measure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurodecorr._typing import Floats
+from neurodecorr._validation import ROUNDING, choice, digits, number, positive, sequence
+from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.export.spice.wire_resistance import Wiring
+from neurodecorr.hardware.analogue.amplifier import Amplifier
+
+SIMULATORS = ("ngspice", "gnucap")
+LARGEST = 2**21  # elements; a netlist of this size has about 100 MB
+WIDTH = 100
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}\Z")
+# Words of simulators that no node may have as its name: ground, all vectors, variables, and what begins a waveform.
+RESERVED = {"gnd", "null", "all", "alli", "allv", "ally", "nosub", "time", "temper", "temp", "hertz", "frequency"}
+RESERVED |= {"ac", "dc", "am", "exp", "pulse", "pwl", "sffm", "sin", "external", "trnoise", "trrandom", "none"}
+RESERVED |= {"poly", "table", "value", "vol", "cur"}
+RELTOL = 1e-6
+MOST_STEPS = 10**7
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A node whose voltage is a result.
+
+    Parameters
+    ----------
+    kind : {"xbar", "output", "weight"}
+        What it stands for.
+    node : str
+        Its name.
+    expected : float
+        What it settles at, in its own unit.
+    """
+
+    kind: str
+    node: str
+    expected: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to simulate.
+
+    Parameters
+    ----------
+    stop_s, step_s : float
+        End of the transient, 0 for none, and its longest step, in seconds.
+    rest : bool
+        Whether to ask for the operating point too.
+    volts, siemens, farads : float
+        Sizes of a typical voltage, conductance and capacitance: tolerances go with them.
+    """
+
+    stop_s: float
+    step_s: float
+    rest: bool
+    volts: float
+    siemens: float
+    farads: float
+
+
+@dataclass(frozen=True)
+class Deck:
+    """A netlist.
+
+    Parameters
+    ----------
+    title : str
+        First line.
+    facts : mapping
+        What the head says, in order: name to text or number.
+    probes : tuple of Probe
+        Nodes to save and to measure.
+    cards : tuple of str
+        The elements.
+    run : Run
+        What to simulate.
+    simulator : {"ngspice", "gnucap"}
+        Whose dialect.
+    """
+
+    title: str
+    facts: Mapping[str, str | float]
+    probes: tuple[Probe, ...]
+    cards: tuple[str, ...]
+    run: Run
+    simulator: str
+
+    def __repr__(self) -> str:
+        return f"Deck({self.title!r}, {len(self.cards)} cards, {len(self.probes)} probes, {self.simulator})"
+
+    def text(self) -> str:
+        """Return the text of the file, ASCII.
+
+        Raises
+        ------
+        ConfigError
+            If there are too many elements for a simulator.
+        """
+        if len(self.cards) > LARGEST:
+            raise ConfigError(
+                f"a netlist may have at most {LARGEST} elements here; this one needs {len(self.cards)}. "
+                "Export fewer units, or a sparse circuit."
+            )
+        head = [f"* {self.title}"]
+        head += [f"* {name} = {fact if isinstance(fact, str) else spelt(fact)}" for name, fact in self.facts.items()]
+        head += [f"* {probe.kind} {probe.node} = {spelt(probe.expected)}" for probe in self.probes]
+        for line in head:
+            if not (line.isascii() and line.isprintable()):
+                raise InputError(
+                    f"each line at the head of a netlist must be one line of plain ASCII; got {line!r:.100}."
+                )
+        _require_own_names(self.probes, self.cards)
+        ask = _ask_ngspice if self.simulator == "ngspice" else _ask_gnucap
+        return "\n".join([*head, "*", *self.cards, "*", *ask(self.run, self.probes), ".end", ""])
+
+
+def _require_own_names(probes: Sequence[Probe], cards: Sequence[str]) -> None:
+    """Raise if a node has the name of an element: gnucap would measure the element."""
+    nodes = {probe.node.lower(): probe.node for probe in probes}
+    for card in cards:
+        name = card.partition(" ")[0].lower()
+        if name in nodes:
+            raise InputError(f"names of nodes must not be those of elements; {nodes[name]!r} is both. Choose another.")
+
+
+def _ask_ngspice(run: Run, probes: Sequence[Probe]) -> list[str]:
+    step, stop = spelt(run.step_s), spelt(run.stop_s)
+    tolerances = _tolerances(run) | {"chgtol": 5e-7 * run.volts * run.farads, "pivtol": 1e-9 * run.siemens}
+    lines = [
+        joined(".options method=trap", (f"{name}={value:.3g}" for name, value in tolerances.items())),
+        joined(".save", (voltage(probe.node) for probe in probes)),
+        *([".op"] if run.rest else []),
+    ]
+    if run.stop_s == 0:
+        return lines
+    return [
+        *lines,
+        f".tran {step} {stop} 0 {step} uic",
+        *(f".measure tran settled_{probe.node} find {voltage(probe.node)} at={stop}" for probe in probes),
+    ]
+
+
+def _ask_gnucap(run: Run, probes: Sequence[Probe]) -> list[str]:
+    step, stop = spelt(run.step_s), spelt(run.stop_s)
+    nodes = [voltage(probe.node) for probe in probes]
+    # Its sources of voltage have an inner resistance, "short"; increments would add up rounding over many steps.
+    tolerances = _tolerances(run) | {"short": 1e-13 / run.siemens}
+    lines = [
+        joined(
+            ".options method=trapezoid numdgt=15 nobypass noincmode",
+            (f"{name}={value:.3g}" for name, value in tolerances.items()),
+        ),
+        *([joined(".print op", nodes), ".op"] if run.rest else []),
+    ]
+    if run.stop_s == 0:
+        return lines
+    return [
+        *lines,
+        joined(".print tran", nodes),
+        joined(".store tran", nodes),
+        f".tran {step} {stop} 0 uic",
+        *(f'.measure settled_{probe.node}=at(probe="{voltage(probe.node)}" x={stop})' for probe in probes),
+    ]
+
+
+def _tolerances(run: Run) -> dict[str, float]:
+    """Return relative and absolute tolerances; `gmin`, which some put across every node, far below any weight."""
+    # Of the unit current; that of the reference setting, 1e-15 A where G₀ is 1 µS.
+    return {
+        "reltol": RELTOL,
+        "vntol": 1e-9 * run.volts,
+        "abstol": 1e-9 * run.volts * run.siemens,
+        "gmin": 1e-18 * run.siemens,
+    }
+
+
+def joined(start: str, words: Iterable[str]) -> str:
+    """Return one card, continued on lines that begin with a plus where it grows long."""
+    lines = [start]
+    for word in words:
+        if len(lines[-1]) + len(word) < WIDTH:
+            lines[-1] += " " + word
+        else:
+            lines.append("+ " + word)
+    return "\n".join(lines)
+
+
+def spelt(value: float) -> str:
+    """Return the shortest decimal that reads back as the same double.
+
+    Examples
+    --------
+    >>> spelt(np.float64(0.1)), spelt(2e-8)
+    ('0.1', '2e-08')
+    """
+    return repr(float(value))
+
+
+def voltage(node: str) -> str:
+    """Return how simulators call the voltage of a node."""
+    return f"v({node})"
+
+
+def probes(kind: str, nodes: Iterable[str], expected: Iterable[float]) -> tuple[Probe, ...]:
+    """Return a probe for each node."""
+    return tuple(Probe(kind, node, float(value)) for node, value in zip(nodes, expected, strict=True))
+
+
+def node_names(names: Sequence[str] | None, default: Sequence[str], others: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return checked names of nodes.
+
+    Parameters
+    ----------
+    names : sequence of str or None
+        Chosen by the user; `default` if None.
+    default : sequence of str
+        As many as there are nodes.
+    others : sequence of str
+        Beginnings of the names of nodes that are made from these.
+
+    Raises
+    ------
+    InputError
+        If a name is no plain identifier, or two are the same to a simulator, which ignores capitals.
+    """
+    if names is None:
+        return tuple(default)
+    listed = [names] if isinstance(names, str) else sequence(names, "names", "a sequence of names")
+    if isinstance(names, str) or len(listed) != len(default):
+        raise InputError(f"names must hold {len(default)} names, one per unit; got {names!r:.100}.")
+    seen = dict.fromkeys(RESERVED, "a simulator's own")
+    for place, name in enumerate(listed):
+        if not isinstance(name, str) or not NAME.match(name):
+            raise InputError(
+                "names of nodes must be letters, digits and underscores, at most 40, a letter first; "
+                f"got {name!r:.100} at {place}."
+            )
+        for made in (name, *(f"{other}{name}" for other in others)):
+            if made.lower() in seen:
+                raise InputError(
+                    f"names of nodes must differ in more than capitals; {name!r} at {place} is {seen[made.lower()]}."
+                )
+            seen[made.lower()] = f"that of {place}"
+    return tuple(listed)
+
+
+def checked_simulator(simulator: str) -> str:
+    """Return the name of a known simulator."""
+    return choice(simulator, "simulator", SIMULATORS)
+
+
+def stop_and_step(
+    tau_s: float, slowest_s: float, since_s: float, t_end_s: float | None, step_s: float | None
+) -> tuple[float, float]:
+    """Return the end of a transient and its longest step, in seconds; the end is a whole number of steps.
+
+    Parameters
+    ----------
+    tau_s, slowest_s : float
+        Shortest time constant, and that of the slowest mode.
+    since_s : float
+        Time of the last change of the input. By default the slowest mode then has the time to shrink to 1e-6.
+    t_end_s, step_s : float or None
+        What the user asks for.
+    """
+    stop = since_s + math.log(1e6) * slowest_s if t_end_s is None else number(t_end_s, "t_end_s", "seconds")
+    if stop < 0:
+        raise ConfigError(f"t_end_s must be ≥ 0 (seconds), 0 for no transient; got {t_end_s!r}.")
+    step = max(tau_s / 200, stop / 20_000) if step_s is None else positive(step_s, "step_s", "seconds")
+    count = stop / step
+    if count > MOST_STEPS:
+        raise ConfigError(f"step_s must make at most {MOST_STEPS} steps of {digits(stop)} s; got {digits(step)} s.")
+    return stop, stop / math.ceil(count * (1 - ROUNDING)) if stop > 0 else step
+
+
+# What a netlist writes for an infinite gain: of an amplifier without a pole, and of one with it.
+IDEAL_GAIN, IDEAL_GAIN_WITH_POLE = 1e12, 1e9
+# Transconductance in siemens in front of the pole of an amplifier.
+POLE = 1e-3
+# Nodes that a crossbar makes from the name of a unit: input, summing node, input and output of its inverter, poles of
+# both amplifiers, their offsets.
+INNER = ("in_", "s_", "p_", "m_", "a_", "b_", "o_", "q_")
+
+
+def transconductors(
+    wires: Wiring, nodes: Sequence[str], sources: Sequence[str], start: Floats, farads: float
+) -> list[str]:
+    """Return capacitors, current sources and transconductors; currents leave a node through its transconductors.
+
+    Parameters
+    ----------
+    wires : Wiring
+        The circuit.
+    nodes, sources : sequence of str
+        Name of each node, and what follows the nodes of its source; "" for none.
+    start : (N,) array
+        Voltages at the start.
+    farads : float
+        Capacitance τ G₀.
+    """
+    G, cards = wires.plus - wires.minus, []
+    for i, node in enumerate(nodes):
+        if sources[i]:
+            cards.append(f"I{i} 0 {node} {sources[i]}")
+        cards.append(f"C{i} {node} 0 {spelt(farads / wires.rates[i])} IC={spelt(start[i])}")
+        cards += [f"G{i}_{j} {node} 0 {nodes[j]} 0 {spelt(G[i, j])}" for j in np.flatnonzero(G[i]).tolist()]
+    return cards
+
+
+def crossbar(wires: Wiring, nodes: Sequence[str], sources: Sequence[str], start: Floats, farads: float) -> list[str]:
+    """Return integrators, inverters and a resistor per conductance; parameters as of `transconductors`.
+
+    Sources are voltages of minus the input, behind a resistor of weight 1.
+    """
+    cards, ohms, h, leak = [], spelt(1 / wires.siemens), wires.amplifier.inversion, wires.amplifier.leak
+    for i, node in enumerate(nodes):
+        if sources[i]:
+            cards.append(f"V{i} in_{node} 0 {sources[i]}")
+        cards.append(f"Rx{i} {f'in_{node}' if sources[i] else 0} s_{node} {ohms}")
+        own, other = wires.offsets[:, i]
+        # An amplifier that follows holds its input at v_os − v/A₀.
+        held = spelt(start[i] * (1 + leak) - own)
+        cards.append(f"C{i} {node} s_{node} {spelt(farads / wires.rates[i])} IC={held}")
+        cards += _amplifier(f"{i}", (node, f"s_{node}", f"a_{node}", f"o_{node}"), wires.amplifier, own, start[i])
+        if wires.minus[:, i].any():
+            cards += _inverter(wires, i, (node, node), h * (2 * other - start[i]))
+        cards += _synapses(wires, i, nodes, "")
+    return cards
+
+
+def summing_amplifiers(
+    wires: Wiring, nodes: Sequence[str], sources: Sequence[str], start: Floats, farads: float
+) -> list[str]:
+    """Return amplifiers that weigh their inputs, for an open loop; parameters as of `crossbar`, no capacitors.
+
+    Sources are voltages of minus the input; inverters give the input. At the start they do not know of it yet.
+    """
+    cards, ohms, h = [], spelt(1 / wires.siemens), wires.amplifier.inversion
+    for i, node in enumerate(nodes):
+        own, other = wires.offsets[:, i]
+        cards += [f"V{i} in_{node} 0 {sources[i]}", f"Rx{i} {node} s_{node} {ohms}"]
+        cards += _amplifier(f"{i}", (node, f"s_{node}", f"a_{node}", f"o_{node}"), wires.amplifier, own, start[i])
+        if wires.minus[:, i].any():
+            cards += _inverter(wires, i, (f"in_{node}", node), h * 2 * other)
+        cards += _synapses(wires, i, nodes, "in_")
+    return cards
+
+
+def _inverter(wires: Wiring, i: int, nodes: tuple[str, str], start: float) -> list[str]:
+    """Return an inverter of two conductances G₀, with its nodes: input, and the unit that it belongs to."""
+    ohms, (fed, unit) = spelt(1 / wires.siemens), nodes
+    around = (f"m_{unit}", f"p_{unit}", f"b_{unit}", f"q_{unit}")
+    cards = [f"Ri{i} {fed} p_{unit} {ohms}", f"Rf{i} p_{unit} m_{unit} {ohms}"]
+    return cards + _amplifier(f"m{i}", around, wires.amplifier, wires.offsets[1, i], start)
+
+
+def _synapses(wires: Wiring, i: int, nodes: Sequence[str], fed: str) -> list[str]:
+    """Return the resistors of row i, from columns whose nodes begin with `fed`, and from inverters."""
+    return [
+        f"{name}{i}_{j} {sign}{nodes[j]} s_{nodes[i]} {spelt(1 / G[i, j])}"
+        for name, sign, G in (("Rp", fed, wires.plus), ("Rn", "m_", wires.minus))
+        for j in np.flatnonzero(G[i]).tolist()
+    ]
+
+
+def _amplifier(
+    name: str, nodes: tuple[str, str, str, str], amplifier: Amplifier, offset: float, start: float
+) -> list[str]:
+    """Return an amplifier, (1/ω) dv/dt = v_os − v₋ − v/A₀, with nodes: output, v₋, pole, offset at v₊."""
+    out, negative, pole, positive = nodes
+    cards = []
+    if offset:
+        cards.append(f"Vo{name} {positive} 0 DC {spelt(offset)}")
+    else:
+        positive = "0"
+    if math.isinf(amplifier.bandwidth_hz):
+        return [*cards, f"E{name} {out} 0 {positive} {negative} {spelt(min(amplifier.gain, IDEAL_GAIN))}"]
+    return [
+        *cards,
+        f"Ga{name} {pole} 0 {negative} {positive} {spelt(POLE)}",
+        f"Ra{name} {pole} 0 {spelt(min(amplifier.gain, IDEAL_GAIN_WITH_POLE) / POLE)}",
+        f"Ca{name} {pole} 0 {spelt(POLE / amplifier.rate)} IC={spelt(start)}",
+        f"E{name} {out} 0 {pole} 0 1.0",
+    ]

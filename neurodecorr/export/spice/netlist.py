@@ -1,0 +1,378 @@
+"""Netlists of manufactured chips: the conductances, amplifiers and offsets that an analogue circuit was drawn with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._typing import Floats
+from neurodecorr._validation import choice, positive
+from neurodecorr.circuit import Circuit, LinearCircuit, SparseCircuit
+from neurodecorr.circuit.model import require_circuit
+from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.export.spice.deck import (
+    INNER,
+    Deck,
+    Run,
+    checked_simulator,
+    crossbar,
+    node_names,
+    probes,
+    stop_and_step,
+    summing_amplifiers,
+    transconductors,
+)
+from neurodecorr.export.spice.stimulus import Waveforms, waveforms
+from neurodecorr.export.spice.wire_resistance import Wiring, initial_outputs, margin_of, wiring
+from neurodecorr.hardware.analogue.amplifier import Amplifier
+from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
+from neurodecorr.hardware.analogue.equations import require_settling
+from neurodecorr.hardware.devices.pairs import Pair
+from neurodecorr.io import write_text
+
+KINDS = ("ota", "crossbar")
+
+
+def write_spice(
+    circuit: LinearCircuit | SparseCircuit,
+    x: Any,
+    path: str | os.PathLike[str],
+    kind: str = "ota",
+    simulator: str = "ngspice",
+    *,
+    pair: Pair | None = None,
+    amplifier: Amplifier | None = None,
+    offsets_v: npt.ArrayLike | None = None,
+    unit_siemens: float | None = None,
+    volts_per_unit: float = 1.0,
+    tau_s: float | None = None,
+    t_end_s: float | None = None,
+    step_s: float | None = None,
+    initial: npt.ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+) -> Path:
+    """Write a circuit with its stimulus as a netlist that states what every unit should settle at.
+
+    ::
+
+        "ota":       C dv_i/dt = G₀ x_i − Σ_j G₀ R_ij v_j
+        "crossbar":  C dv_i/dt = G₀ x_i − Σ_j (G⁺_ij − G⁻_ij) v_j        C = τ G₀
+
+    Node voltages v are `volts_per_unit` times x̄. "ota": per unit one capacitor to ground, one current source and one
+    transconductor per synapse. "crossbar": per unit one operational amplifier with a capacitor as integrator and, where
+    a negative weight asks for it, one as inverter; per synapse one resistor to each of them, conductances G⁺ and G⁻.
+
+    The file asks for `.op` (the circuit at rest under x(0)), `.tran` from `initial`, and one `.measure` per unit.
+
+    Parameters
+    ----------
+    circuit : Circuit, TwoPopulationCircuit or SparseCircuit
+        The circuit; it must be stable. `.op` would also find the rest of an unstable one.
+    x : (n,) array_like, PiecewiseConstant or PiecewiseLinear
+        Input; times in the unit of `circuit.tau`.
+    path : path-like
+        The file; replaced as a whole.
+    kind : {"ota", "crossbar"}, default "ota"
+        Which form.
+    simulator : {"ngspice", "gnucap"}, default "ngspice"
+        Which dialect.
+    pair : Pair, optional
+        Conductances of the devices, programmed from the matrix of the circuit and off by whatever a chip's are; the
+        file then describes that chip. Default: exact ones.
+    amplifier : Amplifier, optional
+        Of the crossbar: its gain and bandwidth. Default: ideal. An infinite gain is written as 1e12, or
+        1e9 where the bandwidth is finite.
+    offsets_v : (n,) or (2, n) array_like, optional
+        Input offsets of the crossbar's integrators, or of integrators and inverters, in volts. Default: 0.
+    unit_siemens : float, optional
+        Conductance G₀ of weight 1. Default: 1e-6, or `pair.scale`.
+    volts_per_unit : float, default 1.0
+        Voltage of x̄ = 1.
+    tau_s : float, optional
+        Time constant in seconds. Default: `circuit.tau`, taken as seconds.
+    t_end_s : float, optional
+        End of the transient, in seconds; 0 for none. Default: the last change of x plus the time in which the slowest
+        mode shrinks to 1e-6.
+    step_s : float, optional
+        Longest step, in seconds. Default: τ/200, or longer where that would be more than 20000 steps.
+    initial : (n,) array_like, optional
+        x̄ at the start. Default: 0.
+    names : sequence of str, optional
+        Names of the nodes, one per unit. Default: xbar0, xbar1, …
+
+    Returns
+    -------
+    Path
+        The path written.
+
+    Raises
+    ------
+    StabilityError
+        If the circuit, or the chip, does not settle. Nothing is written.
+    InputError, ConfigError
+        If an array has the wrong shape or entries that are not finite; an option is unknown or out of range.
+    CheckpointError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neurodecorr.circuit import Circuit
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = write_spice(Circuit([[2.0]], tau=0.02), [1.0], Path(folder) / "unit.cir")
+    ...     [line for line in file.read_text().splitlines() if "xbar0" in line][:4]
+    ['* xbar xbar0 = 0.5', 'I0 0 xbar0 DC 1e-06', 'C0 xbar0 0 2e-08 IC=0.0', 'G0_0 xbar0 0 xbar0 0 2e-06']
+
+    References
+    ----------
+    Sun et al., PNAS 116(10):4123 (2019), for the crossbar.
+    """
+    deck = circuit_deck(
+        circuit,
+        x,
+        kind,
+        simulator,
+        pair=pair,
+        amplifier=amplifier,
+        offsets_v=offsets_v,
+        unit_siemens=unit_siemens,
+        volts_per_unit=volts_per_unit,
+        tau_s=tau_s,
+        t_end_s=t_end_s,
+        step_s=step_s,
+        initial=initial,
+        names=names,
+    )
+    return write_text(path, deck.text())
+
+
+def circuit_deck(
+    circuit: LinearCircuit | SparseCircuit,
+    x: Any,
+    kind: str = "ota",
+    simulator: str = "ngspice",
+    *,
+    pair: Pair | None = None,
+    amplifier: Amplifier | None = None,
+    offsets_v: npt.ArrayLike | None = None,
+    unit_siemens: float | None = None,
+    volts_per_unit: float = 1.0,
+    tau_s: float | None = None,
+    t_end_s: float | None = None,
+    step_s: float | None = None,
+    initial: npt.ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+) -> Deck:
+    """Return the netlist that `write_spice` writes, as its parts; see there."""
+    kind, simulator = choice(kind, "kind", KINDS), checked_simulator(simulator)
+    if isinstance(circuit, AnalogueCircuit):
+        raise InputError("circuit must be a Circuit; got an AnalogueCircuit. Use write_spice_chip, which takes chips.")
+    if isinstance(circuit, SparseCircuit):
+        circuit = Circuit(circuit.R.toarray(), circuit.tau)
+    circuit = require_circuit(circuit)
+    volts = positive(volts_per_unit, "volts_per_unit", "volts")
+    tau_s = circuit.tau if tau_s is None else positive(tau_s, "tau_s", "seconds")
+    wave = waveforms(x, circuit.size, tau_s / circuit.tau)
+    wires = wiring(circuit, kind, pair, amplifier, offsets_v, unit_siemens)
+    margin = margin_of(wires, circuit, tau_s)
+    stop_s, step = stop_and_step(tau_s, tau_s / margin, wave.end, t_end_s, step_s)
+    default = [f"xbar{i}" if i < circuit.size else f"e{i - circuit.size}" for i in range(circuit.state_size)]
+    own = node_names(names, default[: circuit.size], INNER)
+    start = np.asarray(circuit.state(initial_outputs(initial, circuit.size)[None, :])[0], dtype=float)
+    farads = tau_s * wires.siemens
+    nodes = (*own, *default[circuit.size :])
+    elements = transconductors if kind == "ota" else crossbar
+    sources = wave.sources(volts * (wires.siemens if kind == "ota" else -1.0), step, simulator)
+    silent = [""] * (circuit.state_size - circuit.size)  # error units get the input, and come last
+    cards = elements(wires, nodes, [*silent, *sources], start * volts, farads)
+    rest = wires.rest(circuit.drive(wave.at_end(stop_s)[None, :])[0], volts)[: circuit.size]
+    facts: dict[str, str | float] = {
+        "equation": _equation(circuit),
+        "circuit": _words(kind),
+        "rows": "weight i_j leads from unit j to unit i",
+    }
+    facts |= {"units": "seconds, volts, amperes, siemens, farads, ohms", "simulator": simulator, "kind": kind}
+    facts |= {"tau_s": tau_s, "siemens_per_weight": wires.siemens, "farads": farads, "volts_per_unit": volts}
+    facts["slowest_mode_s"] = tau_s / margin
+    run = Run(stop_s, step, True, volts, wires.siemens, farads)
+    title = f"neurodecorr: decorrelating circuit of {circuit.size} units, {_words(kind)}, for {simulator}"
+    return Deck(title, facts, probes("xbar", own, rest), tuple(cards), run, simulator)
+
+
+def _words(kind: str) -> str:
+    return "transconductors and capacitors" if kind == "ota" else "crossbar with operational amplifiers"
+
+
+def _equation(circuit: LinearCircuit) -> str:
+    if circuit.state_size == circuit.size:
+        return "tau dxbar/dt = x - R xbar; at rest xbar = R^-1 x"
+    return "tau_e de/dt = x - R xbar - e, tau dxbar/dt = R^T e; at rest xbar = R^-1 x, e = 0"
+
+
+def write_spice_chip(
+    chip: AnalogueCircuit,
+    x: Any,
+    path: str | os.PathLike[str],
+    simulator: str = "ngspice",
+    *,
+    t_end_s: float | None = None,
+    step_s: float | None = None,
+    initial: npt.ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+) -> Path:
+    """Write one manufactured chip with its stimulus, element by element, as it was drawn.
+
+    ::
+
+        closed loop:  C dv_i/dt = G₀ x_i − Σ_j (G⁺_ij − G⁻_ij) v_j
+        open loop:    v_i = Σ_j (G⁺_ij − G⁻_ij) x_j / G₀
+
+    with the chip's own conductances, gain, bandwidth, and one offset for each amplifier. Chip k of
+    `simulate_chips(…, seed=s)` is `AnalogueCircuit.build(…, rng)` with `rng` the generator of
+    `numpy.random.SeedSequence(s, spawn_key=(k,))`. The closed loop is the crossbar of `write_spice`. In the open loop
+    the input drives the resistors of G⁺, an inverter for each input those of G⁻, and G₀ is the feedback of each unit.
+    With one side every row has a copy of the reference, as its mirror gives it. A DAC acts on the sources; what an ADC
+    makes of the outputs is not in the file.
+
+    Parameters
+    ----------
+    chip : AnalogueCircuit
+        The chip. It must settle, and stay within the swing of its amplifiers: the netlist is linear.
+    x : (n,) array_like, PiecewiseConstant or PiecewiseLinear
+        Inputs x less their mean, in their unit; times in seconds.
+    path : path-like
+        The file; replaced as a whole.
+    simulator : {"ngspice", "gnucap"}, default "ngspice"
+        Which dialect.
+    t_end_s : float, optional
+        End of the transient, in seconds; 0 for none. Default: the last change of x plus the time in which the slowest
+        mode shrinks to 1e-6. An open loop with ideal amplifiers has no modes: none, or τ after the last change.
+    step_s : float, optional
+        Longest step, in seconds. Default: τ/200, of an open loop that of its amplifiers, or longer where that would be
+        more than 20000 steps.
+    initial : (n,) array_like, optional
+        Outputs at the start, in the unit of the input. Default: 0.
+    names : sequence of str, optional
+        Names of the nodes, one per unit. Default: xbar0, xbar1, …
+
+    Returns
+    -------
+    Path
+        The path written.
+
+    Raises
+    ------
+    StabilityError
+        If the closed loop does not settle. Nothing is written.
+    InputError
+        If an array has the wrong shape or entries that are not finite.
+    ConfigError
+        If an amplifier leaves its swing, a DAC meets an input that moves in lines, or an option is out of range.
+    CheckpointError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neurodecorr.hardware import AnalogueCircuit, Devices
+    >>> chip = AnalogueCircuit.build([[1.0]], Devices(g_max=20e-6, mismatch=0.1), tau_s=1e-6, rng=3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = write_spice_chip(chip, [1.0], Path(folder) / "chip.cir")
+    ...     lines = file.read_text().splitlines()
+    >>> [bool(float(line.split()[3]) == 1 / chip.plus[0, 0]) for line in lines if line.startswith("Rp0_0")]
+    [True]
+
+    References
+    ----------
+    Sun et al., PNAS 116(10):4123 (2019), for the closed loop.
+    """
+    deck = chip_deck(chip, x, simulator, t_end_s=t_end_s, step_s=step_s, initial=initial, names=names)
+    return write_text(path, deck.text())
+
+
+def chip_deck(
+    chip: AnalogueCircuit,
+    x: Any,
+    simulator: str = "ngspice",
+    *,
+    t_end_s: float | None = None,
+    step_s: float | None = None,
+    initial: npt.ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+) -> Deck:
+    """Return the netlist that `write_spice_chip` writes, as its parts; see there."""
+    simulator = checked_simulator(simulator)
+    if not isinstance(chip, AnalogueCircuit):
+        raise InputError(f"chip must be an AnalogueCircuit; got {type(chip).__name__}. Use AnalogueCircuit.build.")
+    n, volts, siemens = len(chip.plus), chip.volts_per_unit, chip.unit_siemens
+    wave, start = waveforms(x, n, 1.0), initial_outputs(initial, n)
+    shortest, slowest = _time_constants(chip, wave)
+    stop_s, step = stop_and_step(shortest, slowest, wave.end, t_end_s, step_s)
+    rest = chip.settle(wave.at_end(stop_s)).volts / volts
+    _require_swing(chip, x, wave, stop_s, start)
+    nodes = node_names(names, [f"xbar{i}" for i in range(n)], INNER)
+    assert chip.offsets_v is not None and chip.inverter_offsets_v is not None
+    offsets = np.stack([chip.offsets_v, chip.inverter_offsets_v])
+    wires = Wiring(chip.plus, chip.minus, siemens, np.ones(n), chip.amplifier, offsets)
+    elements = crossbar if chip.form == "closed" else summing_amplifiers
+    sources = _driven(chip, wave).sources(-volts, step, simulator)
+    cards = elements(wires, nodes, sources, start * volts, chip.capacitance_f)
+    run = Run(stop_s, step, True, volts, siemens, chip.capacitance_f)
+    title = f"neurodecorr: a chip of {n} units, {chip.form} loop of operational amplifiers, for {simulator}"
+    return Deck(title, _facts(chip, simulator, slowest), probes("xbar", nodes, rest), tuple(cards), run, simulator)
+
+
+def _time_constants(chip: AnalogueCircuit, wave: Waveforms) -> tuple[float, float]:
+    """Return the shortest time constant to be resolved and that of the slowest mode, in seconds."""
+    if chip.form == "closed":
+        require_settling(chip.loop)
+        return chip.tau_s, chip.tau_s / chip.stability().margin
+    if np.isinf(chip.amplifier.bandwidth_hz):
+        return chip.tau_s, chip.tau_s if wave.end > 0 else 0.0
+    return 1 / chip.amplifier.rate, chip.tau_s / chip.stability().margin
+
+
+def _require_swing(chip: AnalogueCircuit, x: Any, wave: Waveforms, stop_s: float, start: Floats) -> None:
+    """Raise `ConfigError` if an amplifier meets its rail."""
+    if np.isinf(chip.amplifier.swing_v):
+        return
+    still = chip.form == "open" and np.isinf(chip.amplifier.bandwidth_hz)
+    beyond = bool(np.any(chip.settle(wave.values if still else wave.values[:1]).saturated))
+    if not beyond and not still and stop_s > 0:
+        beyond = chip.integrate(x, stop_s, initial=start).saturated
+    if beyond:
+        raise ConfigError(
+            f"the outputs must stay within the swing of ± {chip.amplifier.swing_v:g} V in a linear netlist; they do "
+            "not. Use smaller inputs, or a chip of fewer volts_per_unit."
+        )
+
+
+def _driven(chip: AnalogueCircuit, wave: Waveforms) -> Waveforms:
+    """Return the inputs as the DAC gives them."""
+    if chip.dac is None:
+        return wave
+    if not wave.switches:
+        raise ConfigError("x must be constant from switch to switch where the chip has a DAC: use PiecewiseConstant.")
+    return replace(wave, values=chip.dac(chip.volts_per_unit * wave.values) / chip.volts_per_unit)
+
+
+def _facts(chip: AnalogueCircuit, simulator: str, slowest_s: float) -> dict[str, str | float]:
+    equation = "tau dxbar/dt = x - R xbar; at rest xbar = R^-1 x, R" if chip.form == "closed" else "xbar = M x, M"
+    facts: dict[str, str | float] = {
+        "equation": f"{equation} = (Gplus - Gminus)/G0, but for gain, bandwidth and offsets of the amplifiers",
+        "circuit": f"one manufactured chip, {chip.sides} sides, {chip.form} loop",
+        "rows": "conductance i_j leads from unit j to unit i",
+        "units": "seconds, volts, amperes, siemens, farads, ohms",
+        "simulator": simulator,
+        "kind": "crossbar",
+    }
+    facts |= {"tau_s": chip.tau_s, "siemens_per_weight": chip.unit_siemens, "farads": chip.capacitance_f}
+    facts |= {"volts_per_unit": chip.volts_per_unit, "slowest_mode_s": slowest_s}
+    converters = [name for name, one in (("DAC in the sources", chip.dac), ("ADC left out", chip.adc)) if one]
+    return facts | ({"converters": ", ".join(converters)} if converters else {})

@@ -1,0 +1,415 @@
+"""Netlists of whole networks: decorrelating circuits and units of all layers at once, nothing waits for anything."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._typing import Floats
+from neurodecorr._validation import choice, finite, positive, real_array, samples, square
+from neurodecorr.circuit import PiecewiseConstant
+from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.export.spice.deck import Deck, Probe, Run, checked_simulator, probes, spelt, stop_and_step
+from neurodecorr.export.spice.stimulus import waveforms
+from neurodecorr.export.spice.wire_resistance import SIEMENS
+from neurodecorr.io import write_text
+from neurodecorr.network.ode import LayerCircuit, NetworkCircuit
+from neurodecorr.plasticity.continuous import FLOW_RULES, ContinuousResult, learn_continuously
+
+STEPS = 100  # per τ, by default
+EQUATIONS = {
+    "local": "tau_R dR/dt = (R xbar) xbar^T - R diag(p)",
+    "congruent": "tau_R dR/dt = ((R xbar) xbar^T + xbar (R xbar)^T - R diag(p) - diag(p) R) / 2",
+}
+
+
+def write_spice_learning(
+    R: npt.ArrayLike,
+    X: npt.ArrayLike,
+    path: str | os.PathLike[str],
+    dwell_s: float,
+    tau_s: float,
+    tau_R_s: float,
+    *,
+    rule: str = "local",
+    power: npt.ArrayLike | None = None,
+    tau_power_s: float | None = None,
+    unit_siemens: float = SIEMENS,
+    step_s: float | None = None,
+) -> Path:
+    """Write the netlist of a circuit that learns R by itself while samples are presented one after the other.
+
+    ::
+
+        C dv_i/dt = G₀ x_i − I_i,              I_i = Σ_j G₀ r_ij v_j           C = τ G₀
+        C_R dr_ij/dt = I_i v_j − G₀ p_j r_ij                        local      C_R = τ_R G₀
+        C_R dr_ij/dt = ½(I_i v_j + I_j v_i) − ½G₀(p_i + p_j) r_ij   congruent
+
+    These are the equations of `learn_continuously`, at 1 V per unit. Node r0_1 holds R₀₁ in volts; with the congruent
+    rule R₁₀ is the same node: a reciprocal synapse. An ammeter (a source of 0 V) in series with the synapses of a unit
+    measures its drive I_i = G₀ (R x̄)_i; a multiplier per synapse charges the weight with drive times presynaptic
+    activity, and another makes the synaptic current. Nothing in it settles first, and no unit knows R.
+
+    For ngspice: multipliers are its B sources. No `.op`, where nothing is left to learn; the transient begins at x̄ = 0
+    and R. One `.measure` per unit and per weight. The head expects what `learn_continuously` finds.
+
+    Parameters
+    ----------
+    R : (n, n) array_like
+        Weights at the start, stable; symmetric for the congruent rule.
+    X : (samples, n) array_like
+        Samples, presented in order.
+    path : path-like
+        The file; replaced as a whole.
+    dwell_s : float
+        Time for which each sample is presented, in seconds.
+    tau_s, tau_R_s : float
+        Time constants of activity and weights, in seconds.
+    rule : {"local", "congruent"}, default "local"
+        What the weights do.
+    power : (n,) array_like, optional
+        Power p of each unit's own input. Default: the mean square of X. Held, if `tau_power_s` is not given.
+    tau_power_s : float, optional
+        Time constant of a running power, τ_p dp/dt = x∘x − p, on a capacitor of its own: nodes p0, p1, …
+    unit_siemens : float, default 1e-6
+        G₀, conductance of a weight of 1 V.
+    step_s : float, optional
+        Longest step, in seconds. Default: τ/100.
+
+    Returns
+    -------
+    Path
+        The path written.
+
+    Raises
+    ------
+    StabilityError, DivergenceError
+        If R is not stable, at the start or while it learns. Nothing is written.
+    InputError, ConfigError
+        If an array or an option cannot be used.
+    CheckpointError
+        If the file cannot be written.
+    """
+    deck = learning_deck(
+        R,
+        X,
+        dwell_s,
+        tau_s,
+        tau_R_s,
+        rule=rule,
+        power=power,
+        tau_power_s=tau_power_s,
+        unit_siemens=unit_siemens,
+        step_s=step_s,
+    )
+    return write_text(path, deck.text())
+
+
+def learning_deck(
+    R: npt.ArrayLike,
+    X: npt.ArrayLike,
+    dwell_s: float,
+    tau_s: float,
+    tau_R_s: float,
+    *,
+    rule: str = "local",
+    power: npt.ArrayLike | None = None,
+    tau_power_s: float | None = None,
+    unit_siemens: float = SIEMENS,
+    step_s: float | None = None,
+) -> Deck:
+    """Return the netlist that `write_spice_learning` writes, as its parts; see there."""
+    choice(rule, "rule", FLOW_RULES)
+    weights = square(R, "R").astype(float)
+    n = len(weights)
+    inputs = samples(X, "X", n).astype(float)
+    siemens, tau_s = positive(unit_siemens, "unit_siemens", "siemens"), positive(tau_s, "tau_s", "seconds")
+    dwell_s, tau_R_s = positive(dwell_s, "dwell_s", "seconds"), positive(tau_R_s, "tau_R_s", "seconds")
+    step = tau_s / STEPS if step_s is None else positive(step_s, "step_s", "seconds")
+    stop, step = stop_and_step(tau_s, tau_s, 0.0, dwell_s * len(inputs), step)
+    strengths = _powers(power, inputs)
+    if rule == "congruent":
+        weights = (weights + weights.T) / 2 if np.allclose(weights, weights.T, rtol=1e-9, atol=1e-12) else weights
+    flow = learn_continuously(
+        R,
+        inputs,
+        dwell_s,
+        tau_s,
+        tau_R_s,
+        rule=rule,
+        power=strengths,
+        tau_power=tau_power_s,
+        dt=min(step, tau_s / (2 * STEPS)),
+        records=1,
+    )
+    stimulus = PiecewiseConstant(dwell_s * np.arange(len(inputs)), inputs)
+    sources = waveforms(stimulus, n, 1.0).sources(siemens, step, "ngspice")
+    cards = _activity(weights, sources, siemens, tau_s, rule)
+    cards += _plasticity(weights, strengths, siemens, tau_R_s, rule, tau_power_s is not None)
+    if tau_power_s is not None:
+        volts = waveforms(stimulus, n, 1.0).sources(1.0, step, "ngspice")
+        cards += _running_power(volts, strengths, siemens, positive(tau_power_s, "tau_power_s", "seconds"))
+    facts: dict[str, str | float] = {
+        "equation": f"tau dxbar/dt = x - R xbar; {EQUATIONS[rule]}",
+        "weights": "node r0_1 is the weight from unit 1 to unit 0, in volts",
+        "units": "seconds, volts, amperes, siemens, farads",
+        "simulator": "ngspice",
+    }
+    facts |= {"rule": rule, "tau_s": tau_s, "tau_R_s": tau_R_s, "dwell_s": dwell_s, "siemens_per_weight": siemens}
+    facts |= {"farads": tau_s * siemens, "farads_of_weights": tau_R_s * siemens, "volts_per_unit": 1.0}
+    facts |= {"samples": str(len(inputs)), "power": " ".join(spelt(p) for p in strengths)}
+    run = Run(stop, step, False, 1.0, siemens, tau_s * siemens)
+    title = f"neurodecorr: circuit of {n} units that learns its lateral weights, {rule} rule, for ngspice"
+    return Deck(title, facts, _probes(flow, rule), tuple(cards), run, "ngspice")
+
+
+def _powers(power: Any, X: Floats) -> Floats:
+    if power is None:
+        return np.asarray(np.mean(X * X, axis=0))
+    strengths = finite(real_array(power, "power"), "power").astype(float)
+    if strengths.shape != (X.shape[1],):
+        raise InputError(f"power must have shape ({X.shape[1]},), one entry per unit; got {strengths.shape}.")
+    return strengths
+
+
+def _probes(flow: ContinuousResult, rule: str) -> Any:
+    n = len(flow.R)
+    held = [(i, j) for i in range(n) for j in range(n) if rule == "local" or i <= j]
+    nodes = [f"r{i}_{j}" for i, j in held]
+    return probes("xbar", [f"xbar{i}" for i in range(n)], flow.xbar) + probes(
+        "weight", nodes, [flow.R[at] for at in held]
+    )
+
+
+def _weight(i: int, j: int, rule: str) -> str:
+    """Return the node that holds R_ij."""
+    return f"r{i}_{j}" if rule == "local" or i <= j else f"r{j}_{i}"
+
+
+def _activity(R: Floats, sources: Sequence[str], siemens: float, tau_s: float, rule: str) -> list[str]:
+    """Return the units: capacitor, input, and through an ammeter the currents of all synapses."""
+    unit, cards = spelt(siemens), []
+    for i, source in enumerate(sources):
+        cards.append(f"I{i} 0 xbar{i} {source}")
+        cards.append(f"C{i} xbar{i} 0 {spelt(tau_s * siemens)} IC=0")
+        cards.append(f"V{i} xbar{i} d{i} 0")
+        cards += [f"B{i}_{j} d{i} 0 I={unit}*v({_weight(i, j, rule)})*v(xbar{j})" for j in range(len(R))]
+    return cards
+
+
+def _plasticity(R: Floats, power: Floats, siemens: float, tau_R_s: float, rule: str, running: bool) -> list[str]:
+    """Return the weights: capacitor, the current that charges it, and the leak that is the presynaptic power."""
+    farads, cards = spelt(tau_R_s * siemens), []
+    for i in range(len(R)):
+        for j in range(len(R)):
+            node = f"r{i}_{j}"
+            if node != _weight(i, j, rule):
+                continue
+            growth, leak = f"i(V{i})*v(xbar{j})", _leak(j, power, siemens, running)
+            if rule == "congruent":
+                growth = f"0.5*(i(V{i})*v(xbar{j})+i(V{j})*v(xbar{i}))"
+                leak = f"0.5*({leak}+{_leak(i, power, siemens, running)})"
+            cards.append(f"Cr{i}_{j} {node} 0 {farads} IC={spelt(R[i, j])}")
+            cards.append(f"Bg{i}_{j} 0 {node} I={growth}")
+            cards.append(f"Bl{i}_{j} {node} 0 I={leak}*v({node})")
+    return cards
+
+
+def _leak(j: int, power: Floats, siemens: float, running: bool) -> str:
+    return f"{spelt(siemens)}*v(p{j})" if running else spelt(siemens * power[j])
+
+
+def _running_power(volts: Sequence[str], power: Floats, siemens: float, tau_s: float) -> list[str]:
+    """Return a capacitor per unit, which follows the square of the unit's input."""
+    unit, cards = spelt(siemens), []
+    for j, source in enumerate(volts):
+        cards.append(f"Vx{j} x{j} 0 {source}")
+        cards.append(f"Cp{j} p{j} 0 {spelt(tau_s * siemens)} IC={spelt(power[j])}")
+        cards.append(f"Bp{j} 0 p{j} I={unit}*(v(x{j})*v(x{j})-v(p{j}))")
+    return cards
+
+
+# φ(v) as ngspice spells it.
+SPELT = {
+    "identity": "{v}",
+    "relu": "max({v},0)",
+    "leaky_relu": "max({v},0.01*{v})",
+    "tanh": "tanh({v})",
+    "sigmoid": "0.5*(1+tanh(0.5*{v}))",
+    "softplus": "max({v},0)+ln(1+exp(-abs({v})))",
+}
+# Slopes of φ below and above 0, for a simulator that knows lines only.
+LINES = {"identity": (1.0, 1.0), "relu": (0.0, 1.0), "leaky_relu": (0.01, 1.0)}
+FAR = 1e6  # volts, the end of such a line
+
+
+def write_spice_network(
+    system: NetworkCircuit,
+    x: npt.ArrayLike,
+    path: str | os.PathLike[str],
+    simulator: str = "ngspice",
+    *,
+    unit_siemens: float = SIEMENS,
+    t_end_s: float | None = None,
+    step_s: float | None = None,
+) -> Path:
+    """Write a network with its decorrelating circuits, as it comes to rest under one input.
+
+    ::
+
+        τ dx̄/dt = A (x − μ) − B x̄,    τ' dy/dt = −y + φ(W x̄ + b),    y is the x of the next layer
+
+    Transconductors and capacitors as in `write_spice`, 1 V per unit. Nodes of layer l: xbar0_3 (activity x̄), h0_3
+    (W x̄ + b), y0_3 (activity φ); a non-linear source per unit makes φ. `.op`, `.tran` from rest at 0, and a `.measure`
+    for every x̄ and every output of the last layer.
+
+    Parameters
+    ----------
+    system : NetworkCircuit
+        From `Network.as_circuit(tau, tau_units)`; time constants are taken as seconds.
+    x : (features,) array_like
+        One input, constant in time.
+    path : path-like
+        The file; replaced as a whole.
+    simulator : {"ngspice", "gnucap"}, default "ngspice"
+        Which dialect. gnucap knows φ of straight pieces only: identity, relu, leaky_relu.
+    unit_siemens : float, default 1e-6
+        Conductance G₀ of weight 1.
+    t_end_s, step_s : float, optional
+        End of the transient and its longest step, in seconds. Default: the sum over layers of the time in which the
+        slowest mode shrinks to 1e-6, and 1/200 of the shortest time constant.
+
+    Returns
+    -------
+    Path
+        The path written.
+
+    Raises
+    ------
+    StabilityError
+        If a layer's circuit does not settle. Nothing is written.
+    InputError, ConfigError
+        If the input, an activation or an option cannot be used.
+    CheckpointError
+        If the file cannot be written.
+    """
+    deck = network_deck(system, x, simulator, unit_siemens=unit_siemens, t_end_s=t_end_s, step_s=step_s)
+    return write_text(path, deck.text())
+
+
+def network_deck(
+    system: NetworkCircuit,
+    x: npt.ArrayLike,
+    simulator: str = "ngspice",
+    *,
+    unit_siemens: float = SIEMENS,
+    t_end_s: float | None = None,
+    step_s: float | None = None,
+) -> Deck:
+    """Return the netlist that `write_spice_network` writes, as its parts; see there."""
+    simulator = checked_simulator(simulator)
+    if not isinstance(system, NetworkCircuit):
+        raise InputError(f"system must be a NetworkCircuit, as from network.as_circuit(); got {type(system).__name__}.")
+    vector = finite(real_array(x, "x"), "x").astype(float)
+    features = system.layers[0].W.shape[1]
+    if vector.shape != (features,):
+        raise InputError(f"x must have shape ({features},), one entry per input; got {vector.shape}.")
+    siemens = positive(unit_siemens, "unit_siemens", "siemens")
+    slowest = [layer.slowest for layer in system.layers]  # raises where one does not settle
+    together = system.tau * sum(slowest) + system.tau_units * len(slowest)
+    stop, step = stop_and_step(min(system.tau, system.tau_units), together, 0.0, t_end_s, step_s)
+    cards = [f"Vx{j} y_{j} 0 DC {spelt(value)}" for j, value in enumerate(vector)]
+    found: tuple[Probe, ...] = ()
+    below = [f"y_{j}" for j in range(features)]
+    for index, layer in enumerate(system.layers):
+        above = [f"y{index}_{i}" for i in range(len(layer.W))]
+        cards += _decorrelator(layer, index, below, siemens, system.tau)
+        cards += _units(layer, index, siemens, system.tau_units, simulator)
+        xbar, vector = _rest(layer, vector)
+        found += probes("xbar", [f"xbar{index}_{j}" for j in range(len(xbar))], xbar)
+        below = above
+    found += probes("output", below, vector)
+    facts: dict[str, str | float] = {
+        "equation": "tau dxbar/dt = A (x - mean) - B xbar; tau_units dy/dt = -y + phi(W xbar + b), y the next x",
+        "layers": " ".join(
+            f"{layer.W.shape[1]}->{layer.W.shape[0]}:{layer.activation.name}" for layer in system.layers
+        ),
+        "units": "seconds, volts, amperes, siemens, farads, ohms",
+        "simulator": simulator,
+    }
+    facts |= {
+        "tau_s": system.tau,
+        "tau_units_s": system.tau_units,
+        "siemens_per_weight": siemens,
+        "volts_per_unit": 1.0,
+    }
+    shortest = min(system.tau, system.tau_units) * siemens
+    run = Run(stop, step, True, 1.0, siemens, shortest)
+    title = f"neurodecorr: network of {len(system.layers)} layers with decorrelating circuits, for {simulator}"
+    return Deck(title, facts, found, tuple(cards), run, simulator)
+
+
+def _rest(layer: LayerCircuit, x: Floats) -> tuple[Floats, Floats]:
+    """Return x̄ and φ(W x̄ + b) at rest."""
+    fed = x - layer.mean if layer.feed is None else layer.feed @ (x - layer.mean)
+    xbar = fed if layer.lateral is None else np.linalg.solve(layer.lateral, fed)
+    return xbar, np.asarray(layer.activation.value(layer.W @ xbar + layer.b))
+
+
+def _decorrelator(layer: LayerCircuit, index: int, below: Sequence[str], siemens: float, tau: float) -> list[str]:
+    """Return the circuit of x̄: transconductors from the layer below and from x̄ itself."""
+    n, cards = len(layer.mean), []
+    A = np.eye(n) if layer.feed is None else layer.feed
+    B = np.eye(n) if layer.lateral is None else layer.lateral
+    # Summed exactly, so that the text is the same on every machine.
+    offset = [math.fsum(products) for products in (A * layer.mean).tolist()]
+    for i in range(n):
+        node = f"xbar{index}_{i}"
+        cards.append(f"Cx{index}_{i} {node} 0 {spelt(tau * siemens)} IC=0")
+        if offset[i]:
+            cards.append(f"Ix{index}_{i} {node} 0 DC {spelt(siemens * offset[i])}")
+        cards += [
+            f"Ga{index}_{i}_{j} 0 {node} {below[j]} 0 {spelt(siemens * A[i, j])}" for j in np.flatnonzero(A[i]).tolist()
+        ]
+        cards += [
+            f"Gb{index}_{i}_{j} {node} 0 xbar{index}_{j} 0 {spelt(siemens * B[i, j])}"
+            for j in np.flatnonzero(B[i]).tolist()
+        ]
+    return cards
+
+
+def _units(layer: LayerCircuit, index: int, siemens: float, tau: float, simulator: str) -> list[str]:
+    """Return the units: a resistor that adds up W x̄ + b, the current φ of it, and a leaky capacitor."""
+    ohms, cards = spelt(1 / siemens), []
+    for i, row in enumerate(layer.W):
+        h, y = f"h{index}_{i}", f"y{index}_{i}"
+        cards.append(f"Rh{index}_{i} {h} 0 {ohms}")
+        if layer.b[i]:
+            cards.append(f"Ih{index}_{i} 0 {h} DC {spelt(siemens * layer.b[i])}")
+        cards += [
+            f"Gw{index}_{i}_{j} 0 {h} xbar{index}_{j} 0 {spelt(siemens * row[j])}" for j in np.flatnonzero(row).tolist()
+        ]
+        cards.append(f"Cy{index}_{i} {y} 0 {spelt(tau * siemens)} IC=0")
+        cards.append(f"Ry{index}_{i} {y} 0 {ohms}")
+        cards.append(_nonlinear(f"{index}_{i}", h, y, layer.activation.name, siemens, simulator))
+    return cards
+
+
+def _nonlinear(name: str, h: str, y: str, activation: str, siemens: float, simulator: str) -> str:
+    """Return the source of the current G₀ φ(h) into y."""
+    known = SPELT if simulator == "ngspice" else LINES
+    if activation not in known:
+        raise ConfigError(
+            f"a netlist for {simulator} knows the activations {', '.join(map(repr, known))}; got {activation!r}."
+        )
+    if simulator == "ngspice":
+        return f"By{name} 0 {y} I={spelt(siemens)}*({SPELT[activation].format(v=f'v({h})')})"
+    low, high = LINES[activation]
+    points = f"{spelt(-FAR)},{spelt(-FAR * low * siemens)} 0,0 {spelt(FAR)},{spelt(FAR * high * siemens)}"
+    return f"Gy{name} 0 {y} {h} 0 pwl({points})"

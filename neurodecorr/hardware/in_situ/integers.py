@@ -1,0 +1,521 @@
+"""Learning R in 8 or 16 bits, in whole numbers throughout, with rounding at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from neurodecorr._numerics.jit import jit
+from neurodecorr._numerics.memory import require_memory
+from neurodecorr._typing import Array, Floats, Int64s
+from neurodecorr._validation import choice, count, flag, samples, setting, square
+from neurodecorr.errors import ConfigError, InputError
+
+PLUS, MINUS = 0, 1
+# How pulses follow from the change that is wanted.
+PROGRAMMING = {"stochastic": 0, "carried": 1, "verified": 2}
+# What a chip counts while it learns.
+COUNTERS = ("pulses", "capped", "refreshes", "railed", "raised", "unsettled")
+PULSES, CAPPED, REFRESHES, RAILED, RAISED, UNSETTLED = range(len(COUNTERS))
+# What integer learning counts: weights and activities held at their limits, samples that did not come to rest.
+INTEGER_COUNTERS = ("saturated", "railed", "unsettled")
+SATURATED, INTEGER_RAILED, RESTLESS = range(len(INTEGER_COUNTERS))
+# A unit at its limit adds 2⁻⁴ to its own R_ii, and the sample is not learnt from.
+RELIEF = 4
+
+
+@jit()
+def next_word32(state: Array) -> int:
+    """xorshift32 (Marsaglia 2003), triple 13, 17, 5; held in 64 bits, so that every shift stays positive."""
+    word = state[0]
+    word ^= (word << 13) & 0xFFFFFFFF
+    word ^= word >> 17
+    word ^= (word << 5) & 0xFFFFFFFF
+    state[0] = word
+    return int(word)
+
+
+@jit()
+def rounded(value: int, shift: int) -> int:
+    """Return value/2ˢ, halves upwards; s = 0 changes nothing."""
+    return (value + ((1 << shift) >> 1)) >> shift
+
+
+@jit()
+def dithered(value: int, shift: int, state: Array) -> int:
+    """Return value/2ˢ rounded at random, right on average: a uniform number below 2ˢ is added before the shift."""
+    word = next_word32(state)
+    noise = word >> (32 - shift) if shift <= 32 else word << (shift - 32)
+    return (value + noise) >> shift
+
+
+@jit()
+def clipped(value: int, limit: int) -> int:
+    """Return the value held within ± limit."""
+    return min(max(value, -limit), limit)
+
+
+@jit()
+def settle_integers(
+    R: Array, x: Array, y: Array, flow: Array, fraction: int, guard: int, pace: int, most: int, limit: int
+) -> bool:
+    """y ← y + ((x 2^(F+G) − R y) / 2^(F+s)), rounded, until nothing moves; dt = 2⁻ˢ. Return whether it came to rest."""
+    n = x.size
+    y[:] = 0
+    for _ in range(most):
+        moved = False
+        for i in range(n):
+            total = x[i] << (fraction + guard)
+            for j in range(n):
+                total -= R[i, j] * y[j]
+            flow[i] = rounded(total, fraction + pace)
+        for i in range(n):
+            if flow[i] != 0:
+                moved = True
+            y[i] = clipped(y[i] + flow[i], limit << guard)
+        if not moved:
+            return True
+    return False
+
+
+@jit()
+def learn_integer_stream(
+    R: Array,
+    sums: Array,
+    state: Array,
+    counters: Array,
+    X: Array,
+    power: Array,
+    shifts: Array,
+    first: int,
+    numbers: Array,
+) -> None:
+    """Learn from the rows of X one by one, in place, in whole numbers only.
+
+    ::
+
+        A_ij ← A_ij + s_i x̄_j 2^F − R_ij p_j,    every B samples  R_ij ← R_ij + A_ij / 2^(2A + e),  A_ij ← 0
+
+    Parameters
+    ----------
+    R, sums : (n, n) int64 arrays
+        Weights; changes gathered since the last update.
+    state : (1,) int64 array
+        Generator, 1 … 2³² − 1.
+    counters : (3,) int64 array
+        Weights held at the limit, activities that reached theirs, samples that did not come to rest.
+    X : (samples, n) int64 array
+        Inputs.
+    power : (n,) int64 array
+        p_j with 2A fraction bits.
+    shifts : (samples,) int64 array
+        e of each sample: η = 2⁻ᵉ.
+    first : int
+        Samples seen before.
+    numbers : (9,) int64 array
+        Largest weight, F, A, G, s, most steps, largest activity, B, whether to round at random.
+    """
+    largest, fraction, activity, guard = numbers[0], numbers[1], numbers[2], numbers[3]
+    pace, most, limit, batch, random = numbers[4], numbers[5], numbers[6], numbers[7], numbers[8] > 0
+    n, relief = R.shape[0], 1 << max(fraction - RELIEF, 0)
+    y, flow = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    for t in range(X.shape[0]):
+        if not settle_integers(R, X[t], y, flow, fraction, guard, pace, most, limit):
+            counters[RESTLESS] += 1
+        for i in range(n):
+            total = 0
+            for j in range(n):
+                total += R[i, j] * y[j]
+            flow[i] = clipped(rounded(total, fraction + guard), limit)
+        railed = 0
+        for i in range(n):
+            y[i] = rounded(y[i], guard)
+            if abs(y[i]) >= limit:
+                railed += 1
+                R[i, i] = clipped(R[i, i] + relief, largest)
+        counters[INTEGER_RAILED] += railed
+        if railed > 0:
+            continue
+        update = (first + t + 1) % batch == 0
+        shift = 2 * activity + shifts[t]
+        for i in range(n):
+            for j in range(n):
+                sums[i, j] += ((flow[i] * y[j]) << fraction) - R[i, j] * power[j]
+                if update:
+                    wanted = dithered(sums[i, j], shift, state) if random else rounded(sums[i, j], shift)
+                    sums[i, j] = 0
+                    R[i, j] += wanted
+                    if abs(R[i, j]) > largest:
+                        counters[SATURATED] += 1
+                        R[i, j] = clipped(R[i, j], largest)
+
+
+Rows = list[list[int]]
+
+
+def next_word(word: int) -> int:
+    """xorshift32 (Marsaglia 2003), triple 13, 17, 5."""
+    word ^= (word << 13) % 2**32
+    word ^= word >> 17
+    return word ^ (word << 5) % 2**32
+
+
+def learn_plain(
+    R: Rows,
+    sums: Rows,
+    word: int,
+    counters: list[int],
+    X: Rows,
+    power: list[int],
+    shifts: list[int],
+    first: int,
+    numbers: list[int],
+) -> int:
+    """Learn from the rows of X one by one, in place; return the generator's state.
+
+    Parameters
+    ----------
+    R, sums, counters, X, power, shifts, first, numbers : int, or lists of int
+        As `integer_kernels.learn_integer_stream` takes them.
+    word : int
+        State of the generator.
+    """
+    largest, fraction, activity, guard, pace, most, limit, batch, random = numbers
+    units = range(len(R))
+    for t, x in enumerate(X):
+        y, at_rest = _settled(R, x, fraction, guard, pace, most, limit)
+        counters[RESTLESS] += not at_rest
+        currents = [_nearest(sum(R[i][j] * y[j] for j in units), fraction + guard) for i in units]
+        drive = [_held(current, limit) for current in currents]
+        xbar = [_nearest(value, guard) for value in y]
+        railed = [i for i in units if abs(xbar[i]) >= limit]
+        for i in railed:
+            R[i][i] = _held(R[i][i] + 2 ** max(fraction - RELIEF, 0), largest)
+        counters[INTEGER_RAILED] += len(railed)
+        if railed:
+            continue
+        for i in units:
+            for j in units:
+                sums[i][j] += drive[i] * xbar[j] * 2**fraction - R[i][j] * power[j]
+                if (first + t + 1) % batch:
+                    continue
+                shift = 2 * activity + shifts[t]
+                if random:
+                    word = next_word(word)
+                    change = (sums[i][j] + word * 2**shift // 2**32) // 2**shift
+                else:
+                    change = _nearest(sums[i][j], shift)
+                sums[i][j] = 0
+                moved = R[i][j] + change
+                R[i][j] = _held(moved, largest)
+                counters[SATURATED] += abs(moved) > largest
+    return word
+
+
+def _settled(
+    R: Rows, x: list[int], fraction: int, guard: int, pace: int, most: int, limit: int
+) -> tuple[list[int], bool]:
+    units = range(len(x))
+    y = [0] * len(x)
+    for _ in range(most):
+        drives = [x[i] * 2 ** (fraction + guard) - sum(R[i][j] * y[j] for j in units) for i in units]
+        flow = [_nearest(drive, fraction + pace) for drive in drives]
+        y = [_held(y[i] + flow[i], limit * 2**guard) for i in units]
+        if not any(flow):
+            return y, True
+    return y, False
+
+
+def _nearest(value: int, shift: int) -> int:
+    """Return value/2ˢ, halves upwards."""
+    return (value + ((1 << shift) >> 1)) >> shift
+
+
+def _held(value: int, limit: int) -> int:
+    return min(max(value, -limit), limit)
+
+
+ENGINES = ("compiled", "plain")
+# Bits of an activity, sign included.
+ACTIVITY_BITS = 16
+LARGEST_ACTIVITY = 2 ** (ACTIVITY_BITS - 1) - 1
+# Of a generator without memory of its seed.
+LARGEST_WORD = 2**32 - 1
+# Of a number of 64 bits, sign included.
+MOST_SHIFT = 62
+
+
+@dataclass(frozen=True)
+class IntegerLearningRule:
+    """How a digital chip learns R in whole numbers.
+
+    ::
+
+        ΔR_ij = 2⁻ᵉ Σ_batch (s_i x̄_j − R_ij p_j),    rounded to the last bit of R: at random, or to the nearest
+
+    Parameters
+    ----------
+    bits : int, default 16
+        Bits of a weight, sign included, 3 … 24.
+    whole : int, default 1
+        Bits before the binary point: weights lie between ± 2^whole; inputs are in units of their root mean power.
+    activity : int, default 8
+        Fraction bits A of inputs and activities, which have 16 bits in all.
+    guard : int, default 6
+        Further bits G of the activity while it settles.
+    pace : int, default 2
+        A step of settling is 2⁻ˢ τ.
+    most : int, default 512
+        Most steps of settling.
+    rail : int, default 4
+        An activity that reaches 2^rail times the root mean power of the inputs is held there; its unit raises its own
+        R_ii by 2⁻⁴, and the sample is not learnt from.
+    rate : int, default 9
+        e of the first samples: η = 2⁻⁹ ≈ 2e-3.
+    hold : int, default 1024
+        Samples before e rises by 1, and again at twice, four, eight times as many: η falls as 1/t.
+    batch : int, default 1
+        Samples whose changes are summed in 64 bits before R is touched.
+    stochastic : bool, default True
+        Round at random.
+    """
+
+    bits: int = 16
+    whole: int = 1
+    activity: int = 8
+    guard: int = 6
+    pace: int = 2
+    most: int = 512
+    rail: int = 4
+    rate: int = 9
+    hold: int = 1024
+    batch: int = 1
+    stochastic: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("bits", "most", "hold", "batch", "activity"):
+            count(getattr(self, name), name)
+        for name in ("whole", "guard", "pace", "rate", "rail"):
+            count(getattr(self, name), name, least=0, most=MOST_SHIFT)
+        flag(self.stochastic, "stochastic")
+        if not 3 <= self.bits <= 24:
+            raise ConfigError(f"bits must lie between 3 and 24; got {self.bits!r}.")
+        if self.fraction < 1:
+            raise ConfigError(f"whole must leave a bit after the point: at most {self.bits - 2}; got {self.whole!r}.")
+        if self.activity > ACTIVITY_BITS - 3:
+            raise ConfigError(f"activity must be at most {ACTIVITY_BITS - 3} fraction bits; got {self.activity!r}.")
+        # Sums of up to 2¹² products of a weight and a settling activity, and a batch's changes, must fit into 63 bits.
+        products = self.bits + ACTIVITY_BITS + self.guard + 12
+        wide = max(products, 2 * ACTIVITY_BITS + self.fraction + self.batch.bit_length())
+        if wide > 63:
+            raise ConfigError(f"bits, guard and batch must leave room in 64 bits; these need {wide} of 63.")
+
+    @property
+    def fraction(self) -> int:
+        """Fraction bits F of a weight."""
+        return self.bits - 1 - self.whole
+
+    @property
+    def formats(self) -> dict[str, int]:
+        """What a state is written in: bits and fraction bits of a weight, fraction bits of an activity."""
+        return {"bits": self.bits, "fraction": self.fraction, "activity": self.activity}
+
+    def shifts(self, samples: int, first: int = 0) -> Int64s:
+        """Return e of samples `first` … : one more at hold, 2 hold, 4 hold …"""
+        first = count(first, "first", least=0, most=2**MOST_SHIFT)
+        require_memory(8 * (count(samples, "samples", least=0)), "the rates of all samples")
+        seen = (first + np.arange(samples, dtype=np.int64)) // self.hold
+        return np.array([self.rate + int(k).bit_length() for k in seen], dtype=np.int64)
+
+    def numbers(self) -> Int64s:
+        """Return what the kernel asks."""
+        largest, limit = 2 ** (self.bits - 1) - 1, min(2 ** (self.activity + self.rail), LARGEST_ACTIVITY)
+        settling = (self.fraction, self.activity, self.guard, self.pace, self.most, limit)
+        return np.array([largest, *settling, self.batch, self.stochastic], dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerState:
+    """What was learnt, in whole numbers.
+
+    Attributes
+    ----------
+    R : (n, n) int64 array
+        Weights in units of their last bit, 2^−fraction.
+    sums : (n, n) int64 array
+        Changes gathered since the last update.
+    word : int
+        State of the generator.
+    samples : int
+        Samples seen.
+    power : (n,) int64 array
+        p_j in units of 2^(−2 activity).
+    scale : float
+        One over the root mean power of the inputs, by which they are multiplied before they become whole numbers.
+    counts : dict of str to int
+        Weights saturated, activities railed, samples unsettled.
+    formats : dict of str to int
+        What the numbers above are written in: bits and fraction bits of a weight, fraction bits of an activity.
+    """
+
+    R: Int64s
+    sums: Int64s
+    word: int
+    samples: int
+    power: Int64s
+    scale: float
+    counts: dict[str, int]
+    formats: dict[str, int]
+
+    def __repr__(self) -> str:
+        events = ", ".join(f"{name}={number}" for name, number in self.counts.items())
+        return f"IntegerState(n={len(self.R)}, samples={self.samples}, {events})"
+
+    def weights(self, plan: IntegerLearningRule) -> Floats:
+        """Return R as real numbers, R 2^−fraction.
+
+        Parameters
+        ----------
+        plan : IntegerLearningRule
+            A plan with the formats that the state was made for.
+
+        Returns
+        -------
+        (n, n) array
+
+        Raises
+        ------
+        ConfigError
+            If the plan has other formats.
+        """
+        _require_formats(self, plan)
+        return np.asarray(np.ldexp(self.R.astype(float), -plan.fraction))
+
+
+def initial_integer_state(R: Any, X: Any, plan: IntegerLearningRule, seed: int = 1) -> IntegerState:
+    """Return a state that starts from these weights, at the mean power of these inputs.
+
+    Parameters
+    ----------
+    R : (n, n) array_like
+        Weights to start from; rounded to the plan's last bit.
+    X : (samples, n) array_like
+        Inputs that show their power.
+    plan : IntegerLearningRule
+        Number formats.
+    seed : int, default 1
+        State of the generator, 1 … 2³² − 1.
+
+    Returns
+    -------
+    IntegerState
+
+    Raises
+    ------
+    InputError
+        If a weight does not fit, or the inputs are silent.
+    ConfigError
+        If the plan is not an `IntegerLearningRule`, or the seed does not fit into 32 bits.
+    """
+    setting(plan, "plan", IntegerLearningRule)
+    W, inputs = square(R, "R").astype(float), samples(X, "X", features=len(R)).astype(float)
+    if not 1 <= count(seed, "seed") <= LARGEST_WORD:
+        raise ConfigError(f"seed must lie between 1 and 2³² − 1: a generator at 0 stays there; got {seed!r}.")
+    codes = np.rint(np.ldexp(W, plan.fraction))
+    largest = 2 ** (plan.bits - 1) - 1
+    if np.abs(codes).max() > largest:
+        raise InputError(
+            f"R must fit into {plan.bits} bits with {plan.fraction} after the point, at most "
+            f"{largest / 2**plan.fraction:g} in size; got {np.abs(W).max():g}. Use more whole bits."
+        )
+    mean = float(np.mean(inputs**2))
+    if mean <= 0:
+        raise InputError("X must have power, to be measured in units of it; all its entries are 0.")
+    power = np.full(len(W), 1 << (2 * plan.activity), dtype=np.int64)
+    counts = dict.fromkeys(INTEGER_COUNTERS, 0)
+    whole = codes.astype(np.int64)
+    return IntegerState(whole, np.zeros_like(whole), seed, 0, power, mean**-0.5, counts, plan.formats)
+
+
+def learn_integers(state: IntegerState, X: Any, plan: IntegerLearningRule, engine: str = "compiled") -> IntegerState:
+    """Learn from the rows of X one by one, in whole numbers; the given state stays as it was.
+
+    Parameters
+    ----------
+    state : IntegerState
+        From `initial_integer_state`, or from an earlier call.
+    X : (samples, n) array_like
+        Inputs with mean 0.
+    plan : IntegerLearningRule
+        The plan that the state was made for, or one with the same `formats`.
+    engine : {"compiled", "plain"}
+        The kernel, or plain Python; they agree bit for bit.
+
+    Returns
+    -------
+    IntegerState
+
+    Raises
+    ------
+    InputError
+        If the state is not an `IntegerState`, or X has another number of units.
+    ConfigError
+        If the plan has other formats than the state.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neurodecorr.data import correlated_gaussian
+    >>> from neurodecorr.hardware.in_situ import IntegerLearningRule
+    >>> X, plan = correlated_gaussian(3, 50, 10.0).inputs, IntegerLearningRule(bits=8)
+    >>> start = initial_integer_state(np.eye(3), X, plan)
+    >>> one, other = (learn_integers(start, X, plan, engine).R for engine in ("compiled", "plain"))
+    >>> bool((one == other).all())
+    True
+    """
+    if not isinstance(state, IntegerState):
+        raise InputError(
+            f"state must be an IntegerState; got {type(state).__name__}. Use initial_integer_state(R, X, plan)."
+        )
+    _require_formats(state, plan)
+    inputs = samples(X, "X", features=len(state.R)).astype(float)
+    choice(engine, "engine", ENGINES)
+    scaled = np.rint(np.ldexp(inputs * state.scale, plan.activity))
+    whole = np.clip(scaled, -LARGEST_ACTIVITY, LARGEST_ACTIVITY).astype(np.int64)
+    shifts, numbers = plan.shifts(len(inputs), state.samples), plan.numbers()
+    counters = np.array([state.counts[name] for name in INTEGER_COUNTERS], dtype=np.int64)
+    learn = _compiled if engine == "compiled" else _plain
+    R, sums, word = learn(state, counters, whole, shifts, numbers)
+    counts = dict(zip(INTEGER_COUNTERS, counters.tolist(), strict=True))
+    return replace(state, R=R, sums=sums, word=word, samples=state.samples + len(inputs), counts=counts)
+
+
+def _require_formats(state: IntegerState, plan: IntegerLearningRule) -> None:
+    """Raise unless the plan reads the state's whole numbers as they were written."""
+    wanted = setting(plan, "plan", IntegerLearningRule).formats
+    if wanted != state.formats:
+        made, got = (", ".join(f"{k} {v}" for k, v in formats.items()) for formats in (state.formats, wanted))
+        raise ConfigError(
+            f"plan must have the formats that the state was made for, {made}; got {got}. Give that plan, or "
+            f"make a new state: initial_integer_state(state.weights(old_plan), X, plan)."
+        )
+
+
+def _compiled(
+    state: IntegerState, counters: Int64s, X: Int64s, shifts: Int64s, numbers: Int64s
+) -> tuple[Int64s, Int64s, int]:
+    R, sums, word = state.R.copy(), state.sums.copy(), np.array([state.word], dtype=np.int64)
+    learn_integer_stream(R, sums, word, counters, X, state.power, shifts, state.samples, numbers)
+    return R, sums, int(word[0])
+
+
+def _plain(
+    state: IntegerState, counters: Int64s, X: Int64s, shifts: Int64s, numbers: Int64s
+) -> tuple[Int64s, Int64s, int]:
+    R, sums, counts = state.R.tolist(), state.sums.tolist(), counters.tolist()
+    streams = (X.tolist(), state.power.tolist(), shifts.tolist(), state.samples, numbers.tolist())
+    word = learn_plain(R, sums, state.word, counts, *streams)
+    counters[:] = counts
+    return np.array(R, dtype=np.int64), np.array(sums, dtype=np.int64), word

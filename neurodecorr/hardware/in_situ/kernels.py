@@ -1,0 +1,436 @@
+"""Compiled learning on chips: pulses on pairs of devices, settled states through the devices as they are.
+
+A synapse (i, j) is a pair of devices. Everything is measured in units of weight: a conductance G is (G − g_min)/s.
+
+===============  ====================================================================================
+`pairs`          (2, n, n) what the devices hold above their smallest conductance, G⁺ and G⁻
+`factors`        (2, n, n) what each device makes of it for good: mismatch, drift
+`limits`         (3, 2, n, n) step up, step down, largest value of each device; a stuck one has steps 0
+`leak`           (n,) conductance that each unit has added to itself
+`rest`           (n, n) pulses that a synapse still owes
+===============  ====================================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from neurodecorr._numerics.jit import jit, prange
+from neurodecorr._numerics.norms import norm
+from neurodecorr._typing import Array
+from neurodecorr.hardware.in_situ.integers import CAPPED, MINUS, PLUS, PULSES, RAILED, RAISED, REFRESHES, UNSETTLED
+
+
+@jit()
+def next_word(state: Array) -> Any:
+    """xorshift64* (Vigna 2016): 64 bits, one state per chip, so that the draws do not depend on the workers."""
+    word = state[0]
+    word ^= word >> np.uint64(12)
+    word ^= word << np.uint64(25)
+    word ^= word >> np.uint64(27)
+    state[0] = word
+    return word * np.uint64(2685821657736338717)
+
+
+@jit()
+def uniform(state: Array) -> float:
+    """Draw from [0, 1): the upper 53 bits."""
+    return float(next_word(state) >> np.uint64(11)) * 1.1102230246251565e-16
+
+
+@jit()
+def normal(state: Array) -> float:
+    """Draw from N(0, 1) (Box and Muller 1958)."""
+    radius = math.sqrt(-2.0 * math.log(1.0 - uniform(state)))
+    return radius * math.cos(2.0 * math.pi * uniform(state))
+
+
+@jit()
+def pulse(
+    value: float,
+    up: bool,
+    step: float,
+    top: float,
+    slope: float,
+    noise: float,
+    state: Array,
+    additive: bool = False,
+) -> float:
+    """Return a device's value after one pulse: aihwkit's linear step, between hard bounds.
+
+    ::
+
+        v ← clip(v ± Δ (1 ∓ γ w) (1 + σ ξ), 0, top),    w = 2 v/top − 1;    additive: Δ (1 ∓ γ w + σ ξ)
+    """
+    along = 2.0 * value / top - 1.0
+    shape = 1.0 - slope * along if up else 1.0 + slope * along
+    if noise > 0.0:
+        shape = shape + noise * normal(state) if additive else shape * (1.0 + noise * normal(state))
+    moved = value + step * shape if up else value - step * shape
+    return min(max(moved, 0.0), top)
+
+
+@jit()
+def pulses_due(wanted: float, most: int, carry: bool, rest: Array, i: int, j: int, state: Array) -> int:
+    """Return how many pulses to send, signed, and keep what is left over, if the synapse can.
+
+    Without memory the number is rounded up or down at random, so that it is right on average.
+    """
+    if carry:
+        wanted += rest[i, j]
+        due = int(min(max(wanted, -float(most)), float(most)))
+        rest[i, j] = wanted - due
+        return due
+    size = int(min(math.floor(abs(wanted) + uniform(state)), float(most)))
+    return size if wanted >= 0.0 else -size
+
+
+@jit()
+def send(
+    pairs: Array,
+    limits: Array,
+    i: int,
+    j: int,
+    due: int,
+    unit: float,
+    one_way: bool,
+    slope: float,
+    noise: float,
+    state: Array,
+    additive: bool = False,
+) -> None:
+    """Send pulses to a pair: take from the other device while it holds a step, else give to the device of this sign."""
+    grown, shrunk = (PLUS, MINUS) if due > 0 else (MINUS, PLUS)
+    for _ in range(abs(due)):
+        take = not one_way and limits[1, shrunk, i, j] > 0.0 and pairs[shrunk, i, j] > 0.5 * unit
+        side, row = (shrunk, 1) if take else (grown, 0)
+        pairs[side, i, j] = pulse(
+            pairs[side, i, j], not take, limits[row, side, i, j], limits[2, side, i, j], slope, noise, state, additive
+        )
+
+
+@jit()
+def refresh(
+    pairs: Array,
+    factors: Array,
+    limits: Array,
+    i: int,
+    j: int,
+    unit: float,
+    upper: float,
+    lower: float,
+    slope: float,
+    noise: float,
+    spread: float,
+    state: Array,
+    additive: bool = False,
+) -> bool:
+    """Once both devices of a pair are high, reset both and write their difference anew; return whether it was done.
+
+    The difference is that of the currents: two devices without it do not differ by what they seem to hold.
+    """
+    filled, other = pairs[PLUS, i, j] / limits[2, PLUS, i, j], pairs[MINUS, i, j] / limits[2, MINUS, i, j]
+    working = limits[0, PLUS, i, j] > 0.0 and limits[0, MINUS, i, j] > 0.0
+    if not working or max(filled, other) <= upper or min(filled, other) <= lower:
+        return False
+    aim = pairs[PLUS, i, j] * factors[PLUS, i, j] - pairs[MINUS, i, j] * factors[MINUS, i, j]
+    for side in range(2):
+        pairs[side, i, j] = min(abs(spread * normal(state)), 1.0) * limits[2, side, i, j] if spread > 0.0 else 0.0
+    # Programmed with verification: pulses until the value is reached or passed, or as many as fill a device.
+    side, sign = (PLUS, 1.0) if aim > 0.0 else (MINUS, -1.0)
+    for _ in range(int(8.0 * limits[2, side, i, j] / unit)):
+        now = pairs[PLUS, i, j] * factors[PLUS, i, j] - pairs[MINUS, i, j] * factors[MINUS, i, j]
+        if sign * now >= sign * aim:
+            break
+        pairs[side, i, j] = pulse(
+            pairs[side, i, j], True, limits[0, side, i, j], limits[2, side, i, j], slope, noise, state, additive
+        )
+    return True
+
+
+@jit()
+def weigh(pairs: Array, factors: Array, floor: float, leak: Array, i: int, j: int) -> float:
+    """Return what synapse (i, j) conducts: both devices through their factors, and the leak on the diagonal."""
+    weight = (pairs[PLUS, i, j] + floor) * factors[PLUS, i, j] - (pairs[MINUS, i, j] + floor) * factors[MINUS, i, j]
+    return float(weight + leak[i] if i == j else weight)
+
+
+@jit()
+def weigh_all(pairs: Array, factors: Array, floor: float, leak: Array, W: Array) -> None:
+    """Write the weights of a chip into W."""
+    for i in range(W.shape[0]):
+        for j in range(W.shape[0]):
+            W[i, j] = weigh(pairs, factors, floor, leak, i, j)
+
+
+REFINEMENTS = 12
+SETTLED = 1e-9
+# Tests in a row, each followed by a raise, before a chip is given up.
+ROUNDS = 400
+
+
+@jit()
+def invert(W: Array, M: Array, work: Array) -> None:
+    """Write W⁻¹ into M: Gauss and Jordan, with the largest pivot of each column."""
+    n = W.shape[0]
+    work[:] = W
+    M[:] = 0.0
+    for k in range(n):
+        M[k, k] = 1.0
+    for k in range(n):
+        best = k
+        for i in range(k + 1, n):
+            if abs(work[i, k]) > abs(work[best, k]):
+                best = i
+        if best != k:
+            for j in range(n):
+                work[k, j], work[best, j] = work[best, j], work[k, j]
+                M[k, j], M[best, j] = M[best, j], M[k, j]
+        scale = 1.0 / work[k, k] if work[k, k] != 0.0 else 0.0
+        for j in range(n):
+            work[k, j] *= scale
+            M[k, j] *= scale
+        for i in range(n):
+            pull = work[i, k]
+            if i != k and pull != 0.0:
+                for j in range(n):
+                    work[i, j] -= pull * work[k, j]
+                    M[i, j] -= pull * M[k, j]
+
+
+@jit()
+def product(A: Array, v: Array, out: Array) -> None:
+    """Write A v into `out`."""
+    for i in range(A.shape[0]):
+        total = 0.0
+        for j in range(A.shape[1]):
+            total += A[i, j] * v[j]
+        out[i] = total
+
+
+@jit()
+def refine(W: Array, M: Array, x: Array, xbar: Array, residual: Array, error: Array) -> bool:
+    """Correct x̄ by M (x − W x̄) until that is small; return whether it got there."""
+    size = norm(x)
+    for _ in range(REFINEMENTS):
+        product(W, xbar, residual)
+        for i in range(x.size):
+            residual[i] = x[i] - residual[i]
+        if norm(residual) <= SETTLED * size:
+            return True
+        product(M, residual, error)
+        for i in range(x.size):
+            xbar[i] += error[i]
+    return False
+
+
+@jit()
+def settle(W: Array, M: Array, work: Array, x: Array, xbar: Array, residual: Array, error: Array) -> bool:
+    """Settle one sample on the weights as they are now; M is an inverse of some samples ago, renewed if need be."""
+    product(M, x, xbar)
+    if refine(W, M, x, xbar, residual, error):
+        return True
+    invert(W, M, work)
+    product(M, x, xbar)
+    return refine(W, M, x, xbar, residual, error)
+
+
+@jit()
+def stress(W: Array, x: Array, margin: float, duration: float, rail: float, v: Array, flow: Array, hit: Array) -> bool:
+    """Run dv/dt = x − (W − μI) v from rest for `duration` τ; mark the units that reach the rail; return if none did.
+
+    Each unit feeds μ of its activity back to itself while it is tested: what is stable then is stable with room.
+    """
+    bound = 0.0
+    for i in range(W.shape[0]):
+        bound = max(bound, np.sum(np.abs(W[i])))
+    dt = 1.0 / bound
+    v[:] = 0.0
+    for i in range(x.size):
+        hit[i] = False
+    for _ in range(int(duration / dt) + 1):
+        product(W, v, flow)
+        passed = False
+        for i in range(x.size):
+            v[i] += dt * (x[i] - flow[i] + margin * v[i])
+            if abs(v[i]) > rail:
+                hit[i] = True
+                passed = True
+        if passed:
+            return False
+    return True
+
+
+@jit()
+def guard(
+    W: Array,
+    leak: Array,
+    X: Array,
+    first: int,
+    margin: float,
+    duration: float,
+    rail: float,
+    step: float,
+    rounds: int,
+    v: Array,
+    flow: Array,
+    hit: Array,
+    counters: Array,
+) -> bool:
+    """Test the chip, and have every unit that reached the rail raise its own leak, until none does."""
+    for round in range(rounds):
+        if stress(W, X[(first + round) % X.shape[0]], margin, duration, rail, v, flow, hit):
+            return True
+        for i in range(leak.size):
+            if hit[i]:
+                leak[i] += step
+                W[i, i] += step
+                counters[RAISED] += 1
+    counters[UNSETTLED] += 1
+    return False
+
+
+# Samples between two inversions of the weights; between them the settled state is refined by its residual.
+BLOCK = 16
+
+
+@jit()
+def change_wanted(eta: float, drive: float, current: float, weight: float, xbar: float, power: float) -> float:
+    """η (s_i − i_ij) x̄_j + η R_ij (x̄_j² − p_j): what synapse (i, j) wants, R_ij being what its devices conduct."""
+    return eta * ((drive - current) * xbar + weight * (xbar * xbar - power))
+
+
+@jit()
+def learn_chip(
+    pairs: Array,
+    factors: Array,
+    limits: Array,
+    leak: Array,
+    rest: Array,
+    sense: Array,
+    counters: Array,
+    state: Array,
+    X: Array,
+    rates: Array,
+    power: Array,
+    floor: float,
+    gain: bool,
+    synapse: Array,
+    watch: Array,
+) -> None:
+    """Learn from the rows of X one by one, in place.
+
+    Parameters
+    ----------
+    pairs, factors, limits, leak, rest : arrays
+        The chip; see above.
+    sense : (n,) array
+        Gain of the measurement of each unit's total drive; 1 if exact.
+    counters : (6,) int64 array
+        See `codes.COUNTERS`.
+    state : (1,) uint64 array
+        Generator.
+    X : (samples, n) array
+        Inputs.
+    rates : (samples,) array
+        η of each sample.
+    power : (n,) array
+        p_j that each unit's activity is held to.
+    floor : float
+        Smallest conductance, in units of weight.
+    gain : bool
+        Whether the term with p_j is there.
+    synapse : (10,) array
+        Pulse in units of weight, most pulses, code of `PROGRAMMING`, one-way, slope γ, noise σ, refresh above and
+        below, spread of the reset, whether noise is additive.
+    watch : (5,) array
+        Samples between tests, margin μ, duration in τ, rail, step of the leak. No tests if the first is 0.
+    """
+    n = leak.size
+    unit, most, carry, one_way = synapse[0], int(synapse[1]), synapse[2] > 0.0, synapse[3] > 0.0
+    verify, additive = synapse[2] > 1.0, synapse[9] > 0.0
+    slope, noise, upper, lower, spread = synapse[4], synapse[5], synapse[6], synapse[7], synapse[8]
+    every, margin, duration, rail, step = int(watch[0]), watch[1], watch[2], watch[3], watch[4]
+    W, M, work = np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
+    xbar, drive, error, hit = np.empty(n), np.empty(n), np.empty(n), np.zeros(n, np.bool_)
+    weigh_all(pairs, factors, floor, leak, W)
+    for t in range(X.shape[0]):
+        if every > 0 and t % every == 0:
+            guard(W, leak, X, t, margin, duration, rail, step, ROUNDS, xbar, drive, hit, counters)
+        if t % BLOCK == 0 or (every > 0 and t % every == 0):
+            invert(W, M, work)
+        if not settle(W, M, work, X[t], xbar, drive, error):
+            counters[UNSETTLED] += 1
+            continue
+        product(W, xbar, drive)
+        for j in range(n):
+            drive[j] *= sense[j]
+            if abs(xbar[j]) > rail:
+                xbar[j] = math.copysign(rail, xbar[j])
+                counters[RAILED] += 1
+        for i in range(n):
+            for j in range(n):
+                held = W[i, j] if gain else 0.0
+                wanted = change_wanted(rates[t], drive[i], W[i, j] * xbar[j], held, xbar[j], power[j]) / unit
+                if abs(wanted) > most:
+                    counters[CAPPED] += 1
+                    wanted = math.copysign(float(most), wanted)
+                due = pulses_due(wanted, most, carry, rest, i, j, state)
+                if due == 0:
+                    continue
+                counters[PULSES] += abs(due)
+                send(pairs, limits, i, j, due, unit, one_way, slope, noise, state, additive)
+                if one_way and refresh(
+                    pairs, factors, limits, i, j, unit, upper, lower, slope, noise, spread, state, additive
+                ):
+                    counters[REFRESHES] += 1
+                before = W[i, j]
+                W[i, j] = weigh(pairs, factors, floor, leak, i, j)
+                if verify:
+                    # What was reached is measured; what is missing stays due, up to what can be sent at once.
+                    owed = rest[i, j] + due - (W[i, j] - before) / unit
+                    rest[i, j] = min(max(owed, -float(most)), float(most))
+    if every > 0:
+        guard(W, leak, X, 0, margin, duration, rail, step, ROUNDS, xbar, drive, hit, counters)
+
+
+@jit(parallel=True)
+def learn_chips(
+    pairs: Array,
+    factors: Array,
+    limits: Array,
+    leak: Array,
+    rest: Array,
+    sense: Array,
+    counters: Array,
+    state: Array,
+    X: Array,
+    rates: Array,
+    power: Array,
+    floor: float,
+    gain: bool,
+    synapse: Array,
+    watch: Array,
+) -> None:
+    """`learn_chip` on every chip, the first axis of its arrays; all see the same inputs."""
+    for chip in prange(pairs.shape[0]):
+        learn_chip(
+            pairs[chip],
+            factors[chip],
+            limits[chip],
+            leak[chip],
+            rest[chip],
+            sense[chip],
+            counters[chip],
+            state[chip],
+            X,
+            rates,
+            power,
+            floor,
+            gain,
+            synapse,
+            watch,
+        )

@@ -1,0 +1,221 @@
+"""Several files as one: a folder or a zip file that appears whole or not at all, and is read without trusting it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import unicodedata
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from neurodecorr._validation import checked_path, count
+from neurodecorr.errors import CheckpointError
+from neurodecorr.io.atomic import write_atomically
+from neurodecorr.io.claims import filling_folder, put_in_place, recover, whole_folder
+from neurodecorr.io.files import read_regular
+from neurodecorr.io.npz import EPOCH, Metered, check_packing, check_sizes, check_total, damage_told, member_bytes
+
+MAX_BYTES = 2**30
+MAX_FILES = 4096
+DEPTH = 3
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str], marker: str) -> Iterator[Path]:
+    """Give an empty folder to fill, and put it in the place of `path` when the block ends well.
+
+    If the block raises, nothing is left of it and an older folder at `path` is untouched. If the process is killed, at
+    whatever moment, `read_files` finds the older folder or the new one, whole; what else is left is removed by the next
+    writer.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder to write.
+    marker : str
+        Name of a file that every such folder holds. A folder that has other content but not this file is not replaced.
+
+    Yields
+    ------
+    Path
+        The folder to fill, beside `path`.
+
+    Raises
+    ------
+    CheckpointError
+        If something else is at `path`, or it cannot be written.
+    """
+    target = Path(os.path.abspath(checked_path(path, "path")))  # noqa: PTH100 - links keep their names
+    try:
+        recover(target)
+        _require_replaceable(target, marker)
+        with filling_folder(target) as folder:
+            yield folder
+            _synchronise(folder)
+            put_in_place(folder, target)
+    except CheckpointError:
+        raise
+    except OSError as error:
+        problem = CheckpointError(f"cannot write {target}: {error.strerror or error}. An older one is unchanged.")
+        problem.errno = error.errno
+        raise problem from error
+
+
+def write_zip(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> Path:
+    """Write files into one zip file, atomically; equal content gives equal bytes.
+
+    Parameters
+    ----------
+    path : path-like
+        The zip file.
+    files : mapping of str to bytes
+        Relative names, "layer0/R.csv" say, and contents.
+
+    Returns
+    -------
+    Path
+        The path written.
+
+    Raises
+    ------
+    CheckpointError
+        If a name is not relative and plain, or the file cannot be written.
+    """
+    with write_atomically(path, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as container:
+        for name, data in files.items():
+            # A fixed date, so that the bytes depend on nothing but the content.
+            info = zipfile.ZipInfo(relative_name(name, str(path)), EPOCH)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            container.writestr(info, data)
+    return Path(path)
+
+
+def read_files(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> dict[str, bytes]:
+    """Return the files in a folder or a zip file, by relative name.
+
+    Nothing outside is read: no link is followed, no name may leave the folder. Sizes are checked before memory is
+    taken. Hidden files of a folder, which file managers leave behind, are passed over.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder or the zip file.
+    max_bytes : int, default 1 GiB
+        The most that all files may hold together, decompressed.
+
+    Returns
+    -------
+    dict of str to bytes
+        Sorted by name.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, damaged, too large, or hostile.
+    """
+    limit, place = count(max_bytes, "max_bytes"), whole_folder(checked_path(path, "path"))
+    with damage_told(str(place), "zip file"):
+        found = _folder_files(place, limit) if place.is_dir() else _zip_files(place, limit)
+    return dict(sorted(found.items()))
+
+
+def relative_name(name: str, place: str) -> str:
+    """Return `name` if it is that of a file inside: parts of printable letters with single slashes between them.
+
+    Raises
+    ------
+    CheckpointError
+        If a part is empty, begins with a dot, or holds a backslash, a colon or a letter that cannot be printed; if
+        there are more than three parts, or more than 200 bytes.
+    """
+    parts = name.split("/")
+    plain = all(part and part[0] != "." and part.isprintable() and not set(part) & set('\\:*?"<>|') for part in parts)
+    if not plain or len(parts) > DEPTH or len(name.encode(errors="replace")) > 200:
+        raise CheckpointError(
+            f"{place} must hold plain names of files inside it; got {name!r}. It is hostile or damaged."
+        )
+    return name
+
+
+def _zip_files(path: Path, limit: int) -> dict[str, bytes]:
+    with Metered(str(path)) as file, zipfile.ZipFile(file) as container:
+        file.largest = None
+        infos = [info for info in container.infolist() if not (info.is_dir() and info.file_size == 0)]
+        _check_number(len(infos), path)
+        for info in infos:
+            _check_member(info, file.size, str(path))
+        check_total(sum(info.file_size for info in infos), limit, str(path))
+        check_packing(infos, file.size, str(path))
+        names = _distinct([info.filename for info in infos], path)
+        return {name: bytes(member_bytes(container, info)) for name, info in zip(names, infos, strict=True)}
+
+
+def _check_member(info: zipfile.ZipInfo, file_bytes: int, place: str) -> None:
+    relative_name(info.filename, place)
+    mode = stat.S_IFMT(info.external_attr >> 16)
+    if mode not in (0, stat.S_IFREG):
+        raise CheckpointError(f"{place} must hold files only; {info.filename!r} is a link or a device.")
+    check_sizes(info, file_bytes, place)
+
+
+def _folder_files(path: Path, limit: int) -> dict[str, bytes]:
+    found = list(_regular_files(path, path, DEPTH))
+    _check_number(len(found), path)
+    names = _distinct([file.relative_to(path).as_posix() for file in found], path)
+    check_total(sum(file.lstat().st_size for file in found), limit, str(path))
+    contents = {}
+    for name, file in zip(names, found, strict=True):
+        contents[relative_name(name, str(path))] = _read_regular(file, limit)
+        limit -= len(contents[name])
+    return contents
+
+
+def _regular_files(folder: Path, top: Path, depth: int) -> Iterator[Path]:
+    for file in sorted(folder.iterdir()):
+        if file.name.startswith("."):
+            continue
+        mode = file.lstat().st_mode
+        if stat.S_ISDIR(mode) and depth > 1:
+            yield from _regular_files(file, top, depth - 1)
+        elif stat.S_ISREG(mode):
+            yield file
+        else:
+            raise CheckpointError(f"{top} must hold regular files only; {file.relative_to(top)} is a link or no file.")
+
+
+def _read_regular(file: Path, limit: int) -> bytes:
+    return read_regular(file, limit, follow=False)
+
+
+def _distinct(names: list[str], path: Path) -> list[str]:
+    """Return the names, which must also differ where case and accents' forms do not count."""
+    seen: dict[str, str] = {}
+    for name in names:
+        folded = unicodedata.normalize("NFC", name).casefold()
+        if folded in seen:
+            raise CheckpointError(f"{path} must name each file once; {seen[folded]!r} and {name!r} are the same.")
+        seen[folded] = name
+    return names
+
+
+def _check_number(files: int, path: Path) -> None:
+    if files > MAX_FILES:
+        raise CheckpointError(f"{path} must hold at most {MAX_FILES} files; it holds {files}.")
+
+
+def _require_replaceable(target: Path, marker: str) -> None:
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise CheckpointError(f"cannot write the folder {target}: a file or a link of that name is there.")
+    if target.is_dir() and not (target / marker).is_file() and any(target.iterdir()):
+        raise CheckpointError(
+            f"cannot replace {target}: it holds other files and no {marker}. Choose a new folder, or empty it."
+        )
+
+
+def _synchronise(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb+") as opened:
+                os.fsync(opened.fileno())

@@ -1,0 +1,437 @@
+"""A result: named arrays, and a JSON document that says where they came from."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import math
+import os
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._typing import Array
+from neurodecorr._validation import checked_path, count, unmasked
+from neurodecorr.errors import CheckpointError, InputError
+from neurodecorr.io.atomic import write_atomically
+from neurodecorr.io.files import most_unpacked, open_regular
+from neurodecorr.io.json import canonical_json, plain, read_json
+from neurodecorr.io.xarray import axes, dataset
+
+KINDS = "biufcSU"
+# Deflate cannot shrink by more than 1032 : 1; a member that claims more is lying about its size.
+DEFLATE_RATIO = 1032
+DIRECTORY_BYTES = 4 * 2**20
+HEADER_BYTES = 10_000
+PIECE = 2**20
+EPOCH = (1980, 1, 1, 0, 0, 0)
+# What zipfile, numpy's header parser and zlib raise on damaged input, besides OSError.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    SyntaxError,
+    tokenize.TokenError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+    Warning,
+)
+
+
+def array_name(name: Any) -> str:
+    """Return `name` if it can name a member of the container.
+
+    Parameters
+    ----------
+    name : object
+        Any text without slashes, backslashes, colons and control characters that does not start with a dot.
+
+    Returns
+    -------
+    str
+        The same name.
+
+    Raises
+    ------
+    InputError
+        Otherwise.
+    """
+    if not isinstance(name, str) or not name or name[0] == "." or len(name.encode(errors="replace")) > 200:
+        raise InputError(f"the name of an array must be text of 1 to 200 bytes without a leading dot; got {name!r}.")
+    bad = [letter for letter in name if letter in "/\\:" or not letter.isprintable()]
+    if bad:
+        raise InputError(f"the name of an array must not contain {bad[0]!r}; got {name!r}.")
+    return name
+
+
+def plain_array(value: Any, name: str) -> Array:
+    """Return `value` as an array that can be stored without pickle.
+
+    Parameters
+    ----------
+    value : array_like
+        Booleans, integers, real or complex floats, or texts of fixed width; any shape, also () and empty.
+    name : str
+        Its name, for messages.
+
+    Returns
+    -------
+    array
+        The same values.
+
+    Raises
+    ------
+    InputError
+        If it holds anything else, or is not rectangular.
+    """
+    value = unmasked(value, f"array {name!r}")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"array {name!r} must be rectangular: {error}") from None
+    if array.dtype.kind not in KINDS or array.dtype.itemsize == 0:
+        raise InputError(f"array {name!r} must hold numbers, booleans or texts; got data of type {array.dtype}.")
+    return array
+
+
+def write_npz(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
+    """Write `arrays` to an open binary file; equal content gives equal bytes.
+
+    Parameters
+    ----------
+    file : binary file
+        Where to write.
+    arrays : mapping of str to array
+        Names that `array_name` and arrays that `plain_array` accepts.
+    """
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as container:
+        for name, array in arrays.items():
+            # A fixed date, so that the bytes depend on nothing but the content.
+            with container.open(zipfile.ZipInfo(f"{name}.npy", EPOCH), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def read_npz(path: str | os.PathLike[str], max_bytes: int) -> dict[str, Array]:
+    """Return the arrays of the container at `path`.
+
+    Every size is checked before memory is taken for it: the directory, what each member declares against what the
+    file can hold and against `max_bytes`, each array's shape against its member. Nothing is ever unpickled.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    max_bytes : int
+        The most all members may hold together, decompressed.
+
+    Returns
+    -------
+    dict of str to array
+        The arrays, writable.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, not a container, truncated, damaged, or hostile.
+    """
+    place = os.fspath(path)
+    with damage_told(place, ".npz file"), Metered(place) as file, zipfile.ZipFile(file) as container:
+        file.largest = None
+        members = _checked_members(container.infolist(), file.size, max_bytes, place)
+        return {name: _read_array(container, info, place) for name, info in members.items()}
+
+
+@contextlib.contextmanager
+def damage_told(place: str, kind: str) -> Iterator[None]:
+    """Turn what reading a damaged zip file raises into a CheckpointError; `kind` is what to call the file."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"cannot read {place}: {error.strerror or error}.") from error
+    except DAMAGE as error:
+        raise CheckpointError(
+            f"{place} must be an undamaged {kind}; {type(error).__name__}: {error}. "
+            f"It may be truncated, or no {kind} at all."
+        ) from None
+
+
+class Metered(io.FileIO):
+    """A regular file whose single reads are bounded, so that a forged directory cannot claim memory."""
+
+    largest: int | None = DIRECTORY_BYTES
+
+    def __init__(self, path: str) -> None:
+        with open_regular(path) as file:
+            super().__init__(os.dup(file.fileno()), "rb")
+        self.place = path
+        self.size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes, no more than `largest` at a time."""
+        wanted = max(self.size - self.tell(), 0) if size is None or size < 0 else size
+        if self.largest is not None and wanted > self.largest:
+            raise CheckpointError(
+                f"{self.place} must have a directory of at most {self.largest} bytes; it asks for {wanted}. "
+                "It is no .npz file written here."
+            )
+        return super().read(wanted) or b""
+
+
+def _checked_members(
+    infos: list[zipfile.ZipInfo], file_bytes: int, max_bytes: int, place: str
+) -> dict[str, zipfile.ZipInfo]:
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in infos:
+        name = _member_name(info.filename, place)
+        if name in members:
+            raise CheckpointError(f"{place} must name each member once; {name!r} comes twice.")
+        check_sizes(info, file_bytes, place)
+        members[name] = info
+    check_total(sum(info.file_size for info in infos), max_bytes, place)
+    check_packing(infos, file_bytes, place)
+    return members
+
+
+def _member_name(filename: str, place: str) -> str:
+    stem = filename.removesuffix(".npy")
+    try:
+        # Without the suffix the stem is the whole name, and an empty name is refused.
+        return array_name(stem if stem != filename else "")
+    except InputError:
+        raise CheckpointError(f"{place} must hold plain names ending in .npy; got {filename!r}.") from None
+
+
+def check_total(total: int, limit: int, place: str) -> None:
+    """Compare what is held, or declared, with the most that may be."""
+    if total > limit:
+        raise CheckpointError(
+            f"{place} must hold at most {limit} bytes; it declares {total} or more. If you trust it, pass a larger "
+            "max_bytes."
+        )
+
+
+def check_packing(infos: list[zipfile.ZipInfo], file_bytes: int, place: str) -> None:
+    """Compare what all members unpack to with what a file of this size may, unless it is a bomb."""
+    total, most = sum(info.file_size for info in infos), most_unpacked(file_bytes)
+    if total > most:
+        raise CheckpointError(
+            f"{place} must unpack to at most {most:,} bytes, 64 MiB and a hundred times its {file_bytes:,}; it "
+            f"declares {total:,}. If you trust it, write it again unpacked."
+        )
+
+
+def check_sizes(info: zipfile.ZipInfo, file_bytes: int, place: str) -> None:
+    """Compare what a member declares with what its bytes in this file can hold."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 0x1:
+        raise CheckpointError(f"{place}: member {info.filename!r} must be stored or deflated, and not encrypted.")
+    ratio = 1 if info.compress_type == zipfile.ZIP_STORED else DEFLATE_RATIO
+    if info.compress_size > file_bytes or info.file_size > ratio * info.compress_size:
+        raise CheckpointError(
+            f"{place}: member {info.filename!r} declares {info.file_size} bytes in {info.compress_size}, "
+            f"which a file of {file_bytes} bytes cannot hold. It is damaged or hostile."
+        )
+
+
+def _read_array(container: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> Array:
+    return _parse_array(member_bytes(container, info), f"{place}: member {info.filename!r}")
+
+
+def member_bytes(container: zipfile.ZipFile, info: zipfile.ZipInfo) -> memoryview:
+    """Return what a member holds, which must be as much as it declares; its sizes have been checked before."""
+    data = memoryview(bytearray(info.file_size))
+    filled = 0
+    with container.open(info) as member:
+        while filled < len(data):
+            piece = member.read(min(PIECE, len(data) - filled))
+            if not piece:
+                raise EOFError(f"member {info.filename!r} ends after {filled} of {len(data)} bytes")
+            data[filled : filled + len(piece)] = piece
+            filled += len(piece)
+    return data
+
+
+def _parse_array(data: memoryview, place: str) -> Array:
+    """View an array in the bytes of a .npy member, after its header has been held against them."""
+    start = io.BytesIO(data[: HEADER_BYTES + 16])
+    version = np.lib.format.read_magic(start)
+    if version not in ((1, 0), (2, 0)):
+        raise CheckpointError(f"{place} must be in .npy format 1.0 or 2.0; got {version[0]}.{version[1]}.")
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    # numpy repairs headers of Python 2, which are no literals, and warns; nothing here ever wrote one. A filter that
+    # makes an error of the warning would hold for the process, not for this thread.
+    begin, count = start.tell(), struct.Struct("<H" if version == (1, 0) else "<I")
+    ast.literal_eval(start.read(*count.unpack(start.read(count.size))).decode("latin1"))
+    start.seek(begin)
+    shape, fortran, dtype = header(start, max_header_size=HEADER_BYTES)
+    _check_header(shape, dtype, len(data) - start.tell(), place)
+    order: Any = "F" if fortran else "C"
+    array: npt.NDArray[Any] = np.ndarray(shape, dtype, data, start.tell(), order=order)
+    return array if array.flags.aligned else array.copy(order="K")
+
+
+def _check_header(shape: tuple[int, ...], dtype: np.dtype[Any], stored: int, place: str) -> None:
+    if dtype.hasobject or dtype.kind not in KINDS or dtype.itemsize == 0:
+        raise CheckpointError(
+            f"{place} must hold numbers, booleans or texts; its header says {dtype}. Never unpickled."
+        )
+    declared = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or declared != stored:
+        raise CheckpointError(
+            f"{place} must hold what its header says: shape {shape} of {dtype} is {declared} bytes; {stored} are there."
+        )
+
+
+RESULT_FILE = "result.npz"
+DOCUMENT = "meta.json"
+SCHEMA = "neurodecorr-result"
+VERSION = 1
+MAX_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Named arrays and their provenance, in one file.
+
+    The file is an ordinary .npz: `numpy.load` opens it, too. Arrays come back to the bit; equal content gives equal
+    files.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array_like
+        Booleans, integers, real or complex floats, or texts; any shape, also () and empty.
+    meta : mapping of str to object, optional
+        What fits in JSON; tuples and arrays in it become lists. Put `provenance(…)` here.
+
+    Raises
+    ------
+    InputError
+        If an array or a name cannot be stored, or `meta` holds something JSON has no form for.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> result = Result({"M": np.eye(2)}, {"rate": 1e-3})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = result.save(Path(folder) / "result.npz")
+    ...     again = load_result(folder)
+    >>> again.arrays["M"].tolist(), again.meta
+    ([[1.0, 0.0], [0.0, 1.0]], {'rate': 0.001})
+    """
+
+    arrays: dict[str, Array]
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.arrays, Mapping) or not isinstance(self.meta, Mapping):
+            raise InputError("arrays and meta must be mappings from names to values.")
+        arrays = {array_name(name): plain_array(value, name) for name, value in self.arrays.items()}
+        if DOCUMENT in arrays:
+            raise InputError(f"the name {DOCUMENT!r} is taken by meta; give the array another one.")
+        object.__setattr__(self, "arrays", arrays)
+        object.__setattr__(self, "meta", plain(self.meta, "meta"))
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the result, atomically: an older file at `path` is replaced whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            The file to write, by custom `result.npz`.
+
+        Returns
+        -------
+        Path
+            The path written.
+
+        Raises
+        ------
+        CheckpointError
+            If the path is a folder or cannot be written.
+        """
+        names = sorted(self.arrays)
+        text = canonical_json({"schema": SCHEMA, "version": VERSION, "arrays": names, "meta": self.meta}, "meta")
+        document = np.frombuffer(text.encode(), dtype=np.uint8)
+        with write_atomically(path, "wb") as file:
+            write_npz(file, {DOCUMENT: document, **self.arrays})
+        return Path(path)
+
+    def to_xarray(self) -> Any:
+        """Return the arrays as an xarray.Dataset, each with axes of its own.
+
+        Returns
+        -------
+        xarray.Dataset
+            One variable per array; `meta` as attributes, in JSON what is neither text nor number.
+
+        Raises
+        ------
+        ConfigError
+            If xarray is not installed.
+        """
+        return dataset({name: (axes(name, a.ndim), a, {}) for name, a in self.arrays.items()}, {}, self.meta)
+
+
+def load_result(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Result:
+    """Read a result, trusting nothing: no pickle, no size believed before it is checked.
+
+    Parameters
+    ----------
+    path : path-like
+        A file written by `Result.save`, or a folder that holds `result.npz`.
+    max_bytes : int, default 4 GiB
+        The most the arrays may take together.
+
+    Returns
+    -------
+    Result
+        Arrays, to the bit, and meta.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, truncated, damaged, hostile, or not a result of this version.
+    """
+    place = checked_path(path)
+    file = place / RESULT_FILE if place.is_dir() else place
+    arrays = read_npz(file, count(max_bytes, "max_bytes"))
+    if DOCUMENT not in arrays:
+        raise CheckpointError(f"{file} must hold the member {DOCUMENT!r}; it holds {sorted(arrays)}. It is no result.")
+    document = arrays.pop(DOCUMENT)
+    if document.dtype != np.uint8 or document.ndim != 1:
+        raise CheckpointError(f"{file}: {DOCUMENT!r} must be bytes in a row; got {document.dtype} {document.shape}.")
+    text = read_json(document.tobytes(), f"{file}: {DOCUMENT}")
+    return Result(arrays, _checked_meta(text, sorted(arrays), file))
+
+
+def _checked_meta(document: dict[str, Any], names: list[str], file: Path) -> dict[str, Any]:
+    """Return meta, if the document is of this version and lists the arrays that are there."""
+    found = (document.get("schema"), document.get("version"))
+    if found != (SCHEMA, VERSION):
+        raise CheckpointError(
+            f"{file} must have schema {SCHEMA!r}, version {VERSION}; got {found[0]!r}, version {found[1]!r}. "
+            "A newer neurodecorr may have written it."
+        )
+    if document.get("arrays") != names:
+        raise CheckpointError(f"{file} must hold the arrays {document.get('arrays')}; it holds {names}. It is damaged.")
+    meta = document.get("meta")
+    if not isinstance(meta, dict):
+        raise CheckpointError(f"{file}: meta must be a JSON object; got {type(meta).__name__}.")
+    return meta

@@ -1,0 +1,366 @@
+"""Where a block of samples settles under one R: by integrating the circuit, or by a twin M that is kept beside it."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from neurodecorr._numerics.blas import add_product, blas, rows_product
+from neurodecorr._numerics.jit import jit
+from neurodecorr._numerics.norms import EPS, root
+from neurodecorr._typing import Array, Floats
+from neurodecorr.circuit import Circuit, settle
+from neurodecorr.online.bounds import Outlook
+from neurodecorr.plasticity.blockwise import limited
+from neurodecorr.plasticity.steps import CLOCK, EXPLICIT, HUGE, NO_GAIN, NODE_GAIN, SAMPLES
+
+# Rows of R that are turned into double precision at a time, so that they stay in the cache.
+PANEL = 256
+# Rows of a stretch that move each other one by one; those after them are moved by products.
+FEW = 32
+
+
+class Course(NamedTuple):
+    """How the rate and the gains run, in the units of a state."""
+
+    rule: int
+    memory: float
+    rate: float
+    hold: float
+    half: float
+    limit: float
+    gain: int
+    centred: bool
+    fixed_unit: float
+
+
+@jit()
+def centre(X: Array, mean: Array, seen: float, course: Course, drives: Array) -> None:
+    """Write x − μ for each row, after the running mean has moved."""
+    for t in range(X.shape[0]):
+        share = max(1.0 / (seen + t + 1.0), course.memory)
+        for j in range(X.shape[1]):
+            if course.centred:
+                mean[j] += share * (X[t, j] - mean[j])
+            drives[t, j] = X[t, j] - mean[j]
+
+
+@jit()
+def advance(X: Array, P: Array, step: Array, Z: Array, alpha: float, omega: float, squares: Array) -> float:
+    """Take one Chebyshev-scheduled Euler step per row, P = Z Rᵀ given; return the largest ‖x − R z‖/‖z‖ before it.
+
+    The root of a row's entry in `squares` takes the place of ‖z‖ where it is larger.
+    """
+    a, o = X.dtype.type(alpha), X.dtype.type(omega)
+    worst = 0.0
+    for t in range(X.shape[0]):
+        gap, size = X[t, 0] * 0, X[t, 0] * 0
+        for j in range(X.shape[1]):
+            r, z = X[t, j] - P[t, j], Z[t, j]
+            gap += r * r
+            size += z * z
+            p = a * r + o * step[t, j]
+            step[t, j] = p
+            Z[t, j] = z + p
+        if not gap < math.inf:
+            return math.inf
+        if gap > 0.0:
+            base = max(np.float64(size), squares[t])
+            worst = max(worst, math.sqrt(gap / base)) if base > 0.0 else math.inf
+    return worst
+
+
+@jit()
+def live_through(
+    course: Course,
+    X: Array,
+    Z: Array,
+    changes: Array,
+    scale: Array,
+    power: Array,
+    gain: Array,
+    counters: Array,
+    xbar: Array,
+    V: Array,
+    steps: Array,
+) -> int:
+    """Settle and learn a few rows of a stretch one after the other; return the row that broke the rule, or −1.
+
+    ::
+
+        z = y + d,    x̄ = w∘z,    v = w∘x̄,    d_i ← d_i − c' z (vᵀ z_i) for the rows i to come,    w ← g∘w
+
+    The changes d are kept apart from y and added once: else every step of a stretch would round z anew.
+
+    Parameters
+    ----------
+    course : Course
+        Rule, rate, gains.
+    X : (k, n) array
+        Drives x.
+    Z : (k, n) array
+        In: y = R₀⁻¹x. Out: z.
+    changes : (k, n) array
+        What the rows before these did to them; then, what these did to each other.
+    scale, power, gain : (n,) arrays
+        Gains w, running powers, gains of the last step.
+    counters : (5,) array
+        As in a state.
+    xbar, V : (k, n) arrays
+        Receive x̄ and v.
+    steps : (k, 3) array
+        Receives c, c' and the largest growth of a gain.
+    """
+    k, n = X.shape
+    for t in range(k):
+        share = max(1.0 / (counters[SAMPLES] + 1.0), course.memory)
+        total = 0.0
+        for j in range(n):
+            power[j] += share * (X[t, j] * X[t, j] - power[j])
+            total += power[j]
+        unit = course.fixed_unit if course.fixed_unit > 0 else total / n
+        eta = course.rate * math.exp(-max(0.0, counters[CLOCK] - course.hold) / course.half)
+        eta = eta / unit if unit > 0 else 0.0
+        size = 0.0
+        for j in range(n):
+            Z[t, j] += changes[t, j]
+            xbar[t, j] = scale[j] * Z[t, j]
+            V[t, j] = scale[j] * xbar[t, j]
+            size += np.float64(xbar[t, j]) * xbar[t, j]
+        if not size < HUGE:
+            return t
+        eta = limited(counters, eta, size, course.limit)
+        pull = size if course.gain == NO_GAIN else max(size, power.max())
+        if course.rule == EXPLICIT and eta * pull >= 1.0:
+            return t
+        grow = eta / (1.0 - eta * size) if course.rule == EXPLICIT else eta
+        shrink = eta if course.rule == EXPLICIT else eta / (1.0 + eta * size)
+        move_rest(Z, changes, V[t], t, X.dtype.type(shrink))
+        steps[t, 0], steps[t, 1], steps[t, 2] = grow, shrink, 1.0
+        if course.gain != NO_GAIN:
+            for j in range(n):
+                growth = eta * (power[j] if course.gain == NODE_GAIN else total / n)
+                gain[j] = 1.0 / (1.0 - growth) if course.rule == EXPLICIT else 1.0 + growth
+                before = scale[j]
+                scale[j] *= gain[j]
+                steps[t, 2] = max(steps[t, 2], scale[j] / before)
+        counters[SAMPLES] += 1.0
+        counters[CLOCK] += eta * unit
+    return -1
+
+
+def go_through(
+    course: Course,
+    X: Floats,
+    Z: Floats,
+    scale: Floats,
+    power: Floats,
+    gain: Floats,
+    counters: Floats,
+    xbar: Floats,
+    V: Floats,
+    steps: Floats,
+) -> int:
+    """Do what `live_through` does for a whole stretch: a few rows one by one, and those after them by products.
+
+    ::
+
+        D ← D − H Z_b,    (I + C' tril(V_b Z_bᵀ, −1)) Hᵀ = C' V_b (Y + D)ᵀ
+    """
+    changes = np.zeros_like(Z)
+    for begin in range(0, len(Z), FEW):
+        few, rest = slice(begin, begin + FEW), slice(begin + FEW, len(Z))
+        broke = live_through(
+            course, X[few], Z[few], changes[few], scale, power, gain, counters, xbar[few], V[few], steps[few]
+        )
+        if broke >= 0:
+            return begin + broke
+        if rest.start < rest.stop:
+            move_rows(Z[rest], changes[rest], Z[few], V[few], steps[few, 1].astype(Z.dtype))
+    return -1
+
+
+def move_rows(Y: Floats, changes: Floats, Z: Floats, V: Floats, shrink: Floats) -> None:
+    """Move rows that are still to come by the steps I − c' z vᵀ of these, in their order."""
+    L = np.tril(rows_product(V, Z), -1) * shrink[:, None]
+    H = rows_product(Y + changes, V) * shrink
+    # Row by row, H ← H (I + L)⁻ᵀ; the solver sees the transposes.
+    blas(Z.dtype).trsm(1.0, L.T, H.T, side=0, lower=0, trans_a=1, diag=1, overwrite_b=1)
+    add_product(changes, np.ascontiguousarray(H.T), Z, -1.0)
+
+
+@jit()
+def move_rest(Z: Array, changes: Array, v: Array, t: int, shrink: float) -> None:
+    """d_i ← d_i − c' z_t (vᵀ(y_i + d_i)) for all rows i > t."""
+    for i in range(t + 1, Z.shape[0]):
+        dot = v[0] * 0
+        for j in range(v.size):
+            dot += v[j] * (Z[i, j] + changes[i, j])
+        dot *= shrink
+        for j in range(v.size):
+            changes[i, j] -= dot * Z[t, j]
+
+
+@jit()
+def judge(
+    gaps: Array,
+    X: Array,
+    Z: Array,
+    V: Array,
+    xbar: Array,
+    steps: Array,
+    frobenius: float,
+    low: float,
+    unit: float,
+    share: float,
+    residual: Array,
+    bound: Array,
+    proven: Array,
+) -> tuple[float, float, float]:
+    """Turn residuals into certified bounds of ‖x̄ − x̄*‖, proven if they are at most `share` ‖x̄‖.
+
+    Returns the bound of σ_min that the stretch leaves, a bound of ‖T‖ (Frobenius), and the largest bound over ‖x̄‖.
+
+    ::
+
+        ‖x̄ − x̄*‖ ≤ (‖x − T z‖ + γ (‖x‖ + ‖T‖ ‖z‖))/σ + u ‖x̄‖,    σ ← (σ − c (‖r‖ + 3u ‖T‖ ‖x̄‖) ‖x̄‖)/max g
+
+    γ bounds the rounding of sums of n + k terms in double precision, u that of one product in the type of the run.
+    """
+    k, n = X.shape
+    rounding = (n + k + 12) * EPS
+    size, worst = frobenius * (1.0 + rounding), 0.0
+    # What underflow takes from n products in double precision, and from n entries in the type of the run.
+    lost, least = 2.0 * (n + k + 4) * math.sqrt(n) * 5e-324, math.sqrt(n) * (5e-324 if unit < 1e-10 else 1.5e-45)
+    for t in range(k):
+        r, x, z, v, a = 0.0, 0.0, 0.0, 0.0, 0.0
+        for j in range(n):
+            r += gaps[t, j] * gaps[t, j]
+            x += np.float64(X[t, j]) * X[t, j]
+            z += np.float64(Z[t, j]) * Z[t, j]
+            v += np.float64(V[t, j]) * V[t, j]
+            a += np.float64(xbar[t, j]) * xbar[t, j]
+        r, x, z, v, a = root(r, gaps[t]), root(x, X[t]), root(z, Z[t]), root(v, V[t]), root(a, xbar[t])
+        residual[t] = r
+        gap = (r + rounding * (x + size * z)) * (1.0 + rounding) + lost * (z > 0)
+        bound[t] = (gap / low + unit * a + least * (a > 0)) * (1.0 + rounding) if low > 0 else math.inf
+        proven[t] = bound[t] <= share * a * (1.0 - rounding)
+        worst = max(worst, bound[t] / a if a > 0 else bound[t])
+        c = steps[t, 0] * (1.0 + rounding)
+        low = (low - c * (gap + 3.0 * unit * size * a) * a * (1.0 + 3.0 * unit)) / steps[t, 2] * (1.0 - 8.0 * EPS)
+        size += c * x * v * (1.0 + rounding)
+    return low, size, worst
+
+
+@jit()
+def lower_part(W: Array, weights: Array) -> None:
+    """W_ts ← W_ts c_s below the diagonal, 0 elsewhere."""
+    for t in range(W.shape[0]):
+        for s in range(W.shape[1]):
+            W[t, s] = W[t, s] * weights[s] if s < t else W[t, s] * 0
+
+
+def residuals(R: Floats, X: Floats, Z: Floats, V: Floats, steps: Floats) -> tuple[Floats, float]:
+    """Return x − T_t z per row in double precision, and ‖R‖ (Frobenius).
+
+    ::
+
+        x_t − R z_t − Σ_{s<t} c_s (v_sᵀ z_t) x_s
+    """
+    X, Z, V = X.astype(np.float64), Z.astype(np.float64, copy=False), V.astype(np.float64, copy=False)
+    gaps, squares = X.copy(), 0.0
+    rows = len(R) if R.dtype == np.float64 else PANEL
+    for begin in range(0, len(R), rows):
+        panel = R[begin : begin + rows].astype(np.float64, copy=False)
+        squares += float(np.vdot(panel, panel))
+        gaps[:, begin : begin + rows] -= rows_product(Z, panel)
+    if steps.size:
+        weights = rows_product(Z, V)
+        lower_part(weights, steps[:, 0])
+        add_product(gaps, np.ascontiguousarray(weights.T), X, -1.0)
+    return gaps, math.sqrt(squares)
+
+
+# Products beyond those that the ellipse predicts: some, as non-normal circuits begin slowly, and then many times more.
+FREE, PATIENCE = 20, 3
+# In a goal below so many roundings of R z the plain residual does not see what it lacks: a double one must step in, at
+# a gap of so many roundings.
+BLIND, HANDOVER = 6.0, 30.0
+
+
+def integrated(R: Floats, X: Floats, outlook: Outlook, share: float) -> tuple[Floats, int]:
+    """Settle all rows together by Chebyshev-scheduled Euler steps; return R⁻¹X and the products that took.
+
+    ::
+
+        z ← z + p,    p ← α_k (x − R z) + ω_k p,    until ‖x − R z‖ ≤ share · σ_min ‖z‖ for each row
+
+    Where single precision cannot see that far, it settles on the way, and then once more on what double precision finds
+    is left. A block that does not come to rest in time, the spectrum having left the ellipse, settles with care.
+
+    Parameters
+    ----------
+    R : (n, n) array
+        Lateral weights.
+    X : (k, n) array
+        Inputs.
+    outlook : Outlook
+        Schedule and bounds.
+    share : float
+        Largest certified distance to rest, relative to ‖z‖.
+    """
+    rounding = float(np.finfo(R.dtype).eps) * outlook.size
+    goal, nothing = share * outlook.low, np.zeros(len(X))
+    if goal > BLIND * rounding or R.dtype == np.float64:
+        return _marched(R, X, outlook, max(goal, rounding), nothing)
+    Z, products = _marched(R, X, outlook, HANDOVER * rounding, nothing)
+    gaps, _ = residuals(R, X, Z, Z[:0], np.empty((0, 3)))
+    squares = np.einsum("ij,ij->i", Z, Z, dtype=np.float64)  # float32 squares do not underflow in float64
+    change, more = _marched(R, gaps.astype(R.dtype), outlook, goal, squares)
+    return Z + change, products + more + 1
+
+
+def most_products(outlook: Outlook, goal: float, dtype: npt.DTypeLike) -> int:
+    """Return the products after which a circuit that should come to rest at `goal` counts as restless."""
+    goal = max(goal, float(np.finfo(dtype).eps) * outlook.size)
+    return FREE + PATIENCE * outlook.ellipse.steps(outlook.size / goal)
+
+
+def _marched(R: Floats, X: Floats, outlook: Outlook, goal: float, squares: Floats) -> tuple[Floats, int]:
+    """March until ‖x − R z‖ ≤ goal ‖z‖ for each row, or goal times the root of `squares` if that is larger."""
+    schedule, last = outlook.schedule, 0.0
+    most = most_products(outlook, goal, R.dtype)
+    Z = X * R.dtype.type(schedule[0, 0])
+    step, P = Z.copy(), np.empty_like(Z)
+    for k in range(1, most):
+        alpha, omega = schedule[min(k, len(schedule) - 1)]
+        gap = advance(X, rows_product(Z, R, P), step, Z, alpha, omega, squares)
+        # The step just taken is not in the gap yet; it will do what the one before did.
+        if gap <= goal or (last > 0 and gap * (gap / last) <= goal):
+            return Z, k
+        if not gap < math.inf:
+            break
+        last = gap
+    tol = max(goal / outlook.low, 10 * float(np.finfo(R.dtype).eps))
+    return np.asarray(settle(Circuit(R), X, tol, relative=True).xbar, R.dtype), most
+
+
+def recalled(R: Floats, M: Floats, X: Floats, outlook: Outlook, share: float) -> tuple[Floats, int]:
+    """Return X Mᵀ; refined once where its own rounding, in single precision, exceeds the tolerance."""
+    Y = rows_product(X, M)
+    if share * outlook.low > BLIND * float(np.finfo(R.dtype).eps) * outlook.size or R.dtype == np.float64:
+        return Y, 1
+    gaps, _ = residuals(R, X, Y, Y[:0], np.empty((0, 3)))
+    return Y + rows_product(gaps.astype(R.dtype), M), 3
+
+
+def refined(R: Floats, M: Floats, gaps: Floats, Y: Floats, outlook: Outlook, share: float) -> tuple[Floats, int]:
+    """Return Y + R⁻¹ gaps, the gaps being X − Y Rᵀ in double precision: one step of iterative refinement."""
+    rows = gaps.astype(R.dtype)
+    if M.size:
+        return Y + rows_product(rows, M), 1
+    change, products = integrated(R, rows, outlook, share)
+    return Y + change, products

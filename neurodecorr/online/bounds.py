@@ -1,0 +1,148 @@
+"""What is known of a circuit while it learns: a proven σ_min, an ellipse for the schedule, and whether it is stable."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.linalg
+
+from neurodecorr._numerics.blas import one_thread
+from neurodecorr._numerics.norms import EPS
+from neurodecorr._typing import Floats
+from neurodecorr.circuit.bounds import Ellipse
+from neurodecorr.circuit.chebyshev import recurrence
+from neurodecorr.circuit.spectrum import Spectrum
+from neurodecorr.errors import StabilityError
+
+# A bound that fell to this share of its first value is computed anew; till then it costs ln(1/share)/ln(1/ϱ) products.
+STALE = 0.5
+# Shares of the last computed σ_min that are tried in its place.
+SHARES = (1.3, 1.0, 0.8, 0.6, 0.4)
+# A schedule is made anew once it needs this many times, or this many, more products than when it was made.
+SLOWER, MORE = 1.25, 3
+LONGEST = 100_000
+ROOM = 1.03
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known of a circuit.
+
+    Parameters
+    ----------
+    ellipse : Ellipse
+        Around its spectrum, when last looked at.
+    schedule : (steps, 2) array
+        Coefficients of the Chebyshev recurrence on that ellipse.
+    size : float
+        About σ_max.
+    low : float
+        Proven lower bound of σ_min, now.
+    fresh : float
+        The same when last computed.
+    products : int
+        Products that the schedule needed at first; 0 before it was used.
+    """
+
+    ellipse: Ellipse
+    schedule: Floats
+    size: float
+    low: float
+    fresh: float
+    products: int = 0
+
+    @property
+    def stale(self) -> bool:
+        """Whether the bound has become loose."""
+        return self.low < STALE * self.fresh
+
+    def after(self, low: float, products: int) -> Outlook:
+        """Return what is known after a stretch that left this bound and took this many products."""
+        return replace(self, low=low, products=self.products or products)
+
+    def outgrown(self, products: int) -> bool:
+        """Whether the spectrum has left the ellipse, to judge by the number of products."""
+        return self.products > 0 and products > max(SLOWER * self.products, self.products + MORE)
+
+    def renewed(self, R: Floats, seen: int) -> Outlook:
+        """Return the same with a fresh bound: one factorisation where it lies near the last, a new look elsewhere."""
+        for share in SHARES:
+            low = _proven(R, share * self.fresh)
+            if low > STALE * share * self.fresh:
+                return replace(self, low=low, fresh=low)
+        return look(R, seen)
+
+
+def look(R: Floats, seen: int) -> Outlook:
+    """Look at a circuit.
+
+    Parameters
+    ----------
+    R : (n, n) array
+        Lateral weights.
+    seen : int
+        Samples learnt from, for the message.
+
+    Raises
+    ------
+    StabilityError
+        If the circuit does not settle.
+    """
+    with one_thread(len(R)):
+        spectrum = Spectrum(R.astype(np.float64))
+        if not (spectrum.decays and spectrum.sigma_low > 0):
+            raise _unstable(spectrum, seen)
+        ellipse = _wider(spectrum.ellipse)
+        schedule = recurrence(ellipse, LONGEST)
+    return Outlook(ellipse, schedule, spectrum.size_bound, spectrum.sigma_low, spectrum.sigma_low)
+
+
+def require_stable(R: Floats, seen: int) -> None:
+    """Raise unless min Re λ(R) > 0: the numerical range first, the eigenvalues where that is not enough.
+
+    Raises
+    ------
+    StabilityError
+        If a mode does not decay; the sample and the mode are named.
+    """
+    S = (R + R.T) / 2
+    if scipy.linalg.lapack.get_lapack_funcs("potrf", (S,))(S, lower=1, overwrite_a=1, clean=0)[1] == 0:
+        return
+    spectrum = Spectrum(R.astype(np.float64))
+    if not spectrum.margin > 0:
+        raise _unstable(spectrum, seen)
+
+
+def _wider(ellipse: Ellipse) -> Ellipse:
+    """Move both foci outwards by `ROOM`, so that a spectrum that moves a little stays inside."""
+    low, high = (ellipse.centre - ellipse.focus) / ROOM, (ellipse.centre + ellipse.focus) * ROOM
+    d, c = (high + low) / 2, (high - low) / 2
+    return Ellipse(d, c, max(ellipse.factor, c / (d + math.sqrt(low * high))))
+
+
+def _proven(R: Floats, candidate: float) -> float:
+    """Return a proven lower bound of σ_min near the candidate s, or 0: RᵀR − s²I has a Cholesky factor.
+
+    One that runs to its end in floating point proves λ_min > −γ_{n+1} tr/(1 − γ_{n+1}) (Rump 2006, BIT 46, 433), and
+    RᵀR is off by at most γ_n ‖R‖²; four times the first and twice the second leave room for the order of the sums.
+    """
+    A = np.asfortranarray(R, dtype=np.float64)
+    size, trace = len(A), float(np.vdot(A, A))
+    gram = scipy.linalg.blas.dsyrk(1.0, A, trans=1, lower=1)
+    gram[np.diag_indices(size)] -= candidate**2
+    if scipy.linalg.lapack.dpotrf(gram, lower=1, overwrite_a=1, clean=0)[1] != 0:
+        return 0.0
+    square = candidate**2 - EPS * (6 * size + 60) * trace
+    return math.sqrt(square) * (1 - 4 * EPS) if square > 0 else 0.0
+
+
+def _unstable(spectrum: Spectrum, seen: int) -> StabilityError:
+    value = spectrum.slowest
+    unit = int(np.argmax(spectrum.mode(value)))
+    return StabilityError(
+        f"the circuit must have min Re λ(R) > 0 to settle; after sample {seen} it is {value.real:.3g} "
+        f"(mode strongest in unit {unit}). Use a lower rate or limit, or learn by the congruent rule or the "
+        "feedforward form (plasticity.learn)."
+    )

@@ -1,0 +1,567 @@
+"""`live`: run a circuit as an animal or a chip would, settling every sample and learning from it at once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from neurodecorr._numerics.blas import add_product, blas, one_thread, rows_product
+from neurodecorr._numerics.norms import EPS, norms
+from neurodecorr._typing import Floats
+from neurodecorr._validation import checked_path, choice, count, flag, instance, positive, real_array
+from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
+from neurodecorr.io import provenance
+from neurodecorr.online import block
+from neurodecorr.online import sample as step
+from neurodecorr.online.block import Course, integrated, most_products, recalled, refined
+from neurodecorr.online.bounds import STALE, Outlook, look, require_stable
+from neurodecorr.online.recording import Diary
+from neurodecorr.plasticity import LearningRule, State, initial_state
+from neurodecorr.plasticity.spec import GAINS
+from neurodecorr.plasticity.steps import EXPLICIT
+
+# Samples per stretch: moving those to come costs 2nk a sample, the ends of a stretch n²/k or less.
+STRETCHES = {512: 128}
+LONGEST_STRETCH = 256
+# Stability is looked at this often, or once in n samples.
+BETWEEN_CHECKS = 1000
+# What settling aims at, as a share of the tolerance, and the same with care: the rest is for rounding and the steps.
+AIM, CARE = 0.5, 1e-3
+# Largest 1/σ_min: a direction that weak carries rounding noise, not signal.
+STRONGEST = {"float32": 3e3, "float64": 1e7}
+
+
+class Settling(NamedTuple):
+    """How samples settled, in the units of the state."""
+
+    xbar: Floats
+    residual: Floats
+    bound: Floats
+    proven: npt.NDArray[np.bool_]
+    worst: float
+    products: float
+
+
+@dataclass(frozen=True)
+class Living:
+    """A circuit between two stretches.
+
+    Parameters
+    ----------
+    learnt : State
+        Weights and running statistics. M is empty, unless a twin is kept.
+    outlook : Outlook
+        Bounds of R.
+    checked : int
+        Sample after which stability was last looked at.
+    """
+
+    learnt: State
+    outlook: Outlook
+    checked: int
+
+    @classmethod
+    def begin(cls, learnt: State) -> Living:
+        """Return the circuit ready for its first stretch.
+
+        Raises
+        ------
+        StabilityError
+            If it does not settle.
+        """
+        return cls(learnt, look(learnt.R, learnt.samples), learnt.samples)
+
+    @property
+    def reach(self) -> int:
+        """Most samples that `lived` takes at once."""
+        R = self.learnt.R
+        return between_checks(len(R)) if step.suited(R) else longest_stretch(len(R))
+
+    def inspected(self, plan: LearningRule) -> Living:
+        """Return the same with bounds that are tight enough, and looked at if that is due.
+
+        Raises
+        ------
+        StabilityError
+            If a mode does not decay, or a direction has become too weak; the sample is named.
+        """
+        R, seen, outlook, checked = self.learnt.R, self.learnt.samples, self.outlook, self.checked
+        if seen - checked >= between_checks(len(R)):
+            require_stable(R, seen)
+            checked = seen
+        if outlook.stale:
+            outlook = outlook.renewed(R, seen)
+        strongest = plan.strongest or STRONGEST[R.dtype.name]
+        if not outlook.low * strongest > 1:
+            raise StabilityError(
+                f"the circuit must have σ_min(R) > {1 / strongest:.3g}; after sample {seen} its proven bound is "
+                f"{outlook.low:.3g}. Some direction of the input carries no independent signal: remove collinear "
+                "units, or let the rate decay."
+            )
+        return Living(self.learnt, outlook, checked)
+
+
+def longest_stretch(n: int) -> int:
+    """Return how many samples share a stretch."""
+    return next((k for bound, k in STRETCHES.items() if n < bound), LONGEST_STRETCH)
+
+
+def between_checks(n: int) -> int:
+    """Return how many samples pass between two looks at stability."""
+    return max(BETWEEN_CHECKS, n)
+
+
+def course_of(plan: LearningRule, scale: float) -> Course:
+    """Return what the compiled steps ask of a plan, in the units of a state."""
+    return Course(
+        rule=plan.rules[plan.rule],
+        memory=plan.memory,
+        rate=plan.rate,
+        hold=plan.timing.hold,
+        half=plan.timing.half,
+        limit=math.inf if plan.limit is None else plan.limit,
+        gain=GAINS[plan.gain],
+        centred=plan.mean != "none",
+        fixed_unit=0.0 if plan.normalise else scale**-2,
+    )
+
+
+def lived(living: Living, X: Floats, plan: LearningRule, tol: float) -> tuple[Living, Settling]:
+    """Settle and learn the first rows of X, in the units of the state; what was given is left as it was.
+
+    How many they were is the length of what returns: at least one, at most `reach`.
+
+    Raises
+    ------
+    DivergenceError
+        If numbers leave the finite range, or the explicit rule meets η‖x̄‖² ≥ 1; the sample is named.
+    StabilityError
+        If the circuit no longer settles; the sample is named.
+    """
+    living = living.inspected(plan)
+    course, share = course_of(plan, living.learnt.scale), tol / (1 + tol)
+    if step.suited(living.learnt.R):
+        for _ in range(2):  # a twin that has drifted is made anew once
+            living, found = _stepped(living, X, course, share)
+            if len(found.bound):
+                return living, found
+    return _stretched(living, X[: longest_stretch(X.shape[1])], course, share)
+
+
+def _stepped(living: Living, X: Floats, course: Course, share: float) -> tuple[Living, Settling]:
+    """Settle and learn one row after the other; none if the first does not settle that way."""
+    learnt, outlook, n = living.learnt, living.outlook, X.shape[1]
+    X = X[: between_checks(n) - (learnt.samples - living.checked)]
+    most = most_products(outlook, AIM * share * outlook.low, X.dtype)
+    known = step.Known(outlook.low, STALE * outlook.fresh, share, (n + 16) * EPS, most)
+    P, Q = step.padded(learnt.R.T), step.padded(learnt.M.T)
+    mean, counters = learnt.mean.copy(), learnt.counters.copy()
+    power, gain = step.padded(learnt.power), step.padded(learnt.gain)
+    xbar, residual, bound, proven = np.empty_like(X), np.empty(len(X)), np.empty(len(X)), np.empty(len(X), np.bool_)
+    done, code, total, low, worst = step.live_step_by_step(
+        course, known, outlook.schedule, X, P, Q, mean, power, gain, counters, xbar, residual, bound, proven
+    )
+    if code == step.BROKE and done == 0:
+        raise _broken(course, learnt.samples)
+    products, drifted = total / max(done, 1), code == step.WEARY
+    R = np.ascontiguousarray(P[:n, :n].T)
+    M = np.linalg.inv(R) if drifted else np.ascontiguousarray(Q[:n, :n].T)
+    resynchronised = learnt.resynchronised + drifted
+    state = State(M, R, mean, power[:n], gain[:n], counters, learnt.scale, resynchronised)
+    if code == step.RESTLESS or (not M.size and outlook.outgrown(round(products))):
+        outlook = look(R, state.samples)
+    else:
+        outlook = outlook.after(low, round(products))
+    found = Settling(xbar[:done], residual[:done], bound[:done], proven[:done], worst, products)
+    return Living(state, outlook, living.checked), found
+
+
+def _stretched(living: Living, X: Floats, course: Course, share: float) -> tuple[Living, Settling]:
+    """Settle and learn all rows together."""
+    R, M, outlook = living.learnt.R, living.learnt.M, living.outlook
+    mean, drives = living.learnt.mean.copy(), np.empty_like(X)
+    block.centre(X, mean, float(living.learnt.samples), course, drives)
+    Y, products = recalled(R, M, drives, outlook, share) if M.size else integrated(R, drives, outlook, AIM * share)
+    trial = _tried(living, drives, Y.copy(), course, share)
+    careful = not trial.settling.proven.all() and _curable(trial.settling, outlook, R)
+    if careful:
+        gaps, _ = block.residuals(R, drives, Y, Y[:0], np.empty((0, 3)))
+        Y, more = refined(R, M, gaps, Y, outlook, CARE)
+        products += more
+        trial = _tried(living, drives, Y, course, share)
+    if not M.size and outlook.outgrown(products):
+        outlook = look(R, living.learnt.samples)
+    learnt, low = _learnt(living.learnt, trial, drives, mean, careful)
+    found = Living(learnt, outlook.after(low, products), living.checked)
+    return found, trial.settling._replace(products=products)
+
+
+class Trial(NamedTuple):
+    """What a stretch would leave behind."""
+
+    settling: Settling
+    Z: Floats
+    V: Floats
+    steps: Floats
+    scale: Floats
+    power: Floats
+    gain: Floats
+    counters: Floats
+    low: float
+    size: float
+
+
+def _tried(living: Living, drives: Floats, Z: Floats, course: Course, share: float) -> Trial:
+    """Go through a stretch from R₀⁻¹X and certify it; Z is used up."""
+    learnt, k = living.learnt, len(drives)
+    power, gain, counters = learnt.power.copy(), learnt.gain.copy(), learnt.counters.copy()
+    xbar, V, steps, scale = np.empty_like(Z), np.empty_like(Z), np.empty((k, 3)), np.ones(Z.shape[1])
+    broke = block.go_through(course, drives, Z, scale, power, gain, counters, xbar, V, steps)
+    if broke >= 0:
+        raise _broken(course, learnt.samples + broke)
+    gaps, frobenius = block.residuals(learnt.R, drives, Z, V, steps)
+    residual, bound, proven = np.empty(k), np.empty(k), np.empty(k, np.bool_)
+    unit, low = float(np.finfo(Z.dtype).eps), living.outlook.low
+    low, size, worst = block.judge(
+        gaps, drives, Z, V, xbar, steps, frobenius, low, unit, share, residual, bound, proven
+    )
+    settling = Settling(xbar, residual, bound, proven, worst, 0)
+    return Trial(settling, Z, V, steps, scale, power, gain, counters, low, size)
+
+
+def _curable(settling: Settling, outlook: Outlook, R: Floats) -> bool:
+    """Tell whether some sample missed the tolerance by more than the rounding of x̄ itself explains."""
+    missed = ~settling.proven
+    size = norms(settling.xbar[missed])
+    return bool((settling.residual[missed] > float(np.finfo(R.dtype).eps) * outlook.size * size).any())
+
+
+def _learnt(learnt: State, trial: Trial, drives: Floats, mean: Floats, renew: bool) -> tuple[State, float]:
+    """Return the state after a stretch, and the bound of its σ_min with the rounding of the new weights taken off."""
+    dtype, c = learnt.R.dtype, trial.steps[:, :1]
+    scale = trial.scale.astype(dtype, copy=False)
+    pulls = (c * trial.V / trial.scale).astype(dtype, copy=False)
+    R = learnt.R / scale
+    add_product(R, drives, pulls, 1.0)
+    rounding = (len(drives) + 8) * float(np.finfo(dtype).eps) * trial.size
+    M, resynchronised = learnt.M, learnt.resynchronised
+    if M.size:
+        M = np.linalg.inv(R.astype(np.float64)).astype(dtype) if renew else _twin(M, trial, scale)
+        resynchronised += renew
+    power, gain, counters = trial.power, trial.gain, trial.counters
+    return State(M, R, mean, power, gain, counters, learnt.scale, resynchronised), trial.low - rounding
+
+
+def _twin(M: Floats, trial: Trial, scale: Floats) -> Floats:
+    """Return the twin after a stretch, without a product of two n × n matrices.
+
+    ::
+
+        M ← diag(w) (M − Zᵀ C' L⁻¹ V M),    L = I + tril(V Zᵀ, −1) C'
+
+    The product of the steps I − c' z vᵀ, applied to all columns of M at once.
+    """
+    shrink = trial.steps[:, 1].astype(M.dtype)
+    L = rows_product(trial.V, trial.Z)
+    block.lower_part(L, shrink)
+    B = rows_product(trial.V, np.ascontiguousarray(M.T))
+    blas(M.dtype).trsm(1.0, L.T, B.T, side=1, lower=0, diag=1, overwrite_b=1)
+    M = M.copy()
+    add_product(M, trial.Z * shrink[:, None], B, -1.0)
+    M *= scale[:, None]
+    return M
+
+
+def _broken(course: Course, sample: int) -> DivergenceError:
+    if course.rule == EXPLICIT:
+        return DivergenceError(
+            f"the explicit rule needs η‖x̄‖² < 1 and ηp < 1, which failed at sample {sample} (rate {course.rate:g}). "
+            "Set limit=0.1, lower the rate, or use the local rule."
+        )
+    return DivergenceError(
+        f"activity left the finite numbers at sample {sample} (rate {course.rate:g}). Lower the rate or set a limit."
+    )
+
+
+Blocks = Iterable[npt.ArrayLike]
+
+ENGINES = ("integrate", "twin")
+DEFAULT = LearningRule()
+
+
+@dataclass(frozen=True)
+class OnlineResult:
+    """What a circuit lived through.
+
+    Parameters
+    ----------
+    learnt : State
+        Weights R, running mean and power. M is empty if nothing kept a twin.
+    xbar : (samples, n) array
+        Settled activity of each sample; empty if the input came in blocks.
+    residual, bound : (samples,) arrays
+        ‖x − R x̄‖ and the certified bound of ‖x̄ − x̄*‖, each under the R that the sample met; empty likewise.
+    samples : int
+        Samples lived through.
+    worst : float
+        Largest bound, relative to ‖x̄‖.
+    unproven : int
+        Samples whose bound exceeds the tolerance, because rounding does not allow less.
+    products : float
+        Matrix–vector products per sample.
+    """
+
+    learnt: State
+    xbar: Floats
+    residual: Floats
+    bound: Floats
+    samples: int = 0
+    worst: float = 0.0
+    unproven: int = 0
+    products: float = 0.0
+
+    @property
+    def lateral(self) -> Floats:
+        """Lateral weights R."""
+        return self.learnt.R
+
+    @property
+    def mean(self) -> Floats:
+        """Running mean of the input, in its unit."""
+        return self.learnt.mean * self.learnt.mean.dtype.type(self.learnt.scale)
+
+    @property
+    def state(self) -> State:
+        """What was learnt with the twin M = R⁻¹ beside it, for `plasticity.learn`."""
+        R = self.learnt.R
+        return self.learnt if self.learnt.M.size else replace(self.learnt, M=_inverse(R))
+
+
+def run_online(
+    X: npt.ArrayLike | Blocks,
+    plan: LearningRule = DEFAULT,
+    tol: float = 1e-6,
+    *,
+    state: State | None = None,
+    engine: str = "integrate",
+    record: str | os.PathLike[str] | None = None,
+    every: int = 100,
+    look_every: int = 10_000,
+    progress: bool = False,
+) -> OnlineResult:
+    """Let a circuit settle on each sample under its current weights, and learn from where it settled.
+
+    ::
+
+        τ dx̄/dt = x − R x̄  to rest,    then  R ← (R + η (R x̄)x̄ᵀ) diag(1/g),    g = 1 + η p
+
+    Sample by sample, as written; computed in stretches. Each stretch settles under the R at its start by matrix
+    products, and an exact correction of low rank carries every sample to the R that it meets. The certificate is that
+    of the R met: ‖x̄ − x̄*‖ ≤ tol ‖x̄*‖.
+
+    Parameters
+    ----------
+    X : (samples, n) array, or iterable of such arrays
+        Inputs, in order. Blocks are read one at a time and nothing of them is kept, so that a run may be endless;
+        a few hundred samples each, or more, are fastest.
+    plan : LearningRule
+        Rule ("local" or "explicit", recurrent), rate, gain, mean; batch = 1.
+    tol : float, default 1e-6
+        Certified distance to rest, relative to ‖x̄*‖.
+    state : State, optional
+        Where to begin; R = I by default. It is left as it was.
+    engine : {"integrate", "twin"}
+        How a stretch settles under the R at its start. "integrate": by Chebyshev-scheduled Euler steps of the circuit
+        itself; there is no M anywhere. "twin": by M = R⁻¹, kept up to date beside R; faster, certified by R alike.
+    record : path-like, optional
+        HDF5 file for traces: xbar, residual, bound at one interval, R, margin, correlation at another.
+    every, look_every : int
+        Samples between two recordings of the former, and of the latter.
+    progress : bool, default False
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    OnlineResult
+        What was learnt; x̄, residual and bound of each sample if X is one array.
+
+    Raises
+    ------
+    InputError
+        If a sample is not finite or of the wrong size; it is named.
+    ConfigError
+        If the plan is for another form, rule or batch, or an option lies outside its range.
+    StabilityError, DivergenceError
+        If the circuit ceases to settle, or numbers leave the finite range; the sample is named.
+
+    Notes
+    -----
+    Whatever ends a run early, Ctrl-C included, carries the `OnlineResult` so far as its attribute `life`, and leaves the
+    traces up to the last stretch in the file. Stability is looked at every 1000 samples, or every n.
+
+    Examples
+    --------
+    >>> import neurodecorr as nd
+    >>> X = nd.data.correlated_gaussian(features=8, samples=2000, condition=10.0).inputs
+    >>> life = nd.run_online(X, tol=1e-9)
+    >>> life.samples, life.unproven, bool(life.worst <= 1e-9)
+    (2000, 0, True)
+    """
+    _require_plan(plan)
+    tol, every, look_every = positive(tol, "tol"), count(every, "every"), count(look_every, "look_every")
+    choice(engine, "engine", ENGINES)
+    flag(progress, "progress")
+    if state is not None:
+        instance(state, State, "state", advice="Use initial_state(X, plan).")
+    if record is not None:
+        checked_path(record, "record")
+    whole, blocks, total = _opened(X)
+    first = next(blocks, None)
+    if first is None:
+        raise InputError("X must hold at least one block of samples; the iterable was empty.")
+    state = initial_state(_checked(first, 0, None), plan) if state is None else state
+    living = Living.begin(_prepared(state, engine))
+    n, dtype = len(state.mean), living.learnt.R.dtype
+    life = OnlineResult(living.learnt, *_rows(total if whole else 0, n, dtype))
+    with contextlib.ExitStack() as stack:
+        diary = None
+        if record is not None:
+            about = provenance(_config(plan, tol, engine, every, look_every), 0)
+            diary = stack.enter_context(Diary(record, n, dtype, every, look_every, living.learnt.samples, about))
+            diary.look(living.learnt)
+        bar = stack.enter_context(tqdm(total=total, desc="living", unit="sample", disable=not progress))
+        stack.enter_context(one_thread(n))
+        try:
+            for longer in _lives(life, living, _chained(first, blocks), plan, tol, diary):
+                life = longer
+                bar.update(life.samples - bar.n)
+        except BaseException as error:
+            error.life = life  # type: ignore[attr-defined]
+            raise
+        if diary is not None:
+            diary.last_look(life.learnt)
+    return life
+
+
+def _lives(
+    life: OnlineResult, living: Living, blocks: Iterator[Any], plan: LearningRule, tol: float, diary: Diary | None
+) -> Iterator[OnlineResult]:
+    """Yield the life after each stretch."""
+    n, keeps = len(living.learnt.mean), life.xbar.size > 0
+    scale, dtype = living.learnt.scale, living.learnt.R.dtype
+    for rows in blocks:
+        checked = _checked(rows, life.samples, n).astype(dtype, copy=False)
+        done = 0
+        while done < len(checked):
+            length = min(living.reach, len(checked) - done)
+            if diary is not None:
+                length = diary.room(living.learnt.samples, length)
+            X = _scaled(checked[done : done + length], scale)
+            living, found = lived(living, X, plan, tol)
+            life = _longer(life, living.learnt, found, keeps)
+            if diary is not None:
+                diary.settled(found.xbar * dtype.type(scale), found.residual * scale, found.bound * scale)
+                diary.look(living.learnt)
+            done += len(found.bound)
+            yield life
+
+
+def _longer(life: OnlineResult, learnt: State, found: Settling, keeps: bool) -> OnlineResult:
+    """Return the life with one more stretch."""
+    begin, end, scale = life.samples, life.samples + len(found.bound), learnt.scale
+    if keeps:
+        np.multiply(found.xbar, life.xbar.dtype.type(scale), out=life.xbar[begin:end])
+        np.multiply(found.residual, scale, out=life.residual[begin:end])
+        np.multiply(found.bound, scale, out=life.bound[begin:end])
+    return OnlineResult(
+        learnt,
+        life.xbar,
+        life.residual,
+        life.bound,
+        samples=end,
+        worst=max(life.worst, found.worst),
+        unproven=life.unproven + len(found.proven) - int(np.count_nonzero(found.proven)),
+        products=life.products + (found.products - life.products) * (end - begin) / end,
+    )
+
+
+def _require_plan(plan: LearningRule) -> None:
+    if not isinstance(plan, LearningRule):
+        raise ConfigError(f"plan must be a LearningRule; got {type(plan).__name__}.")
+    if not plan.recurrent or plan.rule == "congruent" or plan.batch != 1:
+        raise ConfigError(
+            "a living circuit learns by LearningRule(form='recurrent', rule='local' or 'explicit', batch=1); got "
+            f"form={plan.form!r}, rule={plan.rule!r}, batch={plan.batch}. Use plasticity.learn for the others."
+        )
+
+
+def _opened(X: Any) -> tuple[bool, Iterator[Any], int | None]:
+    """Return whether X is one array, then checked whole, its blocks, and the number of samples if it is known."""
+    if isinstance(X, np.ndarray | list | tuple) or hasattr(X, "__array__"):
+        whole = _checked(X, 0, None)
+        return True, iter((whole,)), len(whole)
+    if not isinstance(X, Iterable):
+        raise InputError(f"X must be an array, or an iterable of arrays; got {type(X).__name__}.")
+    return False, iter(X), None
+
+
+def _chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+def _checked(block: Any, begin: int, n: int | None) -> Floats:
+    """Return a block as a finite (samples, n) array; `begin` samples came before."""
+    X = real_array(block, "X")
+    if X.ndim != 2 or X.shape[1] == 0 or (n is None and len(X) == 0):
+        hint = " Use reshape(1, -1) for one sample." if X.ndim == 1 else ""
+        raise InputError(f"X must be 2-D, (samples, features); got shape {X.shape}.{hint}")
+    if n is not None and X.shape[1] != n:
+        raise InputError(f"X must have {n} features, one per unit; got {X.shape[1]} from sample {begin} on.")
+    good = np.isfinite(X)
+    if not good.all():
+        row, column = (int(i) for i in np.argwhere(~good)[0])
+        raise InputError(
+            f"X must be finite, without NaN or inf; found {X[row, column]} at sample {begin + row}, column {column} "
+            f"({int(good.size - good.sum())} such in its block). Remove or impute these entries."
+        )
+    return X
+
+
+def _scaled(X: Floats, scale: float) -> Floats:
+    with np.errstate(over="ignore"):
+        scaled = np.ascontiguousarray(X / X.dtype.type(scale))
+    if not np.abs(scaled).max() < np.finfo(X.dtype).max ** 0.5 / X.shape[1]:  # so that xᵀx is finite, too
+        raise InputError("X must stay within the range of its type at the scale of the first inputs seen; use float64.")
+    return scaled
+
+
+def _prepared(state: State, engine: str) -> State:
+    """Return the state with the matrices that the engine needs, and no other."""
+    R = np.ascontiguousarray(state.lateral)
+    if engine == "integrate":
+        return replace(state, R=R, M=np.empty((0, 0), R.dtype))
+    return replace(state, R=R, M=np.ascontiguousarray(state.M) if state.M.size else _inverse(R))
+
+
+def _inverse(R: Floats) -> Floats:
+    return np.asarray(np.linalg.inv(R.astype(np.float64)), R.dtype)
+
+
+def _rows(samples: int | None, n: int, dtype: np.dtype[Any]) -> tuple[Floats, Floats, Floats]:
+    k = samples or 0
+    return np.empty((k, n), dtype), np.empty(k), np.empty(k)
+
+
+def _config(plan: LearningRule, tol: float, engine: str, every: int, look_every: int) -> dict[str, Any]:
+    options = dataclasses.asdict(plan) | {"schedule": str(plan.schedule)}
+    return {"plan": options, "tol": tol, "engine": engine, "every": every, "look_every": look_every}

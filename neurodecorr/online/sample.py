@@ -1,0 +1,358 @@
+"""A living circuit sample by sample: for small ones, whose matrices stay in the cache, in one compiled loop.
+
+Weights and gains are kept apart as in `stretch`, R = T diag(1/w), M = diag(w) S, but T and S are those of the very
+sample: each outer product is added while the next sample passes over the matrix anyway. Both are kept transposed and
+padded with zeros to whole registers, P = Tᵀ and Q = Sᵀ, so that products are sums of rows.
+
+::
+
+    twin:         z = S x,                                r = x − T z,    z ← z + S r if that is not enough
+    integrate:    z ← z + p/w,    p ← α r + ω p,          r = x − T z,    until it is enough
+
+Each ends with the residual of the circuit that the sample met, which is what its certificate needs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from neurodecorr._numerics.jit import jit
+from neurodecorr._numerics.norms import EPS, LEAST_SQUARE, root
+from neurodecorr._numerics.simd import COLUMNS, ROWS, dot_rows, grow_columns, sum_columns
+from neurodecorr._typing import Array, Floats
+from neurodecorr.online.block import Course
+from neurodecorr.plasticity.blockwise import limited
+from neurodecorr.plasticity.steps import CLOCK, EXPLICIT, HUGE, LIMITED, NO_GAIN, NODE_GAIN, SAMPLES, TRACE
+
+# Why a loop ended before its last sample: a bound to renew, no rest, a twin that has drifted, a broken condition.
+DONE, STALE, RESTLESS, WEARY, BROKE = range(5)
+# What underflow may take from a residual of that many units: (n + 4) √n · 5e-324, and room.
+LOST = 1e-318
+# Largest circuit that is stepped through: beyond, products of matrices are faster than passes over them.
+LARGEST = 160
+# Gains are folded into the weights this often, or once one has grown so much.
+FOLD, GROWN = 128, 1e3
+# Refinements by a twin in a row after which it counts as drifted.
+REFINEMENTS = 3
+
+
+class Known(NamedTuple):
+    """What a loop has to know.
+
+    Parameters
+    ----------
+    low : float
+        Proven lower bound of σ_min(R).
+    stale : float
+        Bound below which to stop.
+    share : float
+        Largest bound of ‖x̄ − x̄*‖ that is proven, relative to ‖x̄‖.
+    rounding : float
+        Bound on the rounding of a product, relative to ‖T‖ ‖z‖.
+    most : int
+        Steps after which a circuit is restless.
+    """
+
+    low: float
+    stale: float
+    share: float
+    rounding: float
+    most: int
+
+
+def suited(R: Floats) -> bool:
+    """Tell whether a circuit is small, and so precise that its own residual certifies it."""
+    return R.dtype == np.float64 and len(R) <= LARGEST
+
+
+def padded(array: Floats) -> Floats:
+    """Return a copy with every axis filled up with zeros to whole registers."""
+    whole = np.zeros([-(-size // COLUMNS) * COLUMNS for size in array.shape])
+    whole[tuple(slice(size) for size in array.shape)] = array
+    return whole
+
+
+@jit()
+def small_norm(scale: Array, z: Array) -> float:
+    """Return ‖diag(w) z‖ where squares of it underflow."""
+    largest, total = 0.0, 0.0
+    for j in range(z.size):
+        largest = max(largest, abs(scale[j] * z[j]))
+    if largest == 0.0:
+        return 0.0
+    for j in range(z.size):
+        total += (scale[j] * z[j] / largest) ** 2
+    return float(largest * math.sqrt(total))
+
+
+@jit()
+def sizes(x: Array, out: Array, z: Array, scale: Array, r: Array) -> tuple[float, float, float]:
+    """Write r = x − T z, T z given; return ‖r‖, ‖x̄‖ and ‖z‖."""
+    gap, a, size = 0.0, 0.0, 0.0
+    for j in range(x.size):
+        r[j] = x[j] - out[j]
+        xbar = scale[j] * z[j]
+        gap += r[j] * r[j]
+        a += xbar * xbar
+        size += z[j] * z[j]
+    return root(gap, r), math.sqrt(a) if a >= LEAST_SQUARE else small_norm(scale, z), root(size, z)
+
+
+@jit()
+def whole_gap(gap: float, x: float, z: float, size: float, rounding: float) -> float:
+    """Return a bound of ‖x − T z‖ from its computed value: γ(‖x‖ + ‖T‖ ‖z‖) is what rounding may hide."""
+    return (gap + rounding * (x + size * z)) * (1.0 + rounding) + LOST * (z > 0)
+
+
+@jit()
+def enough(known: Known, low: float, size: float, gap: float, x: float, z: float, a: float) -> bool:
+    """Tell whether the certificate holds, or rounding hides what is left."""
+    whole = whole_gap(gap, x, z, size, known.rounding)
+    if low > 0 and (whole / low + EPS * a) * (1.0 + known.rounding) <= known.share * a * (1.0 - known.rounding):
+        return True
+    return gap <= known.rounding * (x + size * z)
+
+
+@jit()
+def multiply(S: Array, z: Array, out: Array) -> None:
+    """Write Sᵀ z into `out`."""
+    for c in range(0, z.size, COLUMNS):
+        sum_columns(S, z, z, z, out, c)
+
+
+@jit()
+def grow(S: Array, left: Array, right: Array, z: Array, out: Array) -> None:
+    """S ← S + left rightᵀ, and `out` ← Sᵀ z."""
+    for c in range(0, z.size, COLUMNS):
+        grow_columns(S, left, right, z, out, c)
+
+
+@jit()
+def settle_by_steps(
+    known: Known, schedule: Array, P: Array, frame: Array, low: float, size: float, x: float
+) -> tuple[int, float, float, float]:
+    """Settle by Chebyshev-scheduled Euler steps; return the products (0: restless), ‖r‖, ‖x̄‖ and ‖z‖."""
+    drive, z, out, r, p, scale, inverse = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5], frame[6]
+    for j in range(z.size):
+        p[j] = schedule[0, 0] * drive[j]
+        z[j] = inverse[j] * p[j]
+    grow(P, frame[7], frame[8], z, out)
+    for k in range(1, known.most):
+        gap, a, length = sizes(drive, out, z, scale, r)
+        if not gap < math.inf:
+            return 0, gap, a, length
+        if enough(known, low, size, gap, x, length, a):
+            return k, gap, a, length
+        alpha, omega = schedule[min(k, schedule.shape[0] - 1)]
+        for j in range(z.size):
+            p[j] = alpha * r[j] + omega * p[j]
+            z[j] += inverse[j] * p[j]
+        multiply(P, z, out)
+    return 0, math.inf, 0.0, 0.0
+
+
+@jit()
+def settle_by_twin(
+    known: Known, P: Array, Q: Array, frame: Array, low: float, size: float, x: float
+) -> tuple[int, float, float, float]:
+    """Settle by z = S x, refined while that is needed; return the products with S (0: drifted), ‖r‖, ‖x̄‖ and ‖z‖."""
+    drive, z, out, r, p, scale = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
+    grow(Q, frame[9], frame[10], drive, z)
+    grow(P, frame[7], frame[8], z, out)
+    for k in range(1, REFINEMENTS + 2):
+        gap, a, length = sizes(drive, out, z, scale, r)
+        if not gap < math.inf or enough(known, low, size, gap, x, length, a):
+            return k, gap, a, length
+        multiply(Q, r, p)
+        for j in range(z.size):
+            z[j] += p[j]
+        multiply(P, z, out)
+    return 0, math.inf, 0.0, 0.0
+
+
+@jit()
+def fold(P: Array, Q: Array, scale: Array, inverse: Array) -> float:
+    """Take the gains into the weights: R = T diag(1/w), M = diag(w) S; return ‖R‖ (Frobenius)."""
+    squares = 0.0
+    for i in range(P.shape[0]):
+        for j in range(P.shape[0]):
+            P[i, j] /= scale[i]
+            squares += P[i, j] * P[i, j]
+    for i in range(Q.shape[0]):
+        for j in range(Q.shape[0]):
+            Q[i, j] *= scale[j]
+    scale[:] = 1.0
+    inverse[:] = 1.0
+    return math.sqrt(squares)
+
+
+@jit()
+def add_pending(P: Array, Q: Array, frame: Array) -> None:
+    """Add the outer products that no sample came to add."""
+    grow(P, frame[7], frame[8], frame[1], frame[2])
+    if Q.shape[0] > 0:
+        grow(Q, frame[9], frame[10], frame[1], frame[2])
+    frame[7:] = 0.0
+
+
+@jit()
+def rescaled(course: Course, power: Array, mean_power: float, eta: float, gain: Array, frame: Array) -> float:
+    """Let the gains w grow by g = 1 + ηp or 1/(1 − ηp) (explicit); return the largest growth."""
+    scale, inverse, most = frame[5], frame[6], 1.0
+    if course.gain == NO_GAIN:
+        return most
+    for j in range(power.size):
+        growth = eta * (power[j] if course.gain == NODE_GAIN else mean_power)
+        gain[j] = 1.0 / (1.0 - growth) if course.rule == EXPLICIT else 1.0 + growth
+        before = scale[j]
+        scale[j] *= gain[j]
+        inverse[j] = 1.0 / scale[j]
+        most = max(most, scale[j] / before)
+    return most
+
+
+@jit()
+def observed(course: Course, share: float, sample: Array, mean: Array, frame: Array) -> float:
+    """Write x = sample − μ after the running mean has moved, and the mean before; return ‖x‖."""
+    x, before, square = frame[0], frame[11], 0.0
+    for j in range(sample.size):
+        before[j] = mean[j]
+        if course.centred:
+            mean[j] += share * (sample[j] - mean[j])
+        x[j] = sample[j] - mean[j]
+        square += x[j] * x[j]
+    return root(square, x)
+
+
+@jit()
+def pending(Q: Array, frame: Array, c: float, shrink: float) -> float:
+    """Note the outer products T ← T + c x vᵀ and S ← S − c' z (Sᵀv)ᵀ for the next pass; return ‖v‖."""
+    x, z, out, scale, square = frame[0], frame[1], frame[2], frame[5], 0.0
+    v, pull = frame[7], frame[8]
+    for j in range(z.size):
+        v[j] = scale[j] * (scale[j] * z[j])
+        pull[j] = c * x[j]
+        square += v[j] * v[j]
+    if Q.shape[0] > 0:
+        for i in range(0, z.size, ROWS):
+            dot_rows(Q, v, v, v, out, i)
+        for j in range(z.size):
+            frame[9, j], frame[10, j] = -shrink * out[j], z[j]
+    return math.sqrt(square)
+
+
+@jit()
+def live_step_by_step(
+    course: Course,
+    known: Known,
+    schedule: Array,
+    X: Array,
+    P: Array,
+    Q: Array,
+    mean: Array,
+    power: Array,
+    gain: Array,
+    counters: Array,
+    xbar: Array,
+    residual: Array,
+    bound: Array,
+    proven: Array,
+) -> tuple[int, int, int, float, float]:
+    """Settle, certify and learn the rows of X one by one, in place.
+
+    Parameters
+    ----------
+    course : Course
+        Rule, rate, gains.
+    known : Known
+        Bounds, tolerance.
+    schedule : (steps, 2) array
+        Coefficients of the Chebyshev recurrence.
+    X : (k, n) array
+        Samples.
+    P, Q : (N, N) arrays
+        Rᵀ and Mᵀ, padded; Q of size 0 to integrate.
+    mean : (n,) array
+        Running mean.
+    power, gain : (N,) arrays
+        Running powers, gains of the last step; padded.
+    counters : (5,) array
+        As in a state.
+    xbar, residual, bound, proven : (k, n) and (k,) arrays
+        Receive the settled activity, and what is certified of it.
+
+    Returns
+    -------
+    tuple
+        Samples lived through, why it ended, products, bound of σ_min, largest bound over ‖x̄‖.
+    """
+    k, n = X.shape
+    frame = np.zeros((12, P.shape[0]))
+    z, scale, inverse, low, products, worst = frame[1], frame[5], frame[6], known.low, 0, 0.0
+    size = fold(P, Q[:0], np.ones_like(scale), inverse) * (1.0 + known.rounding)
+    weights, grown, since, done, code = size, 1.0, 0, k, DONE
+    scale[:] = 1.0
+    inverse[:] = 1.0
+    for t in range(k):
+        share = max(1.0 / (counters[SAMPLES] + 1.0), course.memory)
+        x = observed(course, share, X[t], mean, frame)
+        if Q.shape[0] > 0:
+            count, gap, a, length = settle_by_twin(known, P, Q, frame, low, size, x)
+        else:
+            count, gap, a, length = settle_by_steps(known, schedule, P, frame, low, size, x)
+        frame[7:11] = 0.0
+        if count == 0:
+            mean[:] = frame[11, :n]
+            done, code = t, WEARY if Q.shape[0] > 0 else RESTLESS
+            break
+        before, trace, shortened = frame[3], counters[TRACE], counters[LIMITED]
+        total = 0.0
+        for j in range(n):
+            before[j] = power[j]
+            power[j] += share * (frame[0, j] * frame[0, j] - power[j])
+            total += power[j]
+        unit = course.fixed_unit if course.fixed_unit > 0 else total / n
+        eta = course.rate * math.exp(-max(0.0, counters[CLOCK] - course.hold) / course.half)
+        eta = eta / unit if unit > 0 else 0.0
+        square = a * a
+        if square < HUGE:
+            eta = limited(counters, eta, square, course.limit)
+        pull = square if course.gain == NO_GAIN else max(square, power.max())
+        if not square < HUGE or (course.rule == EXPLICIT and eta * pull >= 1.0):
+            mean[:], power[:n] = frame[11, :n], before[:n]
+            counters[TRACE], counters[LIMITED] = trace, shortened
+            done, code = t, BROKE
+            break
+        c = eta / (1.0 - eta * square) if course.rule == EXPLICIT else eta
+        v = pending(Q, frame, c, eta if course.rule == EXPLICIT else eta / (1.0 + eta * square))
+        for j in range(n):
+            xbar[t, j] = scale[j] * z[j]
+        whole = whole_gap(gap, x, length, size, known.rounding)
+        residual[t] = gap
+        bound[t] = (whole / low + EPS * a) * (1.0 + known.rounding) if low > 0 else math.inf
+        proven[t] = bound[t] <= known.share * a * (1.0 - known.rounding)
+        worst = max(worst, bound[t] / a if a > 0 else bound[t])
+        growth = rescaled(course, power, total / n, eta, gain, frame)
+        # The outer product is rounded into T, and both into the next; 2ε of the norm covers that.
+        size += c * x * v * (1.0 + known.rounding)
+        weights += c * x * a * (1.0 + known.rounding)
+        lost = c * (1.0 + known.rounding) * (whole + 3.0 * EPS * weights * a) * a + 2.0 * EPS * weights
+        low = (low - lost) / growth * (1.0 - 8.0 * EPS)
+        counters[SAMPLES] += 1.0
+        counters[CLOCK] += eta * unit
+        products += count
+        grown, since = grown * growth, since + 1
+        if since == FOLD or grown > GROWN:
+            add_pending(P, Q, frame)
+            size = fold(P, Q, scale, inverse) * (1.0 + known.rounding)
+            low -= 2.0 * EPS * size
+            weights, grown, since = size, 1.0, 0
+        if low < known.stale:
+            done, code = t + 1, STALE
+            break
+    add_pending(P, Q, frame)
+    low -= 2.0 * EPS * fold(P, Q, scale, inverse) * (1.0 + known.rounding)
+    return done, code, products, low, worst

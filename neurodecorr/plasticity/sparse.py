@@ -1,0 +1,518 @@
+"""Learning in sparse circuits: the single-sample rules, masked to the synapses that exist."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+import scipy.sparse
+import scipy.sparse.linalg
+
+from neurodecorr._numerics.jit import jit, prange
+from neurodecorr._numerics.sparse import row_cuts, sparse_product
+from neurodecorr._typing import Array, Floats
+from neurodecorr._validation import choice, fraction, instance, positive, samples
+from neurodecorr.errors import ConfigError, InputError, StabilityError
+from neurodecorr.plasticity.spec import never
+from neurodecorr.plasticity.steps import FASTEST_MEMORY, HUGE, OUTLIER, TRACE_MEMORY
+
+LOCAL, SYMMETRIC, RELATIVE = 0, 1, 2
+SAMPLES, TRACE, LIMITED, CLIPPED, PRODUCTS = 0, 1, 2, 3, 4
+
+
+class Synapses(NamedTuple):
+    """Weights in compressed sparse rows: unit i hears units indices[s] with weights data[s], indptr[i] ≤ s.
+
+    `taper` holds the reach w of each synapse, or one number for all.
+    """
+
+    data: Array
+    indices: Array
+    indptr: Array
+    taper: Array
+
+
+@jit()
+def product_transposed(A: Synapses, v: Array, out: Array) -> None:
+    """Write Aᵀ v into `out`, in the order in which A lies in memory."""
+    out[:] = 0
+    for i in range(v.size):
+        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
+            out[np.uint32(A.indices[s])] += v[i] * A.data[s]
+
+
+@jit()
+def local_step(A: Synapses, x: Array, xbar: Array, eta: float, keep: Array, first: int, last: int) -> None:
+    """R_ij ← (R_ij + η w_ij x_i x̄_j)/g_j in rows `first` … `last` − 1; `keep` holds 1/g."""
+    each = A.taper.size > 1
+    for i in range(first, last):
+        pull = eta * x[i]
+        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
+            j = np.uint32(A.indices[s])
+            A.data[s] = (A.data[s] + (A.taper[s] if each else A.taper[0]) * pull * xbar[j]) * keep[j]
+
+
+@jit()
+def symmetric_step(A: Synapses, x: Array, xbar: Array, eta: float, keep: Array, first: int, last: int) -> None:
+    """R_ij ← (R_ij + η/2 w_ij (x_i x̄_j + x̄_i x_j))/√(g_i g_j) in the given rows; `keep` holds 1/√g."""
+    each = A.taper.size > 1
+    for i in range(first, last):
+        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
+            j = np.uint32(A.indices[s])
+            mixed = (A.taper[s] if each else A.taper[0]) * 0.5 * eta * (x[i] * xbar[j] + xbar[i] * x[j])
+            A.data[s] = (A.data[s] + mixed) * (keep[i] * keep[j])
+
+
+@jit()
+def relative_step(A: Synapses, back: Array, xbar: Array, shrink: float, gain: Array, first: int, last: int) -> None:
+    """M_ij ← g_i (M_ij − η/(1 + η x̄ᵀx̄) x̄_i (x̄ᵀM)_j) in the given rows; `shrink` is η/(1 + η x̄ᵀx̄)."""
+    for i in range(first, last):
+        pull = shrink * xbar[i]
+        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
+            A.data[s] = gain[i] * (A.data[s] - pull * back[np.uint32(A.indices[s])])
+
+
+@jit()
+def step_rows(rule: int, A: Synapses, x: Array, xbar: Array, eta: float, gain: Array, first: int, last: int) -> None:
+    """Take the step of a rule in rows `first` … `last` − 1."""
+    if rule == LOCAL:
+        local_step(A, x, xbar, eta, gain, first, last)
+    elif rule == SYMMETRIC:
+        symmetric_step(A, x, xbar, eta, gain, first, last)
+    else:
+        relative_step(A, x, xbar, eta, gain, first, last)
+
+
+@jit(parallel=True)
+def step_on_threads(rule: int, A: Synapses, x: Array, xbar: Array, eta: float, gain: Array, cuts: Array) -> None:
+    """Take the step of a rule, the rows between two cuts by one thread."""
+    for part in prange(cuts.size - 1):
+        step_rows(rule, A, x, xbar, eta, gain, cuts[part], cuts[part + 1])
+
+
+@jit()
+def clip(A: Synapses, share: float, symmetric: bool, factor: Array) -> int:
+    """Shrink the off-diagonal weights so that Σ_{j≠i} |R_ij| ≤ `share` R_ii; return how many rows were too strong.
+
+    By row s_i, or by min(s_i, s_j), which keeps a symmetric R symmetric.
+    """
+    strong = 0
+    for i in range(factor.size):
+        own, around = 0.0, 0.0
+        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
+            if A.indices[s] == i:
+                own = A.data[s]
+            else:
+                around += abs(A.data[s])
+        factor[i] = 1.0
+        if around > share * own:
+            factor[i] = max(share * own, 0.0) / around
+            strong += 1
+    if strong > 0:
+        for i in range(factor.size):
+            for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
+                j = np.uint32(A.indices[s])
+                if j != i:
+                    A.data[s] *= min(factor[i], factor[j]) if symmetric else factor[i]
+    return strong
+
+
+@jit()
+def settle_row(A: Synapses, x: Array, z: Array, work: Array, cuts: Array, tol: float, most: int) -> int:
+    """Bring ‖x − A z‖ below `tol` ‖x‖ by BiCGStab from z; return the products spent, or −1 if it does not get there.
+
+    Needs no bounds of the spectrum, which moves while A learns (van der Vorst 1992).
+    """
+    r, shadow, p, v, s, t = work[0], work[1], work[2], work[3], work[4], work[5]
+    sparse_product(A, z, v, cuts)
+    for i in range(x.size):
+        r[i] = x[i] - v[i]
+    goal = tol * tol * np.sum(x * x)
+    products, square = 1, np.sum(r * r)
+    fresh, rho = True, 1.0
+    alpha = omega = 1.0
+    while not square <= goal:
+        if products >= most or not square < HUGE:
+            return -1
+        if fresh:
+            shadow[:] = r
+            p[:] = r
+            rho = square
+            fresh = False
+        else:
+            new = np.sum(shadow * r)
+            beta = new / rho * (alpha / omega)
+            for i in range(x.size):
+                p[i] = r[i] + beta * (p[i] - omega * v[i])
+            rho = new
+        sparse_product(A, p, v, cuts)
+        alpha = rho / np.sum(shadow * v)
+        for i in range(x.size):
+            s[i] = r[i] - alpha * v[i]
+        sparse_product(A, s, t, cuts)
+        length = np.sum(t * t)
+        omega = np.sum(t * s) / length if length > 0 else 0.0
+        for i in range(x.size):
+            z[i] += alpha * p[i] + omega * s[i]
+            r[i] = s[i] - omega * t[i]
+        products += 2
+        square = np.sum(r * r)
+        # A shadow residual that has become orthogonal carries no more information: begin anew from here.
+        fresh = abs(np.sum(shadow * r)) <= 1e-10 * math.sqrt(square * np.sum(shadow * shadow)) or omega == 0.0
+    return products
+
+
+@jit()
+def learn_rows(
+    rule: int,
+    A: Synapses,
+    xbar: Array,
+    mean: Array,
+    power: Array,
+    counters: Array,
+    X: Array,
+    cuts: Array,
+    rate: float,
+    half: float,
+    limit: float,
+    share: float,
+    tol: float,
+    most: int,
+) -> int:
+    """Learn from the rows of X one by one, in place; return the row that did not settle, or −1.
+
+    Parameters
+    ----------
+    rule : int
+        `LOCAL`, `SYMMETRIC` (R, settled) or `RELATIVE` (M, one product).
+    A : Synapses
+        R or M.
+    xbar, mean, power : (n,) arrays
+        Last activity, where settling begins; running mean and power of the inputs.
+    counters : (5,) array
+        Samples, running ⟨x̄²⟩, steps limited, rows clipped, products spent.
+    X : (samples, n) array
+        The stream.
+    cuts : (parts + 1,) array
+        Where rows are cut for threads, 0 … n; two numbers for no threads.
+    rate, half : float
+        η = rate/(1 + t/half) in units of the inverse mean input power.
+    limit : float
+        Upper bound of η times the power that the synapses of a unit carry.
+    share : float
+        Dominance kept, see `clip`; infinity for none.
+    tol, most : float, int
+        Relative residual to settle to, and the products allowed.
+    """
+    n = xbar.size
+    x, gain, work = np.empty(n), np.empty(n), np.empty((6, n))
+    fan_in = A.data.size / n
+    for k in range(X.shape[0]):
+        time = counters[SAMPLES]
+        eta = rate / (1.0 + time / half)
+        memory = max(1.0 / (time + 1.0), min(eta, FASTEST_MEMORY))
+        for j in range(n):
+            mean[j] += memory * (X[k, j] - mean[j])
+            x[j] = X[k, j] - mean[j]
+            power[j] += memory * (x[j] * x[j] - power[j])
+        unit = np.sum(power) / n
+        eta = eta / unit if unit > 0 else 0.0
+        if rule == RELATIVE:
+            sparse_product(A, x, xbar, cuts)
+            counters[PRODUCTS] += 1
+        else:
+            used = settle_row(A, x, xbar, work, cuts, tol, most)
+            if used < 0:
+                return k
+            counters[PRODUCTS] += used
+        size = np.sum(xbar * xbar) / n
+        if not size < HUGE:
+            return k
+        counters[TRACE] += max(1.0 / (time + 1.0), TRACE_MEMORY) * (size - counters[TRACE])
+        strength = fan_in * max(counters[TRACE], size / OUTLIER)
+        if eta * strength > limit:
+            eta = limit / strength
+            counters[LIMITED] += 1
+        for j in range(n):
+            gain[j] = 1.0 + eta * power[j]
+        if rule == LOCAL:
+            gain[:] = 1.0 / gain
+        elif rule == SYMMETRIC:
+            gain[:] = 1.0 / np.sqrt(gain)
+        else:
+            product_transposed(A, xbar, x)
+            eta = eta / (1.0 + eta * np.sum(xbar * xbar))
+        if cuts.size > 2:
+            step_on_threads(rule, A, x, xbar, eta, gain, cuts)
+        else:
+            step_rows(rule, A, x, xbar, eta, gain, 0, n)
+        if share < math.inf:
+            counters[CLIPPED] += clip(A, share, rule == SYMMETRIC, gain)
+        counters[SAMPLES] = time + 1.0
+    return -1
+
+
+SPARSE_RULES = {"local": LOCAL, "symmetric": SYMMETRIC, "relative": RELATIVE}
+# Samples between two looks at the stability of R.
+CHUNK = 1000
+LARGEST_DENSE = 100
+KRYLOV, LOOSE = 40, 1e-2
+MOST_PRODUCTS = 2000
+
+
+@dataclass(frozen=True)
+class SparseLearningRule:
+    """How sparse weights learn.
+
+    ::
+
+        local      ΔR_ij = η (w_ij x_i x̄_j − R_ij p_j)                             on existing synapses only
+        symmetric  ΔR_ij = η/2 (w_ij (x_i x̄_j + x̄_i x_j) − R_ij (p_i + p_j))
+        relative   ΔM_ij = η (M_ij p_i − x̄_i (x̄ᵀM)_j)
+
+    to first order in η; the steps taken divide or multiply by the gain g = 1 + ηp, as those of dense circuits do.
+
+    Why a taper w: with w = 1 the local rule rests at a truncated R_ij = ⟨x_i x̄_j⟩/p_j, and the truncation of a positive
+    definite matrix need not be one: long-ranged correlations then cost the circuit its stability. Where w is itself
+    positive semidefinite with w_ii = 1 (`grid_taper`), w ∘ ⟨x x̄ᵀ⟩ is positive definite whenever ⟨x x̄ᵀ⟩ is (Schur).
+
+    Parameters
+    ----------
+    rule : {"local", "symmetric", "relative"}
+        Rule for R, rule for an R with R_ij = R_ji, rule for a sparse feedforward M (not local: x̄ᵀM).
+    rate : float, default 1e-3
+        η at the start, in units of the inverse mean input power.
+    half : float, default inf
+        Samples after which the rate has halved: η = rate/(1 + t/half).
+    limit : float, default 0.1
+        Upper bound of η times the power a unit hears, (synapses per unit) · ⟨x̄²⟩; steps beyond are cut and counted.
+    dominance : float, optional
+        Keep Σ_{j≠i} |R_ij| ≤ dominance · R_ii, below 1, by shrinking synapses after each sample: a proof of stability
+        at any time. By default nothing is shrunk.
+    tol : float, default 1e-6
+        Relative residual ‖x − R x̄‖/‖x‖ to settle each sample to.
+    """
+
+    rule: str = "local"
+    rate: float = 1e-3
+    half: float = math.inf
+    limit: float = 0.1
+    dominance: float | None = None
+    tol: float = 1e-6
+
+    def __post_init__(self) -> None:
+        choice(self.rule, "rule", SPARSE_RULES)
+        positive(self.rate, "rate")
+        positive(self.limit, "limit")
+        positive(self.tol, "tol")
+        if not never(self.half):
+            positive(self.half, "half", "samples")
+        if self.dominance is not None and fraction(self.dominance, "dominance") == 1:
+            raise ConfigError("dominance must be < 1; at 1 the proof of stability is lost.")
+        if self.dominance is not None and self.rule == "relative":
+            raise ConfigError("dominance is about the stability of a circuit; rule 'relative' learns M. Leave it out.")
+
+
+@dataclass(frozen=True, eq=False)
+class SparseState:
+    """What sparse weights have learnt so far.
+
+    Parameters
+    ----------
+    weights : (n, n) scipy.sparse.csr_array
+        R, or M for the relative rule.
+    taper : (synapses,) or (1,) array
+        Reach w of each synapse.
+    xbar, mean, power : (n,) arrays
+        Last activity; running mean and power of the inputs.
+    counters : (5,) array
+        Samples, running ⟨x̄²⟩, steps limited, rows clipped, products spent.
+    margin : float
+        min Re λ(R) or a lower bound of it, at the last look; NaN before the first.
+    """
+
+    weights: Any
+    taper: Floats
+    xbar: Floats
+    mean: Floats
+    power: Floats
+    counters: Floats
+    margin: float = math.nan
+
+    @property
+    def samples(self) -> int:
+        """Samples learnt from."""
+        return int(self.counters[0])
+
+    @property
+    def products(self) -> int:
+        """Matrix–vector products spent on settling."""
+        return int(self.counters[4])
+
+
+def initial_sparse_state(mask: Any) -> SparseState:
+    """Return the state before learning: weight 1 of each unit onto itself, 0 on all other synapses.
+
+    Parameters
+    ----------
+    mask : (n, n) scipy.sparse array or matrix
+        A stored entry is a synapse, its value the taper w, 0 < w ≤ 1; 1 for a plain mask. Each unit needs its
+        self-synapse. The relative rule leaves the taper unused.
+
+    Returns
+    -------
+    SparseState
+        R = I (or M = I) on the given synapses.
+
+    Raises
+    ------
+    InputError
+        If the mask is dense or not square, a self-synapse is missing, or a taper lies outside (0, 1].
+
+    Examples
+    --------
+    >>> import scipy.sparse
+    >>> initial_sparse_state(scipy.sparse.csr_array([[1, 1], [0, 1]])).weights.toarray()
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    if not scipy.sparse.issparse(mask) or mask.ndim != 2 or mask.shape[0] != mask.shape[1] or not mask.shape[0]:
+        shape = getattr(mask, "shape", None)
+        raise InputError(f"mask must be a square scipy.sparse array; got {type(mask).__name__} of shape {shape}.")
+    weights = scipy.sparse.csr_array(mask, dtype=np.float64, copy=True)
+    weights.sum_duplicates()
+    n = weights.shape[0]
+    own = weights.indices == np.repeat(np.arange(n), np.diff(weights.indptr))
+    if own.sum() < n:
+        missing = np.setdiff1d(np.arange(n), weights.indices[own])
+        raise InputError(
+            f"mask must hold each unit's self-synapse; unit {missing[0]} lacks it ({missing.size} such in all)."
+        )
+    if not ((weights.data > 0) & (weights.data <= 1)).all():
+        raise InputError(
+            f"mask must hold numbers in (0, 1], the reach of each synapse; they run from {weights.data.min():.3g} to "
+            f"{weights.data.max():.3g}. Use 1 where there is a synapse."
+        )
+    taper = np.ones(1) if (weights.data == 1).all() else weights.data.copy()
+    weights.data[:] = own
+    return SparseState(weights, taper, np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(5))
+
+
+def learn_sparse(state: SparseState, X: npt.ArrayLike, plan: SparseLearningRule) -> SparseState:
+    """Learn from the rows of X in order, on existing synapses only; the given state is left as it was.
+
+    Each sample settles under the present R, from the last sample's rest, and changes each synapse once: time and
+    memory are linear in the number of synapses. After every 1000 samples the stability of R is looked at.
+
+    Parameters
+    ----------
+    state : SparseState
+        Where to begin.
+    X : (samples, n) array
+        Inputs x.
+    plan : SparseLearningRule
+        Rule, rate, limits.
+
+    Returns
+    -------
+    SparseState
+        What was learnt.
+
+    Raises
+    ------
+    StabilityError
+        If a sample does not settle, or the circuit has lost stability; the sample and the margin are named.
+    InputError
+        If X does not fit, or the symmetric rule meets weights or synapses that are not symmetric.
+
+    Examples
+    --------
+    >>> import scipy.sparse
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((4000, 2)) @ [[1.0, 0.0], [0.6, 0.8]]
+    >>> state = learn_sparse(initial_sparse_state(scipy.sparse.csr_array(np.ones((2, 2)))), X, SparseLearningRule(rate=1e-2))
+    >>> xbar = np.linalg.solve(state.weights.toarray(), X.T)
+    >>> bool(abs(np.corrcoef(X.T)[0, 1]) > 0.4), bool(abs(np.corrcoef(xbar)[0, 1]) < 0.1)
+    (True, True)
+    """
+    instance(state, SparseState, "state", advice="Use initial_sparse_state(mask).")
+    instance(plan, SparseLearningRule, "plan")
+    drives = np.ascontiguousarray(samples(X, "X", state.weights.shape[0]), np.float64)
+    if plan.rule == "symmetric":
+        _require_symmetric(state.weights)
+    names = ("weights", "xbar", "mean", "power", "counters")
+    state = replace(state, **{name: getattr(state, name).copy() for name in names})
+    for begin in range(0, len(drives), CHUNK):
+        state = _learn_chunk(state, drives[begin : begin + CHUNK], plan)
+    return state
+
+
+def _learn_chunk(state: SparseState, X: Floats, plan: SparseLearningRule) -> SparseState:
+    A = state.weights
+    row = learn_rows(
+        SPARSE_RULES[plan.rule],
+        Synapses(A.data, A.indices, A.indptr, state.taper),
+        state.xbar,
+        state.mean,
+        state.power,
+        state.counters,
+        X,
+        row_cuts(A.indptr),
+        float(plan.rate),  # one type each, so that the kernel is compiled once
+        float(plan.half),
+        float(plan.limit),
+        math.inf if plan.dominance is None else float(plan.dominance),
+        float(plan.tol),
+        MOST_PRODUCTS,
+    )
+    if row >= 0 and plan.rule == "relative":
+        raise StabilityError(f"the output left the finite numbers at sample {state.samples}. Lower the rate.")
+    if plan.rule == "relative":
+        return state
+    found = margin(A) if np.isfinite(A.data).all() else -math.inf
+    if row >= 0 or not found > 0:
+        what = "did not settle" if row >= 0 else "has lost stability"
+        raise StabilityError(
+            f"the sparse circuit {what} at sample {state.samples}: its margin min Re λ(R) is about {found:.3g} and "
+            f"must be > 0. Lower the rate ({plan.rate:g}) or the limit ({plan.limit:g}), "
+            "taper the mask (grid_taper), or set dominance=0.9."
+        )
+    return replace(state, margin=found)
+
+
+def margin(R: Any) -> float:
+    """Return a lower bound or an estimate of min Re λ(R), the cheapest that is positive.
+
+    Discs by rows, then λ_min of the symmetric part, then Arnoldi on R itself; all eigenvalues for few units.
+    """
+    own = R.diagonal()
+    discs = float((2 * own - np.asarray(abs(R).sum(axis=1)).ravel() + np.abs(own) - own).min())
+    if discs > 0:
+        return discs
+    if R.shape[0] <= LARGEST_DENSE:
+        return float(scipy.linalg.eigvals(R.toarray()).real.min())
+    start = np.random.default_rng(0).standard_normal(R.shape[0])
+    options = {"k": 1, "v0": start, "ncv": KRYLOV, "tol": LOOSE, "return_eigenvectors": False}
+    with suppress(scipy.sparse.linalg.ArpackNoConvergence):
+        found = float(scipy.sparse.linalg.eigsh((R + R.T) * 0.5, which="SA", **options)[0])
+        if found > 0:
+            return found
+    with suppress(scipy.sparse.linalg.ArpackNoConvergence):
+        return float(scipy.sparse.linalg.eigs(R, which="SR", **options)[0].real)
+    return math.nan
+
+
+def _require_symmetric(R: Any) -> None:
+    apart = abs(R - R.T)
+    pattern = R.copy()
+    pattern.data[:] = 1.0
+    if (pattern != pattern.T).nnz or (apart.nnz and apart.max() > 1e-9 * abs(R).max()):
+        raise InputError(
+            "rule 'symmetric' needs reciprocal synapses of equal weight, R_ij = R_ji; the given ones are not. "
+            "Use grid_neighbours, or rule 'local'."
+        )

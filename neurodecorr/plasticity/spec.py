@@ -1,0 +1,225 @@
+"""How to learn: form, rule, rate, and what keeps the output's power."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurodecorr._validation import choice, count, flag, positive
+from neurodecorr.errors import ConfigError
+from neurodecorr.plasticity import steps
+from neurodecorr.plasticity.steps import FASTEST_MEMORY
+
+
+def never(value: object) -> bool:
+    """Tell whether a time is infinite, whichever object says so: `math.inf`, `numpy.inf` or `float("inf")`."""
+    return isinstance(value, float | np.floating) and bool(value == math.inf)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Keep the rate as it is: for inputs whose statistics change.
+
+    The price is a noise floor that grows with the rate.
+
+    Examples
+    --------
+    >>> rate_at(Constant(), 1e-3, clock=50.0)
+    0.001
+    """
+
+    hold: float = math.inf
+    half: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not never(self.hold):
+            positive(self.hold, "hold")
+        positive(self.half, "half")
+
+
+@dataclass(frozen=True)
+class Decay:
+    """Search at a constant rate, then converge.
+
+    ::
+
+        η = η₀ exp(−max(0, s − hold)/half),    s = Σ η
+
+    The clock s is the sum of the rates used so far, so one schedule serves every rate, limited steps included: the
+    weak directions of the input grow by a factor e per unit of s. Once `hold` has passed, the law above is
+    η(t) = η₀/(1 + η₀t/half), that is half/t. The relative rule makes each remaining correlation decay as exp(−2s),
+    whatever the covariance; so half = ½ is the rate of a running average (Robbins–Monro): the rule forgets where it
+    started and weighs all samples since alike.
+
+    Parameters
+    ----------
+    hold : float, default 6.5
+        Clock at which the rate begins to fall; weak directions have then grown e^6.5 ≈ 700-fold.
+    half : float, default 0.5
+        Clock interval over which the rate falls by e.
+
+    Examples
+    --------
+    >>> rate_at(Decay(), 1e-3, clock=6.0)
+    0.001
+    """
+
+    hold: float = 6.5
+    half: float = 0.5
+
+    def __post_init__(self) -> None:
+        positive(self.hold, "hold")
+        positive(self.half, "half")
+
+
+Schedule = Constant | Decay
+_NAMED: dict[str, Schedule] = {"constant": Constant(), "decay": Decay()}
+
+
+def schedule_named(value: object) -> Schedule:
+    """Return the schedule called `value` ("constant" or "decay"), or `value` itself if it is one."""
+    if isinstance(value, Constant | Decay):
+        return value
+    if not isinstance(value, str):
+        raise ConfigError(f"schedule must be 'constant', 'decay', or an instance of Decay; got {value!r}.")
+    return _NAMED[choice(value, "schedule", _NAMED)]
+
+
+def rate_at(schedule: Schedule, rate: float, clock: float) -> float:
+    """Return the learning rate once the rates used so far add up to `clock`."""
+    return rate * math.exp(-max(0.0, clock - schedule.hold) / schedule.half)
+
+
+def clock_after(schedule: Schedule, rate: float, clock: float, rows: float) -> float:
+    """Return the clock after `rows` samples, ds/dt = η(s): linear until `hold`, then s + half · ln(1 + η t/half)."""
+    held = min(rows, max(0.0, schedule.hold - clock) / rate)
+    clock += held * rate
+    rest = rows - held
+    if rest <= 0:
+        return clock
+    return clock + schedule.half * math.log1p(rate_at(schedule, rate, clock) * rest / schedule.half)
+
+
+def rows_until(schedule: Schedule, rate: float, clock: float, later: float) -> float:
+    """Return the samples that take the clock to `later`: the inverse of `clock_after`."""
+    held = max(0.0, min(later, schedule.hold) - clock)
+    rest = later - clock - held
+    if rest <= 0:
+        return held / rate
+    after = rate_at(schedule, rate, clock + held)
+    return held / rate + schedule.half / after * math.expm1(rest / schedule.half)
+
+
+RECURRENT_RULES = {"explicit": steps.EXPLICIT, "local": steps.LOCAL, "congruent": steps.CONGRUENT}
+FEEDFORWARD_RULES = {"explicit": steps.EXPLICIT, "implicit": steps.LOCAL, "congruent": steps.CONGRUENT}
+GAINS = {"node": steps.NODE_GAIN, "layer": steps.LAYER_GAIN, "none": steps.NO_GAIN}
+MEANS = ("running", "batch", "none")
+ENGINES = ("auto", "plain", "fused", "delayed")
+
+
+@dataclass(frozen=True)
+class LearningRule:
+    """How to learn: form, rule, rate and what keeps the output's power.
+
+    Parameters
+    ----------
+    form : {"recurrent", "feedforward"}
+        Learn R from its own settled states, or M.
+    rule : str
+        "explicit", "local" (recurrent) or "implicit" (feedforward; its exact twin), "congruent".
+    rate : float
+        Learning rate η > 0 of one sample; in units of one over the mean input power if `normalise`, else of 1/x².
+    schedule : {"decay", "constant"} or Decay
+        How the rate falls.
+    gain : {"node", "layer", "none"}
+        Whose power is kept: each unit's, the layer's, or nobody's.
+    mean : {"running", "batch", "none"}
+        What is subtracted from the input.
+    batch : int
+        Samples per update; 1 selects the compiled single-sample rule. A batch of b samples weighs as much as they do
+        one by one: M ← (I + ηb C)⁻¹ M with C = ⟨x̄x̄ᵀ⟩, in several steps where η b λ_max(C) > ¼. A short last batch
+        counts by its rows.
+    limit : float or None
+        Largest η·tr⟨x̄x̄ᵀ⟩, where η is of one sample; larger steps are shortened and counted.
+    normalise : bool
+        Measure the rate relative to the mean input power.
+    strongest : float or None
+        Largest singular value of M; beyond it a direction carries no signal (None: 1e7 in float64, 3e3 in float32).
+    engine : {"auto", "plain", "fused", "delayed"}
+        How single samples are computed; the numbers agree to rounding. "plain": every weight by its rule, sample by
+        sample. "fused": one pass over M a sample. "delayed": M touched once a block; for the congruent rule, read once
+        a sample and written once a block. "auto": delayed from 256 units on (320 if BLAS has one thread), 1536 for the
+        congruent rule, else fused.
+    """
+
+    form: str = "recurrent"
+    rule: str = "local"
+    rate: float = 1e-3
+    schedule: str | Schedule = "decay"
+    gain: str = "node"
+    mean: str = "running"
+    batch: int = 1
+    limit: float | None = 0.1
+    normalise: bool = True
+    strongest: float | None = None
+    engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        choice(self.form, "form", ("recurrent", "feedforward"))
+        choice(self.rule, "rule", self.rules)
+        object.__setattr__(self, "rate", positive(self.rate, "rate"))
+        object.__setattr__(self, "normalise", flag(self.normalise, "normalise"))
+        schedule_named(self.schedule)
+        choice(self.gain, "gain", GAINS)
+        choice(self.mean, "mean", MEANS)
+        choice(self.engine, "engine", ENGINES)
+        count(self.batch, "batch")
+        for name in ("limit", "strongest"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, positive(getattr(self, name), name))
+        if self.mean == "batch" and self.batch == 1:
+            raise ConfigError("mean='batch' needs batch > 1, since one sample minus its own mean is zero; got batch=1.")
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether R is learnt (and M follows as its twin)."""
+        return self.form == "recurrent"
+
+    @property
+    def rules(self) -> dict[str, int]:
+        """The rules of this form."""
+        return RECURRENT_RULES if self.recurrent else FEEDFORWARD_RULES
+
+    @property
+    def timing(self) -> Schedule:
+        """The schedule of the rate."""
+        return schedule_named(self.schedule)
+
+    @property
+    def memory(self) -> float:
+        """Least weight of a sample in the running mean and power.
+
+        At a falling rate they are plain averages. At a constant rate they forget at the rate of learning, but no faster
+        than 0.1 (P0): a mean that follows each sample would leave nothing of it to learn from.
+        """
+        return 0.0 if math.isfinite(self.timing.hold) else min(self.rate, FASTEST_MEMORY)
+
+    def require_samples(self, samples: int) -> None:
+        """Refuse a batch of more samples than there are."""
+        if self.batch > samples:
+            raise ConfigError(
+                f"batch must be at most the number of samples; got batch={self.batch} for {samples} sample(s). "
+                f"batch={samples} takes all of them at once."
+            )
+
+    def visits(self, features: int) -> int:
+        """Return how many samples the rate needs to do its work: thrice its holding time, or 20/η if it is constant.
+
+        It does not depend on the batch.
+        """
+        n = count(features, "features")
+        rate = self.rate if self.limit is None else min(self.rate, self.limit / n)
+        hold = self.timing.hold
+        return math.ceil((3 * hold if math.isfinite(hold) else 20.0) / rate)

@@ -1,0 +1,212 @@
+"""The hardware budget as two tables, and as one page of text."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+
+from neurodecorr.comparison.summary import format_number
+from neurodecorr.export.budget import BIAS_A, MOST_CHIPS, SUPPLY_V, Cell, HardwareBudget, Needs
+
+WIDTH = 100
+PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
+
+
+@dataclass(frozen=True)
+class BudgetTable:
+    """A table: what it says, heads, and rows of cells."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def budget_text(budget: HardwareBudget) -> str:
+    """Return the budget as plain text, at most 100 columns wide.
+
+    Parameters
+    ----------
+    budget : HardwareBudget
+        The answers.
+
+    Returns
+    -------
+    str
+        The answer in words, two tables, and what their words mean.
+    """
+    parts = [textwrap.fill(sentence, WIDTH) for sentence in budget_answer(budget)]
+    parts += ["\n".join(_lines(table)) for table in budget_tables(budget)]
+    parts.append("\n".join(textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in budget_notes(budget)))
+    return "\n\n".join(parts) + "\n"
+
+
+def budget_answer(budget: HardwareBudget) -> tuple[str, ...]:
+    """Return what was asked and the answer, one paragraph each.
+
+    Parameters
+    ----------
+    budget : HardwareBudget
+        The answers.
+
+    Returns
+    -------
+    tuple of str
+        Plain text.
+    """
+    needs, last, tau = budget.together["closed"], budget.rows[-1].closed, budget.tau_s
+    bits = "more than 24 bits" if needs.bits is None else f"{needs.bits} bits"
+    n = budget.units
+    devices = f"{2 * n * n:,} devices in pairs" if budget.sides == "two" else f"{n * n + n:,} devices with references"
+    asked = (
+        f"{_printable(budget.name)}: {n} units, {devices}, min Re λ(R) = {format_number(budget.margin)} "
+        f"per τ, τ = {si(tau, 's')}. Errors are rms over outputs and inputs, relative to the output."
+    )
+    answer = (
+        f"For an error of {_percent(budget.wanted)} the circuit R needs devices of {bits} with a mismatch of at most "
+        f"{_percent(needs.mismatch)}, amplifiers with a gain of {needs.gain:,.0f}, {si(budget.bandwidth_hz, 'Hz')} and "
+        f"offsets of {si(needs.offset_v, 'V')}; it settles in {format_number(budget.waiting.modal)} τ = "
+        f"{si(budget.waiting.modal * tau, 's')}. Of {last.chips} chips built so, {last.chips - last.unstable} settle; "
+        f"their median error is {_percent(last.median)}."
+    )
+    return asked, answer
+
+
+def budget_tables(budget: HardwareBudget) -> tuple[BudgetTable, BudgetTable]:
+    """Return what is needed, and what errors imperfections make.
+
+    Parameters
+    ----------
+    budget : HardwareBudget
+        The answers.
+
+    Returns
+    -------
+    tuple of two BudgetTable
+        Cells are texts of sensible precision.
+    """
+    kinds = [needs[form] for form in ("closed", "open") for needs in (budget.alone, budget.together)]
+    wanted, tau = _percent(budget.wanted), budget.tau_s
+    waiting = budget.waiting
+    needed = BudgetTable(
+        f"What an error of {wanted} takes",
+        ("", "R: alone", "together", "M: alone", "together"),
+        (
+            ("bits of a device, at least", *(_bits(needs) for needs in kinds)),
+            ("mismatch of devices, at most", *(_percent(needs.mismatch) for needs in kinds)),
+            ("gain of amplifiers, at least", *(f"{needs.gain:,.0f}" for needs in kinds)),
+            ("offset of amplifiers, at most", *(si(needs.offset_v, "V") for needs in kinds)),
+            (f"time to settle to {wanted}", si(waiting.modal * tau, "s"), "", si(budget.open_s, "s"), ""),
+            ("  no input takes longer than", si(waiting.worst * tau, "s"), "", "", ""),
+            ("bandwidth of amplifiers, about", si(budget.bandwidth_hz, "Hz"), "", si(budget.bandwidth_hz, "Hz"), ""),
+            ("energy for one input, about", si(budget.joules["closed"], "J"), "", si(budget.joules["open"], "J"), ""),
+        ),
+    )
+    errors = BudgetTable(
+        f"What error imperfections make, in closed form and on {budget.chips} chips",
+        (
+            "",
+            "R: formula",
+            "median",
+            f"{MOST_CHIPS} % below",
+            "unstable",
+            "M: formula",
+            "median",
+            f"{MOST_CHIPS} % below",
+        ),
+        tuple((row.label, *_cells(row.closed), *_cells(row.open)[:3]) for row in budget.rows),
+    )
+    return needed, errors
+
+
+def budget_notes(budget: HardwareBudget) -> tuple[str, ...]:
+    """Return what the words of the tables mean.
+
+    Parameters
+    ----------
+    budget : HardwareBudget
+        The answers.
+
+    Returns
+    -------
+    tuple of str
+        Plain text.
+    """
+    volts = si(budget.volts_per_unit, "V")
+    notes = [
+        "R: closed loop, τ dx̄/dt = x − R x̄. M: open loop, x̄ = M x, on the same devices and amplifiers.",
+        "alone: as the only imperfection. together: bits, mismatch, gain and offset each take half of the error.",
+        f"all together: devices and amplifiers just as good as “together” says. One unit of x̄ is {volts}.",
+        "bandwidth: keeps nine tenths of min Re λ(R); M gets the same amplifiers.",
+        f"energy: heat in the conductances, and {2 * budget.units} amplifiers of {si(BIAS_A, 'A')} at {SUPPLY_V:g} V; "
+        "no converters.",
+        f"inputs: {_printable(budget.samples)}." if budget.samples else "",
+    ]
+    if not all(cell.holds for row in budget.rows for cell in (row.closed, row.open)):
+        notes.append(
+            "*: outside the range of the formula, the second order in errors that look random: R is near singularity, "
+            "or most weights are smaller than half a level. Trust the chips."
+        )
+    return tuple(note for note in notes if note)
+
+
+def si(value: float, unit: str) -> str:
+    """Return a number with three digits and a prefix.
+
+    Parameters
+    ----------
+    value : float
+        ≥ 0, in the unit.
+    unit : str
+        "s", "V", "Hz", …
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> si(1.4e-6, "s"), si(2.5e8, "Hz"), si(0.0, "s")
+    ('1.4 µs', '250 MHz', '0 s')
+    """
+    if value == 0 or value != value or value == float("inf"):
+        return f"{value:g} {unit}"
+    for factor, prefix in (*((1e9, "G"), (1e6, "M"), (1e3, "k")), *PREFIXES):
+        if value >= 0.9995 * factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
+
+
+def _cells(cell: Cell) -> tuple[str, str, str, str]:
+    mark = "" if cell.holds else "*"
+    share = f"{cell.unstable}/{cell.chips}"
+    if cell.chips == 1:
+        return _percent(cell.predicted) + mark, _percent(cell.median), "", share
+    return _percent(cell.predicted) + mark, _percent(cell.median), _percent(cell.most), share
+
+
+def _bits(needs: Needs) -> str:
+    return "> 24" if needs.bits is None else str(needs.bits)
+
+
+def _percent(value: float) -> str:
+    """Return a share in per cent, two or three digits."""
+    if value == float("inf"):
+        return "unstable"
+    return f"{100 * value:.3g} %"
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def _lines(table: BudgetTable) -> list[str]:
+    rows = (table.heads, *table.rows)
+    widths = [max(len(row[k]) for row in rows) for k in range(len(table.heads))]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
+    return [table.title, lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:])]
