@@ -14,14 +14,22 @@ PACKAGE = Path(neurodecorr.__file__).parent
 # Rooms from the ground up; a module may import its own room and any room on a line above its own.
 FLOORS = (
     ("errors",),
-    ("_missing",),
-    ("_checks", "_compile", "_files", "_memory", "_texts", "_temporary", "_threads"),
-    ("_blas", "_norms", "_sparse", "_sweeps", "data", "measures", "recording"),
-    ("circuit", "plasticity"),
-    ("estimators", "network"),
-    ("learning",),
-    ("hardware", "modelfile", "spiking"),
-    ("workbench",),
+    ("_typing", "_texts"),
+    ("_validation",),
+    ("_numerics",),
+    ("io", "measures"),
+    ("data",),
+    ("circuit",),
+    ("plasticity",),
+    ("estimators", "network", "online"),
+    ("credit",),
+    ("models",),
+    ("training",),
+    ("locality",),
+    ("hardware", "spiking"),
+    ("experiments",),
+    ("comparison",),
+    ("export",),
     ("plots",),
     ("report",),
     ("cli",),
@@ -30,14 +38,14 @@ FLOORS = (
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 # Each heavy library has one door.
 DOORS = {
-    "numba": {"_compile"},
+    "numba": {"_numerics"},
     "matplotlib": {"plots"},
-    "h5py": {"recording"},
+    "h5py": {"io"},
     "brian2": {"spiking"},
-    "nir": {"hardware"},
+    "nir": {"export"},
     "torch": {"network"},
     "click": {"cli"},
-    "threadpoolctl": {"_threads", "recording", "cli"},
+    "threadpoolctl": {"_numerics", "io", "cli"},
 }
 
 

@@ -255,11 +255,7 @@ def imported(path):
                     name.with_suffix(".py"),
                     name / "__init__.py",
                 )  # the package itself looks its names up when asked
-                yield from (
-                    file
-                    for file in files
-                    if file.is_file() and file.parent != PACKAGE / "" or file.is_file() and file.name != "__init__.py"
-                )
+                yield from (file for file in files if file.is_file() and file != PACKAGE / "__init__.py")
 
 
 def test_a_kernel_takes_nothing_from_a_room_whose_files_its_cache_does_not_watch():

@@ -17,7 +17,7 @@ from neurodecorr.hardware.devices import Devices
 from neurodecorr.hardware.in_situ.reprogramming import InSituComparison
 
 PACKAGE = Path(nd.__file__).parent
-ARRAYS = ("Floats", "NDArray", "Int64s", "Ints", "Array")
+ARRAYS = ("Floats", "NDArray", "Float64s", "Int64s", "Ints", "Array")
 LONG = 160
 
 

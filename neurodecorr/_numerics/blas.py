@@ -16,7 +16,7 @@ from types import SimpleNamespace, TracebackType
 from typing import Any
 
 import numpy as np
-import scipy.linalg  # noqa: F401  (loads scipy's BLAS, so that the controller sees it)
+import scipy.linalg
 import scipy.linalg.blas
 from threadpoolctl import ThreadpoolController
 

@@ -50,7 +50,6 @@ def chebyshev_schedule(steps: int, low: float, high: float) -> Floats:
 
     Examples
     --------
-
     >>> chebyshev_schedule(2, 1.0, 3.0).round(6)
     array([0.369398, 0.773459])
 

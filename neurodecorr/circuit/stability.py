@@ -54,7 +54,6 @@ def stability_limit(method: str, eigenvalues: npt.ArrayLike) -> float:
 
     Examples
     --------
-
     >>> stability_limit("euler", [0.5, 4.0])
     0.5
     >>> round(stability_limit("rk4", [1.0]), 4)

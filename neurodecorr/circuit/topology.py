@@ -44,7 +44,6 @@ def grid_neighbours(shape: tuple[int, int], k: int, *, torus: bool = False) -> A
 
     Examples
     --------
-
     >>> grid_neighbours((1, 4), 2).toarray().astype(int)
     array([[1, 1, 0, 0],
            [1, 1, 1, 0],
@@ -91,7 +90,6 @@ def grid_taper(shape: tuple[int, int], reach: int) -> Any:
 
     Examples
     --------
-
     >>> grid_taper((1, 3), 2).toarray()
     array([[1. , 0.5, 0. ],
            [0.5, 1. , 0.5],
@@ -136,7 +134,6 @@ def random_neighbours(n: int, k: int, seed: int | np.random.Generator = 0) -> An
 
     Examples
     --------
-
     >>> random_neighbours(100, 7).nnz
     800
     """

@@ -128,8 +128,9 @@ def _price(comparison: Comparison, online: list[Entry]) -> Iterator[str]:
         return
     work = [entry.operations / comparison.features**2 for entry in circuits]
     yield (
-        f"The price of a circuit is time: to settle to within a certified {format_number(comparison.config['tol'], 1)} of its "
-        f"output it takes {_range([entry.settling_time for entry in circuits])} τ (median over samples) and "
+        f"The price of a circuit is time: to settle to within a certified "
+        f"{format_number(comparison.config['tol'], 1)} of its output "
+        f"it takes {_range([entry.settling_time for entry in circuits])} τ (median over samples) and "
         f"{_range(work, 2)} times the multiply-adds of the matrix."
     )
 

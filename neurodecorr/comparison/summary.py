@@ -85,7 +85,8 @@ def headline(comparison: Comparison) -> str:
     seeds = "" if comparison.seeds is None else f" Shown is seed {comparison.seeds[0]}, one of {len(comparison.seeds)}."
     return (
         f"{name}: {comparison.features} units{_left_out(comparison)}, {stream}{split}. {judged(comparison)} "
-        f"Before: rms correlation {format_number(comparison.correlation)}, ‖off‖/‖diag‖ {format_number(comparison.relative)}.{seeds}"
+        f"Before: rms correlation {format_number(comparison.correlation)}, "
+        f"‖off‖/‖diag‖ {format_number(comparison.relative)}.{seeds}"
     )
 
 

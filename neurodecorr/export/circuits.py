@@ -88,8 +88,8 @@ def find_circuits(folder: str | os.PathLike[str]) -> dict[str, Found]:
     Parameters
     ----------
     folder : path-like
-        What `neurodecorr compare`, `neurodecorr train` or `nd.run_online(record=…)` wrote, or a folder with a `result.npz`
-        of your own, `Result({"R": …, "mean": …, "X": …}, {"tau": …})`; or one of these files.
+        What `neurodecorr compare`, `neurodecorr train` or `nd.run_online(record=…)` wrote, or a folder with a
+        `result.npz` of your own, `Result({"R": …, "mean": …, "X": …}, {"tau": …})`; or one of these files.
 
     Returns
     -------

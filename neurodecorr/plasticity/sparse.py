@@ -435,7 +435,8 @@ def learn_sparse(state: SparseState, X: npt.ArrayLike, plan: SparseLearningRule)
     >>> import scipy.sparse
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((4000, 2)) @ [[1.0, 0.0], [0.6, 0.8]]
-    >>> state = learn_sparse(initial_sparse_state(scipy.sparse.csr_array(np.ones((2, 2)))), X, SparseLearningRule(rate=1e-2))
+    >>> synapses = scipy.sparse.csr_array(np.ones((2, 2)))
+    >>> state = learn_sparse(initial_sparse_state(synapses), X, SparseLearningRule(rate=1e-2))
     >>> xbar = np.linalg.solve(state.weights.toarray(), X.T)
     >>> bool(abs(np.corrcoef(X.T)[0, 1]) > 0.4), bool(abs(np.corrcoef(xbar)[0, 1]) < 0.1)
     (True, True)

@@ -113,7 +113,8 @@ def alternative(name: str, comparison: Comparison) -> str:
     if name in ("eigenvalues", "settling"):
         circuits = [entry for entry in comparison.entries if entry.settles]
         facts = ", ".join(
-            f"{entry.name} min Re λ {format_number(entry.margin)}, median settling time {format_number(entry.settling_time)} τ"
+            f"{entry.name} min Re λ {format_number(entry.margin)}, "
+            f"median settling time {format_number(entry.settling_time)} τ"
             for entry in circuits
         )
         return f"{shows} {facts}."

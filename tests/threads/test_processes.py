@@ -44,7 +44,9 @@ def work(_):
         nd.integrate(dense, X, 1.0, "rk4", times=[1.0], dt=0.1).xbar,
         nd.settle(dense, X, 1e-8, method="rk45").xbar,
         nd.settle(sparse, X900, 1e-8).xbar,
-        nd.plasticity.learn_sparse(nd.plasticity.initial_sparse_state(synapses), X900, nd.plasticity.SparseLearningRule()).weights.toarray(),
+        nd.plasticity.learn_sparse(
+            nd.plasticity.initial_sparse_state(synapses), X900, nd.plasticity.SparseLearningRule()
+        ).weights.toarray(),
         chips(),
         nd.settle(large, X520, 1e-8, method="direct").xbar,
     ]

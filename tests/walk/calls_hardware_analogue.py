@@ -16,7 +16,7 @@ CHIP = AnalogueCircuit.build(R, Devices(mismatch=0.01), Amplifier(gain=1e4, band
 CHIPS = analogue.simulate_chips(R, X, Devices(mismatch=0.01), chips=4)
 EXEMPT = {
     f"{ROOM}.{name}": "a record of results, filled by the library"
-    for name in ("Budget", "Chips", "Energy", "Rest", "Share", "Waiting", "Waveforms")
+    for name in ("Budget", "ChipSimulation", "Energy", "RestingState", "Share", "SettlingTime", "Waveforms")
 }
 WEIGHTS = Numbers(R)
 INPUTS = Numbers(X)

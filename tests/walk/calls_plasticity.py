@@ -44,9 +44,10 @@ TOL = Number(None, low=0, high=1, none=True)
 RECORDS = "a record of results, filled by the library"
 
 EXEMPT = {
-    **{f"plasticity.{name}": RECORDS for name in ("Audit", "Course", "Distance", "Flow", "MaskedState")},
+    "locality.Audit": RECORDS,
+    **{f"plasticity.{name}": RECORDS for name in ("RuleHistory", "Distance", "ContinuousResult", "SparseState")},
     "plasticity.Rule": "a protocol",
-    "plasticity.State": "made by `start`, and by learning at every step",
+    "plasticity.State": "made by `initial_state`, and by learning at every step",
 }
 
 CALLS = [

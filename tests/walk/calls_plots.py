@@ -18,7 +18,7 @@ OF_COMPARISONS = (
 )
 
 EXEMPT = {
-    **{f"plots.{name}": RECORDS for name in ("ChipPanel", "ChipSeries", "HealingPanel")},
+    **{f"plots.{name}": RECORDS for name in ("ChipPanel", "ChipSeries", "ReprogrammingPanel")},
     "plots.chip_errors": "of records, which tests/plots/test_chips.py makes",
     "plots.hardware_budget": "of one record, which tests/plots/test_chips.py makes",
     "plots.spike_codes": "of a run, which tests/plots/test_spikes.py makes",

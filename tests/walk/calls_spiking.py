@@ -16,7 +16,7 @@ ACTIVITY = np.random.default_rng(1).standard_normal((400, 3))
 EXEMPT = {
     f"spiking.{name}": reason
     for name, reason in {
-        "Correlation": "a record of results, filled by the library",
+        "SpikeCorrelation": "a record of results, filled by the library",
         "Reduction": "a record of results, filled by the library",
         "RateRun": "a record of results, filled by the library",
         "SpikeRun": "a record of results, filled by the library",

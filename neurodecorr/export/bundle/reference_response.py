@@ -1,4 +1,4 @@
-"""ReferenceResponse stimulus and response: what to put into a circuit, and what has to come out, with its certificate."""
+"""Reference stimulus and response: what to put into a circuit, and what has to come out, with its certificate."""
 
 from __future__ import annotations
 
@@ -148,15 +148,15 @@ def reference_response(circuit: Circuit, X: npt.ArrayLike, tau_s: float | None =
 
 _ABOUT = {
     STIMULUS: (
-        "ReferenceResponse stimulus: inputs x, constant from t = 0 on, one sample per row.",
+        "Golden stimulus: inputs x, constant from t = 0 on, one sample per row.",
         "x is centred (raw input minus mean), in the unit of the data.",
     ),
     REST: (
-        "ReferenceResponse response at rest: activity xbar with R xbar = x, one sample per row, in the unit of x.",
+        "Golden response at rest: activity xbar with R xbar = x, one sample per row, in the unit of x.",
         "Certified bounds of the distance to the exact rest are in golden.npz (bound).",
     ),
     COURSE: (
-        "ReferenceResponse time course: activity xbar(t) of the first sample of golden_stimulus.csv, from xbar(0) = 0,",
+        "Golden time course: activity xbar(t) of the first sample of golden_stimulus.csv, from xbar(0) = 0,",
         "under tau dxbar/dt = x - R xbar. Times in seconds, activities in the unit of x.",
     ),
 }

@@ -44,7 +44,6 @@ class Amplifier:
 
     Examples
     --------
-
     >>> Amplifier(gain=1e4, bandwidth_hz=1e6).rate
     6283185.307179586
 

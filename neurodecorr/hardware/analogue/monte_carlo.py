@@ -20,7 +20,7 @@ from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.equations import Network, closed_loop, margin_required, rest_system
 from neurodecorr.hardware.devices import Devices
 
-# ChipSimulation that one task makes at once. Fixed, so that chip k is the same chip whoever makes it.
+# Chips that one task makes at once. Fixed, so that chip k is the same chip whoever makes it.
 BLOCK = 16
 MOST_JOBS = 2**15
 

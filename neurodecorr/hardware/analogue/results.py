@@ -29,7 +29,8 @@ class RestingState:
     saturated: Any
 
     def __repr__(self) -> str:
-        return f"RestingState(xbar {np.shape(self.xbar)}, saturated={int(np.sum(self.saturated))} of {np.size(self.saturated)})"
+        saturated = f"{int(np.sum(self.saturated))} of {np.size(self.saturated)}"
+        return f"RestingState(xbar {np.shape(self.xbar)}, saturated={saturated})"
 
 
 @dataclass(frozen=True, eq=False)

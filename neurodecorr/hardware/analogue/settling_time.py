@@ -69,7 +69,6 @@ def settling_time(R: npt.ArrayLike, accuracy: float) -> SettlingTime:
 
     Examples
     --------
-
     >>> waiting = settling_time([[2.0, 1.0], [1.0, 2.0]], accuracy=1e-3)
     >>> round(waiting.modal, 4), round(waiting.worst, 4)
     (6.9078, 6.9078)

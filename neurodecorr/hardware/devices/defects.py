@@ -33,7 +33,6 @@ def mismatch_factors(level: float, normals: npt.ArrayLike) -> Floats:
 
     Examples
     --------
-
     >>> mismatch_factors(0.5, [0.0, 1.0, -3.0]).tolist()
     [1.0, 1.5, 0.0]
     """
@@ -70,7 +69,6 @@ def stuck_devices(on: float, off: float, uniforms: npt.ArrayLike) -> Int8s:
 
     Examples
     --------
-
     >>> stuck_devices(0.1, 0.2, [0.05, 0.5, 0.85]).tolist()
     [1, 0, -1]
     """

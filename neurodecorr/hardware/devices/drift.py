@@ -54,7 +54,6 @@ def drift_factor(exponents: npt.ArrayLike, time_s: float, t0_s: float) -> Floats
 
     Examples
     --------
-
     >>> round(float(drift_factor(0.05, time_s=3600.0, t0_s=20.0)), 6)
     0.77111
     """

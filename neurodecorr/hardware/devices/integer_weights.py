@@ -73,7 +73,6 @@ def coded(weights: npt.ArrayLike, codes: tuple[int, int], unit: float | None = N
 
     Examples
     --------
-
     >>> coded([[1.0, -0.5], [0.26, 0.0]], codes=(-4, 4)).tolist()
     [[4, -2], [1, 0]]
 

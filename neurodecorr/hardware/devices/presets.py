@@ -66,7 +66,6 @@ def preset_names() -> list[str]:
 
     Examples
     --------
-
     >>> preset_names()
     ['brainscales2', 'ideal', 'loihi', 'loihi-mixed', 'pcm', 'rram', 'xylo']
     """
