@@ -51,7 +51,7 @@ ONE, TWO = npy(np.ones((9, 4))), npy(np.zeros((9, 4)))
 def test_data_whose_names_come_twice_are_refused(tmp_path, names):
     path = zipped(tmp_path / "d.npz", [(name, ONE if k else TWO) for k, name in enumerate(names)])
     for read in (array_shapes, read_arrays, load_inputs):
-        with pytest.raises(InputError, match="name each array once"):
+        with pytest.raises(InputError, match="name each member once"):
             read(path)
 
 

@@ -5,13 +5,16 @@ A record is one label, two for CIFAR-100, then the red, green and blue plane of 
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from pickletools import genops
+from pickletools import opcodes
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,20 +31,21 @@ _LONGEST_TEXT = 10_000
 _MOST_DIMENSIONS = 8
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
-_MARK = object()
 
-_CONSTANTS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_DICT": dict,
-    "EMPTY_LIST": list,
-    "EMPTY_TUPLE": tuple,
+_NAMES = {ord(opcode.code): opcode.name for opcode in opcodes}
+# Those that build plain values, and the five below.
+_ALLOWED = {
+    *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    *("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "TUPLE", "APPEND", "APPENDS"),
+    *("PROTO", "FRAME", "STOP", "MARK", "POP", "BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET"),
+    *("SETITEM", "SETITEMS", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD"),
 }
-_LITERALS = {
-    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
-    *("BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
-}
+_DAMAGE = (
+    *(ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError),
+    *(EOFError, struct.error, pickle.UnpicklingError),
+)
 
 
 @dataclass(frozen=True)
@@ -95,95 +99,79 @@ def read_plain(content: bytes, what: str) -> Any:
     >>> read_plain(bytes.fromhex("80027d7101550161 4b05732e"), "the example")
     {'a': 5}
     """
-    machine = _Machine(what, room=len(content))
+    unpickler = _PlainUnpickler(content, what)
     try:
-        # Odd escapes of the opcode STRING are warned about before it can be refused. The warning is left alone: filters
-        # belong to the process, not to this thread.
-        for count, (opcode, argument, _) in enumerate(genops(content)):
-            if count >= _MOST_OPCODES:
-                raise InputError(f"{what} must be plain data; it has more than {_MOST_OPCODES:,} pickle opcodes.")
-            machine.follow(opcode.name, argument)
-        return machine.value()
+        value = unpickler.load()
     except InputError:
         raise
-    except DeprecationWarning:  # by whoever makes errors of warnings
-        raise _refusal(what, "STRING") from None
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{what} must be a readable pickle of plain data: {error}. Copy it again.") from error
+    if unpickler.stack or unpickler.metastack:
+        raise InputError(f"{what} must be a readable pickle of plain data: its end is missing or misplaced.")
+    # Arrays come out of their wrappers only two levels deep, where a data set has them.
+    return {key: _unwrapped(item) for key, item in value.items()} if isinstance(value, dict) else _unwrapped(value)
 
 
-def _refusal(what: str, opcode: str) -> InputError:
-    return InputError(f"{what} must hold plain data; its pickle opcode {opcode} can do more and is refused.")
+class _PlainUnpickler(pickle._Unpickler):
+    """The unpickler in Python, whose opcodes are looked up here, counted, and refused unless they are allowed."""
 
+    stack: list[Any]
+    metastack: list[Any]
+    read: Callable[[int], bytes]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+    dispatch: Any  # type: ignore[misc]  # one for each file, as it counts
 
-class _Machine:
-    """The stack and the memory of a pickle, for the opcodes that build plain values."""
-
-    def __init__(self, what: str, room: int) -> None:
+    def __init__(self, content: bytes, what: str) -> None:
+        super().__init__(io.BytesIO(content), encoding="latin1")
         self.what = what
-        self.room = room  # bytes that arrays may still take: a file may point to one text a million times
-        self.stack: list[Any] = []
-        self.memory: dict[int, Any] = {}
-        self.done = False
+        self.room = len(content)  # bytes that arrays may still take: a file may point to one text a million times
+        self.count = 0
+        self.methods, self.dispatch = self.dispatch | _OWN, self
 
-    def value(self) -> Any:
-        if not self.done or len(self.stack) != 1:
-            raise InputError(f"{self.what} must be a readable pickle of plain data: its end is missing or misplaced.")
-        return _plain(self.pop())
+    def __getitem__(self, code: int) -> Any:
+        self.count += 1
+        if self.count > _MOST_OPCODES:
+            raise InputError(f"{self.what} must be plain data; it has more than {_MOST_OPCODES:,} pickle opcodes.")
+        name = _NAMES.get(code)
+        if name not in _ALLOWED:
+            raise InputError(
+                f"{self.what} must hold plain data; its pickle opcode {name or code} can do more and is refused."
+            )
+        return self.methods[code]
 
-    def follow(self, name: str, argument: Any) -> None:
-        if name in _LITERALS:
-            self.stack.append(argument)
-        elif name in _CONSTANTS:
-            self.stack.append(_CONSTANTS[name]())
-        elif name in _STEPS:
-            _STEPS[name](self, argument)
-        else:
-            raise _refusal(self.what, name)
+    def find_class(self, module: str, name: str) -> Any:
+        return _Named(_text(module), _text(name))
 
-    def pop(self) -> Any:
-        value = self.stack.pop()
-        if value is _MARK:
-            raise ValueError("a mark where a value should be")
-        return value
+    def set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self.set_pairs([key, value])
 
-    def above_mark(self) -> list[Any]:
-        values: list[Any] = []
-        while (value := self.stack.pop()) is not _MARK:
-            values.append(value)
-        return values[::-1]
+    def set_items(self) -> None:
+        self.set_pairs(self.pop_mark())
 
-    def remember(self, place: int | None) -> None:
-        self.memory[len(self.memory) if place is None else place] = self.stack[-1]
-
-    def extend(self, values: list[Any]) -> None:
+    def set_pairs(self, pairs: list[Any]) -> None:
         target = self.stack[-1]
-        if type(target) is not list:
-            raise ValueError(f"items for a list go to a {type(target).__name__}")
-        target.extend(values)
-
-    def set_items(self, values: list[Any]) -> None:
-        target = self.stack[-1]
-        if type(target) is not dict or len(values) % 2:
+        if type(target) is not dict:
             raise ValueError(f"keys and values go to a {type(target).__name__}")
-        for key, value in zip(values[::2], values[1::2], strict=True):
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             target[_text(key)] = value
 
-    def name(self, module: Any, name: Any) -> None:
-        self.stack.append(_Named(_text(module), _text(name)))
+    def read_bytearray(self) -> None:
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
 
     def reduce(self) -> None:
-        arguments, function = self.pop(), self.pop()
+        arguments, function = self.stack.pop(), self.stack.pop()
         module, name = (function.module, function.name) if isinstance(function, _Named) else ("", "an object")
         if module in _MULTIARRAY and name == "_reconstruct":
-            self.stack.append(_Built())
+            self.append(_Built())
         elif (module, name) == ("numpy", "dtype"):
-            self.stack.append(_Type(_text(arguments[0])))
+            self.append(_Type(_text(arguments[0])))
         elif module in _NUMERIC and name == "_frombuffer":
             buffer, kind, shape, order = arguments
-            self.stack.append(_Built(_array(self.raw(buffer), kind, shape, order)))
+            self.append(_Built(_array(self.raw(buffer), kind, shape, order)))
         elif (module, name) == ("_codecs", "encode") and _text(arguments[1]) == "latin1":
-            self.stack.append(self.raw(arguments[0]))
+            self.append(self.raw(arguments[0]))
         else:
             called = f"{module}.{name}".strip(".")
             raise InputError(f"{self.what} must hold plain data; it asks for a call of {called}, which is refused.")
@@ -200,7 +188,7 @@ class _Machine:
         return content.encode("latin-1")
 
     def build(self) -> None:
-        state, target = self.pop(), self.stack[-1]
+        state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, _Type):
             target.order = _text(state[1])
         elif isinstance(target, _Built) and target.array is None:
@@ -210,29 +198,12 @@ class _Machine:
             raise InputError(f"{self.what} must hold plain data; it sets the state of an object, which is refused.")
 
 
-_STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
-    "PROTO": lambda machine, version: None,
-    "FRAME": lambda machine, length: None,
-    "STOP": lambda machine, _: setattr(machine, "done", True),
-    "MARK": lambda machine, _: machine.stack.append(_MARK),
-    "POP": lambda machine, _: machine.stack.pop(),
-    "TUPLE1": lambda machine, _: machine.stack.append((machine.pop(),)),
-    "TUPLE2": lambda machine, _: machine.stack.append((machine.pop(), machine.pop())[::-1]),
-    "TUPLE3": lambda machine, _: machine.stack.append((machine.pop(), machine.pop(), machine.pop())[::-1]),
-    "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.above_mark())),
-    "APPEND": lambda machine, _: machine.extend([machine.pop()]),
-    "APPENDS": lambda machine, _: machine.extend(machine.above_mark()),
-    "SETITEM": lambda machine, _: machine.set_items([machine.pop(), machine.pop()][::-1]),
-    "SETITEMS": lambda machine, _: machine.set_items(machine.above_mark()),
-    "BINPUT": lambda machine, place: machine.remember(place),
-    "LONG_BINPUT": lambda machine, place: machine.remember(place),
-    "MEMOIZE": lambda machine, _: machine.remember(None),
-    "BINGET": lambda machine, place: machine.stack.append(machine.memory[place]),
-    "LONG_BINGET": lambda machine, place: machine.stack.append(machine.memory[place]),
-    "GLOBAL": lambda machine, words: machine.name(*words.split(" ", 1)),
-    "STACK_GLOBAL": lambda machine, _: machine.name(*(machine.pop(), machine.pop())[::-1]),
-    "REDUCE": lambda machine, _: machine.reduce(),
-    "BUILD": lambda machine, _: machine.build(),
+_OWN = {
+    pickle.SETITEM[0]: _PlainUnpickler.set_item,
+    pickle.SETITEMS[0]: _PlainUnpickler.set_items,
+    pickle.BYTEARRAY8[0]: _PlainUnpickler.read_bytearray,
+    pickle.REDUCE[0]: _PlainUnpickler.reduce,
+    pickle.BUILD[0]: _PlainUnpickler.build,
 }
 
 
@@ -258,13 +229,6 @@ def _array(raw: bytes | bytearray, kind: Any, shape: Any, order: Any) -> Array:
     if prod(shape) * dtype.itemsize != len(raw):
         raise ValueError(f"an array of shape {shape} of type {dtype} must have as many bytes; got {len(raw):,}")
     return np.frombuffer(raw, dtype).reshape(shape, order="F" if order == "F" else "C")
-
-
-def _plain(value: Any) -> Any:
-    """The value, with arrays out of their wrappers; only two levels deep, where a data set has them."""
-    if isinstance(value, dict):
-        return {key: _unwrapped(item) for key, item in value.items()}
-    return _unwrapped(value)
 
 
 def _unwrapped(value: Any) -> Any:

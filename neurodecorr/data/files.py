@@ -10,14 +10,12 @@ import gzip
 import lzma
 import os
 import tarfile
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from math import prod
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -26,7 +24,8 @@ import numpy as np
 
 from neurodecorr._typing import Array
 from neurodecorr.errors import InputError
-from neurodecorr.io.files import most_unpacked, open_regular, read_regular, regular_size
+from neurodecorr.io.files import distinct_names, most_unpacked, open_regular, read_regular, regular_size
+from neurodecorr.io.npz import check_packing, read_header
 
 _PIECE = 2**20
 _UNPACK = "If you trust it, unpack it yourself."
@@ -229,9 +228,6 @@ def _is_gzip(path: Path) -> bool:
 # As float64 this is 4 GiB, more than the patches of any image set need and less than most machines have.
 MOST_ENTRIES = 2**29
 
-# numpy itself refuses to parse more than 10 000 bytes.
-_LONGEST_HEADER = 2**14
-
 
 def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shapes that the headers of a .npy or .npz file claim, and read nothing else.
@@ -309,15 +305,11 @@ def _opened(path: Path) -> Iterator[dict[str, _Member]]:
             return
         with open_regular(path, error=InputError) as file, zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
-            _require_plain([info.filename for info in infos], path)
-            if (total := sum(info.file_size for info in infos)) > most_unpacked(size):
-                raise InputError(
-                    f"{path} must unpack to at most {most_unpacked(size):,} bytes, 64 MiB and a hundred times its "
-                    f"{size:,}; it claims {total:,}. If you trust it, write it unpacked, with numpy.savez."
-                )
+            names = _plain_names([info.filename for info in infos], path)
+            check_packing(sum(info.file_size for info in infos), size, str(path), InputError)
             yield {
-                info.filename.removesuffix(".npy"): _Member(info.file_size, partial(archive.open, info))
-                for info in infos
+                name: _Member(info.file_size, partial(archive.open, info))
+                for name, info in zip(names, infos, strict=True)
                 if info.filename.endswith(".npy")
             }
     except InputError:
@@ -326,17 +318,13 @@ def _opened(path: Path) -> Iterator[dict[str, _Member]]:
         raise InputError(f"{path} must be a readable .npy or .npz file: {error}. Write it again.") from error
 
 
-def _require_plain(names: list[str], path: Path) -> None:
-    """Raise unless each array has one name of its own, also where case does not count, that leads nowhere else."""
-    seen: dict[str, str] = {}
+def _plain_names(names: list[str], path: Path) -> list[str]:
+    """Return the names without .npy, unless one leads out or comes twice."""
     for name in names:
         parts = name.replace("\\", "/").split("/")
         if ".." in parts or parts[0] == "" or ":" in parts[0] or "\0" in name:
             raise InputError(f"{path} must hold plain names; got {name!r}. It is hostile or damaged.")
-        folded = unicodedata.normalize("NFC", name.removesuffix(".npy")).casefold()
-        if folded in seen:
-            raise InputError(f"{path} must name each array once; {seen[folded]!r} and {name!r} are the same.")
-        seen[folded] = name
+    return distinct_names([name.removesuffix(".npy") for name in names], str(path), InputError)
 
 
 def _entries(member: _Member, what: str, room: int) -> int:
@@ -356,14 +344,10 @@ def _entries(member: _Member, what: str, room: int) -> int:
 
 def _header(member: _Member, what: str) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
     """Shape and type that the header claims, and where the data start."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    with member.open() as stream:
-        head = BytesIO(stream.read(_LONGEST_HEADER))  # a forged header length must not decide how much is read
     try:
-        version = np.lib.format.read_magic(head)
-        if version not in readers:
-            raise ValueError(f"format version {version} is for structured arrays")
-        shape, _, dtype = readers[version](head)
+        with member.open() as stream:
+            return read_header(stream)
     except Exception as error:  # the header is Python source: forged bytes make its parser raise many kinds
+        if isinstance(error, zipfile.BadZipFile | NotImplementedError | RuntimeError):
+            raise
         raise InputError(f"{what} must start with a readable array header: {error}.") from error
-    return shape, dtype, head.tell()

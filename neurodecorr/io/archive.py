@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import unicodedata
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,8 +13,8 @@ from neurodecorr._validation import checked_path, count
 from neurodecorr.errors import CheckpointError
 from neurodecorr.io.atomic import write_atomically
 from neurodecorr.io.claims import filling_folder, put_in_place, recover, whole_folder
-from neurodecorr.io.files import read_regular
-from neurodecorr.io.npz import EPOCH, Metered, check_packing, check_sizes, check_total, damage_told, member_bytes
+from neurodecorr.io.files import distinct_names, read_regular
+from neurodecorr.io.npz import EPOCH, check_total, opened_zip
 
 MAX_BYTES = 2**30
 MAX_FILES = 4096
@@ -116,8 +115,7 @@ def read_files(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> d
         If it is missing, damaged, too large, or hostile.
     """
     limit, place = count(max_bytes, "max_bytes"), whole_folder(checked_path(path, "path"))
-    with damage_told(str(place), "zip file"):
-        found = _folder_files(place, limit) if place.is_dir() else _zip_files(place, limit)
+    found = _folder_files(place, limit) if place.is_dir() else _zip_files(place, limit)
     return dict(sorted(found.items()))
 
 
@@ -140,34 +138,24 @@ def relative_name(name: str, place: str) -> str:
 
 
 def _zip_files(path: Path, limit: int) -> dict[str, bytes]:
-    with Metered(str(path)) as file, zipfile.ZipFile(file) as container:
-        file.largest = None
-        infos = [info for info in container.infolist() if not (info.is_dir() and info.file_size == 0)]
+    with opened_zip(str(path), "zip file", limit) as (container, infos):
         _check_number(len(infos), path)
         for info in infos:
-            _check_member(info, file.size, str(path))
-        check_total(sum(info.file_size for info in infos), limit, str(path))
-        check_packing(infos, file.size, str(path))
-        names = _distinct([info.filename for info in infos], path)
-        return {name: bytes(member_bytes(container, info)) for name, info in zip(names, infos, strict=True)}
-
-
-def _check_member(info: zipfile.ZipInfo, file_bytes: int, place: str) -> None:
-    relative_name(info.filename, place)
-    mode = stat.S_IFMT(info.external_attr >> 16)
-    if mode not in (0, stat.S_IFREG):
-        raise CheckpointError(f"{place} must hold files only; {info.filename!r} is a link or a device.")
-    check_sizes(info, file_bytes, place)
+            relative_name(info.filename, str(path))
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+                raise CheckpointError(f"{path} must hold files only; {info.filename!r} is a link or a device.")
+        names = distinct_names([info.filename for info in infos], str(path))
+        return {name: container.read(info) for name, info in zip(names, infos, strict=True)}
 
 
 def _folder_files(path: Path, limit: int) -> dict[str, bytes]:
     found = list(_regular_files(path, path, DEPTH))
     _check_number(len(found), path)
-    names = _distinct([file.relative_to(path).as_posix() for file in found], path)
+    names = distinct_names([file.relative_to(path).as_posix() for file in found], str(path))
     check_total(sum(file.lstat().st_size for file in found), limit, str(path))
     contents = {}
     for name, file in zip(names, found, strict=True):
-        contents[relative_name(name, str(path))] = _read_regular(file, limit)
+        contents[relative_name(name, str(path))] = read_regular(file, limit, follow=False)
         limit -= len(contents[name])
     return contents
 
@@ -183,21 +171,6 @@ def _regular_files(folder: Path, top: Path, depth: int) -> Iterator[Path]:
             yield file
         else:
             raise CheckpointError(f"{top} must hold regular files only; {file.relative_to(top)} is a link or no file.")
-
-
-def _read_regular(file: Path, limit: int) -> bytes:
-    return read_regular(file, limit, follow=False)
-
-
-def _distinct(names: list[str], path: Path) -> list[str]:
-    """Return the names, which must also differ where case and accents' forms do not count."""
-    seen: dict[str, str] = {}
-    for name in names:
-        folded = unicodedata.normalize("NFC", name).casefold()
-        if folded in seen:
-            raise CheckpointError(f"{path} must name each file once; {seen[folded]!r} and {name!r} are the same.")
-        seen[folded] = name
-    return names
 
 
 def _check_number(files: int, path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import unicodedata
 
 from neurodecorr._typing import PathLike
 from neurodecorr.errors import CheckpointError
@@ -39,6 +40,17 @@ def most_unpacked(packed: int) -> int:
         Bytes.
     """
     return _ALWAYS + _RATIO * packed
+
+
+def distinct_names(names: list[str], place: str, error: type[Exception] = CheckpointError) -> list[str]:
+    """Return the names in an archive, which must also differ where case and accents' forms do not count."""
+    seen: dict[str, str] = {}
+    for name in names:
+        folded = unicodedata.normalize("NFC", name).casefold()
+        if folded in seen:
+            raise error(f"{place} must name each member once; {seen[folded]!r} and {name!r} are the same.")
+        seen[folded] = name
+    return names
 
 
 def open_regular(

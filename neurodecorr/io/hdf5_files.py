@@ -15,7 +15,6 @@ import h5py
 from neurodecorr.errors import CheckpointError
 from neurodecorr.io.files import open_regular
 from neurodecorr.io.hdf5 import CHECKSUM
-from neurodecorr.io.npz import DEFLATE_RATIO
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SIZE = 48
@@ -132,6 +131,8 @@ def _rotated(value: int, shift: int) -> int:
 # What h5py raises on damaged input.
 DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
 OBJECTS = 10_000
+# Deflate cannot shrink by more than 1032 : 1; a chunk that claims more is lying about its size.
+DEFLATE_RATIO = 1032
 DEPTH = 16
 FILTERS = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32)
 LINKS = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "an external link"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import io
 import math
@@ -17,22 +16,18 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from neurodecorr._typing import Array
 from neurodecorr._validation import checked_path, count, unmasked
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.io.atomic import write_atomically
-from neurodecorr.io.files import most_unpacked, open_regular
+from neurodecorr.io.files import distinct_names, most_unpacked, open_regular
 from neurodecorr.io.json import canonical_json, plain, read_json
 from neurodecorr.io.xarray import axes, dataset
 
 KINDS = "biufcSU"
-# Deflate cannot shrink by more than 1032 : 1; a member that claims more is lying about its size.
-DEFLATE_RATIO = 1032
 DIRECTORY_BYTES = 4 * 2**20
 HEADER_BYTES = 10_000
-PIECE = 2**20
 EPOCH = (1980, 1, 1, 0, 0, 0)
 # What zipfile, numpy's header parser and zlib raise on damaged input, besides OSError.
 DAMAGE = (
@@ -130,8 +125,8 @@ def write_npz(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
 def read_npz(path: str | os.PathLike[str], max_bytes: int) -> dict[str, Array]:
     """Return the arrays of the container at `path`.
 
-    Every size is checked before memory is taken for it: the directory, what each member declares against what the
-    file can hold and against `max_bytes`, each array's shape against its member. Nothing is ever unpickled.
+    What all members declare is held against `max_bytes` and the size of the file, each array's shape against its
+    member, before memory is taken for it. Nothing is ever unpickled.
 
     Parameters
     ----------
@@ -151,17 +146,48 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int) -> dict[str, Array]:
         If the file is missing, not a container, truncated, damaged, or hostile.
     """
     place = os.fspath(path)
-    with damage_told(place, ".npz file"), Metered(place) as file, zipfile.ZipFile(file) as container:
-        file.largest = None
-        members = _checked_members(container.infolist(), file.size, max_bytes, place)
-        return {name: _read_array(container, info, place) for name, info in members.items()}
+    with opened_zip(place, ".npz file", max_bytes) as (container, infos):
+        names = distinct_names([_member_name(info.filename, place) for info in infos], place)
+        return {name: _read_array(container, info, place) for name, info in zip(names, infos, strict=True)}
 
 
 @contextlib.contextmanager
-def damage_told(place: str, kind: str) -> Iterator[None]:
-    """Turn what reading a damaged zip file raises into a CheckpointError; `kind` is what to call the file."""
+def opened_zip(place: str, kind: str, max_bytes: int) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
+    """Open a zip file for reading, and list its members, which together declare no more than they may.
+
+    Parameters
+    ----------
+    place : str
+        The file.
+    kind : str
+        What to call it.
+    max_bytes : int
+        The most all members may hold together, decompressed.
+
+    Yields
+    ------
+    ZipFile, list of ZipInfo
+        The container and its members, folders left out.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, damaged, encrypted, too large, or packed in another way than by deflate; also while it is
+        read.
+    """
     try:
-        yield
+        with _Metered(place) as file, zipfile.ZipFile(file) as container:
+            file.largest = None
+            infos = [info for info in container.infolist() if not (info.is_dir() and info.file_size == 0)]
+            for info in infos:  # lzma may ask for any amount of memory
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 0x1:
+                    raise CheckpointError(
+                        f"{place}: member {info.filename!r} must be stored or deflated, and not encrypted."
+                    )
+            total = sum(info.file_size for info in infos)
+            check_total(total, max_bytes, place)
+            check_packing(total, file.size, place)
+            yield container, infos
     except CheckpointError:
         raise
     except OSError as error:
@@ -173,7 +199,7 @@ def damage_told(place: str, kind: str) -> Iterator[None]:
         ) from None
 
 
-class Metered(io.FileIO):
+class _Metered(io.FileIO):
     """A regular file whose single reads are bounded, so that a forged directory cannot claim memory."""
 
     largest: int | None = DIRECTORY_BYTES
@@ -181,42 +207,13 @@ class Metered(io.FileIO):
     def __init__(self, path: str) -> None:
         with open_regular(path) as file:
             super().__init__(os.dup(file.fileno()), "rb")
-        self.place = path
         self.size = os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return the next bytes, no more than `largest` at a time."""
         wanted = max(self.size - self.tell(), 0) if size is None or size < 0 else size
         if self.largest is not None and wanted > self.largest:
-            raise CheckpointError(
-                f"{self.place} must have a directory of at most {self.largest} bytes; it asks for {wanted}. "
-                "It is no .npz file written here."
-            )
+            raise ValueError(f"a directory of at most {self.largest} bytes was expected; it asks for {wanted}")
         return super().read(wanted) or b""
-
-
-def _checked_members(
-    infos: list[zipfile.ZipInfo], file_bytes: int, max_bytes: int, place: str
-) -> dict[str, zipfile.ZipInfo]:
-    members: dict[str, zipfile.ZipInfo] = {}
-    for info in infos:
-        name = _member_name(info.filename, place)
-        if name in members:
-            raise CheckpointError(f"{place} must name each member once; {name!r} comes twice.")
-        check_sizes(info, file_bytes, place)
-        members[name] = info
-    check_total(sum(info.file_size for info in infos), max_bytes, place)
-    check_packing(infos, file_bytes, place)
-    return members
-
-
-def _member_name(filename: str, place: str) -> str:
-    stem = filename.removesuffix(".npy")
-    try:
-        # Without the suffix the stem is the whole name, and an empty name is refused.
-        return array_name(stem if stem != filename else "")
-    except InputError:
-        raise CheckpointError(f"{place} must hold plain names ending in .npy; got {filename!r}.") from None
 
 
 def check_total(total: int, limit: int, place: str) -> None:
@@ -228,75 +225,53 @@ def check_total(total: int, limit: int, place: str) -> None:
         )
 
 
-def check_packing(infos: list[zipfile.ZipInfo], file_bytes: int, place: str) -> None:
+def check_packing(total: int, file_bytes: int, place: str, error: type[Exception] = CheckpointError) -> None:
     """Compare what all members unpack to with what a file of this size may, unless it is a bomb."""
-    total, most = sum(info.file_size for info in infos), most_unpacked(file_bytes)
+    most = most_unpacked(file_bytes)
     if total > most:
-        raise CheckpointError(
+        raise error(
             f"{place} must unpack to at most {most:,} bytes, 64 MiB and a hundred times its {file_bytes:,}; it "
             f"declares {total:,}. If you trust it, write it again unpacked."
         )
 
 
-def check_sizes(info: zipfile.ZipInfo, file_bytes: int, place: str) -> None:
-    """Compare what a member declares with what its bytes in this file can hold."""
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 0x1:
-        raise CheckpointError(f"{place}: member {info.filename!r} must be stored or deflated, and not encrypted.")
-    ratio = 1 if info.compress_type == zipfile.ZIP_STORED else DEFLATE_RATIO
-    if info.compress_size > file_bytes or info.file_size > ratio * info.compress_size:
-        raise CheckpointError(
-            f"{place}: member {info.filename!r} declares {info.file_size} bytes in {info.compress_size}, "
-            f"which a file of {file_bytes} bytes cannot hold. It is damaged or hostile."
-        )
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
+    """Return shape and type that the header of a .npy file claims, and its length; raise what numpy raises."""
+    head = io.BytesIO(stream.read(HEADER_BYTES + 16))  # a forged header length must not decide how much is read
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(head)
+    if version not in readers:
+        raise ValueError(f"format 1.0 or 2.0 was expected; got {version[0]}.{version[1]}, for structured arrays")
+    shape, _, dtype = readers[version](head, max_header_size=HEADER_BYTES)
+    return shape, dtype, head.tell()
+
+
+def _member_name(filename: str, place: str) -> str:
+    stem = filename.removesuffix(".npy")
+    try:
+        # Without the suffix the stem is the whole name, and an empty name is refused.
+        return array_name(stem if stem != filename else "")
+    except InputError:
+        raise CheckpointError(f"{place} must hold plain names ending in .npy; got {filename!r}.") from None
 
 
 def _read_array(container: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> Array:
-    return _parse_array(member_bytes(container, info), f"{place}: member {info.filename!r}")
-
-
-def member_bytes(container: zipfile.ZipFile, info: zipfile.ZipInfo) -> memoryview:
-    """Return what a member holds, which must be as much as it declares; its sizes have been checked before."""
-    data = memoryview(bytearray(info.file_size))
-    filled = 0
+    where = f"{place}: member {info.filename!r}"
     with container.open(info) as member:
-        while filled < len(data):
-            piece = member.read(min(PIECE, len(data) - filled))
-            if not piece:
-                raise EOFError(f"member {info.filename!r} ends after {filled} of {len(data)} bytes")
-            data[filled : filled + len(piece)] = piece
-            filled += len(piece)
-    return data
-
-
-def _parse_array(data: memoryview, place: str) -> Array:
-    """View an array in the bytes of a .npy member, after its header has been held against them."""
-    start = io.BytesIO(data[: HEADER_BYTES + 16])
-    version = np.lib.format.read_magic(start)
-    if version not in ((1, 0), (2, 0)):
-        raise CheckpointError(f"{place} must be in .npy format 1.0 or 2.0; got {version[0]}.{version[1]}.")
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    # numpy repairs headers of Python 2, which are no literals, and warns; nothing here ever wrote one. A filter that
-    # makes an error of the warning would hold for the process, not for this thread.
-    begin, count = start.tell(), struct.Struct("<H" if version == (1, 0) else "<I")
-    ast.literal_eval(start.read(*count.unpack(start.read(count.size))).decode("latin1"))
-    start.seek(begin)
-    shape, fortran, dtype = header(start, max_header_size=HEADER_BYTES)
-    _check_header(shape, dtype, len(data) - start.tell(), place)
-    order: Any = "F" if fortran else "C"
-    array: npt.NDArray[Any] = np.ndarray(shape, dtype, data, start.tell(), order=order)
-    return array if array.flags.aligned else array.copy(order="K")
-
-
-def _check_header(shape: tuple[int, ...], dtype: np.dtype[Any], stored: int, place: str) -> None:
+        shape, dtype, start = read_header(member)
     if dtype.hasobject or dtype.kind not in KINDS or dtype.itemsize == 0:
         raise CheckpointError(
-            f"{place} must hold numbers, booleans or texts; its header says {dtype}. Never unpickled."
+            f"{where} must hold numbers, booleans or texts; its header says {dtype}. Never unpickled."
         )
-    declared = math.prod(shape) * dtype.itemsize
+    declared, stored = math.prod(shape) * dtype.itemsize, info.file_size - start
     if min(shape, default=0) < 0 or declared != stored:
         raise CheckpointError(
-            f"{place} must hold what its header says: shape {shape} of {dtype} is {declared} bytes; {stored} are there."
+            f"{where} must hold what its header says: shape {shape} of {dtype} is {declared} bytes; {stored} are there."
         )
+    with container.open(info) as member:
+        array: Array = np.lib.format.read_array(member, allow_pickle=False)
+        member.read(1)  # an empty array reads nothing, and the checksum is compared at the end
+    return array
 
 
 RESULT_FILE = "result.npz"
