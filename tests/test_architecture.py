@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -217,3 +218,25 @@ def test_the_program_that_is_started_is_waited_for_no_longer_than_its_time():
         and node.func.attr in ("wait", "communicate")
     ]
     assert waits and all(node.args or node.keywords for node in waits)
+
+
+# Where eigenvalues are taken for something else than the stability margin, and what for.
+EIGENVALUES = {
+    "circuit/spectrum.py": "the spectrum itself",
+    "circuit/stability.py": "the margin, the modes, and roots of stability polynomials",
+    "comparison/compare.py": "the time that a decomposition takes",
+    "export/bundle/agreement.py": "condition of the modes",
+    "export/nir/dialects.py": "growth factor per step",
+    "hardware/analogue/perturbation.py": "spectral radius of a matrix of variances",
+    "hardware/analogue/settling_time.py": "condition of the modes",
+}
+
+
+def test_one_place_computes_the_stability_margin():
+    """Everybody else calls `margin`, `is_stable`, `require_stable` or `stability`."""
+    for path in modules():
+        name, text = path.relative_to(PACKAGE).as_posix(), path.read_text(encoding="utf-8")
+        if re.search(r"\.eig(vals)?\(", text):
+            assert name in EIGENVALUES, name
+        if not name.startswith("circuit/"):
+            assert not re.search(r"(eigvals?\(.*|values?)\.real\.(min|max)\(", text), name

@@ -10,13 +10,7 @@ from neurodecorr.circuit.settle import Settled, settle
 from neurodecorr.circuit.settler import Settler
 from neurodecorr.circuit.sparse import SparseCircuit, sigma_bound
 from neurodecorr.circuit.sparse_settling import settle_sparse
-from neurodecorr.circuit.stability import (
-    Stability,
-    predicted_settling_time,
-    stability,
-    stability_limit,
-    stability_of_sparse,  # noqa: F401  (takes its place in `stability`)
-)
+from neurodecorr.circuit.stability import Stability, predicted_settling_time, stability, stability_limit
 from neurodecorr.circuit.topology import grid_neighbours, grid_taper, random_neighbours
 
 __all__ = [

@@ -14,6 +14,8 @@ from neurodecorr import measures, plasticity
 from neurodecorr._numerics.blas import one_thread
 from neurodecorr._typing import Floats
 from neurodecorr.circuit import Circuit, certificate, integrate, mismatched, predicted_settling_time, settle, stability
+from neurodecorr.circuit.spectrum import Spectrum
+from neurodecorr.circuit.stability import is_stable, margin
 from neurodecorr.comparison.comparison import Entry
 from neurodecorr.errors import DivergenceError, StabilityError
 from neurodecorr.io import LogSpaced, spans
@@ -102,7 +104,7 @@ def run_trial(
         output = M @ bench.covariance @ M.T
         settling = _settling(R, course.mean, bench) if form == "recurrent" else _instant(R)
         tell(SETTLED_BY)
-        eigenvalues = np.linalg.eigvals(R).astype(complex)
+        spectrum = Spectrum(R.astype(np.float64))
         return Entry(
             name=name,
             form=form,
@@ -119,8 +121,8 @@ def run_trial(
             matrix=M,
             lateral=R,
             covariance=output,
-            eigenvalues=eigenvalues,
-            margin=float(eigenvalues.real.min()),
+            eigenvalues=spectrum.eigenvalues,
+            margin=spectrum.margin,
             steps=course.looks[:, 0].astype(np.int64),
             margins=course.looks[:, 1],
             correlations=course.looks[:, 2],
@@ -173,13 +175,7 @@ def _learnt(plan: LearningRule, bench: Bench, tell: Callable[[float], None]) -> 
 def _look(state: State, step: int, bench: Bench) -> tuple[float, float, float, float]:
     output = state.M @ bench.covariance @ state.M.T
     power = measures.power(covariance=output) / measures.power(covariance=bench.covariance)
-    return float(step), _margin(state.lateral), bench.correlation(output), power
-
-
-def _margin(R: Floats) -> float:
-    """Return min Re λ(R); a symmetric R takes a tenth of the time."""
-    values = np.linalg.eigvalsh(R) if np.array_equal(R, R.T) else np.linalg.eigvals(R).real
-    return float(values.min())
+    return float(step), margin(state.lateral), bench.correlation(output), power
 
 
 def _settling(R: Floats, mean: Floats, bench: Bench) -> dict[str, Any]:
@@ -260,17 +256,8 @@ def _output_error(weights: Floats, recurrent: bool, drive: Floats, ideal: Floats
     output: Floats
     if not recurrent:
         output = drive @ weights.T
-    elif not _stable(weights):
+    elif not is_stable(weights):
         return math.inf
     else:
         output = np.linalg.solve(weights, drive.T).T
     return float(np.linalg.norm(output - ideal) / np.linalg.norm(ideal))
-
-
-def _stable(R: Floats) -> bool:
-    """Whether min Re λ(R) > 0; a positive definite symmetric part proves it without eigenvalues."""
-    try:
-        np.linalg.cholesky(R + R.T)
-    except np.linalg.LinAlgError:
-        return bool(np.linalg.eigvals(R).real.min() > 0)
-    return True

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from neurodecorr._typing import Floats
 from neurodecorr._validation import count, fraction, positive
+from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.export.circuits import Found
 from neurodecorr.hardware.analogue import (
@@ -209,10 +210,10 @@ def hardware_budget(
         If the inputs are all 0, or an option lies outside its range.
     """
     wanted = _share(accuracy)
-    margin = float(np.linalg.eigvals(found.R).real.min())
-    if not margin > 0:
+    slowest = margin(found.R)
+    if not slowest > 0:
         raise StabilityError(
-            f"{found.name} must be stable to be built, min Re λ(R) > 0; got {margin:.3g}. Choose another with "
+            f"{found.name} must be stable to be built, min Re λ(R) > 0; got {slowest:.3g}. Choose another with "
             "--circuit, or learn with the congruent rule."
         )
     X, M = found.drive.astype(np.float64), np.linalg.inv(found.R)
@@ -233,7 +234,7 @@ def hardware_budget(
         source=str(found.meta.get("source", "")),
         units=len(M),
         sides=bench.devices.sides,
-        margin=margin,
+        margin=slowest,
         wanted=wanted,
         tau_s=bench.tau_s,
         volts_per_unit=bench.volts_per_unit,

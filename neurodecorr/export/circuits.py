@@ -14,6 +14,7 @@ import numpy as np
 from neurodecorr._typing import Floats
 from neurodecorr._validation import finite, positive, real_array, square
 from neurodecorr.circuit import Circuit
+from neurodecorr.circuit.stability import is_stable
 from neurodecorr.comparison.comparison import Comparison
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.io import Result, load_result, read_traces
@@ -146,8 +147,7 @@ def best_circuit(circuits: Mapping[str, Found]) -> Found:
     """
 
     def badness(found: Found) -> tuple[bool, bool, float]:
-        margin = float(np.linalg.eigvals(found.R).real.min())
-        return not found.learnt_as_circuit, not margin > 0, float(found.meta.get("correlation") or 0.0)
+        return not found.learnt_as_circuit, not is_stable(found.R), float(found.meta.get("correlation") or 0.0)
 
     return min(circuits.values(), key=badness)
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from neurodecorr._validation import choice, count, positive
 from neurodecorr.circuit import Circuit, stability
+from neurodecorr.circuit.stability import is_stable
 from neurodecorr.errors import CheckpointError, ConfigError, StabilityError
 from neurodecorr.export.bundle import Formats, export_bundle, reference_response
 from neurodecorr.export.bundle.contents import EQUATION, MATRIX, Contents, make_contents
@@ -158,7 +157,7 @@ def _one(folder: Path, found: Found, export: Export, circuits: dict[str, Found])
     circuit = Circuit(found.R, tau_s)
     facts = stability(circuit)
     if not facts.stable:
-        others = [name for name, one in circuits.items() if np.linalg.eigvals(one.R).real.min() > 0]
+        others = [name for name, one in circuits.items() if is_stable(one.R)]
         hint = f" Of this run {', '.join(map(repr, others))} settle: choose one of them." if others else ""
         raise StabilityError(
             f"{found.name!r} must have min Re λ(R) > 0 to be built as a circuit; it is {facts.margin:.3g}.{hint}"

@@ -14,8 +14,10 @@ from neurodecorr._typing import Floats
 from neurodecorr.circuit.bounds import Ellipse
 from neurodecorr.circuit.chebyshev import recurrence
 from neurodecorr.circuit.spectrum import Spectrum
+from neurodecorr.circuit.stability import require_stable
 from neurodecorr.errors import StabilityError
 
+ADVICE = "Use a lower rate or limit, or learn by the congruent rule or the feedforward form (plasticity.learn)."
 # A bound that fell to this share of its first value is computed anew; till then it costs ln(1/share)/ln(1/ϱ) products.
 STALE = 0.5
 # Shares of the last computed σ_min that are tried in its place.
@@ -92,27 +94,15 @@ def look(R: Floats, seen: int) -> Outlook:
     """
     with one_thread(len(R)):
         spectrum = Spectrum(R.astype(np.float64))
-        if not (spectrum.decays and spectrum.sigma_low > 0):
-            raise _unstable(spectrum, seen)
+        require_stable(spectrum, f" after sample {seen}", ADVICE)
+        if not spectrum.sigma_low > 0:
+            raise StabilityError(
+                f"the circuit must have a least singular value that rounding leaves > 0; after sample {seen} its "
+                f"condition is {spectrum.condition:.2g}. {ADVICE}"
+            )
         ellipse = _wider(spectrum.ellipse)
         schedule = recurrence(ellipse, LONGEST)
     return Outlook(ellipse, schedule, spectrum.size_bound, spectrum.sigma_low, spectrum.sigma_low)
-
-
-def require_stable(R: Floats, seen: int) -> None:
-    """Raise unless min Re λ(R) > 0: the numerical range first, the eigenvalues where that is not enough.
-
-    Raises
-    ------
-    StabilityError
-        If a mode does not decay; the sample and the mode are named.
-    """
-    S = (R + R.T) / 2
-    if scipy.linalg.lapack.get_lapack_funcs("potrf", (S,))(S, lower=1, overwrite_a=1, clean=0)[1] == 0:
-        return
-    spectrum = Spectrum(R.astype(np.float64))
-    if not spectrum.margin > 0:
-        raise _unstable(spectrum, seen)
 
 
 def _wider(ellipse: Ellipse) -> Ellipse:
@@ -136,13 +126,3 @@ def _proven(R: Floats, candidate: float) -> float:
         return 0.0
     square = candidate**2 - EPS * (6 * size + 60) * trace
     return math.sqrt(square) * (1 - 4 * EPS) if square > 0 else 0.0
-
-
-def _unstable(spectrum: Spectrum, seen: int) -> StabilityError:
-    value = spectrum.slowest
-    unit = int(np.argmax(spectrum.mode(value)))
-    return StabilityError(
-        f"the circuit must have min Re λ(R) > 0 to settle; after sample {seen} it is {value.real:.3g} "
-        f"(mode strongest in unit {unit}). Use a lower rate or limit, or learn by the congruent rule or the "
-        "feedforward form (plasticity.learn)."
-    )

@@ -18,12 +18,13 @@ from neurodecorr._numerics.blas import add_product, blas, one_thread, rows_produ
 from neurodecorr._numerics.norms import EPS, norms
 from neurodecorr._typing import Floats
 from neurodecorr._validation import checked_path, choice, count, flag, instance, positive, real_array
+from neurodecorr.circuit.stability import require_stable
 from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
 from neurodecorr.io import provenance
 from neurodecorr.online import block
 from neurodecorr.online import sample as step
 from neurodecorr.online.block import Course, integrated, most_products, recalled, refined
-from neurodecorr.online.bounds import STALE, Outlook, look, require_stable
+from neurodecorr.online.bounds import ADVICE, STALE, Outlook, look
 from neurodecorr.online.recording import Diary
 from neurodecorr.plasticity import LearningRule, State, initial_state
 from neurodecorr.plasticity.spec import GAINS
@@ -96,7 +97,7 @@ class Living:
         """
         R, seen, outlook, checked = self.learnt.R, self.learnt.samples, self.outlook, self.checked
         if seen - checked >= between_checks(len(R)):
-            require_stable(R, seen)
+            require_stable(R, f" after sample {seen}", ADVICE)
             checked = seen
         if outlook.stale:
             outlook = outlook.renewed(R, seen)

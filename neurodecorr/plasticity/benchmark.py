@@ -14,6 +14,7 @@ from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._typing import Floats
 from neurodecorr._validation import count, instance, offers, positive, samples, several, shaped, square
+from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import DivergenceError, InputError, StabilityError
 from neurodecorr.measures import power, rms_correlation
 from neurodecorr.plasticity.baselines import Rule
@@ -179,14 +180,7 @@ def _measure(rule: Rule, weights: Any, sigma: Floats) -> tuple[float, float, flo
     M = rule.matrix(weights)
     C = M @ sigma @ M.T
     R = rule.lateral(weights)
-    return rms_correlation(covariance=C), power(covariance=C), _margin(M, R)
-
-
-def _margin(M: Floats, R: Floats | None) -> float:
-    if R is not None:
-        return float(np.linalg.eigvals(R).real.min())
-    modes = np.linalg.eigvals(M)
-    return float((1 / np.where(modes == 0, np.finfo(float).tiny, modes)).real.min())
+    return rms_correlation(covariance=C), power(covariance=C), margin(M, inverse=True) if R is None else margin(R)
 
 
 @dataclass(frozen=True)

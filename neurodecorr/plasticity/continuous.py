@@ -13,6 +13,7 @@ import numpy.typing as npt
 from neurodecorr._numerics.jit import jit
 from neurodecorr._typing import Array, Floats
 from neurodecorr._validation import choice, count, finite, number, positive, real_array, samples, square
+from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
 from neurodecorr.measures import rms_correlation
 
@@ -462,12 +463,12 @@ def _flow(
 
 def _look(R: Floats, xbar: Floats, u: Floats, time: float, setting: _Setting) -> tuple[float, float, float, float]:
     """Return time, margin, correlation and lag; raise if R is not stable, or the step too long for it."""
-    values = np.linalg.eigvalsh(R) if setting.rule == "congruent" else np.linalg.eigvals(R)
-    margin = float(values.real.min())
+    spectrum = Spectrum((R + R.T) / 2 if setting.rule == "congruent" else R)
+    values, margin = spectrum.eigenvalues, spectrum.margin
     if setting.rule == "congruent" and time > 0 and margin <= 0:
         raise StabilityError(
             f"R must stay positive definite; at time {time:g} R is singular to rounding, with eigenvalues from "
-            f"{margin:.3g} to {values[-1]:.3g}. Use a larger tau_R: weights must be slower than activity."
+            f"{margin:.3g} to {values[-1].real:.3g}. Use a larger tau_R: weights must be slower than activity."
         )
     if margin <= 0:
         raise StabilityError(

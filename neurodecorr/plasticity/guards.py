@@ -7,15 +7,16 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
-import scipy.linalg.lapack
 
 from neurodecorr._typing import Floats
-from neurodecorr.errors import DegenerateInputWarning, DivergenceError, StabilityError
+from neurodecorr.circuit.stability import require_stable
+from neurodecorr.errors import DegenerateInputWarning, DivergenceError
 from neurodecorr.plasticity.spec import LearningRule
 from neurodecorr.plasticity.state import State
 
 # Random columns by which the twins are compared.
 PROBES = 4
+ADVICE = "Use rule='congruent', a lower rate or limit, or the feedforward form."
 # Largest singular value of M by default: the square root of rounding, with room.
 STRONGEST = {"float32": 3e3, "float64": 1e7}
 
@@ -28,7 +29,7 @@ def inspect(state: State, plan: LearningRule) -> State:
     if plan.recurrent:
         state = _resynchronise(state, plan)
         if plan.rule != "congruent":
-            _require_stable(state)
+            require_stable(state.R, f" after sample {state.samples}", ADVICE)
     return state
 
 
@@ -76,19 +77,3 @@ def _twin_error_estimate(state: State) -> float:
     n = len(state.M)
     V = np.random.default_rng(n).standard_normal((n, PROBES)).astype(state.M.dtype)
     return float(np.linalg.norm(state.R @ (state.M @ V) - V) / np.linalg.norm(V))
-
-
-def _require_stable(state: State) -> None:
-    R = state.R.astype(float, copy=False)
-    factor = scipy.linalg.lapack.dpotrf((R + R.T).T, overwrite_a=True, clean=False)
-    if factor[1] == 0:  # positive definite: the numerical range lies to the right of zero
-        return
-    values, vectors = np.linalg.eig(R)
-    worst = int(values.real.argmin())
-    if values[worst].real > 0:
-        return
-    unit = int(np.abs(vectors[:, worst]).argmax())
-    raise StabilityError(
-        f"the circuit must have min Re λ(R) > 0 to settle; after sample {state.samples} it is {values[worst].real:.3g} "
-        f"(mode strongest in unit {unit}). Use rule='congruent', a lower rate or limit, or the feedforward form."
-    )

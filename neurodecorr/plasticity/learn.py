@@ -14,6 +14,7 @@ import numpy.typing as npt
 from neurodecorr._numerics.blas import one_pool
 from neurodecorr._typing import Floats
 from neurodecorr._validation import checked_names, count, instance, mapping, samples
+from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, DivergenceError, InputError
 from neurodecorr.io import Variable, provenance
 from neurodecorr.io.observer import Observable, Observer
@@ -249,10 +250,6 @@ def _correlation(state: State, rows: Floats) -> float:
     return rms_correlation(covariance=covariance(Xbar), samples=len(rows))
 
 
-def _margin(state: State) -> float:
-    return float(np.linalg.eigvals(state.lateral.astype(np.float64)).real.min())
-
-
 # Axes of length n, unit, meaning.
 _MEANINGS = {
     "weights": (2, "1", "lateral weights R, or the matrix M"),
@@ -269,7 +266,7 @@ _VALUES: dict[str, Callable[[State], Any]] = {
     "mean": lambda state: state.mean.astype(np.float64) * state.scale,
     "power": lambda state: state.power.astype(np.float64) * state.scale**2,
     "gain": lambda state: state.gain.astype(np.float64),
-    "margin": _margin,
+    "margin": lambda state: margin(state.lateral),
     "residual": lambda state: state.settling_error,
     "twin_error": lambda state: state.twin_error(),
     "limited": lambda state: float(state.limited),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from neurodecorr._numerics.jit import jit, prange
 from neurodecorr._numerics.sparse import row_cuts, sparse_product
 from neurodecorr._typing import Array, Floats
 from neurodecorr._validation import choice, fraction, instance, positive, samples
+from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.plasticity.spec import never
 from neurodecorr.plasticity.steps import FASTEST_MEMORY, HUGE, OUTLIER, TRACE_MEMORY
@@ -484,28 +484,6 @@ def _learn_chunk(state: SparseState, X: Floats, plan: SparseLearningRule) -> Spa
             "taper the mask (grid_taper), or set dominance=0.9."
         )
     return replace(state, margin=found)
-
-
-def margin(R: Any) -> float:
-    """Return a lower bound or an estimate of min Re λ(R), the cheapest that is positive.
-
-    Discs by rows, then λ_min of the symmetric part, then Arnoldi on R itself; all eigenvalues for few units.
-    """
-    own = R.diagonal()
-    discs = float((2 * own - np.asarray(abs(R).sum(axis=1)).ravel() + np.abs(own) - own).min())
-    if discs > 0:
-        return discs
-    if R.shape[0] <= LARGEST_DENSE:
-        return float(scipy.linalg.eigvals(R.toarray()).real.min())
-    start = np.random.default_rng(0).standard_normal(R.shape[0])
-    options = {"k": 1, "v0": start, "ncv": KRYLOV, "tol": LOOSE, "return_eigenvectors": False}
-    with suppress(scipy.sparse.linalg.ArpackNoConvergence):
-        found = float(scipy.sparse.linalg.eigsh((R + R.T) * 0.5, which="SA", **options)[0])
-        if found > 0:
-            return found
-    with suppress(scipy.sparse.linalg.ArpackNoConvergence):
-        return float(scipy.sparse.linalg.eigs(R, which="SR", **options)[0].real)
-    return math.nan
 
 
 def _require_symmetric(R: Any) -> None:

@@ -82,7 +82,7 @@ def eigenvalues(comparison: Comparison) -> Figure:
         look = mark(entry.name)
         values = entry.eigenvalues
         panel.plot(values.real, values.imag, look.marker, color=look.color, markersize=5, alpha=0.75, markeredgewidth=0)
-        panel.set(xlabel="Re λ (1/τ)", title=f"{entry.name}: min Re λ = {format_number(float(values.real.min()))}")
+        panel.set(xlabel="Re λ (1/τ)", title=f"{entry.name}: min Re λ = {format_number(entry.margin)}")
     _scale_real_axis(axes[0, 0], circuits)
     for panel in axes[0]:
         shade_unstable(panel, "x")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from neurodecorr._typing import Float64s
 from neurodecorr._validation import entries, positive, square
+from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 
 
@@ -64,7 +65,7 @@ class SpikeCode:
         object.__setattr__(self, "R", R)
         for name, unit in (("tau_s", "s"), ("decay_hz", "1/s"), ("gamma", "")):
             object.__setattr__(self, name, positive(getattr(self, name), name, unit))
-        slowest = np.linalg.eigvals(R).real.min()
+        slowest = margin(R)
         if slowest <= 0:
             raise StabilityError(
                 f"All eigenvalues of R must have a positive real part for the circuit to settle; "

@@ -16,6 +16,7 @@ from array_api_compat import device
 
 from neurodecorr._numerics.blas import threads
 from neurodecorr._typing import AnyArray
+from neurodecorr.circuit.stability import is_stable
 from neurodecorr.data import Dataset, Epochs, ImageDataset
 from neurodecorr.errors import CheckpointError
 from neurodecorr.io import Result, load_result, provenance, require_writable
@@ -237,7 +238,7 @@ def require_circuits(arrays: Mapping[str, Any]) -> None:
         if own not in ("R", "M") or found.ndim != 2 or found.shape[0] != found.shape[1]:
             continue  # a shape that is none is told with the one that it must have
         matrix, words = found.astype(float), f"the checkpoint: {own} of {layer}"
-        if own == "R" and not _settles(matrix):
+        if own == "R" and not is_stable(matrix):
             raise CheckpointError(f"{words} must have min Re λ > 0, as of a circuit that settles; it has not.")
         lateral = arrays.get(f"{layer}.R")
         if own == "M" and lateral is None and not (np.linalg.slogdet(matrix)[0] > 0 and np.trace(matrix) > 0):
@@ -248,15 +249,6 @@ def require_circuits(arrays: Mapping[str, Any]) -> None:
             gap = float(np.abs(R @ matrix - np.eye(len(R))).max())
             if not gap <= _TWINS + rounding:
                 raise CheckpointError(f"{words} must be the inverse of R; R M leaves I by {gap:.2g}.")
-
-
-def _settles(R: Any) -> bool:
-    """Whether min Re λ(R) > 0; found without eigenvalues where the symmetric part is positive definite."""
-    try:
-        np.linalg.cholesky(R + R.T)
-    except np.linalg.LinAlgError:
-        return bool(np.linalg.eigvals(R).real.min() > 0)
-    return True
 
 
 def _require_usable(name: str, values: Any, own: Mapping[str, AnyArray]) -> None:

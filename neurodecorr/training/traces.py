@@ -15,6 +15,7 @@ import numpy as np
 
 from neurodecorr import _validation
 from neurodecorr._typing import AnyArray
+from neurodecorr.circuit.stability import margin
 from neurodecorr.data import Batch, Epochs
 from neurodecorr.errors import CheckpointError, ConfigError
 from neurodecorr.io import Trace, Variable, read_traces
@@ -220,7 +221,7 @@ def _variable(name: str, value: Any) -> Variable:
 def _margin(layer: WeightedLayer) -> Any:
     """Return min Re λ(B) of a layer's circuit, per τ."""
     lateral = layer.decorrelator.as_ode()[1]
-    return np.array(1.0 if lateral is None else np.linalg.eigvals(as_numpy(lateral).astype(float)).real.min())
+    return np.array(1.0 if lateral is None else margin(as_numpy(lateral)))
 
 
 def _residual(layer: WeightedLayer, found: Signals) -> Any:

@@ -47,7 +47,7 @@ def sample_of_the_error(stream, rate):
         try:
             state = learn(state, X, plan)
         except StabilityError as error:
-            assert re.search(r"is -?[\d.e-]+ \(mode strongest in unit \d+\). Use rule='congruent'", str(error))
+            assert re.search(r"got -?[\d.e-]+ after sample \d+ .*most by unit \d+.* Use rule='congruent'", str(error))
             return int(re.search(r"after sample (\d+)", str(error))[1])
         assert margin(state.R) > 0
     return None

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from neurodecorr._typing import Array, Floats
 from neurodecorr._validation import checked_text, choice, count, positive, real_array, square
 from neurodecorr.circuit import Circuit, stability
+from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import CheckpointError, ConfigError
 from neurodecorr.export.bundle.fixed_point import BITS, FixedPoint, to_fixed_point
 from neurodecorr.export.bundle.netlist import Netlist
@@ -319,16 +320,16 @@ class Contents:
     def _fixed_facts(self) -> dict[str, Any]:
         fixed = self.fixed
         weights = fixed.weights()
-        margin = float(np.linalg.eigvals(weights).real.min())
+        slowest = margin(weights)
         return {
             "format": fixed.name,
             "bits": fixed.bits,
             "fraction_bits": fixed.fraction_bits,
             "step": fixed.step,
             "worst_error": float(np.abs(weights - self.circuit.R).max()),
-            "min_re_lambda": margin,
-            "stable": margin > 0,
-            "response_error": _response_error(weights, self.golden) if margin > 0 else None,
+            "min_re_lambda": slowest,
+            "stable": slowest > 0,
+            "response_error": _response_error(weights, self.golden) if slowest > 0 else None,
         }
 
     def _conductance_facts(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import scipy.linalg
 from neurodecorr import _validation
 from neurodecorr._typing import Floats
 from neurodecorr._validation import digits
+from neurodecorr.circuit.stability import is_stable
 from neurodecorr.errors import ConfigError, StabilityError
 from neurodecorr.export.nir.export_graph import INPUT, OUTPUT, Population, Projection, System
 from neurodecorr.export.nir.graph import Graph, Node
@@ -126,7 +127,7 @@ def require_step(system: System, dt_s: float) -> None:
     """
     space, taus = space_and_taus(system)
     growth = float(np.abs(np.linalg.eigvals(np.diag(np.exp(-dt_s / taus)) + _held(space, dt_s, taus)[0])).max())
-    if growth >= 1 and float(np.linalg.eigvals(space.A).real.max()) < 0:
+    if growth >= 1 and is_stable(-space.A):
         raise StabilityError(
             f"dt_s must be so short that every mode decays while drives are held during a step; at {digits(dt_s)} s "
             f"one grows by {growth:.6g} per step. Take a shorter dt_s, or discretisation='exact'."

@@ -14,6 +14,7 @@ import scipy.linalg
 
 from neurodecorr import _validation
 from neurodecorr._typing import Floats
+from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import CheckpointError, ConfigError, InputError, StabilityError
 from neurodecorr.export.nir.graph import Graph, graph_of
 from neurodecorr.io import read_tree
@@ -75,7 +76,7 @@ class StateSpace:
             If the system does not come to rest: max Re λ(A) ≥ 0.
         """
         X, single = _validation.sample_or_samples(x, "x", self.B.shape[1])
-        growth = float(np.linalg.eigvals(self.A).real.max())
+        growth = -margin(-self.A)
         if not growth < 0:
             raise StabilityError(f"the graph must have max Re λ(A) < 0 to come to rest; it is {growth:.3g} per second.")
         Z = -np.linalg.solve(self.A, (X @ self.B.T + self.drift).T).T

@@ -11,7 +11,7 @@ import numpy as np
 from neurodecorr._typing import Floats
 from neurodecorr._validation import finite, positive, real_array
 from neurodecorr.circuit import LinearCircuit
-from neurodecorr.circuit.stability import require_stable
+from neurodecorr.circuit.stability import margin, require_stable
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.devices.pairs import Pair
@@ -149,16 +149,15 @@ def margin_of(wires: Wiring, circuit: LinearCircuit, tau_s: float) -> float:
         If it does not settle, or would not with ideal devices.
     """
     require_stable(circuit)
-    values = np.linalg.eigvals(wires.rates[:, None] * wires.matrix) / (1 + wires.amplifier.leak)
-    margin = float(values.real.min())
+    slowest = margin(wires.rates[:, None] * wires.matrix) / (1 + wires.amplifier.leak)
     if not math.isinf(wires.amplifier.bandwidth_hz):
-        margin = min(margin, _margin_with_bandwidth(wires, tau_s))
-    if margin <= 0:
+        slowest = min(slowest, _margin_with_bandwidth(wires, tau_s))
+    if slowest <= 0:
         raise StabilityError(
-            f"the circuit must have min Re λ > 0 to settle; with these devices and amplifiers it is {margin:.4g} "
+            f"the circuit must have min Re λ > 0 to settle; with these devices and amplifiers it is {slowest:.4g} "
             f"({circuit.spectrum.margin:.4g} with ideal ones). Choose devices of less mismatch, or faster amplifiers."
         )
-    return margin
+    return float(slowest)
 
 
 def _margin_with_bandwidth(wires: Wiring, tau_s: float) -> float:
@@ -174,4 +173,4 @@ def _margin_with_bandwidth(wires: Wiring, tau_s: float) -> float:
         [kappa @ (P - load), kappa @ load, kappa @ N],
         [speed * unit / 2, np.zeros((n, n)), speed * (0.5 + leak) * unit],
     ])  # fmt: skip
-    return float(np.linalg.eigvals(flow).real.min())
+    return float(margin(flow))

@@ -20,6 +20,7 @@ from neurodecorr._numerics.simd import read_only
 from neurodecorr._typing import Floats
 from neurodecorr.circuit import LinearCircuit
 from neurodecorr.circuit.spectrum import Sigma, Spectrum
+from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import StabilityError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 
@@ -256,10 +257,10 @@ def open_loop(network: Network, tau_s: float) -> Loop:
 
 def margin_required(R: Floats) -> float:
     """Return min Re λ(R), or raise `StabilityError` where it is not above 0."""
-    margin = float(np.linalg.eigvals(R).real.min())
-    if not margin > 0:
-        raise StabilityError(f"R must be stable, min Re λ > 0, to be built as a closed loop; got {margin:.3g} per τ.")
-    return margin
+    slowest = float(margin(R))
+    if not slowest > 0:
+        raise StabilityError(f"R must be stable, min Re λ > 0, to be built as a closed loop; got {slowest:.3g} per τ.")
+    return slowest
 
 
 def require_settling(loop: Loop) -> None:

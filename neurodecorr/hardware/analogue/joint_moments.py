@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodecorr._typing import Floats
+from neurodecorr.circuit.stability import is_stable
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.equations import Network, rest_system
 from neurodecorr.hardware.analogue.perturbation import (
@@ -93,7 +94,7 @@ def joint_error(
         x = devices.dac(volts_per_unit * X) / volts_per_unit
     network = Network(moments.plus, moments.minus, np.zeros(n), np.zeros(n), amplifier, math.inf)
     A, _, B = rest_system(network, closed)
-    if closed and not np.linalg.eigvals(A).real.min() > 0:
+    if closed and not is_stable(A):
         return Joint(math.inf, math.inf)
     through = np.linalg.inv(A)
     outputs = x @ B.T @ through.T

@@ -14,6 +14,7 @@ from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._typing import Bools, Floats
 from neurodecorr._validation import count, flag, fraction, not_negative, positive, samples, square
+from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.analogue import wire_resistance
 from neurodecorr.hardware.analogue.amplifier import Amplifier
@@ -224,6 +225,6 @@ def _network(plan: _Plan, seed: np.random.SeedSequence) -> Network:
 def _margins(plan: _Plan, networks: list[Network], A: Floats) -> Floats:
     """Return min Re λ of each loop; amplifiers that follow at once leave the eigenvalues of A, slowed by 1 + 1/A₀."""
     if np.isinf(plan.amplifier.bandwidth_hz):
-        return np.asarray(np.linalg.eigvals(A).real.min(axis=1) / (1 + plan.amplifier.leak))
+        return np.asarray(margin(A) / (1 + plan.amplifier.leak))
     loops = (closed_loop(network, plan.tau_s) for network in networks)
-    return np.array([np.linalg.eigvals(loop.flow).real.min() for loop in loops])
+    return np.array([margin(loop.flow) for loop in loops])

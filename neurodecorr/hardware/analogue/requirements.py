@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from neurodecorr._typing import Floats
 from neurodecorr._validation import number, positive, samples, square
+from neurodecorr.circuit.stability import is_stable, margin
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.budget import Budget, error_budget
@@ -75,7 +76,7 @@ def bits_needed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices:
 
     def enough(bits: int) -> bool:
         rounded = replace(plain, bits=bits).map(W).weights()
-        if form == "closed" and not np.linalg.eigvals(rounded).real.min() > 0:
+        if form == "closed" and not is_stable(rounded):
             return False
         return bool(((_outputs(rounded, rows, form) - ideal) ** 2).mean() <= wanted**2 * (ideal**2).mean())
 
@@ -232,7 +233,7 @@ def bandwidth_needed(weights: npt.ArrayLike, tau_s: float, devices: Devices | No
     wanted = keep * margin_required(R)
 
     def enough(r: float) -> bool:
-        return bool(np.linalg.eigvals(np.linalg.solve(np.eye(len(R)) + lag / r, R)).real.min() >= wanted)
+        return bool(margin(np.linalg.solve(np.eye(len(R)) + lag / r, R)) >= wanted)
 
     high = float(np.abs(lag).sum(axis=1).max()) / (1 - keep)
     while not enough(high):

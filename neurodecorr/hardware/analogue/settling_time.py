@@ -11,6 +11,7 @@ import scipy.linalg
 
 from neurodecorr._typing import Floats
 from neurodecorr._validation import positive, square
+from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, StabilityError
 
 # Below this condition of the modes their bound is worth printing.
@@ -78,16 +79,15 @@ def settling_time(R: npt.ArrayLike, accuracy: float) -> SettlingTime:
     Trefethen and Embree, Spectra and Pseudospectra, §14 and §17.
     """
     F, accuracy = square(R, "R").astype(np.float64), share(accuracy)
-    eigenvalues, V = scipy.linalg.eig(F)
-    margin, log = float(eigenvalues.real.min()), math.log(1 / accuracy)
-    if not margin > 0:
-        raise StabilityError(f"R must have min Re λ > 0 to settle; got {margin:.3g}. Learn with the congruent rule.")
-    modal = log / margin
+    slowest, log = margin(F), math.log(1 / accuracy)
+    if not slowest > 0:
+        raise StabilityError(f"R must have min Re λ > 0 to settle; got {slowest:.3g}. Learn with the congruent rule.")
+    modal = log / slowest
     size = np.linalg.norm(F) ** 2
     if np.linalg.norm(F @ F.T - F.T @ F) <= 1e-12 * size:
         return SettlingTime(modal, modal, modal, True)
-    condition = np.linalg.cond(V)
-    proven = (log + math.log(condition)) / margin if condition < WORST_MODES else math.inf
+    condition = np.linalg.cond(scipy.linalg.eig(F)[1])
+    proven = (log + math.log(condition)) / slowest if condition < WORST_MODES else math.inf
     field = float(scipy.linalg.eigvalsh((F + F.T) / 2)[0])
     proven = min(proven, log / field) if field > 0 else proven
     return SettlingTime(modal, proven, _worst(F, accuracy, modal), False)

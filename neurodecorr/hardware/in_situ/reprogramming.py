@@ -12,6 +12,7 @@ import numpy.typing as npt
 from neurodecorr import measures
 from neurodecorr._typing import Floats
 from neurodecorr._validation import count, fraction, not_negative, positive, samples, setting, square
+from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices.chip import Devices
 from neurodecorr.hardware.in_situ import kernels
@@ -317,9 +318,9 @@ def _exported(R: Floats, devices: Devices, seed: int, chip: int, time_s: float) 
 
 def _residuals(weights: Floats, sigma: Floats) -> tuple[Floats, Floats]:
     """Return residual correlation, infinite where unstable, and min Re λ of each chip."""
-    margin = np.linalg.eigvals(weights).real.min(axis=-1)
+    margins = margin(weights)
     residual = np.full(len(weights), np.inf)
-    for k in np.flatnonzero(margin > 0):
+    for k in np.flatnonzero(margins > 0):
         M = np.linalg.inv(weights[k])
         residual[k] = measures.rms_correlation(covariance=M @ sigma @ M.T)
-    return residual, margin
+    return residual, margins
