@@ -354,6 +354,15 @@ def function(value: Any, name: str) -> Callable[..., Any]:
     raise ConfigError(f"{name} must be a function; got {shown(value)} of type {type(value).__name__}.")
 
 
+# Called now and then: what is being done, how much of it is done, and how much there is in all.
+Progress = Callable[[str, float, float], None]
+
+
+def progress_function(value: Any) -> Progress | None:
+    """Return `value` if it is a function that is told of progress, or None."""
+    return value if value is None else function(value, "progress")
+
+
 def offers(value: Any, methods: Iterable[str], name: str, words: str, advice: str = "") -> Any:
     """Return `value` if it has these methods, as a kind that users may write themselves has them."""
     if not isinstance(value, type) and all(callable(getattr(value, method, None)) for method in methods):

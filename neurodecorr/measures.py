@@ -165,7 +165,11 @@ def rms_correlation(
     >>> rms_correlation(covariance=[[4.0, 1.0], [1.0, 1.0]])
     0.5
     """
-    C = _counting(X, covariance, units, samples)
+    return correlation_between(_counting(X, covariance, units, samples))
+
+
+def correlation_between(C: Floats) -> float:
+    """Return the rms correlation coefficient of a covariance that is checked and without silent units."""
     counted, size = len(C), np.sqrt(np.diag(C))
     if counted < 2:
         return math.nan
@@ -340,8 +344,13 @@ def off_diagonal(C: Floats) -> Floats:
 def _counting(X: Any, covariance: Any, units: Sequence[int] | None, samples: int | None) -> Floats:
     """Return the covariance of the units that a measure counts; none of them is silent."""
     given, samples = _covariance_of(X, covariance, samples)
-    chosen = _counted(given, units, samples)
-    return np.asarray(given[np.ix_(chosen, chosen)].astype(float))
+    return counted_covariance(given, _counted(given, units, samples))
+
+
+def counted_covariance(C: Floats, units: npt.NDArray[np.intp]) -> Floats:
+    """Return the covariance of those of the given units that are not silent in C."""
+    chosen = np.intersect1d(units, _heard(C))
+    return np.asarray(C[np.ix_(chosen, chosen)].astype(float))
 
 
 def _covariance_of(X: Any, C: Any, samples: int | None) -> tuple[Floats, int | None]:
@@ -389,7 +398,7 @@ def _counted(C: Floats, units: Sequence[int] | None, samples: int | None) -> npt
         raise InputError(f"units must be a sequence of unit numbers; got shape {chosen.shape}.")
     if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(C)):
         raise InputError(f"units must lie in 0 … {len(C) - 1}; got {chosen.min()} … {chosen.max()}.")
-    return np.intersect1d(chosen, _heard(C)).astype(np.intp)
+    return chosen.astype(np.intp)
 
 
 def _heard(sigma: Floats) -> npt.NDArray[np.intp]:

@@ -46,6 +46,8 @@ DOORS = {
     "nir": {"export"},
     "torch": {"network"},
     "click": {"cli"},
+    "rich": {"report", "cli"},
+    "jinja2": {"report", "cli"},
     "threadpoolctl": {"_numerics", "io", "cli"},
 }
 

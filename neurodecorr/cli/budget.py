@@ -9,6 +9,7 @@ import click
 
 from neurodecorr.cli.compare import Percentages, say_done
 from neurodecorr.cli.errors import WRITTEN, Choice
+from neurodecorr.cli.progress import progress_bar
 
 SIDES = ("two", "one")
 EPILOG = """\b
@@ -106,18 +107,19 @@ def budget(
     if mine.done:
         say_done(place / "budget.html", quiet, "page")
         return
-    answers = hardware_budget(
-        found,
-        bits=options["bits"],
-        mismatch=options["mismatch"],
-        accuracy=options["accuracy"],
-        chips=options["chips"],
-        tau_s=options["tau"],
-        devices=ideal_devices(options["g_min"], options["g_max"], options["sides"]),
-        seed=options["seed"],
-        jobs=options["jobs"],
-        progress=not quiet,
-    )
+    with progress_bar(quiet) as progress:
+        answers = hardware_budget(
+            found,
+            bits=options["bits"],
+            mismatch=options["mismatch"],
+            accuracy=options["accuracy"],
+            chips=options["chips"],
+            tau_s=options["tau"],
+            devices=ideal_devices(options["g_min"], options["g_max"], options["sides"]),
+            seed=options["seed"],
+            jobs=options["jobs"],
+            progress=progress,
+        )
     ctx.meta[WRITTEN] = f"each file in {place} is whole, but some may be missing or old"
     path = publish_budget(answers, place, mine=mine)
     if not quiet:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neurodecorr.cli.errors import WRITTEN, Choice
+from neurodecorr.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from neurodecorr.comparison import Comparison
@@ -37,6 +38,8 @@ DECIDING = (
     "mismatch",
     "draws",
 )
+# Those of them that `nd.compare` takes by the same name.
+COMPARED = ("rate", "schedule", "gain", "limit", "batch", "mismatch", "draws", "seed", "seeds")
 EPILOG = """\b
 Examples:
   neurodecorr compare
@@ -144,12 +147,12 @@ def compare(ctx: click.Context, /, out: Path | None, overwrite: bool, jobs: int,
     how fast the circuit settles, whether it stays stable, what it costs, and what synaptic mismatch does to it. The
     closed form M* is the reference. A comparison that is in its folder already is not run again.
     """
-    from neurodecorr.comparison import compare_seeds
+    from neurodecorr.comparison import compare as compare_forms
     from neurodecorr.data import SOURCES
     from neurodecorr.io import content_hash
     from neurodecorr.report.output_folder import claim_folder
 
-    data, seed = options["data"], options["seed"]
+    data = options["data"]
     folder = out or Path("results") / f"compare-{_short(data)}"
     settings = {name: options[name] for name in DECIDING} | {"rule": _rules(options["rule"])}
     if data not in SOURCES and Path(data).exists():
@@ -160,21 +163,14 @@ def compare(ctx: click.Context, /, out: Path | None, overwrite: bool, jobs: int,
         return
     # The figures' library loads beside the simulation, where there is a second processor.
     threading.Thread(target=importlib.import_module, args=("neurodecorr.plots",), daemon=True).start()
-    found = compare_seeds(
-        _Splits(options, quiet),
-        rules=settings["rule"],
-        rate=options["rate"],
-        schedule=options["schedule"],
-        gain=options["gain"],
-        limit=options["limit"],
-        batch=options["batch"],
-        mismatch=options["mismatch"],
-        draws=options["draws"],
-        seed=seed,
-        seeds=options["seeds"],
-        jobs=jobs,
-        progress=not quiet,
-    )
+    with progress_bar(quiet) as progress:
+        found = compare_forms(
+            _Splits(options, quiet),
+            rules=settings["rule"],
+            **{name: options[name] for name in COMPARED},
+            jobs=jobs,
+            progress=progress,
+        )
     command = _command({name: options[name] for name in DECIDING})
     found = dataclasses.replace(found, config={**found.config, "size": options["size"], "command": command})
     _publish(ctx, found, folder, quiet, mine)
@@ -212,7 +208,7 @@ def _half(folder: Path) -> str:
 
 
 def _print(comparison: Comparison, path: Path, quiet: bool) -> None:
-    from neurodecorr.comparison import table_text
+    from neurodecorr.report.tables import table_text
 
     if not quiet:
         click.echo(table_text(comparison))

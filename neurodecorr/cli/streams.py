@@ -45,6 +45,11 @@ class _Plain:
         return getattr(self._stream, name)
 
 
+def beneath(stream: Any) -> Any:
+    """Return the stream in front of which one of `plain_output` stands, which codes of a terminal may go to."""
+    return getattr(stream, "_stream", stream) if isinstance(stream, _Plain) else stream
+
+
 @contextlib.contextmanager
 def plain_output() -> Iterator[None]:
     """Have standard output and standard error take every letter and obey no text, while the block runs.

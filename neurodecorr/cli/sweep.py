@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from neurodecorr.cli.errors import WRITTEN
+from neurodecorr.cli.progress import progress_bar
 
 FILES = ("grid.csv", "table.csv", "curves.svg", "curves.png")
 EPILOG = """\b
@@ -73,7 +74,8 @@ def sweep(
         held.begin()
     elif not quiet:
         click.echo(f"{folder} holds this sweep already, finished; what is there is not done again.", err=True)
-    found = run_sweep(description, folder, jobs=jobs, scheduler=scheduler, quiet=quiet, grid=grid)
+    with progress_bar(quiet) as progress:
+        found = run_sweep(description, folder, jobs=jobs, scheduler=scheduler, progress=progress, grid=grid)
     table: list[dict[str, Any]] = found.table()
     if not held.done:
         written = [write_csv(folder / "grid.csv", found.grid), write_csv(folder / "table.csv", table)]

@@ -9,6 +9,7 @@ import click
 
 from neurodecorr._texts import one_line
 from neurodecorr.cli.errors import WRITTEN, Choice
+from neurodecorr.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from neurodecorr.models import Model
@@ -184,7 +185,8 @@ def train(
         _finish(finished_history(folder), folder, quiet)
         return
     ctx.meta[WRITTEN] = f"the last checkpoint is in {folder}; the same command with --resume goes on from it"
-    history = run.go(folder, every=every, resume=resume, recording=recording, quiet=quiet, begin=held.begin)
+    with progress_bar(quiet) as progress:
+        history = run.go(folder, every=every, resume=resume, recording=recording, progress=progress, begin=held.begin)
     title = ", ".join([description.name, options["credit"], *([options["form"]] if options["form"] != "none" else [])])
     save(training(history, title), folder, "curves")
     held.finish(written(folder))

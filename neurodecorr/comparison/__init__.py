@@ -1,9 +1,9 @@
 """Forms of decorrelation compared on one stream."""
 
-from neurodecorr.comparison.compare import FORMS, compare, compare_seeds
+from neurodecorr.comparison.compare import FORMS, compare
 from neurodecorr.comparison.comparison import Comparison, Entry
 from neurodecorr.comparison.findings import findings
-from neurodecorr.comparison.summary import Block, Column, blocks, failures, format_number, headline, judged, table_text
+from neurodecorr.comparison.summary import Block, Column, blocks, failures, format_number, headline, judged
 
 __all__ = [
     "FORMS",
@@ -13,11 +13,9 @@ __all__ = [
     "Entry",
     "blocks",
     "compare",
-    "compare_seeds",
     "failures",
     "findings",
     "format_number",
     "headline",
     "judged",
-    "table_text",
 ]

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from neurodecorr import measures, plasticity
 from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._typing import Floats
-from neurodecorr._validation import checked_names, choice, count, flag, positive, sequence
+from neurodecorr._validation import (
+    Progress,
+    checked_names,
+    choice,
+    count,
+    instance,
+    positive,
+    progress_function,
+    sequence,
+)
 from neurodecorr.comparison.comparison import Comparison, Entry, over_seeds
 from neurodecorr.comparison.trial import SETTLED, Bench, run_trial
 from neurodecorr.data import Dataset, Split, rows_split
@@ -28,10 +35,9 @@ from neurodecorr.io import provenance
 from neurodecorr.plasticity import LearningRule
 
 NAME = "comparing forms"
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
-def run_all(trials: Sequence[Callable[..., Entry]], jobs: int, progress: bool) -> Iterator[Entry]:
+def run_all(trials: Sequence[Callable[..., Entry]], jobs: int, progress: Progress | None) -> Iterator[Entry]:
     """Run trials and yield their entries in order.
 
     In this process each trial tells how far it is (`tell`, a share of 1); other processes tell when one is done.
@@ -42,24 +48,21 @@ def run_all(trials: Sequence[Callable[..., Entry]], jobs: int, progress: bool) -
         Each takes `tell` and returns an entry.
     jobs : int
         Processes.
-    progress : bool
-        Whether the bar is shown.
+    progress : callable or None
+        Called as `progress(words, done, total)`.
     """
-    seconds = 0.1 if sys.stderr.isatty() else 10.0  # a log file gets a line now and then
-    with tqdm(total=len(trials), desc=NAME, bar_format=BAR, mininterval=seconds, disable=not progress) as bar:
+    if jobs == 1:
+        runs: Any = (trial(tell=_teller(index, len(trials), progress)) for index, trial in enumerate(trials))
+    else:
+        runs = Parallel(n_jobs=jobs, return_as="generator")(delayed(trial)() for trial in trials)
+    for index, entry in enumerate(runs):
+        if progress is not None:
+            progress(NAME, index + 1, len(trials))
+        yield entry
 
-        def tell(done: float) -> None:
-            bar.update(done - bar.n)
 
-        if jobs == 1:
-            for index, trial in enumerate(trials):
-                yield trial(tell=lambda share, index=index: tell(index + share))
-                tell(index + 1)
-            return
-        results: Any = Parallel(n_jobs=jobs, return_as="generator")(delayed(trial)() for trial in trials)
-        for index, entry in enumerate(results):
-            tell(index + 1)
-            yield entry
+def _teller(index: int, total: int, progress: Progress | None) -> Callable[[float], None] | None:
+    return None if progress is None else lambda share: progress(NAME, index + share, total)
 
 
 # Held-out samples below which correlations of independent units scatter by more than 0.2.
@@ -217,8 +220,22 @@ RULES = {"explicit": ("explicit",), "local": ("implicit", "local"), "congruent":
 SHORT = 30.0
 
 
+@dataclass(frozen=True)
+class _Settings:
+    """What all runs of a comparison share; checked."""
+
+    chosen: list[tuple[str, str, str]]
+    rules: list[str]
+    plan: LearningRule
+    tol: float
+    levels: Floats
+    draws: int
+    jobs: int
+    progress: Progress | None
+
+
 def compare(
-    dataset: Dataset | npt.ArrayLike,
+    dataset: Dataset | npt.ArrayLike | Callable[[int], Split],
     held_out: Dataset | npt.ArrayLike | None = None,
     *,
     rules: Sequence[str] = ("explicit", "local", "congruent"),
@@ -233,7 +250,7 @@ def compare(
     seed: int = 0,
     seeds: int = 1,
     jobs: int = 1,
-    progress: bool = False,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Decorrelate one stream by the closed form M*, by feedforward matrices M and by recurrent circuits R.
 
@@ -241,8 +258,9 @@ def compare(
 
     Parameters
     ----------
-    dataset : Dataset, array or data frame
-        The stream to learn from, (samples, features). It is repeated if it is shorter than the rate needs.
+    dataset : Dataset, array, data frame or callable
+        The stream to learn from, (samples, features), or a function that returns the `data.Split` of a seed. A stream
+        is repeated if it is shorter than the rate needs.
     held_out : Dataset, array or data frame, optional
         Samples to judge on; a fifth of `dataset`, taken out of it, by default.
     rules : sequence of {"explicit", "local", "congruent"}
@@ -262,8 +280,9 @@ def compare(
         is given) and other mismatch each. The comparison is that of the first, with the spread over all.
     jobs : int, default 1
         Processes. The numbers do not depend on it.
-    progress : bool, default False
-        Show a progress bar on standard error, and a forecast if it will take long.
+    progress : callable, optional
+        Called as `progress(words, done, total)`; a forecast of what will take long comes with a total of 0.
+        `neurodecorr.cli.progress_bar` draws a bar.
 
     Returns
     -------
@@ -284,6 +303,31 @@ def compare(
     >>> [entry.name for entry in comparison.entries]
     ['M* offline', 'M implicit', 'R local']
     """
+    tell, seed = progress_function(progress), count(seed, "seed", least=0)
+    split = _splits(dataset, held_out, seed)
+    settings = _Settings(
+        chosen=_chosen(rules),
+        rules=list(rules),
+        plan=LearningRule(rate=rate, schedule=schedule, gain=gain, batch=batch, limit=limit),
+        tol=positive(tol, "tol"),
+        levels=np.array([positive(level, "mismatch") for level in sequence(mismatch, "mismatch")], dtype=float),
+        draws=count(draws, "draws", most=10**6),
+        jobs=count(jobs, "jobs", most=10**4),
+        progress=tell,
+    )
+    if gain == "none":
+        raise ConfigError("gain must be 'node' or 'layer' here: without a gain no form keeps power; got 'none'.")
+    runs = count(seeds, "seeds", most=10**4)
+    found = [_compare_one(split(seed + k), seed + k, settings, runs - k) for k in range(runs)]
+    return found[0] if runs == 1 else over_seeds(found)
+
+
+def _splits(dataset: Any, held_out: Any, seed: int) -> Callable[[int], Split]:
+    """Return the function that splits by a seed: the one given, or one that orders or splits a stream."""
+    if callable(dataset):
+        if held_out is not None:
+            raise ConfigError("held_out must be None where dataset is a function: its splits hold their own.")
+        return lambda chosen: instance(dataset(chosen), Split, "what dataset returns")
     stream = _dataset(dataset, "dataset")
     shown = None if held_out is None else _dataset(held_out, "held_out")
 
@@ -293,132 +337,23 @@ def compare(
         order = slice(None) if chosen == seed else np.random.default_rng(chosen).permutation(len(stream))
         return Split(stream.take(order), shown, "as given")
 
-    return compare_seeds(
-        split,
-        rules=rules,
-        rate=rate,
-        schedule=schedule,
-        gain=gain,
-        batch=batch,
-        limit=limit,
-        tol=tol,
-        mismatch=mismatch,
-        draws=draws,
-        seed=seed,
-        seeds=seeds,
-        jobs=jobs,
-        progress=progress,
-    )
+    return split
 
 
-def compare_seeds(
-    split: Callable[[int], Split],
-    *,
-    rules: Sequence[str] = ("explicit", "local", "congruent"),
-    rate: float = 1e-3,
-    schedule: str = "decay",
-    gain: str = "node",
-    batch: int = 1,
-    limit: float | None = 0.1,
-    tol: float = 1e-6,
-    mismatch: Sequence[float] = (0.01, 0.05, 0.1),
-    draws: int = 20,
-    seed: int = 0,
-    seeds: int = 1,
-    jobs: int = 1,
-    progress: bool = False,
-) -> Comparison:
-    """Run the comparison on the splits of one or several seeds; what `compare` does after it has a split.
-
-    Parameters
-    ----------
-    split : callable
-        Returns the `Split` of a seed.
-    rules, rate, schedule, gain, batch, limit, tol, mismatch, draws, seed, seeds, jobs, progress
-        As in `compare`.
-
-    Returns
-    -------
-    Comparison
-        That of the first seed, with the spread over all.
-
-    Raises
-    ------
-    ConfigError, InputError
-        As `compare` does.
-    """
-    progress = flag(progress, "progress")
-    chosen, seed = _chosen(rules), count(seed, "seed", least=0)
-    plan = LearningRule(rate=rate, schedule=schedule, gain=gain, batch=batch, limit=limit)
-    if gain == "none":
-        raise ConfigError("gain must be 'node' or 'layer' here: without a gain no form keeps power; got 'none'.")
-    levels = np.array([positive(level, "mismatch") for level in sequence(mismatch, "mismatch")], dtype=float)
-    one = partial(
-        _compare_one,
-        chosen=chosen,
-        plan=plan,
-        rules=list(rules),
-        levels=levels,
-        tol=positive(tol, "tol"),
-        draws=count(draws, "draws", most=10**6),
-        jobs=count(jobs, "jobs", most=10**4),
-        progress=progress,
-    )
-    runs = count(seeds, "seeds", most=10**4)
-    found = [one(split(seed + k), seed=seed + k, runs=runs - k) for k in range(runs)]
-    return found[0] if runs == 1 else over_seeds(found)
-
-
-def _compare_one(
-    split: Split,
-    *,
-    chosen: list[tuple[str, str, str]],
-    plan: LearningRule,
-    rules: list[str],
-    levels: Floats,
-    tol: float,
-    draws: int,
-    seed: int,
-    jobs: int,
-    runs: int,
-    progress: bool,
-) -> Comparison:
-    started = time.perf_counter()
+def _compare_one(split: Split, seed: int, settings: _Settings, runs: int) -> Comparison:
+    """Return the comparison on one split; `runs` says how many like it are to come, this one included."""
+    started, stream, held_out = time.perf_counter(), split.stream, split.held_out
     require_judgeable(split)
-    plan.require_samples(len(split.stream))
-    require_room(split, len(chosen), jobs)
-    bench = _bench(split, str(plan.gain), tol, levels, draws, seed)
-    plans = [replace(plan, form=form, rule=rule) if form != "offline" else None for _, form, rule in chosen]
-    if progress and (seconds := runs * forecast(bench, plans, jobs)) > SHORT:
-        many = f", {runs} seeds" if runs > 1 else ""
-        print(
-            f"about {spelt_time(seconds)}: {len(chosen)} forms, {len(bench.covariance)} units, "
-            f"{len(bench.stream):,} samples{many}",
-            file=sys.stderr,
-        )
-    trials = [partial(run_trial, *names, one, bench) for names, one in zip(chosen, plans, strict=True)]
-    entries: tuple[Entry, ...] = tuple(run_all(trials, jobs, progress))
-    stream, held_out = split.stream, split.held_out
-    config = {
-        "data": stream.name,
-        "samples": len(stream),
-        "held_out": len(held_out),
-        "features": stream.features,
-        "split": split.words,
-        "judged_on": split.population or f"{len(held_out):,} held-out samples",
-        "silent": list(bench.null.silent),
-        "dependent": list(bench.null.dependent),
-        "rules": rules,
-        "rate": plan.rate,
-        "schedule": str(plan.schedule),
-        "gain": plan.gain,
-        "batch": plan.batch,
-        "limit": plan.limit,
-        "tol": tol,
-        "mismatch": levels.tolist(),
-        "draws": draws,
-        "seed": seed,
-    }
+    settings.plan.require_samples(len(stream))
+    require_room(split, len(settings.chosen), settings.jobs)
+    bench = _bench(split, settings, seed)
+    plans = [
+        replace(settings.plan, form=form, rule=rule) if form != "offline" else None for _, form, rule in settings.chosen
+    ]
+    _tell_forecast(bench, plans, settings, runs)
+    trials = [partial(run_trial, *names, one, bench) for names, one in zip(settings.chosen, plans, strict=True)]
+    entries: tuple[Entry, ...] = tuple(run_all(trials, settings.jobs, settings.progress))
+    config = _config(split, bench, settings, seed)
     return Comparison(
         dataset=stream.name,
         shape=stream.shape,
@@ -429,10 +364,50 @@ def _compare_one(
         covariance=bench.covariance,
         held_out=len(held_out),
         exact=split.covariance is not None,
-        mismatch_levels=levels,
+        mismatch_levels=settings.levels,
         entries=entries,
         inputs=held_out.inputs[:SETTLED],
     )
+
+
+def _config(split: Split, bench: Bench, settings: _Settings, seed: int) -> dict[str, Any]:
+    """Return what decides the numbers, in plain values."""
+    stream, held_out, plan = split.stream, split.held_out, settings.plan
+    return {
+        "data": stream.name,
+        "samples": len(stream),
+        "held_out": len(held_out),
+        "features": stream.features,
+        "split": split.words,
+        "judged_on": split.population or f"{len(held_out):,} held-out samples",
+        "silent": list(bench.null.silent),
+        "dependent": list(bench.null.dependent),
+        "rules": settings.rules,
+        "rate": plan.rate,
+        "schedule": str(plan.schedule),
+        "gain": plan.gain,
+        "batch": plan.batch,
+        "limit": plan.limit,
+        "tol": settings.tol,
+        "mismatch": settings.levels.tolist(),
+        "draws": settings.draws,
+        "seed": seed,
+    }
+
+
+def _tell_forecast(bench: Bench, plans: list[LearningRule | None], settings: _Settings, runs: int) -> None:
+    """Say how long it will take, where somebody listens and it is worth a line."""
+    if settings.progress is None:
+        return
+    seconds = runs * forecast(bench, plans, settings.jobs)
+    if seconds > SHORT:
+        many = f", {runs} seeds" if runs > 1 else ""
+        settings.progress(
+            f"about {spelt_time(seconds)}: {len(plans)} forms, {len(bench.covariance)} units, "
+            f"{len(bench.stream):,} samples{many}",
+            0,
+            0,
+        )
 
 
 def _dataset(value: Any, name: str) -> Dataset:
@@ -446,7 +421,7 @@ def _chosen(rules: Sequence[str]) -> list[tuple[str, str, str]]:
     return [OFFLINE, *(form for form in ONLINE if form[2] in wanted)]
 
 
-def _bench(split: Split, gain: str, tol: float, levels: Floats, draws: int, seed: int) -> Bench:
+def _bench(split: Split, settings: _Settings, seed: int) -> Bench:
     """Gather what every trial shares."""
     stream, held_out = split.stream, split.held_out
     if held_out.features != stream.features:
@@ -456,7 +431,7 @@ def _bench(split: Split, gain: str, tol: float, levels: Floats, draws: int, seed
     sigma = measures.covariance(stream.inputs)
     covariance = measures.covariance(held_out.inputs) if split.covariance is None else split.covariance
     null = measures.null_directions(covariance=sigma)
-    reference = plasticity.decorrelating_matrix(sigma, gain)
+    reference = plasticity.decorrelating_matrix(sigma, str(settings.plan.gain))
     circuit = np.linalg.inv(reference + null.basis @ null.basis.T)  # R* = M*⁺ + N Nᵀ
     return Bench(
         stream=stream.inputs,
@@ -466,8 +441,8 @@ def _bench(split: Split, gain: str, tol: float, levels: Floats, draws: int, seed
         circuit=(circuit + circuit.T) / 2,
         null=null,
         mean=stream.inputs.mean(axis=0),
-        tol=tol,
-        levels=levels,
-        draws=draws,
+        tol=settings.tol,
+        levels=settings.levels,
+        draws=settings.draws,
         seed=seed,
     )

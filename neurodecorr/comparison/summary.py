@@ -1,10 +1,8 @@
-"""The comparison as a table: three blocks of numbers, each column explained in one line."""
+"""The comparison in words and numbers: blocks of texts, each column explained in one line."""
 
 from __future__ import annotations
 
 import math
-import textwrap
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +13,6 @@ import numpy.typing as npt
 from neurodecorr._validation import count, number
 from neurodecorr.comparison.comparison import SPREAD, Comparison, Entry, interval, require_comparison
 
-WIDTH = 100  # columns of the terminal
 LEVELS = 4  # levels of mismatch side by side
 NONE = "–"
 FAILED = " †"
@@ -41,27 +38,6 @@ class Block:
     def legend(self) -> tuple[Column, ...]:
         """Every column once; what several have in common comes last."""
         return tuple(dict.fromkeys(reversed(self.columns)))[::-1]
-
-
-def table_text(comparison: Comparison) -> str:
-    """Return the comparison as plain text, at most 100 columns wide.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        What was found.
-
-    Returns
-    -------
-    str
-        A headline, blocks with their explanations (a further one with several seeds), and the messages of forms that
-        stopped early.
-    """
-    require_comparison(comparison)
-    parts = [textwrap.fill(headline(comparison), WIDTH)]
-    parts += ["\n".join(_lines(block)) for block in blocks(comparison)]
-    parts += [textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in failures(comparison)]
-    return "\n\n".join(parts) + "\n"
 
 
 def headline(comparison: Comparison) -> str:
@@ -329,25 +305,3 @@ def _mismatch_cells(entry: Entry, chosen: range) -> Iterator[str]:
 
 def _name(entry: Entry) -> str:
     return entry.name + FAILED if entry.failure else entry.name
-
-
-def _lines(block: Block) -> Iterator[str]:
-    """Lay a block out: title, heads, rows aligned to the right, explanations."""
-    heads = [column.head for column in block.columns]
-    table = [("form", *heads), *((name, *cells) for name, cells in block.rows)]
-    widths = [max(_width(row[k]) for row in table) for k in range(len(heads) + 1)]
-    gap = "  " if sum(widths) + 2 * len(heads) <= WIDTH else " "
-    yield block.title
-    for index, (name, *cells) in enumerate(table):
-        padded = [" " * (width - _width(cell)) + cell for cell, width in zip(cells, widths[1:], strict=True)]
-        yield gap.join([name + " " * (widths[0] - _width(name)), *padded]).rstrip()
-        if index == 0:
-            yield "─" * (sum(widths) + len(gap) * len(heads))
-    margin = max(_width(column.head) for column in block.legend)
-    for column in block.legend:
-        yield f"  {column.head}{' ' * (margin - _width(column.head))}  {column.meaning}"
-
-
-def _width(text: str) -> int:
-    """Return the columns a text takes: combining marks take none."""
-    return sum(not unicodedata.combining(character) for character in text)

@@ -6,9 +6,11 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from neurodecorr import measures, plasticity
 from neurodecorr._numerics.blas import one_thread
@@ -21,6 +23,7 @@ from neurodecorr.errors import DivergenceError, StabilityError
 from neurodecorr.io import LogSpaced, spans
 from neurodecorr.measures import NullDirections
 from neurodecorr.plasticity import LearningRule, State
+from neurodecorr.plasticity.learn import advance
 
 # Points at which learning is looked at; held-out samples that are settled, perturbed, and drawn as paths.
 LOOKS, SETTLED, PATHS, PATH_POINTS = 40, 256, 5, 200
@@ -54,7 +57,17 @@ class Bench:
 
     def correlation(self, covariance: Floats) -> float:
         """Rms correlation between the units that carry a signal of their own in the stream."""
-        return measures.rms_correlation(covariance=covariance, units=self.null.live.tolist())
+        return measures.correlation_between(measures.counted_covariance(covariance, self.live))
+
+    @cached_property
+    def live(self) -> npt.NDArray[np.intp]:
+        """Units that carry a signal of their own in the stream."""
+        return self.null.live
+
+    @cached_property
+    def power(self) -> float:
+        """Mean power of the held-out input."""
+        return measures.power(covariance=self.covariance)
 
     @property
     def looks(self) -> int:
@@ -114,8 +127,8 @@ def run_trial(
             limited=course.limited,
             seconds=course.seconds,
             correlation=bench.correlation(output),
-            relative=measures.relative_off_diagonal(covariance=output, units=bench.null.live.tolist()),
-            power=measures.power(covariance=output) / measures.power(covariance=bench.covariance),
+            relative=measures.relative_off_diagonal(covariance=output, units=bench.live.tolist()),
+            power=_power(output) / bench.power,
             twin_error=measures.twin_error(R, M) if plan is not None else _reference_error(R, M, bench),
             distance=_output_distance(M, bench),
             matrix=M,
@@ -161,7 +174,7 @@ def _learnt(plan: LearningRule, bench: Bench, tell: Callable[[float], None]) -> 
         rows = np.arange(begin, end) % len(stream)
         started = time.perf_counter()
         try:
-            state = plasticity.learn(state, stream[rows], plan)
+            state = advance(state, stream[rows], plan)
         except (StabilityError, DivergenceError) as error:
             failure = str(error)
             break
@@ -174,8 +187,11 @@ def _learnt(plan: LearningRule, bench: Bench, tell: Callable[[float], None]) -> 
 
 def _look(state: State, step: int, bench: Bench) -> tuple[float, float, float, float]:
     output = state.M @ bench.covariance @ state.M.T
-    power = measures.power(covariance=output) / measures.power(covariance=bench.covariance)
-    return float(step), margin(state.lateral), bench.correlation(output), power
+    return float(step), margin(state.lateral), bench.correlation(output), _power(output) / bench.power
+
+
+def _power(C: Floats) -> float:
+    return float(np.trace(C) / len(C))
 
 
 def _settling(R: Floats, mean: Floats, bench: Bench) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._typing import Array
+from neurodecorr._validation import Progress, progress_function
 from neurodecorr.data.files import array_shapes, found_in, read_bytes
 from neurodecorr.data.images import ImageDataset
 from neurodecorr.data.patches import PICTURE_SUFFIXES, read_picture
@@ -28,7 +29,7 @@ Listing = list[tuple[Path, int]]
 
 
 def tiny_imagenet(
-    folder: str | os.PathLike[str], cache: str | os.PathLike[str] | None = None, progress: bool = False
+    folder: str | os.PathLike[str], cache: str | os.PathLike[str] | None = None, progress: Progress | None = None
 ) -> tuple[ImageDataset, ImageDataset]:
     """Return the training set of Tiny ImageNet, and its validation set as the test set, for the test set has no labels.
 
@@ -42,8 +43,8 @@ def tiny_imagenet(
     cache : str or path, optional
         A folder for `train.npy` and `val.npy`, made if need be. What lies there is believed if it has as many pictures
         as the folder; delete it when pictures change.
-    progress : bool, default False
-        Whether to show how many pictures are decoded.
+    progress : callable, optional
+        Called as `progress(words, done, total)` while pictures are decoded; `neurodecorr.cli.progress_bar` draws a bar.
 
     Returns
     -------
@@ -55,7 +56,7 @@ def tiny_imagenet(
     InputError
         If a part is missing, a picture is unreadable or not 64 × 64, or an annotation names no class.
     """
-    place = _place(Path(folder))
+    place, tell = _place(Path(folder)), progress_function(progress)
     missing = [name for name in ("train", "val", "val/val_annotations.txt") if not (place / name).exists()]
     if missing:
         raise InputError(f"{folder} must hold {_WANTED}. Missing: {', '.join(missing)}; in {place} {found_in(place)}.")
@@ -64,7 +65,7 @@ def tiny_imagenet(
     names = _names(place, classes)
     train, test = (
         ImageDataset(
-            _images([path for path, _ in listing], _cached(cache, part), progress, part),
+            _images([path for path, _ in listing], _cached(cache, part), tell, part),
             np.array([label for _, label in listing], dtype=np.int64),
             names,
             "tiny-imagenet",
@@ -165,7 +166,7 @@ def _cached(cache: str | os.PathLike[str] | None, part: str) -> Path | None:
     return None if cache is None else Path(cache) / f"{part}.npy"
 
 
-def _images(paths: Sequence[Path], cache: Path | None, progress: bool, part: str) -> npt.NDArray[np.uint8]:
+def _images(paths: Sequence[Path], cache: Path | None, progress: Progress | None, part: str) -> npt.NDArray[np.uint8]:
     if cache is None:
         images = np.empty((len(paths), 3, _SIDE, _SIDE), dtype=np.uint8)
         _decode(paths, images, progress, part)
@@ -185,7 +186,7 @@ def _images(paths: Sequence[Path], cache: Path | None, progress: bool, part: str
     return mapped
 
 
-def _write(paths: Sequence[Path], cache: Path, progress: bool, part: str) -> None:
+def _write(paths: Sequence[Path], cache: Path, progress: Progress | None, part: str) -> None:
     """Decode into a file under a temporary name, which gets its own when it is complete."""
     cache.parent.mkdir(parents=True, exist_ok=True)
     with temporary_beside(cache) as temporary:
@@ -196,10 +197,10 @@ def _write(paths: Sequence[Path], cache: Path, progress: bool, part: str) -> Non
         os.replace(temporary, cache)  # noqa: PTH105 - the call that is atomic, by its name
 
 
-def _decode(paths: Iterable[Path], images: Array, progress: bool, part: str) -> None:
-    from tqdm import tqdm
-
-    for image, path in zip(images, tqdm(paths, desc=f"pictures of {part}", disable=not progress), strict=True):
+def _decode(paths: Iterable[Path], images: Array, progress: Progress | None, part: str) -> None:
+    for index, (image, path) in enumerate(zip(images, paths, strict=True)):
+        if progress is not None:
+            progress(f"pictures of {part}", index, len(images))
         pixels = read_picture(path)
         if pixels.dtype != np.uint8 or pixels.shape[:2] != (_SIDE, _SIDE):
             raise InputError(

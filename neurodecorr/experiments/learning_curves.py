@@ -145,7 +145,7 @@ def train_curves(
             for seed in range(seeds):
                 place = None if folder is None else Path(folder) / f"{credit}-{form}-{seed}"
                 run = prepare_run(model, {**options, "seed": seed})
-                runs.append(run.go(place, resume=place is not None, quiet=True))
+                runs.append(run.go(place, resume=place is not None))
     return Curves(histories)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from neurodecorr._numerics.blas import one_thread
+from neurodecorr._validation import Progress
 from neurodecorr.errors import CheckpointError, ConfigError, DivergenceError, InputError
 from neurodecorr.experiments.workers import Workers
 from neurodecorr.io import Result, load_result, run_id, write_text
@@ -227,7 +228,7 @@ def run_sweep(
     *,
     jobs: int = 1,
     scheduler: str | None = None,
-    quiet: bool = True,
+    progress: Progress | None = None,
     grid: Sequence[Cell] | None = None,
 ) -> Sweep:
     """Train every cell of the grid, choose the best of each curve by validation, and train that with every seed.
@@ -242,8 +243,8 @@ def run_sweep(
         Processes on this machine.
     scheduler : str, optional
         Address of a Dask scheduler, "tcp://host:8786", whose workers see the same folder.
-    quiet : bool
-        Whether to print nothing.
+    progress : callable, optional
+        Called as `progress(words, done, total)` after each cell.
     grid : sequence of Cell, optional
         What `sweep_grid` returned for this sweep.
 
@@ -263,11 +264,11 @@ def run_sweep(
     """
     cells, grid = Path(folder).absolute() / "cells", sweep_grid(sweep) if grid is None else grid
     with Workers(jobs, scheduler) as workers, _counting(cells):
-        found = workers.run(_train, [(cell, cells) for cell in grid], "grid", quiet)
+        found = workers.run(_train, [(cell, cells) for cell in grid], "grid", progress)
         rows = [_row(cell, history, sweep) for cell, history in zip(grid, found, strict=True)]
         chosen = _best(grid, [row[sweep.select] for row in rows], sweep.select)
         finals = [_final(cell, sweep, seed) for cell in chosen.values() if cell is not None for seed in sweep.seeds]
-        trained = workers.run(_train, [(cell, cells) for cell in finals], "finals", quiet)
+        trained = workers.run(_train, [(cell, cells) for cell in finals], "finals", progress)
     by_curve: dict[str, list[History]] = {curve: [] for curve in chosen}
     for cell, history in zip(finals, trained, strict=True):
         if history is not None:
@@ -349,7 +350,7 @@ def _train(cell: Cell, folder: Path) -> History | None:
             raise InputError("the data of a sweep must stay as they are while it runs; they were changed. Begin again.")
         try:
             # A checkpoint that cannot be used is no reason to stop: the cell is begun anew.
-            return run.go(place, resume=goes_on(run, place), quiet=True)
+            return run.go(place, resume=goes_on(run, place))
         except DivergenceError as error:
             Result({}, {"kind": "diverged", "why": str(error)}).save(place / DIVERGED)
             return None

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import joblib
-import tqdm
 from joblib.externals.loky import get_reusable_executor
 
 from neurodecorr import _validation
+from neurodecorr._validation import Progress
 from neurodecorr.errors import ConfigError
 
 SECONDS = 20  # to wait for a scheduler
@@ -50,7 +50,9 @@ class Workers:
         if self._client is not None:
             self._client.close()
 
-    def run(self, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], words: str, quiet: bool) -> list[Any]:
+    def run(
+        self, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], words: str, progress: Progress | None
+    ) -> list[Any]:
         """Return what a task returns for each tuple of arguments, in their order.
 
         Parameters
@@ -60,9 +62,9 @@ class Workers:
         arguments : sequence of tuples
             One for each call.
         words : str
-            Before the bar of progress, which a terminal gets.
-        quiet : bool
-            Whether there is no bar.
+            What the calls are for.
+        progress : callable or None
+            Called as `progress(words, done, total)`.
 
         Raises
         ------
@@ -70,12 +72,12 @@ class Workers:
             If a worker was killed.
         """
         found = self._on_cluster(task, arguments) if self._client else self._here(task, arguments)
-        bar = tqdm.tqdm(total=len(arguments), desc=words, unit="run", disable=quiet or None)
         results: dict[int, Any] = {}
-        with bar, living_workers():
+        with living_workers():
             for index, result in found:
                 results[index] = result
-                bar.update()
+                if progress is not None:
+                    progress(words, len(results), len(arguments))
         return [results[index] for index in range(len(arguments))]
 
     def _here(self, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Iterable[tuple[int, Any]]:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from neurodecorr._typing import Floats
-from neurodecorr._validation import count, fraction, positive
+from neurodecorr._validation import Progress, count, fraction, positive, progress_function
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.export.circuits import Found
@@ -171,7 +170,7 @@ def hardware_budget(
     devices: Devices | None = None,
     seed: int = 0,
     jobs: int = 1,
-    progress: bool = False,
+    progress: Progress | None = None,
 ) -> HardwareBudget:
     """Answer how many bits, what settling time and what error, in closed form and on simulated chips.
 
@@ -195,8 +194,8 @@ def hardware_budget(
         Seed of the chips.
     jobs : int, default 1
         Processes. The numbers do not depend on it.
-    progress : bool, default False
-        Show bars on standard error.
+    progress : callable, optional
+        Called as `progress(words, done, total)`; `neurodecorr.cli.progress_bar` draws a bar.
 
     Returns
     -------
@@ -223,7 +222,7 @@ def hardware_budget(
     bench = _Bench(
         {"closed": found.R.astype(np.float64), "open": M}, X, devices or Devices(), OUTPUT_V / size,
         positive(tau_s, "tau_s", "seconds"), count(chips, "chips"), count(seed, "seed", 0), count(jobs, "jobs"),
-        progress,
+        progress_function(progress),
     )  # fmt: skip
     alone = {form: bench.needs(form, wanted) for form in FORMS}
     together = {form: bench.needs(form, SHARE * wanted) for form in FORMS}
@@ -279,7 +278,7 @@ class _Bench:
     chips: int
     seed: int
     jobs: int
-    progress: bool
+    progress: Progress | None
 
     def needs(self, form: Form, error: float) -> Needs:
         """Return what gives each of the four sources this error."""
@@ -313,7 +312,12 @@ class _Bench:
             plans.append((label, "amplifier", 0.0, dict.fromkeys(FORMS, (self.devices, amplifier))))
         designs = {form: _design(self.devices, needs) for form, needs in together.items()}
         plans.append(("all together", "together", 0.0, designs))
-        return [self.row(*plan) for plan in tqdm(plans, "simulating chips", unit="row", disable=not self.progress)]
+        rows = []
+        for plan in plans:
+            rows.append(self.row(*plan))
+            if self.progress is not None:
+                self.progress("simulating chips", len(rows), len(plans))
+        return rows
 
     def row(self, label: str, kind: str, level: float, made: dict[Form, tuple[Devices, Amplifier]]) -> Row:
         """Return both cells of a row."""

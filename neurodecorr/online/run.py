@@ -12,12 +12,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from neurodecorr._numerics.blas import add_product, blas, one_thread, rows_product
 from neurodecorr._numerics.norms import EPS, norms
 from neurodecorr._typing import Floats
-from neurodecorr._validation import checked_path, choice, count, flag, instance, positive, real_array
+from neurodecorr._validation import (
+    Progress,
+    checked_path,
+    choice,
+    count,
+    instance,
+    positive,
+    progress_function,
+    real_array,
+)
 from neurodecorr.circuit.stability import require_stable
 from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
 from neurodecorr.io import provenance
@@ -357,7 +365,7 @@ def run_online(
     record: str | os.PathLike[str] | None = None,
     every: int = 100,
     look_every: int = 10_000,
-    progress: bool = False,
+    progress: Progress | None = None,
 ) -> OnlineResult:
     """Let a circuit settle on each sample under its current weights, and learn from where it settled.
 
@@ -387,8 +395,8 @@ def run_online(
         HDF5 file for traces: xbar, residual, bound at one interval, R, margin, correlation at another.
     every, look_every : int
         Samples between two recordings of the former, and of the latter.
-    progress : bool, default False
-        Show a progress bar on standard error.
+    progress : callable, optional
+        Called as `progress(words, done, total)`; `neurodecorr.cli.progress_bar` draws a bar.
 
     Returns
     -------
@@ -420,7 +428,7 @@ def run_online(
     _require_plan(plan)
     tol, every, look_every = positive(tol, "tol"), count(every, "every"), count(look_every, "look_every")
     choice(engine, "engine", ENGINES)
-    flag(progress, "progress")
+    tell = progress_function(progress)
     if state is not None:
         instance(state, State, "state", advice="Use initial_state(X, plan).")
     if record is not None:
@@ -439,12 +447,12 @@ def run_online(
             about = provenance(_config(plan, tol, engine, every, look_every), 0)
             diary = stack.enter_context(Diary(record, n, dtype, every, look_every, living.learnt.samples, about))
             diary.look(living.learnt)
-        bar = stack.enter_context(tqdm(total=total, desc="living", unit="sample", disable=not progress))
         stack.enter_context(one_thread(n))
         try:
             for longer in _lives(life, living, _chained(first, blocks), plan, tol, diary):
                 life = longer
-                bar.update(life.samples - bar.n)
+                if tell is not None:
+                    tell("samples settled and learnt", life.samples, total or math.inf)
         except BaseException as error:
             error.life = life  # type: ignore[attr-defined]
             raise

@@ -117,6 +117,5 @@ def _write_traces(comparison: Comparison, path: Path) -> Path:
         ) as recorder,
     ):
         for variable, (steps, values) in curves.items():
-            for step, value in zip(steps, values, strict=True):
-                recorder.record(int(step), {variable.name: float(value)})
+            recorder.record_rows(steps, {variable.name: values})
     return path

@@ -8,12 +8,15 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jinja2
+from markupsafe import Markup, escape
+
 from neurodecorr import plots
-from neurodecorr._texts import html_text as escape
+from neurodecorr._texts import printable
 from neurodecorr._validation import choice, instance, mapping
 from neurodecorr.comparison import Block, Comparison, blocks, failures, headline
 from neurodecorr.comparison.comparison import require_comparison
@@ -22,10 +25,7 @@ from neurodecorr.export.budget import HardwareBudget
 from neurodecorr.io import Claim, run_id, write_bytes, write_json, write_text
 from neurodecorr.report.captions import CAPTIONS, alternative
 from neurodecorr.report.output_folder import claim_budget
-from neurodecorr.report.tables import BudgetTable, budget_answer, budget_notes, budget_tables
-
-# No script, no font, no picture from elsewhere: a browser enforces it.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+from neurodecorr.report.tables import budget_answer, budget_notes, budget_tables
 
 
 def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
@@ -47,104 +47,96 @@ def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
         choice(name, "each name of pictures", CAPTIONS)
         instance(picture, bytes, f"pictures[{name!r}]", "the bytes of an SVG figure")
     require_comparison(comparison)
-    title = f"Decorrelation by a matrix and by a circuit: {comparison.dataset}"
-    body = [
-        _header(comparison),
-        _numbers(comparison),
-        _section("Figures", *(_figure(name, svg, comparison) for name, svg in pictures.items())),
-        _reproduction(comparison),
-        _footer(comparison),
-    ]
-    style = files("neurodecorr.report").joinpath("page.css").read_text("utf-8")
-    return "\n".join(
-        [
-            '<!DOCTYPE html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>",
-            *body,
-            "</body>\n</html>\n",
-        ]
+    return render(
+        "comparison.html",
+        title=f"Decorrelation by a matrix and by a circuit: {comparison.dataset}",
+        headline=headline(comparison),
+        findings=findings(comparison),
+        blocks=[_block(block) for block in blocks(comparison)],
+        failures=failures(comparison),
+        figures={name: _figure(name, svg, comparison) for name, svg in pictures.items()},
+        **_reproduction(comparison),
     )
 
 
-def _header(comparison: Comparison) -> str:
-    first, *others = findings(comparison)
-    items = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in others)
-    return (
-        "<header>\n<h1>Decorrelation by a matrix and by a circuit</h1>\n"
-        f'<p class="quiet">{escape(headline(comparison))}</p>\n'
-        f'<p class="lede">{escape(first)}</p>\n<ul>\n{items}\n</ul>\n</header>\n<main>'
+def render(template: str, **values: Any) -> str:
+    """Return a template of this room filled with values.
+
+    Every text is escaped, and what would act on a reader's screen, such as a mark of direction, is spelt out.
+
+    Parameters
+    ----------
+    template : str
+        Name of a file in `templates`.
+    **values
+        What its expressions name; all must be there.
+    """
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("neurodecorr.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        keep_trailing_newline=True,
     )
+    environment.filters["equation"] = _equation
+    return environment
 
 
-def _section(title: str, *parts: str) -> str:
-    name = title.lower().replace(" ", "-")
-    return (
-        f'<section aria-labelledby="{name}">\n<h2 id="{name}">{escape(title)}</h2>\n'
-        + "\n".join(parts)
-        + "\n</section>"
-    )
+def _printable(value: Any) -> Any:
+    return value if isinstance(value, Markup) else printable(str(value))
 
 
-def _numbers(comparison: Comparison) -> str:
-    notes = (f'<p class="quiet">{escape(note)}</p>' for note in failures(comparison))
-    parts = (_table(block) for block in blocks(comparison))
-    return _section("Numbers", *parts, *notes)
-
-
-def _table(block: Block) -> str:
-    heads = "".join(f'<th scope="col">{escape(column.head)}</th>' for column in block.columns)
-    rows = "\n".join(
-        f'<tr><th scope="row">{escape(name)}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-        for name, cells in block.rows
-    )
-    terms = "\n".join(f"<dt>{escape(column.head)}</dt><dd>{escape(column.meaning)}</dd>" for column in block.legend)
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(block.title)}">\n<table>\n'
-        f'<caption>{escape(block.title)}</caption>\n<thead><tr><th scope="col">form</th>{heads}</tr></thead>\n'
-        f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n<dl>\n{terms}\n</dl>"
-    )
-
-
-def _figure(name: str, svg: bytes, comparison: Comparison) -> str:
-    # As a picture of its own the SVG keeps its names to itself, and nothing in it can run.
-    caption, data = CAPTIONS[name], base64.b64encode(svg).decode("ascii")
-    return (
-        f'<figure id="{name}">\n<h3>{escape(caption.title)}</h3>\n'
-        f'<img alt="{escape(alternative(name, comparison))}" src="data:image/svg+xml;base64,{data}">\n'
-        f'<figcaption>{escape(caption.look)} <span class="equation">{_equation(caption.equation)} '
-        f'<span class="source">({escape(caption.source)})</span></span></figcaption>\n</figure>'
-    )
-
-
-def _equation(text: str) -> str:
+def _equation(text: str) -> Markup:
     """Return an equation in which _{…} is low and ^{…} is high."""
-    low = re.sub(r"_\{(.*?)\}", r"<sub>\1</sub>", escape(text))
-    return re.sub(r"\^\{(.*?)\}", r"<sup>\1</sup>", low)
+    low = re.sub(r"_\{(.*?)\}", r"<sub>\1</sub>", str(escape(text)))
+    return Markup(re.sub(r"\^\{(.*?)\}", r"<sup>\1</sup>", low))
 
 
-def _reproduction(comparison: Comparison) -> str:
+def _block(block: Block) -> dict[str, Any]:
+    return {
+        "title": block.title,
+        "heads": ("form", *(column.head for column in block.columns)),
+        "cells": [(name, *cells) for name, cells in block.rows],
+        "legend": block.legend,
+    }
+
+
+def _figure(name: str, svg: bytes, comparison: Comparison) -> dict[str, Any]:
+    return {"caption": CAPTIONS[name], "alternative": alternative(name, comparison), "svg": picture(svg)}
+
+
+def picture(svg: bytes) -> str:
+    """Return a figure as the data of an address in a page."""
+    return base64.b64encode(svg).decode("ascii")
+
+
+def _reproduction(comparison: Comparison) -> dict[str, Any]:
+    """Return the command, the options and the provenance."""
     record = comparison.provenance
     versions = {name: version for name, version in sorted(record.get("versions", {}).items()) if version}
+    seconds = record.get("wall_seconds")
     facts = {
         "seed": comparison.config.get("seed"),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "git commit": record.get("git_commit"),
         "machine": _machine(record),
-        "wall time": _seconds(record.get("wall_seconds")),
+        "wall time": None if seconds is None else f"{seconds:.1f} s",
         "run": record.get("run_id"),
     }
     options = {name: value for name, value in sorted(comparison.config.items()) if name != "command"}
-    return _section(
-        "How to reproduce",
-        f"<pre><code>{escape(_command(comparison))}</code></pre>",
-        "<p>The same seed, versions and machine give the same numbers. Beside this page lie <code>result.npz</code> "
-        "(every matrix and number), <code>traces.h5</code> (learning curves), each figure as SVG and PNG, and "
-        "<code>manifest.json</code> (checksums).</p>",
-        _facts("Options", options),
-        _facts("Provenance", facts),
-    )
+    return {
+        "command": _command(comparison),
+        "options": _facts(options),
+        "provenance": _facts(facts),
+        "version": record.get("versions", {}).get("neurodecorr"),
+        "written": record.get("written_utc"),
+    }
 
 
 def _command(comparison: Comparison) -> str:
@@ -156,14 +148,8 @@ def _command(comparison: Comparison) -> str:
     return f"import neurodecorr as nd\n\nnd.compare(\n    dataset,  # {comparison.dataset}{options}\n)"
 
 
-def _facts(title: str, values: Mapping[str, Any]) -> str:
-    rows = "\n".join(
-        f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(_words(value))}</td></tr>'
-        for name, value in values.items()
-        if value is not None
-    )
-    table = f'<table class="facts">\n<caption>{title}</caption>\n<tbody>\n{rows}\n</tbody>\n</table>'
-    return f'<div class="scroll">{table}</div>'
+def _facts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _words(value) for name, value in values.items() if value is not None}
 
 
 def _words(value: Any) -> str:
@@ -177,21 +163,6 @@ def _machine(record: Mapping[str, Any]) -> str:
     blas = ", ".join(f"{library['name']} {library['version']}" for library in record.get("blas", []))
     system = f"{platform.get('system')} {platform.get('machine')}"
     return f"{system}, {record.get('cpus')} processors, {blas or 'no BLAS found'}"
-
-
-def _seconds(value: float | None) -> str | None:
-    return None if value is None else f"{value:.1f} s"
-
-
-def _footer(comparison: Comparison) -> str:
-    record = comparison.provenance
-    version = record.get("versions", {}).get("neurodecorr")
-    return (
-        f"</main>\n<footer><p>neurodecorr {escape(str(version))}, {escape(str(record.get('written_utc')))}</p></footer>"
-    )
-
-
-ALTERNATIVE = "Error of the output over mismatch and over bits: curves of the closed form, and chips."
 
 
 def publish_budget(
@@ -254,37 +225,17 @@ def budget_page(budget: HardwareBudget, svg: bytes) -> str:
         A whole HTML document, without scripts.
     """
     asked, answer = budget_answer(budget)
-    style = files("neurodecorr.report").joinpath("page.css").read_text("utf-8")
-    needed, errors = (_budget_table(table) for table in budget_tables(budget))
-    notes = "\n".join(f"<li>{escape(' '.join(note.split()))}</li>" for note in budget_notes(budget))
-    picture = base64.b64encode(svg).decode("ascii")
-    return "\n".join(
-        [
-            '<!DOCTYPE html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            f"<title>Hardware budget of {escape(budget.name)}</title>\n<style>\n{style}</style>\n</head>\n<body>",
-            f'<header>\n<h1>Hardware budget</h1>\n<p class="quiet">{escape(asked)}</p>',
-            f'<p class="lede">{escape(answer)}</p>\n</header>\n<main>',
-            needed,
-            f'<figure><img alt="{ALTERNATIVE}" src="data:image/svg+xml;base64,{picture}"></figure>',
-            errors,
-            f'<ul class="quiet">\n{notes}\n</ul>\n</main>',
-            f"<footer><p>{escape(budget.source)}</p></footer>\n</body>\n</html>\n",
-        ]
-    )
-
-
-def _budget_table(table: BudgetTable) -> str:
-    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in table.heads)
-    rows = "\n".join(
-        f'<tr><th scope="row">{escape(name)}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-        for name, *cells in table.rows
-    )
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(table.title)}">\n<table>\n'
-        f"<caption>{escape(table.title)}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n"
-        "</table>\n</div>"
+    needed, errors = budget_tables(budget)
+    return render(
+        "budget.html",
+        title=f"Hardware budget of {budget.name}",
+        asked=asked,
+        answer=answer,
+        needed=needed,
+        errors=errors,
+        svg=picture(svg),
+        notes=[" ".join(note.split()) for note in budget_notes(budget)],
+        source=budget.source,
     )
 
 

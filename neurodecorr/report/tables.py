@@ -1,14 +1,25 @@
-"""The hardware budget as two tables, and as one page of text."""
+"""Tables in plain text: a comparison, a hardware budget, a training run."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 
-from neurodecorr.comparison.summary import format_number
+from rich.box import Box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from neurodecorr._texts import one_line, printable
+from neurodecorr.comparison import Block, Comparison, blocks, failures, format_number, headline
 from neurodecorr.export.budget import BIAS_A, MOST_CHIPS, SUPPLY_V, Cell, HardwareBudget, Needs
 
-WIDTH = 100
+WIDTH = 100  # columns of the terminal
+# A rule below the heads, and nothing else.
+RULED = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
 PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
 
 
@@ -19,6 +30,76 @@ class BudgetTable:
     title: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+def table_text(comparison: Comparison) -> str:
+    """Return the comparison as plain text, at most 100 columns wide.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+
+    Returns
+    -------
+    str
+        A headline, blocks with their explanations (a further one with several seeds), and the messages of forms that
+        stopped early.
+    """
+    parts = [textwrap.fill(headline(comparison), WIDTH)]
+    for block in blocks(comparison):
+        heads = ("form", *(column.head for column in block.columns))
+        table = drawn(block.title, heads, [(name, *cells) for name, cells in block.rows])
+        parts.append(f"{table}\n{_legend(block)}")
+    parts += [textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in failures(comparison)]
+    return "\n\n".join(parts) + "\n"
+
+
+def drawn(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as plain text: a title, heads, a rule and rows, the first column on the left, others on the right.
+
+    Nothing is wrapped or cut, whatever takes the text; columns stand one blank apart where two do not fit.
+
+    Parameters
+    ----------
+    title : str
+        A line.
+    heads : sequence of str
+        One per column.
+    rows : sequence of sequence of str
+        Cells. Marks of a console in them are text, and so is what a terminal would obey.
+
+    Returns
+    -------
+    str
+        Lines without blanks at their ends.
+    """
+    texts = [[shown(cell) for cell in row] for row in (heads, *rows)]
+    width = sum(max(map(cell_len, column)) for column in zip(*texts, strict=True))
+    gap = 2 if width + 2 * (len(heads) - 1) <= WIDTH else 1
+    table = Table(box=RULED, show_edge=False, pad_edge=False, padding=(0, 0, 0, gap - 1))
+    for k, head in enumerate(texts[0]):
+        table.add_column(Text(head), justify="right" if k else "left", no_wrap=True)
+    for row in texts[1:]:
+        table.add_row(*map(Text, row))
+    lines = _lines(table, width + gap * len(heads))
+    return "\n".join([title, *lines])
+
+
+def _legend(block: Block) -> str:
+    """Return a line for each column that says what it is."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for column in block.legend:
+        table.add_row(Text(f"  {column.head}"), Text(column.meaning))
+    return "\n".join(_lines(table, 2 * WIDTH))
+
+
+def _lines(table: Table, width: int) -> list[str]:
+    """Return what a console of this width would show, in letters alone: no colour, no code."""
+    console = Console(file=StringIO(), width=width, force_terminal=False, color_system=None, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(table, soft_wrap=True)
+    return [line.rstrip() for line in capture.get().splitlines()]
 
 
 def budget_text(budget: HardwareBudget) -> str:
@@ -35,7 +116,7 @@ def budget_text(budget: HardwareBudget) -> str:
         The answer in words, two tables, and what their words mean.
     """
     parts = [textwrap.fill(sentence, WIDTH) for sentence in budget_answer(budget)]
-    parts += ["\n".join(_lines(table)) for table in budget_tables(budget)]
+    parts += [drawn(table.title, table.heads, table.rows) for table in budget_tables(budget)]
     parts.append("\n".join(textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in budget_notes(budget)))
     return "\n\n".join(parts) + "\n"
 
@@ -58,7 +139,7 @@ def budget_answer(budget: HardwareBudget) -> tuple[str, ...]:
     n = budget.units
     devices = f"{2 * n * n:,} devices in pairs" if budget.sides == "two" else f"{n * n + n:,} devices with references"
     asked = (
-        f"{_printable(budget.name)}: {n} units, {devices}, min Re λ(R) = {format_number(budget.margin)} "
+        f"{one_line(budget.name)}: {n} units, {devices}, min Re λ(R) = {format_number(budget.margin)} "
         f"per τ, τ = {si(tau, 's')}. Errors are rms over outputs and inputs, relative to the output."
     )
     answer = (
@@ -139,7 +220,7 @@ def budget_notes(budget: HardwareBudget) -> tuple[str, ...]:
         "bandwidth: keeps nine tenths of min Re λ(R); M gets the same amplifiers.",
         f"energy: heat in the conductances, and {2 * budget.units} amplifiers of {si(BIAS_A, 'A')} at {SUPPLY_V:g} V; "
         "no converters.",
-        f"inputs: {_printable(budget.samples)}." if budget.samples else "",
+        f"inputs: {one_line(budget.samples)}." if budget.samples else "",
     ]
     if not all(cell.holds for row in budget.rows for cell in (row.closed, row.open)):
         notes.append(
@@ -188,25 +269,13 @@ def _bits(needs: Needs) -> str:
     return "> 24" if needs.bits is None else str(needs.bits)
 
 
+def shown(cell: str) -> str:
+    """Return a cell in one line, in which nothing acts; blanks at its beginning indent it."""
+    return printable(cell, keep="")
+
+
 def _percent(value: float) -> str:
     """Return a share in per cent, two or three digits."""
     if value == float("inf"):
         return "unstable"
     return f"{100 * value:.3g} %"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "�" for character in text)
-
-
-def _lines(table: BudgetTable) -> list[str]:
-    rows = (table.heads, *table.rows)
-    widths = [max(len(row[k]) for row in rows) for k in range(len(table.heads))]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
-    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-    return [table.title, lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:])]

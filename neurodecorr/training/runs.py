@@ -5,20 +5,18 @@ from __future__ import annotations
 import difflib
 import math
 import signal
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 import numpy as np
-import tqdm
 
 from neurodecorr import _validation, data
+from neurodecorr._validation import Progress
 from neurodecorr.data import Epochs
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.io import Claim, Result, claim, load_result, read_manifest, run_id
@@ -98,23 +96,18 @@ class Run:
         every: int = 500,
         resume: bool = False,
         recording: RecordingOptions | None = None,
-        quiet: bool = False,
+        progress: Progress | None = None,
         begin: Callable[[], None] | None = None,
     ) -> History:
         """Train until the end; see `Trainer.fit`.
 
-        Ctrl-C lets the running batch end and writes a checkpoint; a second one stops at once. Progress goes to
-        standard error, if that is a terminal.
+        Ctrl-C lets the running batch end and writes a checkpoint; a second one stops at once.
         """
-        shown = not quiet and sys.stderr.isatty()
-        total = self.config["epochs"] * len(self.training)
-        # Only where it is shown: a bar holds a lock of the system, which a worker that is killed leaves behind.
-        with _Interrupt() as interrupt, tqdm.tqdm(total=total, unit="batch") if shown else nullcontext() as bar:
+        with _Interrupt() as interrupt:
 
-            def progress(words: str, done: int, total: int) -> None:
-                if bar is not None:
-                    bar.set_description(words, refresh=False)
-                    bar.update(done - bar.n)
+            def listen(words: str, done: int, total: int) -> None:
+                if progress is not None:
+                    progress(words, done, total)
                 interrupt.answer()
 
             return self.trainer.fit(
@@ -127,7 +120,7 @@ class Run:
                 resume=resume,
                 recording=recording,
                 config=self.config,
-                progress=progress,
+                progress=listen,
                 begin=begin,
             )
 
@@ -153,7 +146,7 @@ def prepare_run(model: Model, options: Mapping[str, Any]) -> Run:
     --------
     >>> from neurodecorr.models import load_model
     >>> run = prepare_run(load_model("digits"), {"credit": "fa", "form": "recurrent", "epochs": 1})
-    >>> len(run.go(quiet=True))
+    >>> len(run.go())
     1
     """
     given, asked = _resolved(model, options), options.get("batch")

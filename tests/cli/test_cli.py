@@ -57,9 +57,9 @@ def test_compare_prints_the_table_and_last_the_path_of_the_report(finished):
     assert (folder / "report.html").is_file() and (folder / "manifest.json").is_file()
 
 
-def test_progress_goes_to_standard_error(finished):
+def test_what_is_said_on_the_way_goes_to_standard_error(finished):
     _, result = finished
-    assert "comparing forms" in result.stderr and "comparing forms" not in result.stdout
+    assert "writing" in result.stderr and "writing" not in result.stdout
 
 
 def test_the_command_in_the_report_gives_the_same_numbers_again(finished, tmp_path):
@@ -179,7 +179,7 @@ def test_nan_in_a_users_file_is_named_with_its_place(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr(neurodecorr.comparison, "compare_seeds", None)  # calling it would raise a TypeError
+    monkeypatch.setattr(neurodecorr.comparison, "compare", None)  # calling it would raise a TypeError
     result = run("compare", *SMALL, "--out", tmp_path / "file" / "out")
     assert result.exit_code == 1 and "file is a file, not a folder" in one_line(result)
     assert (tmp_path / "file").read_text() == "mine"
@@ -205,7 +205,7 @@ def test_our_errors_end_with_one_line_and_their_code(error, code, tmp_path, monk
     def fail(*args, **options):
         raise error("first line\n   and second")
 
-    monkeypatch.setattr(neurodecorr.comparison, "compare_seeds", fail)
+    monkeypatch.setattr(neurodecorr.comparison, "compare", fail)
     result = run("compare", *SMALL, "--out", tmp_path / "out")
     assert (result.exit_code, one_line(result)) == (code, "Error: first line and second")
 
@@ -219,7 +219,7 @@ def test_an_error_nobody_foresaw_is_not_hidden(tmp_path, monkeypatch):
     def fail(*args, **options):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(neurodecorr.comparison, "compare_seeds", fail)
+    monkeypatch.setattr(neurodecorr.comparison, "compare", fail)
     assert isinstance(run("compare", *SMALL, "--out", tmp_path).exception, ZeroDivisionError)
 
 
@@ -227,7 +227,7 @@ def test_an_interrupted_run_writes_nothing_and_ends_with_130(tmp_path, monkeypat
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(neurodecorr.comparison, "compare_seeds", interrupt)
+    monkeypatch.setattr(neurodecorr.comparison, "compare", interrupt)
     result = run("compare", *SMALL, "--out", tmp_path / "out")
     assert (result.exit_code, one_line(result)) == (130, "Interrupted; nothing was written.")
     assert not (tmp_path / "out").exists()
@@ -253,7 +253,7 @@ def test_a_warning_is_one_line_on_standard_error(tmp_path, monkeypatch):
             warnings.warn("unit 3 never varies", UserWarning, stacklevel=1)
         raise ConfigError("enough")
 
-    monkeypatch.setattr(neurodecorr.comparison, "compare_seeds", warn)
+    monkeypatch.setattr(neurodecorr.comparison, "compare", warn)
     result = run("compare", *SMALL, "--out", tmp_path)
     assert result.stderr.strip().splitlines() == ["Warning: unit 3 never varies", "Error: enough"]
 

@@ -208,7 +208,7 @@ def test_a_killed_worker_is_told_in_one_line(monkeypatch, tmp_path):
     def killed(*args, **options):
         raise BrokenProcessPool("many lines\nof advice")
 
-    monkeypatch.setattr("neurodecorr.comparison.compare_seeds", killed)
+    monkeypatch.setattr("neurodecorr.comparison.compare", killed)
     result = run("compare", "--data", "gaussian", "--size", "2", "--samples", "300", "--out", tmp_path / "o")
     assert result.exit_code == 1 and "a worker process was killed" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1 and "advice" not in result.stderr

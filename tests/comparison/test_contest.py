@@ -12,7 +12,7 @@ from PIL import Image
 import neurodecorr as nd
 from neurodecorr import plots
 from neurodecorr.cli import main
-from neurodecorr.comparison import Comparison, compare_seeds
+from neurodecorr.comparison import Comparison, compare
 from neurodecorr.comparison.compare import spelt_time
 from neurodecorr.data import SOURCES, Split, load_split
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
@@ -80,7 +80,7 @@ def test_compare_runs_on_every_source_that_help_names(source, tmp_path):
     np.savez(tmp_path / "x.npz", a=pictures, b=pictures[:, :30])
     x, y = RNG.integers(0, 256, (400, 4, 4)).astype(np.uint8), np.arange(400) % 3
     np.savez(tmp_path / "l.npz", x_train=x[:300], y_train=y[:300], x_test=x[300:], y_test=y[300:])
-    found = compare_seeds(lambda seed: load_split(place, 400, seed, 3), rate=0.03, draws=2)
+    found = compare(lambda seed: load_split(place, 400, seed, 3), rate=0.03, draws=2)
     assert not any(entry.failure for entry in found.entries)
     assert found.exact == (source in ("natural", "gaussian", "folder", "picture", "npz"))
     assert np.isfinite([entry.correlation for entry in found.entries]).all()
@@ -125,10 +125,10 @@ def test_more_units_than_memory_holds_are_refused(monkeypatch):
 
 def test_the_exact_covariance_of_what_was_held_out_is_used():
     split = load_split("gaussian", 500, size=2)
-    found = compare_seeds(lambda seed: split, **QUICK)
+    found = compare(lambda seed: split, **QUICK)
     assert found.exact and found.scatter == 0
     np.testing.assert_array_equal(found.covariance, nd.data.gaussian_covariance(4, 1e3, 0))
-    few = compare_seeds(lambda seed: dataclasses.replace(split, covariance=None), **QUICK)
+    few = compare(lambda seed: dataclasses.replace(split, covariance=None), **QUICK)
     assert not few.exact and few.scatter == 1 / np.sqrt(1024)
 
 
@@ -196,10 +196,13 @@ def test_a_comparison_over_seeds_comes_back_from_its_file(tmp_path):
     np.testing.assert_array_equal(again["R local"].over_seeds, found["R local"].over_seeds)
 
 
-def test_a_forecast_is_printed_before_a_long_comparison(monkeypatch, capsys):
+def test_a_forecast_is_told_before_a_long_comparison_and_then_its_progress(monkeypatch):
     monkeypatch.setattr(contest, "forecast", lambda *_: 100.0)
-    nd.compare(TABLE, **QUICK, progress=True)
-    assert "about 2 minutes: 3 forms, 6 units, 480 samples" in capsys.readouterr().err
+    told = []
+    nd.compare(TABLE, **QUICK, progress=lambda *words: told.append(words))
+    assert told[0] == ("about 2 minutes: 3 forms, 6 units, 480 samples", 0, 0)
+    assert {words for words, _, total in told[1:] if total == 3} == {"comparing forms"} and told[-1][1] == 3
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
 
 
 @pytest.mark.parametrize(

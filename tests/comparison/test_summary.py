@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from neurodecorr.comparison import Comparison, blocks, format_number, table_text
+from neurodecorr.comparison import Comparison, blocks, format_number
 from neurodecorr.errors import CheckpointError
 from neurodecorr.io import Result
+from neurodecorr.report.tables import drawn, table_text
 
 
 def cells(comparison, title, name):
@@ -119,3 +120,19 @@ def test_a_comparison_of_another_version_is_refused_by_name(specimen):
         Comparison.from_result(Result(result.arrays, {**result.meta, "entries": entries}))
     with pytest.raises(CheckpointError, match="not a comparison"):
         Comparison.from_result(Result({"M": np.eye(2)}, {"kind": "other"}))
+
+
+@pytest.mark.parametrize("terminal", ["COLUMNS=20 FORCE_COLOR=1 TTY_COMPATIBLE=1", "TERM=dumb NO_COLOR=1"])
+def test_a_table_is_plain_text_whatever_the_terminal(monkeypatch, specimen, terminal):
+    plain = table_text(specimen)
+    for setting in terminal.split():
+        monkeypatch.setenv(*setting.split("="))
+    assert table_text(specimen) == plain and plain.replace("\n", "").isprintable()
+
+
+def test_a_table_neither_obeys_nor_cuts_what_stands_in_it():
+    hostile = "[red]R[/red] :smile: \x1b[2J\u202e\nend " + "x" * 200
+    head, rule, row = drawn("T [b]", ("form", "x̄ τ"), [(hostile, "1")]).splitlines()[1:]
+    assert row.startswith("[red]R[/red] :smile: \\x1b[2J\\u202e\\x0aend xxx") and row.endswith(" 1")
+    assert head.endswith(" x̄ τ")
+    assert set(rule) == {"─"} and len(rule) == len(row)

@@ -17,14 +17,14 @@ def curves():
 def test_each_curve_holds_the_runs_of_its_rule_form_and_seeds(curves):
     assert list(curves.histories) == ["bp none", "bp feedforward", "np none", "np feedforward"]
     options = {"credit": "np", "form": "feedforward", "seed": 1, "epochs": 2}
-    alone = prepare_run(load_model("digits"), options).go(quiet=True)
+    alone = prepare_run(load_model("digits"), options).go()
     assert curves.histories["np feedforward"][1].epochs == alone.epochs
 
 
 def test_one_rate_for_all_replaces_those_of_the_model():
     model, options = load_model("digits"), {"epochs": 1, "rate": 2e-3, "decorrelation_rate": 5e-4}
     found = train_curves(model, ("fa",), ("feedforward",), seeds=1, **options)
-    alone = prepare_run(model, {"credit": "fa", "form": "feedforward", **options}).go(quiet=True)
+    alone = prepare_run(model, {"credit": "fa", "form": "feedforward", **options}).go()
     assert found.histories["fa feedforward"][0].epochs == alone.epochs
     assert found.histories["fa feedforward"][0].epochs != prepare_run(model, {"credit": "fa", "epochs": 1}).go().epochs
 
@@ -76,7 +76,6 @@ def test_recipe_and_lateral_feedback_reach_every_run():
     model, options = load_model("digits"), {"epochs": 1, "lateral_feedback": "exact", "recipe": "plain"}
     found = train_curves(model, ("fa",), ("feedforward",), seeds=1, **options)
     alone, other = (
-        prepare_run(model, {"credit": "fa", "form": "feedforward", **some}).go(quiet=True)
-        for some in (options, {"epochs": 1})
+        prepare_run(model, {"credit": "fa", "form": "feedforward", **some}).go() for some in (options, {"epochs": 1})
     )
     assert found.histories["fa feedforward"][0].epochs == alone.epochs != other.epochs

@@ -28,7 +28,7 @@ def compared(tmp_path_factory):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("train")
     run = prepare_run(load_model("digits"), {"form": "recurrent", "epochs": 1, "batch": 500})
-    run.go(folder, quiet=True)
+    run.go(folder)
     return run, folder
 
 
@@ -135,7 +135,7 @@ def test_estimators_are_found_by_the_names_of_their_attributes(tmp_path):
 def test_recorded_networks_say_units_rest_and_errors(tmp_path):
     run = prepare_run(load_model("digits"), {"form": "recurrent", "epochs": 1, "batch": 500})
     kinds = ("weights", "activities", "residuals", "margins", "errors")
-    run.go(tmp_path, quiet=True, recording=RecordingOptions(kinds, every=1, probe=4))
+    run.go(tmp_path, recording=RecordingOptions(kinds, every=1, probe=4))
     traces = nd.io.read_traces(sorted((tmp_path / "traces").glob("*.h5"))[0])
     assert traces["layer0.margin"].unit == "1/τ" and traces.metadata["tau"] == 1.0
     assert traces.provenance["seed"] == 0 and traces.provenance["config"]["model"] == "digits"

@@ -100,7 +100,7 @@ def test_it_follows_the_readers_light_and_prints(text):
 
 def test_the_command_that_was_run_is_repeated(specimen):
     config = {**specimen.config, "command": ["neurodecorr", "compare", "--data", "my photos"]}
-    assert "neurodecorr compare --data &#x27;my photos&#x27;" in page(dataclasses.replace(specimen, config=config), {})
+    assert "neurodecorr compare --data &#39;my photos&#39;" in page(dataclasses.replace(specimen, config=config), {})
 
 
 def test_a_comparison_made_in_python_is_repeated_in_python(specimen):

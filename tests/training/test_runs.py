@@ -57,7 +57,7 @@ def test_a_run_on_a_device_learns_what_it_learns_on_numpy():
     pytest.importorskip("torch", reason="torch is absent: pip install 'neurodecorr[torch]'")
     options = {"credit": "fa", "form": "feedforward", "epochs": 2, "rate": 3e-3, "decorrelation_rate": 1e-3}
     runs = [prepare_run(load_model("digits"), {**options, "device": device}) for device in (None, "cpu")]
-    losses = [run.go(quiet=True).epochs["training loss"] for run in runs]
+    losses = [run.go().epochs["training loss"] for run in runs]
     assert type(runs[1].trainer.network.layers[0].W).__module__ == "torch"
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)  # float32; a few hundred steps of Adam between
     with pytest.raises(ConfigError, match=r"device must be one that PyTorch .* reaches here.*got 'nowhere'"):
@@ -122,7 +122,7 @@ def test_a_model_made_for_other_data_asks_for_them():
 def test_a_run_is_unfinished_until_its_result_is_there(tmp_path):
     assert not unfinished(tmp_path)
     run = prepare_run(load_model("digits"), {"epochs": 1, "batch": 500})
-    run.go(tmp_path, quiet=True)
+    run.go(tmp_path)
     assert not unfinished(tmp_path)
     (tmp_path / "result.npz").unlink()
     assert unfinished(tmp_path)

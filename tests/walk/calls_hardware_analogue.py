@@ -1,7 +1,7 @@
 """How the room `hardware.analogue` is called."""
 
 import numpy as np
-from bad_values import Call, Choice, Flag, Number, Numbers, Seed, Valid, Whole
+from bad_values import Call, Choice, Number, Numbers, Seed, Valid, Whole
 
 from neurodecorr.circuit import Circuit
 from neurodecorr.hardware import analogue
@@ -31,6 +31,9 @@ NEEDS = {
     "devices": DEVICES,
     "form": Choice("closed"),
 }
+PROGRESS = Valid(
+    None, also={"None": "nobody listens", "function": "any function"}, skip={"class": "int fails by itself"}
+)
 BUDGET = {
     "weights": WEIGHTS, "X": INPUTS, "devices": DEVICES, "amplifier": AMPLIFIER, "form": Choice("closed"),
     "volts_per_unit": VOLTS, "time_s": Number(0.0, low=0),
@@ -115,7 +118,7 @@ CALLS = named(
             "seed": Seed(0),
             "tau_s": Number(1.0, above=0),
             "jobs": Whole(1, low=1),
-            "progress": Flag(False),
+            "progress": PROGRESS,
         },
     ),
 )

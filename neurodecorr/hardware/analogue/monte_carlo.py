@@ -8,12 +8,20 @@ from dataclasses import dataclass
 import joblib
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._typing import Bools, Floats
-from neurodecorr._validation import count, flag, fraction, not_negative, positive, samples, square
+from neurodecorr._validation import (
+    Progress,
+    count,
+    fraction,
+    not_negative,
+    positive,
+    progress_function,
+    samples,
+    square,
+)
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.analogue import wire_resistance
@@ -90,7 +98,7 @@ def simulate_chips(
     volts_per_unit: float = 0.1,
     time_s: float = 0.0,
     jobs: int = 1,
-    progress: bool = False,
+    progress: Progress | None = None,
 ) -> ChipSimulation:
     """Make chips and compare where they rest with where the ideal circuit rests.
 
@@ -124,8 +132,8 @@ def simulate_chips(
         Seconds since programming, for devices that drift.
     jobs : int, default 1
         Processes. The numbers do not depend on it.
-    progress : bool, default False
-        Show a bar on standard error.
+    progress : callable, optional
+        Called as `progress(words, done, total)`; `neurodecorr.cli.progress_bar` draws a bar.
 
     Returns
     -------
@@ -152,6 +160,7 @@ def simulate_chips(
     W = square(weights, "weights").astype(np.float64)
     x = wire_resistance.unit_volts(volts_per_unit) * samples(X, "X", len(W)).astype(np.float64)
     total, root = count(chips, "chips"), count(seed, "seed", least=0)
+    tell = progress_function(progress)
     require_memory(8 * (3 * total), "the figures of all chips")
     plan = _Plan(
         W, x, _ideal(W, x, wire_resistance.checked_form(form)), *wire_resistance.parts(devices, amplifier), form,
@@ -161,12 +170,12 @@ def simulate_chips(
     options = {"inner_max_num_threads": 1} if count(jobs, "jobs", most=MOST_JOBS) > 1 else {}
     with joblib.parallel_config("loky", **options):
         found = joblib.Parallel(jobs, return_as="generator")(tasks)
-        bar = tqdm(total=total, desc="chips", unit="chip", disable=not flag(progress, "progress"))
-        parts = []
-        with bar:
-            for part in found:
-                parts.append(part)
-                bar.update(len(part[0]))
+        parts, made = [], 0
+        for part in found:
+            parts.append(part)
+            made += len(part[0])
+            if tell is not None:
+                tell("simulating chips", made, total)
     error, margin, saturated = (np.concatenate(column) for column in zip(*parts, strict=True))
     return ChipSimulation(error, margin, saturated, plan.form)
 
