@@ -14,7 +14,7 @@ from neurodecorr._typing import AnyArray
 from neurodecorr.credit.base import Credit, output_error, weight_gradients
 from neurodecorr.credit.replay import ReplayedNetwork
 from neurodecorr.network import ForwardResult, Network, Signals
-from neurodecorr.network.algebra import product, times
+from neurodecorr.network.algebra import product
 
 
 def errors_below(
@@ -45,7 +45,7 @@ def errors_below(
     for index in range(len(network.layers) - 1, 0, -1):
         below, h = network.layers[index - 1], found.signals[index - 1].h
         E = turn_back(index, weigh(index, deltas[0]), found.signals[index])
-        deltas.insert(0, times(array_namespace(E).reshape(E, h.shape), below.slope(h)))
+        deltas.insert(0, array_namespace(E).reshape(E, h.shape) * below.slope(h))
     return deltas
 
 

@@ -11,7 +11,6 @@ from array_api_compat import array_namespace
 from neurodecorr import _validation
 from neurodecorr._typing import AnyArray
 from neurodecorr.network import kernels
-from neurodecorr.network.memory import empty
 
 LEAK = 0.01  # slope of LeakyReLU below zero, as in P0's public code
 
@@ -80,7 +79,7 @@ def _is_run(h: AnyArray) -> bool:
 
 
 def _compiled(kernel: Callable[[AnyArray, float, AnyArray], None], h: AnyArray) -> AnyArray:
-    found = empty(h.shape, h.dtype)
+    found = np.empty_like(h)
     kernel(h.ravel(), LEAK, found.ravel())
     return found
 

@@ -16,20 +16,17 @@ from array_api_compat import array_namespace, device, to_device
 from neurodecorr._typing import AnyArray
 from neurodecorr.errors import DivergenceError
 from neurodecorr.network import kernels
-from neurodecorr.network.memory import empty
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _GEMM = dict(zip(_FLOATS, (scipy.linalg.blas.sgemm, scipy.linalg.blas.dgemm), strict=True))
 _POSV = dict(zip(_FLOATS, (scipy.linalg.lapack.sposv, scipy.linalg.lapack.dposv), strict=True))
 
 
-def product(A: AnyArray, B: AnyArray, weight: float = 1.0, out: AnyArray | None = None) -> AnyArray:
-    """Return weight A B, in the memory of `out` where that is given and can be used."""
+def product(A: AnyArray, B: AnyArray, weight: float = 1.0) -> AnyArray:
+    """Return weight A B."""
     if not _for_blas(A, B):
         return A @ B if weight == 1.0 else weight * (A @ B)
-    shape = (A.shape[0], B.shape[1])
-    if out is None or out.shape != shape or out.dtype != A.dtype or not out.flags.c_contiguous:
-        out = empty(shape, A.dtype)
+    out = np.empty((A.shape[0], B.shape[1]), A.dtype)
     _gemm(out, A, B, weight, 0.0)
     return out
 
@@ -62,16 +59,7 @@ def solve_positive(A: AnyArray, B: AnyArray) -> AnyArray:
 
 def empty_like(like: AnyArray, shape: tuple[int, ...]) -> AnyArray:
     """Return an unset array of another shape in the type of an array, where that lies."""
-    if isinstance(like, np.ndarray):
-        return empty(shape, like.dtype)
     return array_namespace(like).empty(shape, dtype=like.dtype, device=device(like))
-
-
-def less(X: AnyArray, row: AnyArray) -> AnyArray:
-    """Return all rows of X less one row."""
-    if isinstance(X, np.ndarray) and X.dtype == row.dtype:
-        return np.subtract(X, row, out=empty(X.shape, X.dtype))
-    return X - row
 
 
 def add_row(X: AnyArray, row: AnyArray) -> None:
@@ -87,13 +75,6 @@ def sum_rows(X: AnyArray) -> AnyArray:
     if isinstance(X, np.ndarray) and X.flags.c_contiguous:
         return kernels.sum_rows(X)
     return array_namespace(X).sum(X, axis=0)
-
-
-def times(A: AnyArray, B: AnyArray) -> AnyArray:
-    """Return A ∘ B, of one shape."""
-    if isinstance(A, np.ndarray) and isinstance(B, np.ndarray) and A.dtype == B.dtype:
-        return np.multiply(A, B, out=empty(A.shape, A.dtype))
-    return A * B
 
 
 def identity(like: AnyArray, size: int) -> AnyArray:

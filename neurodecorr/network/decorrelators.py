@@ -20,8 +20,8 @@ from neurodecorr.circuit import Circuit, settle
 from neurodecorr.circuit.settle import METHODS
 from neurodecorr.errors import ConfigError, DivergenceError
 from neurodecorr.network import kernels, panels
-from neurodecorr.network.algebra import add_product, alike, as_numpy, identity, less, product, solve_positive, sum_rows
-from neurodecorr.plasticity import rules
+from neurodecorr.network.algebra import add_product, alike, as_numpy, identity, product, solve_positive, sum_rows
+from neurodecorr.plasticity import guards, rules
 
 FORMS = ("none", "feedforward", "recurrent", "batch_norm")
 RULES = ("explicit", "implicit", "congruent")
@@ -230,70 +230,6 @@ def _gram(Xbar: AnyArray, rate: float) -> AnyArray:
     return identity(Xbar, rows) + product(Xbar, Xbar.T, rate / rows)
 
 
-PROBES = 4  # rows of a batch by which M and R are compared
-ROUNDING = 64  # units of rounding that M x̄ may always be off
-
-
-class Twin:
-    """M beside R, each changed by its own rule; computed anew from R where the two drift apart.
-
-    Parameters
-    ----------
-    arrays : dict
-        Of the layer; holds R, and M from now on.
-    plan : Decorrelation
-        Rule, rate, and tolerance of x̄.
-    """
-
-    def __init__(self, arrays: dict[str, AnyArray], plan: Decorrelation) -> None:
-        self.arrays, self.plan = arrays, plan
-        arrays["M"] = array_namespace(arrays["R"]).asarray(arrays["R"], copy=True)
-
-    def forth(self, drive: AnyArray) -> AnyArray:
-        """Return x̄ = M (x − μ)."""
-        return product(drive, self.arrays["M"].T)
-
-    def back(self, E: AnyArray) -> AnyArray:
-        """Return Mᵀe."""
-        return product(E, self.arrays["M"])
-
-    def step(self, drive: AnyArray, Xbar: AnyArray, gain: Any) -> None:
-        """Change M as R has just changed, and see that it still is its inverse."""
-        shrink(self.arrays["M"], Xbar, self.plan.rule, self.plan.rate, gain)
-        self._keep_up(drive)
-
-    def congruent(self, drive: AnyArray, Xbar: AnyArray, root: AnyArray) -> None:
-        """Change M as R has just changed, by the congruent rule."""
-        M = self.arrays["M"]
-        M[...] = rules.congruent_feedforward(M, drive, Xbar, self.plan.rate) * (root[:, None] * root[None, :])
-        self._keep_up(drive)
-
-    def error(self, drive: AnyArray) -> float:
-        """Return ‖M (x − R M x)‖/‖M x‖ for a few drives x: how far, to first order, x̄ is from rest."""
-        M, R, xp = self.arrays["M"], self.arrays["R"], array_namespace(drive)
-        few = drive[:PROBES, :]
-        Xbar = product(few, M.T)
-        missed = product(few - product(Xbar, R.T), M.T)
-        size = float(xp.sum(Xbar * Xbar))
-        return math.sqrt(float(xp.sum(missed * missed)) / size) if size > 0 else 0.0
-
-    def _keep_up(self, drive: AnyArray) -> None:
-        rounding = float(array_namespace(drive).finfo(drive.dtype).eps)
-        allowed = max(self.plan.tol, ROUNDING * rounding)
-        if self.error(drive) <= allowed:
-            return
-        M, R = self.arrays["M"], self.arrays["R"]
-        whole = as_numpy(R).astype(float)
-        with suppress(np.linalg.LinAlgError):
-            M[...] = alike(np.linalg.inv(whole), M)
-        error = self.error(drive)
-        if not error <= max(allowed, math.sqrt(rounding)):
-            raise DivergenceError(
-                f"a recurrent layer must settle to {allowed:.2g} of x̄; in {drive.dtype} its R leaves {error:.2g}. "
-                "Lower the rate of decorrelation, or use float64."
-            )
-
-
 def settle_rows(R: AnyArray, U: AnyArray, plan: Decorrelation) -> AnyArray:
     """Return where τ dx̄/dt = u − R x̄ settles for each row u of U.
 
@@ -322,6 +258,7 @@ def settle_rows(R: AnyArray, U: AnyArray, plan: Decorrelation) -> AnyArray:
 
 
 VARIANCE_FLOOR = 1e-5  # added to the variances of batch norm, as is usual
+ROUNDING = 64  # units of rounding that M x̄ may always be off
 
 
 class Decorrelator(Protocol):
@@ -394,7 +331,7 @@ class _Centred:
         if self.plan.mean == "none":
             return X
         batchwise = training and self.plan.mean == "batch"
-        return less(X, array_namespace(X).mean(X, axis=0) if batchwise else self.arrays["mean"])
+        return X - (array_namespace(X).mean(X, axis=0) if batchwise else self.arrays["mean"])
 
     def _follow(self, name: str, now: AnyArray) -> None:
         followed = self.arrays[name]
@@ -411,7 +348,7 @@ class _Centred:
 
 
 class _Lateral(_Centred):
-    """What the two twins share: the rate of the batch, and the gain of the congruent rule."""
+    """What the two forms share: the step of their rule on M, and the gain of the congruent rule."""
 
     def __init__(self, plan: Decorrelation, features: int, rows: int, dtype: Any) -> None:
         super().__init__(plan, features, rows, dtype)
@@ -442,10 +379,11 @@ class _Lateral(_Centred):
         return E - array_namespace(E).mean(E, axis=0) if passes else E
 
     def _step(self, drive: AnyArray, Xbar: AnyArray, gain: Any) -> None:
-        raise NotImplementedError
+        shrink(self.arrays["M"], Xbar, self.plan.rule, self.plan.rate, gain)
 
     def _congruent(self, drive: AnyArray, Xbar: AnyArray, root: AnyArray) -> None:
-        raise NotImplementedError
+        M = self.arrays["M"]
+        M[...] = rules.congruent_feedforward(M, drive, Xbar, self.plan.rate) * (root[:, None] * root[None, :])
 
 
 class Feedforward(_Lateral):
@@ -476,29 +414,28 @@ class Feedforward(_Lateral):
     def _step(self, drive: AnyArray, Xbar: AnyArray, gain: Any) -> None:
         if self.plan.order == "MC":
             shrink_columns(self.arrays["M"], Xbar, self.plan.rate, gain)
-            return
-        shrink(self.arrays["M"], Xbar, self.plan.rule, self.plan.rate, gain)
-
-    def _congruent(self, drive: AnyArray, Xbar: AnyArray, root: AnyArray) -> None:
-        M = self.arrays["M"]
-        M[...] = rules.congruent_feedforward(M, drive, Xbar, self.plan.rate) * (root[:, None] * root[None, :])
+        else:
+            super()._step(drive, Xbar, gain)
 
 
 class Recurrent(_Lateral):
-    """The rest of τ dx̄/dt = x − μ − R x̄, found by its twin M = R⁻¹ or by a method of `circuit.settle`."""
+    """The rest of τ dx̄/dt = x − μ − R x̄, found by M = R⁻¹ beside R or by a method of `circuit.settle`."""
 
     def __init__(self, plan: Decorrelation, features: int, rows: int, dtype: Any) -> None:
         super().__init__(plan, features, rows, dtype)
         self.arrays["R"] = np.eye(features, dtype=dtype)
-        self._twin = Twin(self.arrays, plan) if plan.settling == "twin" else None
+        if plan.settling == "twin":
+            self.arrays["M"] = np.eye(features, dtype=dtype)
 
     def decorrelate(self, drive: AnyArray, training: bool = False) -> AnyArray:
         """Return where the circuit settles."""
-        return self._twin.forth(drive) if self._twin else settle_rows(self.arrays["R"], drive, self.plan)
+        if "M" in self.arrays:
+            return product(drive, self.arrays["M"].T)
+        return settle_rows(self.arrays["R"], drive, self.plan)
 
     def turn_back(self, E: AnyArray, found: Any) -> AnyArray:
         """Return where the adjoint circuit τ dδ̄/dt = e − Rᵀδ̄ settles: Mᵀe."""
-        E = self._twin.back(E) if self._twin else settle_rows(self.arrays["R"].T, E, self.plan)
+        E = product(E, self.arrays["M"]) if "M" in self.arrays else settle_rows(self.arrays["R"].T, E, self.plan)
         return self._through_mean(E, found)
 
     settle_back = turn_back
@@ -509,14 +446,32 @@ class Recurrent(_Lateral):
 
     def _step(self, drive: AnyArray, Xbar: AnyArray, gain: Any) -> None:
         grow(self.arrays["R"], drive, Xbar, self.plan.rule, self.plan.rate, gain)
-        if self._twin:
-            self._twin.step(drive, Xbar, gain)
+        if "M" in self.arrays:
+            super()._step(drive, Xbar, gain)
+            self._keep_inverse(drive)
 
     def _congruent(self, drive: AnyArray, Xbar: AnyArray, root: AnyArray) -> None:
         R = self.arrays["R"]
         R[...] = rules.congruent_recurrent(R, drive, Xbar, self.plan.rate) / (root[:, None] * root[None, :])
-        if self._twin:
-            self._twin.congruent(drive, Xbar, root)
+        if "M" in self.arrays:
+            super()._congruent(drive, Xbar, root)
+            self._keep_inverse(drive)
+
+    def _keep_inverse(self, drive: AnyArray) -> None:
+        """See that M still is R⁻¹, and make it anew where a few drives show that it has drifted."""
+        M, R, few = self.arrays["M"], self.arrays["R"], drive[: guards.PROBES, :]
+        rounding = float(array_namespace(drive).finfo(drive.dtype).eps)
+        allowed = max(self.plan.tol, ROUNDING * rounding)
+        if guards.drift(R, M, few, product).error <= allowed:
+            return
+        with suppress(np.linalg.LinAlgError):
+            M[...] = alike(guards.inverse(as_numpy(R)), M)
+        error = guards.drift(R, M, few, product).error
+        if not error <= max(allowed, math.sqrt(rounding)):
+            raise DivergenceError(
+                f"a recurrent layer must settle to {allowed:.2g} of x̄; in {drive.dtype} its R leaves {error:.2g}. "
+                "Lower the rate of decorrelation, or use float64."
+            )
 
 
 class BatchNorm(_Centred):

@@ -35,6 +35,7 @@ from neurodecorr.online.block import Course, integrated, most_products, recalled
 from neurodecorr.online.bounds import ADVICE, STALE, Outlook, look
 from neurodecorr.online.recording import Diary
 from neurodecorr.plasticity import LearningRule, State, initial_state
+from neurodecorr.plasticity.guards import STRONGEST, inverse
 from neurodecorr.plasticity.spec import GAINS
 from neurodecorr.plasticity.steps import EXPLICIT
 
@@ -45,8 +46,6 @@ LONGEST_STRETCH = 256
 BETWEEN_CHECKS = 1000
 # What settling aims at, as a share of the tolerance, and the same with care: the rest is for rounding and the steps.
 AIM, CARE = 0.5, 1e-3
-# Largest 1/σ_min: a direction that weak carries rounding noise, not signal.
-STRONGEST = {"float32": 3e3, "float64": 1e7}
 
 
 class Settling(NamedTuple):
@@ -183,7 +182,7 @@ def _stepped(living: Living, X: Floats, course: Course, share: float) -> tuple[L
         raise _broken(course, learnt.samples)
     products, drifted = total / max(done, 1), code == step.WEARY
     R = np.ascontiguousarray(P[:n, :n].T)
-    M = np.linalg.inv(R) if drifted else np.ascontiguousarray(Q[:n, :n].T)
+    M = inverse(R) if drifted else np.ascontiguousarray(Q[:n, :n].T)
     resynchronised = learnt.resynchronised + drifted
     state = State(M, R, mean, power[:n], gain[:n], counters, learnt.scale, resynchronised)
     if code == step.RESTLESS or (not M.size and outlook.outgrown(round(products))):
@@ -264,7 +263,7 @@ def _learnt(learnt: State, trial: Trial, drives: Floats, mean: Floats, renew: bo
     rounding = (len(drives) + 8) * float(np.finfo(dtype).eps) * trial.size
     M, resynchronised = learnt.M, learnt.resynchronised
     if M.size:
-        M = np.linalg.inv(R.astype(np.float64)).astype(dtype) if renew else _twin(M, trial, scale)
+        M = inverse(R) if renew else _twin(M, trial, scale)
         resynchronised += renew
     power, gain, counters = trial.power, trial.gain, trial.counters
     return State(M, R, mean, power, gain, counters, learnt.scale, resynchronised), trial.low - rounding
@@ -352,7 +351,7 @@ class OnlineResult:
     def state(self) -> State:
         """What was learnt with the twin M = R⁻¹ beside it, for `plasticity.learn`."""
         R = self.learnt.R
-        return self.learnt if self.learnt.M.size else replace(self.learnt, M=_inverse(R))
+        return self.learnt if self.learnt.M.size else replace(self.learnt, M=inverse(R))
 
 
 def run_online(
@@ -559,11 +558,7 @@ def _prepared(state: State, engine: str) -> State:
     R = np.ascontiguousarray(state.lateral)
     if engine == "integrate":
         return replace(state, R=R, M=np.empty((0, 0), R.dtype))
-    return replace(state, R=R, M=np.ascontiguousarray(state.M) if state.M.size else _inverse(R))
-
-
-def _inverse(R: Floats) -> Floats:
-    return np.asarray(np.linalg.inv(R.astype(np.float64)), R.dtype)
+    return replace(state, R=R, M=np.ascontiguousarray(state.M) if state.M.size else inverse(R))
 
 
 def _rows(samples: int | None, n: int, dtype: np.dtype[Any]) -> tuple[Floats, Floats, Floats]:

@@ -10,7 +10,7 @@ import numpy as np
 from neurodecorr._typing import Floats
 from neurodecorr.errors import DivergenceError
 from neurodecorr.plasticity import rules, steps
-from neurodecorr.plasticity.guards import inspect
+from neurodecorr.plasticity.guards import inspect, settle_by_inverse
 from neurodecorr.plasticity.spec import LearningRule, clock_after, rate_at, rows_until
 from neurodecorr.plasticity.state import State
 from neurodecorr.plasticity.steps import OUTLIER, TRACE_MEMORY
@@ -48,7 +48,7 @@ def _learn_batch(state: State, X: Floats, plan: LearningRule) -> State:
     if state.counters[steps.SAMPLES] == 0:
         _scale(state, drive, plan)
     while left > 0:
-        Xbar = _settled(state, drive) if plan.recurrent else drive @ state.M.T
+        Xbar = settle_by_inverse(state, drive) if plan.recurrent else drive @ state.M.T
         pace = _paced(state, Xbar, plan, left, share)
         _step(state, drive, Xbar, pace.eta, plan)
         state.counters[steps.CLOCK] += pace.clock
@@ -88,17 +88,6 @@ def _condensed(drive: Floats) -> Floats:
     """Return n rows with the same second moment ⟨x xᵀ⟩: all that the rules read of a batch."""
     upper = np.linalg.qr(drive, mode="r")
     return np.asarray(upper * np.sqrt(len(upper) / len(drive)).astype(drive.dtype))
-
-
-def _settled(state: State, drive: Floats) -> Floats:
-    """Return X̄ with R x̄ = x for each row: M x, refined once by its residual; note the error found before that."""
-    Xbar = drive @ state.M.T
-    error = (drive - Xbar @ state.R.T) @ state.M.T
-    size = float(np.linalg.norm(Xbar))
-    if size > 0:
-        found = float(np.linalg.norm(error)) / size
-        state.counters[steps.WORST_ERROR] = max(state.counters[steps.WORST_ERROR], found)
-    return np.asarray(Xbar + error)
 
 
 def _gain_factors(gain: Floats, rule: str) -> tuple[Floats, Floats]:

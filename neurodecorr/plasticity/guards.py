@@ -1,24 +1,95 @@
-"""Looks at a learner between chunks: finite, stable, in step with its twin, and not amplifying silence."""
+"""The keeper of M beside R, and the checks of a learner between chunks: finite, stable, not amplifying silence.
+
+Each step changes R and M by its own rule. In exact arithmetic M stays R⁻¹; rounding lets it drift, so its drift is
+measured and beyond a bound M is made anew. Learners, online circuits and layers of a network do it by these functions.
+"""
 
 from __future__ import annotations
 
 import math
+import operator
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
+from array_api_compat import array_namespace
 
-from neurodecorr._typing import Floats
+from neurodecorr._typing import AnyArray, Floats
 from neurodecorr.circuit.stability import require_stable
 from neurodecorr.errors import DegenerateInputWarning, DivergenceError
+from neurodecorr.plasticity import steps
 from neurodecorr.plasticity.spec import LearningRule
 from neurodecorr.plasticity.state import State
 
-# Random columns by which the twins are compared.
+# Inputs by which M and R are compared: a few show a drift of all of M, at the cost of 2n² each.
 PROBES = 4
 ADVICE = "Use rule='congruent', a lower rate or limit, or the feedforward form."
 # Largest singular value of M by default: the square root of rounding, with room.
 STRONGEST = {"float32": 3e3, "float64": 1e7}
+
+
+class Drift(NamedTuple):
+    """Where M puts some inputs, and how far that is from where R lets them settle.
+
+    Parameters
+    ----------
+    xbar : (rows, n) array
+        x̄ = M x of each input x.
+    change : (rows, n) array
+        M (x − R x̄), which one step of iterative refinement adds to x̄.
+    error : float
+        ‖change‖/‖x̄‖ over all rows: to first order, the relative distance of x̄ from rest.
+    """
+
+    xbar: AnyArray
+    change: AnyArray
+    error: float
+
+
+def drift(
+    R: AnyArray, M: AnyArray, X: AnyArray, product: Callable[[AnyArray, AnyArray], AnyArray] = operator.matmul
+) -> Drift:
+    """Measure how far M has drifted from R⁻¹, by some inputs.
+
+    ::
+
+        x̄ = M x,    c = M (x − R x̄) ≈ R⁻¹x − x̄,    error = ‖c‖/‖x̄‖
+
+    Parameters
+    ----------
+    R, M : (n, n) arrays
+        Lateral weights, and what should be their inverse; of any array library.
+    X : (rows, n) array
+        Inputs x.
+    product : callable
+        (A, B) → A B: networks multiply by the BLAS of their other products, whose threads are awake.
+    """
+    Xbar = product(X, M.T)
+    change = product(X - product(Xbar, R.T), M.T)
+    size = _size(Xbar)
+    return Drift(Xbar, change, _size(change) / size if size > 0 else 0.0)
+
+
+def inverse(R: Floats, symmetric: bool = False) -> Floats:
+    """Return M = R⁻¹, computed in float64, in the type of R; a symmetric one where the rule keeps M so."""
+    M = np.linalg.inv(R.astype(np.float64, copy=False))
+    return ((M + M.T) / 2 if symmetric else M).astype(R.dtype, copy=False)
+
+
+def settle_by_inverse(state: State, drive: Floats) -> Floats:
+    """Return X̄ with R x̄ = x for each row: M x, refined once; the state keeps the largest drift met before that."""
+    found = drift(state.R, state.M, drive)
+    state.counters[steps.WORST_ERROR] = max(state.counters[steps.WORST_ERROR], found.error)
+    return np.asarray(found.xbar + found.change)
+
+
+def _size(A: AnyArray) -> float:
+    """Return ‖A‖ (Frobenius)."""
+    if isinstance(A, np.ndarray):
+        return float(np.linalg.norm(A))
+    return math.sqrt(float(array_namespace(A).sum(A * A)))
 
 
 def inspect(state: State, plan: LearningRule) -> State:
@@ -66,10 +137,8 @@ def _resynchronise(state: State, plan: LearningRule) -> State:
     """Compute M = R⁻¹ anew once ‖RM − I‖/√n exceeds 8 √eps: beyond that one refinement no longer cures it."""
     if _twin_error_estimate(state) <= 8 * math.sqrt(np.finfo(state.M.dtype).eps):
         return state
-    M = np.linalg.inv(state.R.astype(float))
-    if plan.rule == "congruent":
-        M = (M + M.T) / 2
-    return replace(state, M=M.astype(state.M.dtype), resynchronised=state.resynchronised + 1)
+    M = inverse(state.R, symmetric=plan.rule == "congruent")
+    return replace(state, M=M, resynchronised=state.resynchronised + 1)
 
 
 def _twin_error_estimate(state: State) -> float:

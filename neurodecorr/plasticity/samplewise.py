@@ -15,6 +15,7 @@ from neurodecorr._typing import Floats
 from neurodecorr.plasticity import blockwise
 from neurodecorr.plasticity import steps as codes
 from neurodecorr.plasticity import steps as kernels
+from neurodecorr.plasticity.guards import settle_by_inverse
 from neurodecorr.plasticity.spec import GAINS, LearningRule
 from neurodecorr.plasticity.state import State
 
@@ -71,7 +72,7 @@ def learn_samples(state: State, X: Floats, plan: LearningRule) -> bool:
     if engine == "plain":
         return _plain(state, X, plan, rule, pace)
     if plan.recurrent:
-        _note_settling_error(state, X[0], pace)
+        settle_by_inverse(state, X[:1] - state.mean if pace.centred else X[:1])
     if engine == "fused":
         return _fused(state, X, plan, rule, pace)
     return (
@@ -302,13 +303,3 @@ def _mirror(S: Floats, scale: Floats, operation: np.ufunc) -> None:
         S[:begin, begin:end] = strip[:, :begin].T
         corner = np.tril(strip[:, begin:])
         S[begin:end, begin:end] = corner + np.tril(corner, -1).T
-
-
-def _note_settling_error(state: State, sample: Floats, pace: Pace) -> None:
-    """Settle one sample by the twin and keep the worst relative error ‖M(x − R x̄)‖/‖x̄‖."""
-    x = sample - state.mean if pace.centred else sample
-    xbar = state.M @ x
-    size = float(np.linalg.norm(xbar))
-    if size > 0:
-        error = float(np.linalg.norm(state.M @ (x - state.R @ xbar))) / size
-        state.counters[codes.WORST_ERROR] = max(state.counters[codes.WORST_ERROR], error)

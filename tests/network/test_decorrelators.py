@@ -122,7 +122,7 @@ def test_a_twin_that_cannot_be_computed_is_refused():
     own = state(Decorrelation("recurrent", "implicit", rate=0.01, gain="none"), 3)
     own.arrays["R"][...] = 0
     with pytest.raises(DivergenceError, match="must settle to"):
-        own._twin._keep_up(np.ones((4, 3)))
+        own._keep_inverse(np.ones((4, 3)))
 
 
 def test_a_row_that_does_not_settle_is_no_silent_result():

@@ -181,13 +181,6 @@ def test_products_are_those_of_numpy_for_every_layout(dtype):
     np.testing.assert_allclose(S @ solve_positive(S, A), A, rtol=0, atol=20 * tol)
 
 
-def test_a_product_writes_where_it_is_told():
-    A, out = np.eye(3), np.zeros((3, 3))
-    assert product(A, A, out=out) is out
-    np.testing.assert_array_equal(out, A)
-    assert product(A, A, out=np.zeros((2, 2))).shape == (3, 3)
-
-
 def test_the_same_seed_gives_the_same_network():
     first, second = (Network([Dense(5)], 4, seed=3).arrays() for _ in range(2))
     for name in first:

@@ -1,51 +1,11 @@
-"""Memory that is handed out again, and compiled passes over pictures against the slices of any array library."""
+"""Compiled passes over pictures and drives against the slices of any array library."""
 
 import array_api_strict
 import numpy as np
 import pytest
 
-from neurodecorr.network import memory
 from neurodecorr.network.activations import LEAK, activation_named
-from neurodecorr.network.memory import LARGE, PATIENCE, empty
 from neurodecorr.network.routes import MaxWindows, Patches
-
-SHAPE = (LARGE // 4, 2)
-
-
-@pytest.fixture(autouse=True)
-def _own_room(monkeypatch):
-    monkeypatch.setattr(memory, "_ROOM", memory._Room())
-
-
-def test_memory_is_handed_out_again_once_nobody_holds_it():
-    first = empty(SHAPE, np.float32)
-    address = first.ctypes.data
-    del first
-    assert empty(SHAPE, np.float32).ctypes.data == address
-
-
-@pytest.mark.parametrize(
-    "held", [lambda a: a, lambda a: a[5:, 1:], lambda a: a.T.reshape(2, -1).view(np.int32), memoryview]
-)
-def test_memory_that_anybody_holds_is_not_handed_out(held):
-    kept = held(empty(SHAPE, np.float32))
-    before = np.array(kept)
-    for _ in range(3):
-        empty(SHAPE, np.float32)[...] = 7
-        np.testing.assert_array_equal(kept, before)
-
-
-def test_memory_that_nobody_asks_for_goes_back():
-    empty(SHAPE, np.float32)
-    for _ in range(PATIENCE + 1):
-        empty((16 * LARGE,), np.uint8)
-    assert [block.size for block in memory._ROOM._blocks] == [16 * LARGE]
-
-
-def test_a_small_array_does_not_sit_in_a_large_block():
-    empty((16 * LARGE,), np.uint8)
-    assert empty((LARGE,), np.uint8).base.size == LARGE
-
 
 PICTURES = np.random.default_rng(0).standard_normal((3, 7, 8, 5))
 
