@@ -8,7 +8,7 @@ import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -363,11 +363,11 @@ def progress_function(value: Any) -> Progress | None:
     return value if value is None else function(value, "progress")
 
 
-def offers(value: Any, methods: Iterable[str], name: str, words: str, advice: str = "") -> Any:
+def offers(value: Any, methods: Iterable[str], name: str, words: str) -> Any:
     """Return `value` if it has these methods, as a kind that users may write themselves has them."""
     if not isinstance(value, type) and all(callable(getattr(value, method, None)) for method in methods):
         return value
-    raise ConfigError(f"{name} must be {words}; got {shown(value)} of type {type(value).__name__}. {advice}".rstrip())
+    raise ConfigError(f"{name} must be {words}; got {shown(value)} of type {type(value).__name__}.")
 
 
 def checked_path(value: Any, name: str = "path") -> Path:
@@ -442,19 +442,3 @@ def whole_seed(value: Any, name: str = "seed") -> int:
 
 def _in(unit: str) -> str:
     return f" ({unit})" if unit else ""
-
-
-Kind = TypeVar("Kind")
-
-
-def setting(value: Any, name: str, kind: type[Kind]) -> Kind:
-    """Return `value` if it is of this kind.
-
-    Raises
-    ------
-    ConfigError
-        If it is not.
-    """
-    if isinstance(value, kind):
-        return value
-    raise ConfigError(f"{name} must be of type {kind.__name__}; got {type(value).__name__}. Use {kind.__name__}(...).")

@@ -63,10 +63,9 @@ def correlated_gaussian(
     seed: int = 0,
     *,
     draw: int = 0,
-    context: int = 0,
     exact: bool = False,
 ) -> Dataset:
-    """Return Gaussian samples x ~ N(0, Σ), Σ = `gaussian_covariance(features, condition, seed, context)`.
+    """Return Gaussian samples x ~ N(0, Σ), Σ = `gaussian_covariance(features, condition, seed)`.
 
     ::
 
@@ -84,8 +83,6 @@ def correlated_gaussian(
         Chooses Σ and, together with `draw`, the samples.
     draw : int, default 0
         Which of the independent sample sets with this Σ: another draw is held-out data.
-    context : int, default 0
-        Which of the seed's independent bases; see `gaussian_covariance`.
     exact : bool, default False
         Centre and whiten z first, so that (1/N) Σ x = 0 and (1/N) Σ x xᵀ = Σ to rounding. Needs N > n.
 
@@ -106,8 +103,8 @@ def correlated_gaussian(
     True
     """
     exact = _validation.flag(exact, "exact")
-    axes = root(features, condition, seed, context)
-    z = white(samples, features, seed, (SAMPLES, context, _validation.count(draw, "draw", least=0)))
+    axes = root(features, condition, seed, 0)
+    z = white(samples, features, seed, (SAMPLES, 0, _validation.count(draw, "draw", least=0)))
     if exact:
         z = _exactly_white(z)
     description = f"Gaussian, {features} features, condition {condition:g}, tr Σ = n, random basis."

@@ -16,14 +16,13 @@ from neurodecorr._typing import Array, Floats
 from neurodecorr.data import patches as windows
 from neurodecorr.data.cifar import cifar10, cifar100, has_cifar10, has_cifar100
 from neurodecorr.data.dataset import Dataset
-from neurodecorr.data.files import array_shapes, found_in, read_arrays
+from neurodecorr.data.files import KINDS, array_shapes, found_in, pictures_or_table, read_arrays
 from neurodecorr.data.gaussian import correlated_gaussian, gaussian_covariance
 from neurodecorr.data.images import ImageDataset
 from neurodecorr.data.mnist import has_mnist, mnist
 from neurodecorr.data.patches import ARRAY_SUFFIXES, natural_patches, patches_of, photographs, pictures
 from neurodecorr.data.regions import Pieces, taken_apart
 from neurodecorr.data.tiny_imagenet import has_tiny_imagenet, tiny_imagenet
-from neurodecorr.data.understanding import KINDS, pictures_or_table
 from neurodecorr.errors import InputError
 
 

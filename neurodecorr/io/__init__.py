@@ -5,9 +5,8 @@ from neurodecorr.io.claims import Claim, claim, reclaim
 from neurodecorr.io.hdf5 import Variable
 from neurodecorr.io.manifest import RunManifest, content_hash, read_manifest
 from neurodecorr.io.npz import Result, load_result
-from neurodecorr.io.observer import Recorder
+from neurodecorr.io.observer import EverySamples, LogSpaced, Recorder, Schedule, spans
 from neurodecorr.io.provenance import provenance, run_id
-from neurodecorr.io.recording_times import EverySamples, LogSpaced, Schedule, spans
 from neurodecorr.io.traces import Trace, Traces, read_traces
 from neurodecorr.io.trees import Branch, graft, read_tree, write_tree
 

@@ -145,9 +145,7 @@ def read_regular(
     return b"".join(pieces)
 
 
-def read_regular_text(
-    path: PathLike, most: int, *, what: str = "", error: type[Exception] = CheckpointError, follow: bool = True
-) -> str:
+def read_regular_text(path: PathLike, most: int, *, what: str = "", error: type[Exception] = CheckpointError) -> str:
     """Return the text of a regular file in UTF-8, with or without a byte-order mark; else as `read_regular`.
 
     Returns
@@ -155,21 +153,19 @@ def read_regular_text(
     str
         Its text; line ends as they are.
     """
-    content = read_regular(path, most, what=what, error=error, follow=follow)
+    content = read_regular(path, most, what=what, error=error)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise error(f"{_called(what, os.fspath(path))} must be text in UTF-8; {problem}.") from None
 
 
-def regular_size(
-    path: PathLike, most: int | None = None, *, what: str = "", error: type[Exception] = CheckpointError
-) -> int:
+def regular_size(path: PathLike, *, what: str = "", error: type[Exception] = CheckpointError) -> int:
     """Return the size in bytes of a regular file that can be read; parameters and errors are those of `open_regular`.
 
     For libraries that open files by name only.
     """
-    with open_regular(path, most, what=what, error=error) as file:
+    with open_regular(path, what=what, error=error) as file:
         return os.fstat(file.fileno()).st_size
 
 

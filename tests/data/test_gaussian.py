@@ -118,7 +118,6 @@ def test_seed_and_context_choose_the_basis_and_samples_do_not():
         ({"seed": 1.5}, "seed must be a whole number ≥ 0"),
         ({"seed": -1}, "seed must be a whole number ≥ 0"),
         ({"draw": -1}, "draw must be a whole number ≥ 0"),
-        ({"context": -1}, "context must be a whole number ≥ 0"),
         ({"samples": 64, "exact": True}, "exact needs more samples than the 64 features; got 64"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_failed_exchange_brings_the_older_folder_back(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         return rename(self, target)
 
-    monkeypatch.setattr("neurodecorr.io.claims._exchange", lambda one, other: False)
+    monkeypatch.setattr("neurodecorr.io.archive._exchange", lambda one, other: False)
     monkeypatch.setattr(type(tmp_path), "rename", failing)
     with pytest.raises(CheckpointError, match="No space left"):
         write_folder(tmp_path / "folder", {"a.csv": b"new"})

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from neurodecorr.io import claims
+from neurodecorr.io import archive
 from neurodecorr.io.archive import atomic_folder, read_files
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be killed")
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes
 SETUP = """
 import os, random, shutil, signal, sys, time
 from pathlib import Path
-from neurodecorr.io import claims
+from neurodecorr.io import archive
 from neurodecorr.io.archive import atomic_folder, read_files
 
 top, exchange = Path(sys.argv[1]), sys.argv[2] == "exchange"
 target = top / "folder"
 if not exchange:
-    claims._exchange = lambda one, other: False
+    archive._exchange = lambda one, other: False
 
 def write(content):
     with atomic_folder(target, "a") as folder:
@@ -50,7 +50,7 @@ for step in range(1, 200):
     if child == 0:
         countdown = [step]
         calls = [(os, name) for name in ("unlink", "rmdir", "open", "fsync", "close")]
-        for owner, name in [(Path, "rename"), (Path, "mkdir"), (claims, "_exchange"), *calls]:
+        for owner, name in [(Path, "rename"), (Path, "mkdir"), (archive, "_exchange"), *calls]:
             setattr(owner, name, dying(getattr(owner, name), countdown))
         write(b"new%d" % step)
         os._exit(0)
@@ -174,6 +174,6 @@ def test_two_names_are_exchanged_at_once(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
-    assert claims._exchange(tmp_path / "a", tmp_path / "b")
+    assert archive._exchange(tmp_path / "a", tmp_path / "b")
     assert [(tmp_path / name / "file").read_text() for name in "ab"] == ["b", "a"]
-    assert not claims._exchange(tmp_path / "a", tmp_path / "absent")
+    assert not archive._exchange(tmp_path / "a", tmp_path / "absent")

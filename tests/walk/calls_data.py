@@ -132,7 +132,6 @@ CALLS = [
             "condition": Number(10.0, low=1, high=1e14),
             "seed": Seed(0),
             "draw": Whole(0, low=0),
-            "context": Whole(0, low=0),
             "exact": Flag(False),
         },
     ),

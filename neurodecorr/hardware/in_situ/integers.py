@@ -10,7 +10,7 @@ import numpy as np
 from neurodecorr._numerics.jit import jit
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._typing import Array, Floats, Int64s
-from neurodecorr._validation import choice, count, flag, samples, setting, square
+from neurodecorr._validation import choice, count, flag, instance, samples, square
 from neurodecorr.errors import ConfigError, InputError
 
 PLUS, MINUS = 0, 1
@@ -419,7 +419,7 @@ def initial_integer_state(R: Any, X: Any, plan: IntegerLearningRule, seed: int =
     ConfigError
         If the plan is not an `IntegerLearningRule`, or the seed does not fit into 32 bits.
     """
-    setting(plan, "plan", IntegerLearningRule)
+    instance(plan, IntegerLearningRule, "plan", advice="Use IntegerLearningRule(...).")
     W, inputs = square(R, "R").astype(float), samples(X, "X", features=len(R)).astype(float)
     if not 1 <= count(seed, "seed") <= LARGEST_WORD:
         raise ConfigError(f"seed must lie between 1 and 2³² − 1: a generator at 0 stays there; got {seed!r}.")
@@ -494,7 +494,7 @@ def learn_integers(state: IntegerState, X: Any, plan: IntegerLearningRule, engin
 
 def _require_formats(state: IntegerState, plan: IntegerLearningRule) -> None:
     """Raise unless the plan reads the state's whole numbers as they were written."""
-    wanted = setting(plan, "plan", IntegerLearningRule).formats
+    wanted = instance(plan, IntegerLearningRule, "plan", advice="Use IntegerLearningRule(...).").formats
     if wanted != state.formats:
         made, got = (", ".join(f"{k} {v}" for k, v in formats.items()) for formats in (state.formats, wanted))
         raise ConfigError(

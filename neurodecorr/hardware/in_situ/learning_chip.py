@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._typing import Floats
-from neurodecorr._validation import count, not_negative, positive, setting, square
+from neurodecorr._validation import count, instance, not_negative, positive, square
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.devices.chip import Array, Chip, Devices
 from neurodecorr.hardware.devices.drift import power_law
@@ -231,8 +231,8 @@ def _targets(R: Floats, devices: Devices, scale: float, reference: float | None)
 
 
 def _learnable(devices: Devices, synapse: PulsedSynapse) -> None:
-    setting(devices, "devices", Devices)
-    setting(synapse, "synapse", PulsedSynapse)
+    instance(devices, Devices, "devices", advice="Use Devices(...).")
+    instance(synapse, PulsedSynapse, "synapse", advice="Use PulsedSynapse(...).")
     absent = {"wire_resistance_ohm": 0.0, "read_noise": None, "dac": None, "adc": None}
     given = [name for name, default in absent.items() if getattr(devices, name) != default]
     if given:

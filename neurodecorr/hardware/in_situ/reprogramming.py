@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from neurodecorr import measures
 from neurodecorr._typing import Floats
-from neurodecorr._validation import count, fraction, not_negative, positive, samples, setting, square
+from neurodecorr._validation import count, fraction, instance, not_negative, positive, samples, square
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices.chip import Devices
@@ -189,9 +189,13 @@ def compare_in_situ(
         )
     _require_definite(sigma)
     _power(inputs)
-    setting(devices, "devices", Devices)
-    synapse = PulsedSynapse(bits=devices.bits) if synapse is None else setting(synapse, "synapse", PulsedSynapse)
-    plan = InSituRule() if plan is None else setting(plan, "plan", InSituRule)
+    instance(devices, Devices, "devices", advice="Use Devices(...).")
+    synapse = (
+        PulsedSynapse(bits=devices.bits)
+        if synapse is None
+        else instance(synapse, PulsedSynapse, "synapse", advice="Use PulsedSynapse(...).")
+    )
+    plan = InSituRule() if plan is None else instance(plan, InSituRule, "plan", advice="Use InSituRule(...).")
     chips, time_s = several_chips(chips, len(W)), not_negative(time_s, "time_s", "seconds")
     scale, reference = room_for(W, devices, _headroom(headroom))
     seed = count(seed, "seed", 0)
@@ -249,10 +253,13 @@ def learn_in_situ(
     """
     if not isinstance(chips, LearningChips):
         raise InputError(f"chips must be LearningChips; got {type(chips).__name__}. Use learning_chips(R, ...).")
-    setting(synapse, "synapse", PulsedSynapse)
+    instance(synapse, PulsedSynapse, "synapse", advice="Use PulsedSynapse(...).")
     X = samples(X, "X", features=chips.leak.shape[1]).astype(float)
     power = _power(X)
-    rates, powers = setting(plan, "plan", InSituRule).rates(len(X)) / power, plan.powers(X)
+    rates, powers = (
+        instance(plan, InSituRule, "plan", advice="Use InSituRule(...).").rates(len(X)) / power,
+        plan.powers(X),
+    )
     begin = count(begin, "begin", least=0, most=len(X))
     end = len(X) if end is None else count(end, "end", least=begin, most=len(X))
     time_s = not_negative(time_s, "time_s", "seconds")

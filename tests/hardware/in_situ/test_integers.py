@@ -195,7 +195,7 @@ def test_what_does_not_fit_is_refused():
 
 def test_plans_and_states_of_another_kind_are_refused():
     X, plan = stream(3, 20), IntegerLearningRule()
-    start, message = initial_integer_state(np.eye(3), X, plan), "plan must be of type IntegerLearningRule; got str"
+    start, message = initial_integer_state(np.eye(3), X, plan), "plan must be a IntegerLearningRule; got .* of type str"
     for wrong in (
         lambda: initial_integer_state(np.eye(3), X, "x"),
         lambda: learn_integers(start, X, "x"),
