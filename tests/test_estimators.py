@@ -181,7 +181,7 @@ def test_huge_rates_are_limited_and_counted(X, rate, rule):
 @pytest.mark.parametrize("rule", ["local", "explicit"])
 def test_a_circuit_that_drifts_out_of_stability_is_reported_not_returned(X, rule):
     model = nd.RecurrentDecorrelator(rate=1.0, rule=rule, schedule="constant", epochs=3)
-    with pytest.raises(StabilityError, match=r"after sample \d+ it is -"):
+    with pytest.raises(StabilityError, match=r"got -.* after sample \d+"):
         model.fit(X)
     assert not hasattr(model, "_state")
     congruent = nd.RecurrentDecorrelator(rate=1.0, rule="congruent", schedule="constant", epochs=3).fit(X)

@@ -13,6 +13,7 @@ from neurodecorr._numerics.memory import require_memory
 from neurodecorr._typing import Floats
 from neurodecorr._validation import count, finite, unmasked
 from neurodecorr.errors import DegenerateInputWarning, InputError
+from neurodecorr.measures import covariance, null_directions
 from neurodecorr.plasticity import LearningRule, State, initial_state
 from neurodecorr.plasticity.learn import advance
 from neurodecorr.plasticity.spec import Schedule
@@ -187,26 +188,20 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 def _report_dependent_units(X: Floats) -> None:
     """Warn if some direction of the varying units carries no signal: no rule can decorrelate what is the same."""
-    centred = (X - X.mean(axis=0, dtype=np.float64)).astype(np.float64)
-    deviation = np.sqrt((centred**2).mean(axis=0))
-    varying = np.flatnonzero(deviation > 0)
-    if varying.size < 2:
+    found = null_directions(covariance=covariance(X), samples=len(X))
+    live = X.shape[1] - len(found.silent)
+    few = len(X) <= live  # N samples span N − 1 directions
+    lost = live - len(X) + 1 if few else X.shape[1] - len(found.live) - len(found.silent)
+    if live < 2 or lost <= 0:
         return
-    unit = centred[:, varying] / deviation[varying]
-    values, vectors = np.linalg.eigh(unit.T @ unit / len(X))
-    silent = int((values < len(values) * np.finfo(X.dtype).eps).sum())
-    if silent:
-        share = np.abs(vectors[:, 0])
-        named = ", ".join(str(unit) for unit in varying[share > share.max() / 2][:3])
-        reason = (
-            "more units than samples" if len(X) <= len(varying) else f"collinear or identical units, such as {named}"
-        )
-        warnings.warn(
-            f"{silent} direction(s) of the input carry no signal of their own ({reason}). Those units stay correlated; "
-            "remove them, or bring more samples.",
-            DegenerateInputWarning,
-            stacklevel=3,
-        )
+    named = ", ".join(map(str, found.involved[:3]))
+    reason = "more units than samples" if few else f"collinear or identical units, such as {named}"
+    warnings.warn(
+        f"{lost} direction(s) of the input carry no signal of their own ({reason}). Those units stay correlated; "
+        "remove them, or bring more samples.",
+        DegenerateInputWarning,
+        stacklevel=3,
+    )
 
 
 def _require_room(X: Floats) -> None:

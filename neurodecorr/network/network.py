@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr import _validation
+from neurodecorr._numerics.memory import require_memory
 from neurodecorr._typing import AnyArray
 from neurodecorr._validation import unmasked
 from neurodecorr.errors import ConfigError, InputError
@@ -117,13 +117,11 @@ class Stack:
 
     def _require_memory(self, numbers: int) -> None:
         self._numbers += numbers
-        size = self._numbers * self.dtype.itemsize
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if size > there:
-            raise ConfigError(
-                f"weights and lateral matrices must fit in memory, {there / 2**30:.0f} GiB; up to {self.place} they "
-                f"take {size / 2**30:.0f} GiB. Use fewer units, or no decorrelation where a layer has many inputs."
-            )
+        advice = f"That is up to {self.place}. Use fewer units, or no decorrelation where a layer has many inputs."
+        try:
+            require_memory(self._numbers * self.dtype.itemsize, "weights and lateral matrices", advice)
+        except InputError as error:
+            raise ConfigError(str(error)) from None
 
 
 DTYPES = ("float32", "float64")

@@ -136,8 +136,8 @@ def test_a_wrong_file_is_refused_with_the_key_and_the_nearest_right_one(tmp_path
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("units = 10", "units = 1_000_000_000_000", r"layer 0 \(Dense\) they take 238419 GiB"),
-        ("shape = [1, 8, 8]", "shape = [3, 1_000_000, 1_000_000]", "GiB"),
+        ("units = 10", "units = 1_000_000_000_000", r"must fit in memory: .*layer 0 \(Dense\)"),
+        ("shape = [1, 8, 8]", "shape = [3, 1_000_000, 1_000_000]", "must fit in memory"),
         ("shape = [1, 8, 8]", "shape = [8, 8]", r"inputs must be \(features,\) or \(channels, height, width\)"),
     ],
     ids=["units", "inputs", "two axes"],

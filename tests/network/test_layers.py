@@ -58,7 +58,7 @@ def test_flatten_changes_nothing_before_a_dense_layer():
         ([Conv2d(3, 3), MaxPool2d(2)], (2, 7, 8), r"last layer must have weights; layer 1 \(MaxPool2d\)"),
         ([Dense(3)], (3, 4), "inputs must be"),
         ([Dense(3)], 0, "inputs must be a whole number"),
-        ([Dense(10**4), Dense(10**9)], 10, r"must fit in memory.*layer 1 \(Dense\).*GiB"),
+        ([Dense(10**4), Dense(10**9)], 10, r"must fit in memory.*layer 1 \(Dense\)"),
     ],
 )
 def test_layers_that_do_not_chain_are_named(layers, inputs, message):

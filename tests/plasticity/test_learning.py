@@ -225,7 +225,7 @@ def test_without_the_limiter_huge_rates_raise_or_stay_finite_never_a_silent_nan(
         with pytest.raises(DivergenceError, match="at sample 1 "):
             learn(initial_state(X, plan), X, plan)
     elif rule == "local":
-        with pytest.raises(StabilityError, match=r"min Re λ\(R\) > 0 to settle; after sample \d+ it is -"):
+        with pytest.raises(StabilityError, match=r"min Re λ > 0 to settle; got -.* after sample \d+"):
             learn(initial_state(X, plan), X, plan)
     else:
         with warnings.catch_warnings():
