@@ -107,8 +107,8 @@ CALLS = named(
         SYNAPSE.limits,
         {"top": Number(2.0, above=0), "n": Whole(3, low=1, high=10**4), "rng": Seed(0)},
     ),
-    PulsedSynapse__packed=(SYNAPSE.packed, {"unit": Number(1e-3, above=0)}),
-    InSituRule__watch=(PLAN.watch, {"size": Number(1.0, above=0)}),
+    PulsedSynapse__pulses=(SYNAPSE.pulses, {"unit": Number(1e-3, above=0)}),
+    InSituRule__stability_test=(PLAN.stability_test, {"size": Number(1.0, above=0)}),
     compare_in_situ=(
         in_situ.compare_in_situ,
         {
@@ -141,10 +141,7 @@ CALLS = named(
             "end": Whole(6, low=0, high=6, none=True),
         },
     ),
-    learn_integers=(
-        in_situ.learn_integers,
-        {"state": Valid(STATE), "X": STREAM, "plan": Valid(WHOLE), "engine": Choice("compiled")},
-    ),
+    learn_integers=(in_situ.learn_integers, {"state": Valid(STATE), "X": STREAM, "plan": Valid(WHOLE)}),
     learning_chips=(
         in_situ.learning_chips,
         {

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from neurodecorr._numerics.jit import jit
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._typing import Array, Floats, Int64s
-from neurodecorr._validation import choice, count, flag, instance, samples, square
+from neurodecorr._validation import count, flag, instance, samples, square
 from neurodecorr.errors import ConfigError, InputError
 
 PLUS, MINUS = 0, 1
 # How pulses follow from the change that is wanted.
-PROGRAMMING = {"stochastic": 0, "carried": 1, "verified": 2}
+PROGRAMMING = ("stochastic", "carried", "verified")
 # What a chip counts while it learns.
 COUNTERS = ("pulses", "capped", "refreshes", "railed", "raised", "unsettled")
 PULSES, CAPPED, REFRESHES, RAILED, RAISED, UNSETTLED = range(len(COUNTERS))
@@ -24,6 +24,29 @@ INTEGER_COUNTERS = ("saturated", "railed", "unsettled")
 SATURATED, INTEGER_RAILED, RESTLESS = range(len(INTEGER_COUNTERS))
 # A unit at its limit adds 2⁻⁴ to its own R_ii, and the sample is not learnt from.
 RELIEF = 4
+
+
+class IntegerNumbers(NamedTuple):
+    """The formats and limits of learning in whole numbers."""
+
+    largest: int  # of a weight
+    fraction: int  # F, bits of a weight after the point
+    activity: int  # A, bits of an activity after the point
+    guard: int  # G, further bits while it settles
+    pace: int  # s, of the step dt = 2⁻ˢ
+    most: int  # steps before a sample is given up
+    limit: int  # largest activity
+    batch: int  # B, samples between two updates
+    random: bool  # whether to round at random
+
+
+class IntegerMemory(NamedTuple):
+    """What a chip that learns in whole numbers changes."""
+
+    R: Int64s  # (n, n) weights
+    sums: Int64s  # (n, n) changes gathered since the last update
+    state: Int64s  # (1,) generator, 1 … 2³² − 1
+    counters: Int64s  # (3,) weights held at their limit, activities that reached theirs, samples that did not rest
 
 
 @jit()
@@ -58,19 +81,17 @@ def clipped(value: int, limit: int) -> int:
 
 
 @jit()
-def settle_integers(
-    R: Array, x: Array, y: Array, flow: Array, fraction: int, guard: int, pace: int, most: int, limit: int
-) -> bool:
+def settle_integers(R: Array, x: Array, y: Array, flow: Array, numbers: IntegerNumbers) -> bool:
     """y ← y + ((x 2^(F+G) − R y) / 2^(F+s)), rounded, until nothing moves; dt = 2⁻ˢ. Return whether it came to rest."""
-    n = x.size
+    n, fraction, guard, limit = x.size, numbers.fraction, numbers.guard, numbers.limit
     y[:] = 0
-    for _ in range(most):
+    for _ in range(numbers.most):
         moved = False
         for i in range(n):
             total = x[i] << (fraction + guard)
             for j in range(n):
                 total -= R[i, j] * y[j]
-            flow[i] = rounded(total, fraction + pace)
+            flow[i] = rounded(total, fraction + numbers.pace)
         for i in range(n):
             if flow[i] != 0:
                 moved = True
@@ -82,15 +103,7 @@ def settle_integers(
 
 @jit()
 def learn_integer_stream(
-    R: Array,
-    sums: Array,
-    state: Array,
-    counters: Array,
-    X: Array,
-    power: Array,
-    shifts: Array,
-    first: int,
-    numbers: Array,
+    memory: IntegerMemory, X: Array, power: Array, shifts: Array, first: int, numbers: IntegerNumbers
 ) -> None:
     """Learn from the rows of X one by one, in place, in whole numbers only.
 
@@ -100,12 +113,8 @@ def learn_integer_stream(
 
     Parameters
     ----------
-    R, sums : (n, n) int64 arrays
-        Weights; changes gathered since the last update.
-    state : (1,) int64 array
-        Generator, 1 … 2³² − 1.
-    counters : (3,) int64 array
-        Weights held at the limit, activities that reached theirs, samples that did not come to rest.
+    memory : IntegerMemory
+        Changed in place.
     X : (samples, n) int64 array
         Inputs.
     power : (n,) int64 array
@@ -114,15 +123,16 @@ def learn_integer_stream(
         e of each sample: η = 2⁻ᵉ.
     first : int
         Samples seen before.
-    numbers : (9,) int64 array
-        Largest weight, F, A, G, s, most steps, largest activity, B, whether to round at random.
+    numbers : IntegerNumbers
+        Formats and limits.
     """
-    largest, fraction, activity, guard = numbers[0], numbers[1], numbers[2], numbers[3]
-    pace, most, limit, batch, random = numbers[4], numbers[5], numbers[6], numbers[7], numbers[8] > 0
+    R, sums, state, counters = memory.R, memory.sums, memory.state, memory.counters
+    largest, fraction, activity, guard = numbers.largest, numbers.fraction, numbers.activity, numbers.guard
+    limit, batch, random = numbers.limit, numbers.batch, numbers.random
     n, relief = R.shape[0], 1 << max(fraction - RELIEF, 0)
     y, flow = np.zeros(n, np.int64), np.zeros(n, np.int64)
     for t in range(X.shape[0]):
-        if not settle_integers(R, X[t], y, flow, fraction, guard, pace, most, limit):
+        if not settle_integers(R, X[t], y, flow, numbers):
             counters[RESTLESS] += 1
         for i in range(n):
             total = 0
@@ -152,92 +162,6 @@ def learn_integer_stream(
                         R[i, j] = clipped(R[i, j], largest)
 
 
-Rows = list[list[int]]
-
-
-def next_word(word: int) -> int:
-    """xorshift32 (Marsaglia 2003), triple 13, 17, 5."""
-    word ^= (word << 13) % 2**32
-    word ^= word >> 17
-    return word ^ (word << 5) % 2**32
-
-
-def learn_plain(
-    R: Rows,
-    sums: Rows,
-    word: int,
-    counters: list[int],
-    X: Rows,
-    power: list[int],
-    shifts: list[int],
-    first: int,
-    numbers: list[int],
-) -> int:
-    """Learn from the rows of X one by one, in place; return the generator's state.
-
-    Parameters
-    ----------
-    R, sums, counters, X, power, shifts, first, numbers : int, or lists of int
-        As `integer_kernels.learn_integer_stream` takes them.
-    word : int
-        State of the generator.
-    """
-    largest, fraction, activity, guard, pace, most, limit, batch, random = numbers
-    units = range(len(R))
-    for t, x in enumerate(X):
-        y, at_rest = _settled(R, x, fraction, guard, pace, most, limit)
-        counters[RESTLESS] += not at_rest
-        currents = [_nearest(sum(R[i][j] * y[j] for j in units), fraction + guard) for i in units]
-        drive = [_held(current, limit) for current in currents]
-        xbar = [_nearest(value, guard) for value in y]
-        railed = [i for i in units if abs(xbar[i]) >= limit]
-        for i in railed:
-            R[i][i] = _held(R[i][i] + 2 ** max(fraction - RELIEF, 0), largest)
-        counters[INTEGER_RAILED] += len(railed)
-        if railed:
-            continue
-        for i in units:
-            for j in units:
-                sums[i][j] += drive[i] * xbar[j] * 2**fraction - R[i][j] * power[j]
-                if (first + t + 1) % batch:
-                    continue
-                shift = 2 * activity + shifts[t]
-                if random:
-                    word = next_word(word)
-                    change = (sums[i][j] + word * 2**shift // 2**32) // 2**shift
-                else:
-                    change = _nearest(sums[i][j], shift)
-                sums[i][j] = 0
-                moved = R[i][j] + change
-                R[i][j] = _held(moved, largest)
-                counters[SATURATED] += abs(moved) > largest
-    return word
-
-
-def _settled(
-    R: Rows, x: list[int], fraction: int, guard: int, pace: int, most: int, limit: int
-) -> tuple[list[int], bool]:
-    units = range(len(x))
-    y = [0] * len(x)
-    for _ in range(most):
-        drives = [x[i] * 2 ** (fraction + guard) - sum(R[i][j] * y[j] for j in units) for i in units]
-        flow = [_nearest(drive, fraction + pace) for drive in drives]
-        y = [_held(y[i] + flow[i], limit * 2**guard) for i in units]
-        if not any(flow):
-            return y, True
-    return y, False
-
-
-def _nearest(value: int, shift: int) -> int:
-    """Return value/2ˢ, halves upwards."""
-    return (value + ((1 << shift) >> 1)) >> shift
-
-
-def _held(value: int, limit: int) -> int:
-    return min(max(value, -limit), limit)
-
-
-ENGINES = ("compiled", "plain")
 # Bits of an activity, sign included.
 ACTIVITY_BITS = 16
 LARGEST_ACTIVITY = 2 ** (ACTIVITY_BITS - 1) - 1
@@ -329,11 +253,19 @@ class IntegerLearningRule:
         seen = (first + np.arange(samples, dtype=np.int64)) // self.hold
         return np.array([self.rate + int(k).bit_length() for k in seen], dtype=np.int64)
 
-    def numbers(self) -> Int64s:
+    def numbers(self) -> IntegerNumbers:
         """Return what the kernel asks."""
-        largest, limit = 2 ** (self.bits - 1) - 1, min(2 ** (self.activity + self.rail), LARGEST_ACTIVITY)
-        settling = (self.fraction, self.activity, self.guard, self.pace, self.most, limit)
-        return np.array([largest, *settling, self.batch, self.stochastic], dtype=np.int64)
+        return IntegerNumbers(
+            largest=2 ** (self.bits - 1) - 1,
+            fraction=self.fraction,
+            activity=self.activity,
+            guard=self.guard,
+            pace=self.pace,
+            most=self.most,
+            limit=min(2 ** (self.activity + self.rail), LARGEST_ACTIVITY),
+            batch=self.batch,
+            random=self.stochastic,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -439,7 +371,7 @@ def initial_integer_state(R: Any, X: Any, plan: IntegerLearningRule, seed: int =
     return IntegerState(whole, np.zeros_like(whole), seed, 0, power, mean**-0.5, counts, plan.formats)
 
 
-def learn_integers(state: IntegerState, X: Any, plan: IntegerLearningRule, engine: str = "compiled") -> IntegerState:
+def learn_integers(state: IntegerState, X: Any, plan: IntegerLearningRule) -> IntegerState:
     """Learn from the rows of X one by one, in whole numbers; the given state stays as it was.
 
     Parameters
@@ -450,8 +382,6 @@ def learn_integers(state: IntegerState, X: Any, plan: IntegerLearningRule, engin
         Inputs with mean 0.
     plan : IntegerLearningRule
         The plan that the state was made for, or one with the same `formats`.
-    engine : {"compiled", "plain"}
-        The kernel, or plain Python; they agree bit for bit.
 
     Returns
     -------
@@ -471,9 +401,8 @@ def learn_integers(state: IntegerState, X: Any, plan: IntegerLearningRule, engin
     >>> from neurodecorr.hardware.in_situ import IntegerLearningRule
     >>> X, plan = correlated_gaussian(3, 50, 10.0).inputs, IntegerLearningRule(bits=8)
     >>> start = initial_integer_state(np.eye(3), X, plan)
-    >>> one, other = (learn_integers(start, X, plan, engine).R for engine in ("compiled", "plain"))
-    >>> bool((one == other).all())
-    True
+    >>> learn_integers(start, X, plan).R.dtype, start.samples
+    (dtype('int64'), 0)
     """
     if not isinstance(state, IntegerState):
         raise InputError(
@@ -481,15 +410,15 @@ def learn_integers(state: IntegerState, X: Any, plan: IntegerLearningRule, engin
         )
     _require_formats(state, plan)
     inputs = samples(X, "X", features=len(state.R)).astype(float)
-    choice(engine, "engine", ENGINES)
     scaled = np.rint(np.ldexp(inputs * state.scale, plan.activity))
     whole = np.clip(scaled, -LARGEST_ACTIVITY, LARGEST_ACTIVITY).astype(np.int64)
     shifts, numbers = plan.shifts(len(inputs), state.samples), plan.numbers()
     counters = np.array([state.counts[name] for name in INTEGER_COUNTERS], dtype=np.int64)
-    learn = _compiled if engine == "compiled" else _plain
-    R, sums, word = learn(state, counters, whole, shifts, numbers)
+    R, sums, word = state.R.copy(), state.sums.copy(), np.array([state.word], dtype=np.int64)
+    memory = IntegerMemory(R, sums, word, counters)
+    learn_integer_stream(memory, whole, state.power, shifts, state.samples, numbers)
     counts = dict(zip(INTEGER_COUNTERS, counters.tolist(), strict=True))
-    return replace(state, R=R, sums=sums, word=word, samples=state.samples + len(inputs), counts=counts)
+    return replace(state, R=R, sums=sums, word=int(word[0]), samples=state.samples + len(inputs), counts=counts)
 
 
 def _require_formats(state: IntegerState, plan: IntegerLearningRule) -> None:
@@ -501,21 +430,3 @@ def _require_formats(state: IntegerState, plan: IntegerLearningRule) -> None:
             f"plan must have the formats that the state was made for, {made}; got {got}. Give that plan, or "
             f"make a new state: initial_integer_state(state.weights(old_plan), X, plan)."
         )
-
-
-def _compiled(
-    state: IntegerState, counters: Int64s, X: Int64s, shifts: Int64s, numbers: Int64s
-) -> tuple[Int64s, Int64s, int]:
-    R, sums, word = state.R.copy(), state.sums.copy(), np.array([state.word], dtype=np.int64)
-    learn_integer_stream(R, sums, word, counters, X, state.power, shifts, state.samples, numbers)
-    return R, sums, int(word[0])
-
-
-def _plain(
-    state: IntegerState, counters: Int64s, X: Int64s, shifts: Int64s, numbers: Int64s
-) -> tuple[Int64s, Int64s, int]:
-    R, sums, counts = state.R.tolist(), state.sums.tolist(), counters.tolist()
-    streams = (X.tolist(), state.power.tolist(), shifts.tolist(), state.samples, numbers.tolist())
-    word = learn_plain(R, sums, state.word, counts, *streams)
-    counters[:] = counts
-    return np.array(R, dtype=np.int64), np.array(sums, dtype=np.int64), word

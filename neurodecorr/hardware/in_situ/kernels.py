@@ -14,7 +14,7 @@ A synapse (i, j) is a pair of devices. Everything is measured in units of weight
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,57 @@ from neurodecorr._numerics.jit import jit, prange
 from neurodecorr._numerics.norms import norm
 from neurodecorr._typing import Array
 from neurodecorr.hardware.in_situ.integers import CAPPED, MINUS, PLUS, PULSES, RAILED, RAISED, REFRESHES, UNSETTLED
+
+
+class Pulses(NamedTuple):
+    """What pulses do to a device, and which are sent: `PulsedSynapse` in units of weight."""
+
+    unit: float  # step of a pulse
+    most: int  # pulses at once
+    carry: bool  # what is left over stays due
+    verify: bool  # what was reached is measured
+    one_way: bool  # devices only grow
+    slope: float  # γ
+    noise: float  # σ
+    upper: float  # share of its range above which the fuller device of a pair is reset
+    lower: float  # and the emptier one
+    spread: float  # of the reset
+    additive: bool  # whether noise adds to the step
+
+
+class StabilityTest(NamedTuple):
+    """How a chip looks after its own stability; no tests if `every` is 0."""
+
+    every: int  # samples between tests
+    margin: float  # μ
+    duration: float  # τ
+    rail: float  # largest activity
+    step: float  # of the leak
+
+
+class Room(NamedTuple):
+    """Vectors to compute in, (n,)."""
+
+    v: Array
+    flow: Array
+    hit: Array
+
+
+class ChipState(NamedTuple):
+    """One chip, or all of them along a first axis; see above.
+
+    `sense` is the gain of the measurement of each unit's total drive, 1 if exact; `counters` are `integers.COUNTERS`;
+    `state` is the generator.
+    """
+
+    pairs: Array
+    factors: Array
+    limits: Array
+    leak: Array
+    rest: Array
+    sense: Array
+    counters: Array
+    state: Array
 
 
 @jit()
@@ -89,64 +140,42 @@ def pulses_due(wanted: float, most: int, carry: bool, rest: Array, i: int, j: in
 
 
 @jit()
-def send(
-    pairs: Array,
-    limits: Array,
-    i: int,
-    j: int,
-    due: int,
-    unit: float,
-    one_way: bool,
-    slope: float,
-    noise: float,
-    state: Array,
-    additive: bool = False,
-) -> None:
+def send(pairs: Array, limits: Array, i: int, j: int, due: int, pulses: Pulses, state: Array) -> None:
     """Send pulses to a pair: take from the other device while it holds a step, else give to the device of this sign."""
     grown, shrunk = (PLUS, MINUS) if due > 0 else (MINUS, PLUS)
     for _ in range(abs(due)):
-        take = not one_way and limits[1, shrunk, i, j] > 0.0 and pairs[shrunk, i, j] > 0.5 * unit
+        holds = limits[1, shrunk, i, j] > 0.0 and pairs[shrunk, i, j] > 0.5 * pulses.unit
+        take = holds and not pulses.one_way
         side, row = (shrunk, 1) if take else (grown, 0)
+        step, top = limits[row, side, i, j], limits[2, side, i, j]
         pairs[side, i, j] = pulse(
-            pairs[side, i, j], not take, limits[row, side, i, j], limits[2, side, i, j], slope, noise, state, additive
+            pairs[side, i, j], not take, step, top, pulses.slope, pulses.noise, state, pulses.additive
         )
 
 
 @jit()
-def refresh(
-    pairs: Array,
-    factors: Array,
-    limits: Array,
-    i: int,
-    j: int,
-    unit: float,
-    upper: float,
-    lower: float,
-    slope: float,
-    noise: float,
-    spread: float,
-    state: Array,
-    additive: bool = False,
-) -> bool:
+def refresh(pairs: Array, factors: Array, limits: Array, i: int, j: int, pulses: Pulses, state: Array) -> bool:
     """Once both devices of a pair are high, reset both and write their difference anew; return whether it was done.
 
     The difference is that of the currents: two devices without it do not differ by what they seem to hold.
     """
     filled, other = pairs[PLUS, i, j] / limits[2, PLUS, i, j], pairs[MINUS, i, j] / limits[2, MINUS, i, j]
     working = limits[0, PLUS, i, j] > 0.0 and limits[0, MINUS, i, j] > 0.0
-    if not working or max(filled, other) <= upper or min(filled, other) <= lower:
+    if not working or max(filled, other) <= pulses.upper or min(filled, other) <= pulses.lower:
         return False
     aim = pairs[PLUS, i, j] * factors[PLUS, i, j] - pairs[MINUS, i, j] * factors[MINUS, i, j]
     for side in range(2):
-        pairs[side, i, j] = min(abs(spread * normal(state)), 1.0) * limits[2, side, i, j] if spread > 0.0 else 0.0
+        left = min(abs(pulses.spread * normal(state)), 1.0) if pulses.spread > 0.0 else 0.0
+        pairs[side, i, j] = left * limits[2, side, i, j]
     # Programmed with verification: pulses until the value is reached or passed, or as many as fill a device.
     side, sign = (PLUS, 1.0) if aim > 0.0 else (MINUS, -1.0)
-    for _ in range(int(8.0 * limits[2, side, i, j] / unit)):
+    step, top = limits[0, side, i, j], limits[2, side, i, j]
+    for _ in range(int(8.0 * top / pulses.unit)):
         now = pairs[PLUS, i, j] * factors[PLUS, i, j] - pairs[MINUS, i, j] * factors[MINUS, i, j]
         if sign * now >= sign * aim:
             break
         pairs[side, i, j] = pulse(
-            pairs[side, i, j], True, limits[0, side, i, j], limits[2, side, i, j], slope, noise, state, additive
+            pairs[side, i, j], True, step, top, pulses.slope, pulses.noise, state, pulses.additive
         )
     return True
 
@@ -239,24 +268,24 @@ def settle(W: Array, M: Array, work: Array, x: Array, xbar: Array, residual: Arr
 
 
 @jit()
-def stress(W: Array, x: Array, margin: float, duration: float, rail: float, v: Array, flow: Array, hit: Array) -> bool:
-    """Run dv/dt = x − (W − μI) v from rest for `duration` τ; mark the units that reach the rail; return if none did.
+def stress(W: Array, x: Array, test: StabilityTest, room: Room) -> bool:
+    """Run dv/dt = x − (W − μI) v from rest, `test.duration` τ; mark units that reach the rail; return if none did.
 
     Each unit feeds μ of its activity back to itself while it is tested: what is stable then is stable with room.
     """
-    bound = 0.0
+    v, flow, hit, bound = room.v, room.flow, room.hit, 0.0
     for i in range(W.shape[0]):
         bound = max(bound, np.sum(np.abs(W[i])))
     dt = 1.0 / bound
     v[:] = 0.0
     for i in range(x.size):
         hit[i] = False
-    for _ in range(int(duration / dt) + 1):
+    for _ in range(int(test.duration / dt) + 1):
         product(W, v, flow)
         passed = False
         for i in range(x.size):
-            v[i] += dt * (x[i] - flow[i] + margin * v[i])
-            if abs(v[i]) > rail:
+            v[i] += dt * (x[i] - flow[i] + test.margin * v[i])
+            if abs(v[i]) > test.rail:
                 hit[i] = True
                 passed = True
         if passed:
@@ -266,28 +295,16 @@ def stress(W: Array, x: Array, margin: float, duration: float, rail: float, v: A
 
 @jit()
 def guard(
-    W: Array,
-    leak: Array,
-    X: Array,
-    first: int,
-    margin: float,
-    duration: float,
-    rail: float,
-    step: float,
-    rounds: int,
-    v: Array,
-    flow: Array,
-    hit: Array,
-    counters: Array,
+    W: Array, leak: Array, X: Array, first: int, test: StabilityTest, rounds: int, room: Room, counters: Array
 ) -> bool:
     """Test the chip, and have every unit that reached the rail raise its own leak, until none does."""
     for round in range(rounds):
-        if stress(W, X[(first + round) % X.shape[0]], margin, duration, rail, v, flow, hit):
+        if stress(W, X[(first + round) % X.shape[0]], test, room):
             return True
         for i in range(leak.size):
-            if hit[i]:
-                leak[i] += step
-                W[i, i] += step
+            if room.hit[i]:
+                leak[i] += test.step
+                W[i, i] += test.step
                 counters[RAISED] += 1
     counters[UNSETTLED] += 1
     return False
@@ -305,34 +322,21 @@ def change_wanted(eta: float, drive: float, current: float, weight: float, xbar:
 
 @jit()
 def learn_chip(
-    pairs: Array,
-    factors: Array,
-    limits: Array,
-    leak: Array,
-    rest: Array,
-    sense: Array,
-    counters: Array,
-    state: Array,
+    chip: ChipState,
     X: Array,
     rates: Array,
     power: Array,
     floor: float,
     gain: bool,
-    synapse: Array,
-    watch: Array,
+    pulses: Pulses,
+    test: StabilityTest,
 ) -> None:
     """Learn from the rows of X one by one, in place.
 
     Parameters
     ----------
-    pairs, factors, limits, leak, rest : arrays
-        The chip; see above.
-    sense : (n,) array
-        Gain of the measurement of each unit's total drive; 1 if exact.
-    counters : (6,) int64 array
-        See `codes.COUNTERS`.
-    state : (1,) uint64 array
-        Generator.
+    chip : ChipState
+        Changed in place; see above.
     X : (samples, n) array
         Inputs.
     rates : (samples,) array
@@ -343,23 +347,21 @@ def learn_chip(
         Smallest conductance, in units of weight.
     gain : bool
         Whether the term with p_j is there.
-    synapse : (10,) array
-        Pulse in units of weight, most pulses, code of `PROGRAMMING`, one-way, slope γ, noise σ, refresh above and
-        below, spread of the reset, whether noise is additive.
-    watch : (5,) array
-        Samples between tests, margin μ, duration in τ, rail, step of the leak. No tests if the first is 0.
+    pulses : Pulses
+        How devices move.
+    test : StabilityTest
+        How stability is kept.
     """
-    n = leak.size
-    unit, most, carry, one_way = synapse[0], int(synapse[1]), synapse[2] > 0.0, synapse[3] > 0.0
-    verify, additive = synapse[2] > 1.0, synapse[9] > 0.0
-    slope, noise, upper, lower, spread = synapse[4], synapse[5], synapse[6], synapse[7], synapse[8]
-    every, margin, duration, rail, step = int(watch[0]), watch[1], watch[2], watch[3], watch[4]
+    pairs, factors, limits, leak, rest = chip.pairs, chip.factors, chip.limits, chip.leak, chip.rest
+    sense, counters, state = chip.sense, chip.counters, chip.state
+    n, unit, most, every = leak.size, pulses.unit, float(pulses.most), test.every
     W, M, work = np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
-    xbar, drive, error, hit = np.empty(n), np.empty(n), np.empty(n), np.zeros(n, np.bool_)
+    xbar, drive, error = np.empty(n), np.empty(n), np.empty(n)
+    room = Room(xbar, drive, np.zeros(n, np.bool_))
     weigh_all(pairs, factors, floor, leak, W)
     for t in range(X.shape[0]):
         if every > 0 and t % every == 0:
-            guard(W, leak, X, t, margin, duration, rail, step, ROUNDS, xbar, drive, hit, counters)
+            guard(W, leak, X, t, test, ROUNDS, room, counters)
         if t % BLOCK == 0 or (every > 0 and t % every == 0):
             invert(W, M, work)
         if not settle(W, M, work, X[t], xbar, drive, error):
@@ -368,8 +370,8 @@ def learn_chip(
         product(W, xbar, drive)
         for j in range(n):
             drive[j] *= sense[j]
-            if abs(xbar[j]) > rail:
-                xbar[j] = math.copysign(rail, xbar[j])
+            if abs(xbar[j]) > test.rail:
+                xbar[j] = math.copysign(test.rail, xbar[j])
                 counters[RAILED] += 1
         for i in range(n):
             for j in range(n):
@@ -377,60 +379,45 @@ def learn_chip(
                 wanted = change_wanted(rates[t], drive[i], W[i, j] * xbar[j], held, xbar[j], power[j]) / unit
                 if abs(wanted) > most:
                     counters[CAPPED] += 1
-                    wanted = math.copysign(float(most), wanted)
-                due = pulses_due(wanted, most, carry, rest, i, j, state)
+                    wanted = math.copysign(most, wanted)
+                due = pulses_due(wanted, pulses.most, pulses.carry, rest, i, j, state)
                 if due == 0:
                     continue
                 counters[PULSES] += abs(due)
-                send(pairs, limits, i, j, due, unit, one_way, slope, noise, state, additive)
-                if one_way and refresh(
-                    pairs, factors, limits, i, j, unit, upper, lower, slope, noise, spread, state, additive
-                ):
+                send(pairs, limits, i, j, due, pulses, state)
+                if pulses.one_way and refresh(pairs, factors, limits, i, j, pulses, state):
                     counters[REFRESHES] += 1
                 before = W[i, j]
                 W[i, j] = weigh(pairs, factors, floor, leak, i, j)
-                if verify:
+                if pulses.verify:
                     # What was reached is measured; what is missing stays due, up to what can be sent at once.
                     owed = rest[i, j] + due - (W[i, j] - before) / unit
-                    rest[i, j] = min(max(owed, -float(most)), float(most))
+                    rest[i, j] = min(max(owed, -most), most)
     if every > 0:
-        guard(W, leak, X, 0, margin, duration, rail, step, ROUNDS, xbar, drive, hit, counters)
+        guard(W, leak, X, 0, test, ROUNDS, room, counters)
 
 
 @jit(parallel=True)
 def learn_chips(
-    pairs: Array,
-    factors: Array,
-    limits: Array,
-    leak: Array,
-    rest: Array,
-    sense: Array,
-    counters: Array,
-    state: Array,
+    chips: ChipState,
     X: Array,
     rates: Array,
     power: Array,
     floor: float,
     gain: bool,
-    synapse: Array,
-    watch: Array,
+    pulses: Pulses,
+    test: StabilityTest,
 ) -> None:
     """`learn_chip` on every chip, the first axis of its arrays; all see the same inputs."""
-    for chip in prange(pairs.shape[0]):
-        learn_chip(
-            pairs[chip],
-            factors[chip],
-            limits[chip],
-            leak[chip],
-            rest[chip],
-            sense[chip],
-            counters[chip],
-            state[chip],
-            X,
-            rates,
-            power,
-            floor,
-            gain,
-            synapse,
-            watch,
+    for k in prange(chips.pairs.shape[0]):
+        chip = ChipState(
+            chips.pairs[k],
+            chips.factors[k],
+            chips.limits[k],
+            chips.leak[k],
+            chips.rest[k],
+            chips.sense[k],
+            chips.counters[k],
+            chips.state[k],
         )
+        learn_chip(chip, X, rates, power, floor, gain, pulses, test)

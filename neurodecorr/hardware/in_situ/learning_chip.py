@@ -46,7 +46,7 @@ class LearningChips:
     sense : (chips, n) array
         Gain of the measurement of each unit's drive.
     counters : (chips, 6) int64 array
-        See `codes.COUNTERS`.
+        See `integers.COUNTERS`.
     state : (chips, 1) uint64 array
         Generators.
     floor : float

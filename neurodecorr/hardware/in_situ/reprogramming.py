@@ -267,21 +267,23 @@ def learn_in_situ(
     for first in range(begin, end, stretch):
         rows = slice(first, min(first + stretch, end))
         kernels.learn_chips(
-            chips.pairs,
-            chips.factors(time_s + first * plan.sample_s),
-            chips.limits,
-            chips.leak,
-            chips.rest,
-            chips.sense,
-            chips.counters,
-            chips.state,
+            kernels.ChipState(
+                chips.pairs,
+                chips.factors(time_s + first * plan.sample_s),
+                chips.limits,
+                chips.leak,
+                chips.rest,
+                chips.sense,
+                chips.counters,
+                chips.state,
+            ),
             np.ascontiguousarray(X[rows]),
             rates[rows],
             powers,
             chips.floor,
             plan.gain != "none",
-            synapse.packed(chips.unit),
-            plan.watch(np.sqrt(power)),
+            synapse.pulses(chips.unit),
+            plan.stability_test(np.sqrt(power)),
         )
 
 

@@ -11,6 +11,7 @@ from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, count, number, positive
 from neurodecorr._validation import samples as checked_samples
 from neurodecorr.errors import ConfigError
+from neurodecorr.hardware.in_situ.kernels import StabilityTest
 from neurodecorr.plasticity.spec import Decay, Schedule, rate_at, schedule_named
 
 # A chip that starts near its goal needs a shorter hold than one that starts from nothing.
@@ -90,8 +91,7 @@ class InSituRule:
         own = np.mean(checked_samples(X, "X").astype(np.float64) ** 2, axis=0)
         return own if self.gain == "node" else np.full_like(own, own.mean())
 
-    def watch(self, size: float) -> Floats:
+    def stability_test(self, size: float) -> StabilityTest:
         """Return what the kernel asks of the tests, for inputs of root mean power `size`."""
-        return np.array(
-            [self.test_every, self.margin, self.test_tau, self.rail * positive(size, "size"), self.leak_step]
-        )
+        rail = float(self.rail * positive(size, "size"))
+        return StabilityTest(self.test_every, float(self.margin), float(self.test_tau), rail, float(self.leak_step))

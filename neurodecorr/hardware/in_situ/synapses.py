@@ -11,6 +11,7 @@ from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, count, flag, fraction, generator, number, positive
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.in_situ.integers import PROGRAMMING
+from neurodecorr.hardware.in_situ.kernels import Pulses
 
 MOST_PULSES = 2**31
 
@@ -143,20 +144,18 @@ class PulsedSynapse:
         size = self.share * top * (1.0 + self.spread * common + np.array([1.0, -1.0])[:, None, None, None] * beta)
         return np.concatenate([np.maximum(size, 0.0), bounds[None]])
 
-    def packed(self, unit: float) -> Floats:
+    def pulses(self, unit: float) -> Pulses:
         """Return what the kernel asks, with a pulse of `unit` in units of weight."""
-        return np.array(
-            [
-                positive(unit, "unit"),
-                self.most,
-                PROGRAMMING[self.programming],
-                self.one_way,
-                self.slope,
-                self.noise,
-                self.refresh_above,
-                self.refresh_below,
-                self.reset_spread,
-                self.additive,
-            ],
-            dtype=float,
+        return Pulses(
+            unit=positive(unit, "unit"),
+            most=self.most,
+            carry=self.programming != "stochastic",
+            verify=self.programming == "verified",
+            one_way=self.one_way,
+            slope=float(self.slope),
+            noise=float(self.noise),
+            upper=float(self.refresh_above),
+            lower=float(self.refresh_below),
+            spread=float(self.reset_spread),
+            additive=self.additive,
         )

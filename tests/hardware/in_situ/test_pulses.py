@@ -19,6 +19,10 @@ def star64(word):
     return word, word * 2685821657736338717 % 2**64
 
 
+def pulses(one_way=False, slope=0.0, noise=0.0, additive=False):
+    return kernels.Pulses(0.01, 31, False, False, one_way, slope, noise, 0.75, 0.25, 0.0, additive)
+
+
 def ideal(n=2, top=1.0, step=0.01):
     limits = np.full((3, 2, n, n), step)
     limits[2] = top
@@ -72,9 +76,9 @@ def test_learning_passes_the_kind_of_noise_on_to_its_pulses(additive):
     """At its bound a device of soft bounds has no step left: only additive noise still moves it."""
     pairs, limits = ideal(step=0.01)
     pairs[0, 0, 1] = 1.0
-    kernels.send(pairs, limits, 0, 1, 5, 0.01, True, 1.0, 0.3, state(), additive)
+    kernels.send(pairs, limits, 0, 1, 5, pulses(one_way=True, slope=1.0, noise=0.3, additive=additive), state())
     assert (pairs[0, 0, 1] != 1.0) == additive
-    assert PulsedSynapse(noise=0.3, additive=additive).packed(0.1)[-1] == additive
+    assert PulsedSynapse(noise=0.3, additive=additive).pulses(0.1).additive == additive
 
 
 def test_soft_bounds_are_approached_geometrically_and_constant_steps_reach_them():
@@ -120,10 +124,10 @@ def test_at_most_so_many_pulses_at_once():
 def test_a_pair_takes_from_one_device_before_it_gives_to_the_other():
     pairs, limits = ideal()
     pairs[1, 0, 1] = 0.02
-    kernels.send(pairs, limits, 0, 1, 3, 0.01, False, 0.0, 0.0, state())
+    kernels.send(pairs, limits, 0, 1, 3, pulses(), state())
     np.testing.assert_allclose(pairs[:, 0, 1], [0.01, 0.0], atol=1e-15)
     one_way, _ = ideal()
-    kernels.send(one_way, limits, 0, 1, -3, 0.01, True, 0.0, 0.0, state())
+    kernels.send(one_way, limits, 0, 1, -3, pulses(one_way=True), state())
     np.testing.assert_allclose(one_way[:, 0, 1], [0.0, 0.03], atol=1e-15)
     assert pairs[:, 1].max() == pairs[:, 0, 0].max() == 0
 
@@ -136,11 +140,11 @@ def test_a_refreshed_pair_conducts_what_it_did_and_has_room_again(sign):
     pairs[:, 0, 1] = [0.9, 0.5] if sign > 0 else [0.3, 0.95]
     before = pairs[0, 0, 1] * 1.1 - pairs[1, 0, 1] * 0.9
     assert np.sign(before) == sign
-    done = kernels.refresh(pairs, factors, limits, 0, 1, 0.01, 0.75, 0.25, 0.0, 0.0, 0.0, state())
+    done = kernels.refresh(pairs, factors, limits, 0, 1, pulses(one_way=True), state())
     after = pairs[0, 0, 1] * 1.1 - pairs[1, 0, 1] * 0.9
     assert done and pairs[:, 0, 1].min() == 0
     assert 0 <= sign * (after - before) <= 0.011  # up to the pulse that passes it
-    assert not kernels.refresh(pairs, factors, limits, 0, 1, 0.01, 0.75, 0.25, 0.0, 0.0, 0.0, state())
+    assert not kernels.refresh(pairs, factors, limits, 0, 1, pulses(one_way=True), state())
 
 
 def test_inverse_and_settled_state_are_those_of_numpy():
@@ -160,6 +164,10 @@ def test_inverse_and_settled_state_are_those_of_numpy():
     np.testing.assert_allclose(M @ far, np.eye(9), atol=1e-12)
 
 
+def space(n):
+    return kernels.Room(np.empty(n), np.empty(n), np.zeros(n, bool))
+
+
 def with_smallest(value, n=6, seed=0):
     """Symmetric weights with eigenvalues from `value` to 2."""
     Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0]
@@ -169,16 +177,17 @@ def with_smallest(value, n=6, seed=0):
 @pytest.mark.parametrize(("value", "passes"), [(-0.05, False), (0.0, False), (0.005, False), (0.08, True)])
 def test_the_test_passes_what_is_stable_with_room(value, passes):
     """Beyond the margin activity grows as e^((μ − λ)t); with room it rests at x/(λ − μ)."""
-    W, (v, flow), hit = with_smallest(value), np.empty((2, 6)), np.zeros(6, bool)
-    assert kernels.stress(W, np.ones(6), 0.02, 400.0, 20.0 + 1 / 0.06 * 6**0.5, v, flow, hit) == passes
-    assert hit.any() != passes
+    W, room = with_smallest(value), space(6)
+    test = kernels.StabilityTest(1, 0.02, 400.0, 20.0 + 1 / 0.06 * 6**0.5, 0.05)
+    assert kernels.stress(W, np.ones(6), test, room) == passes
+    assert room.hit.any() != passes
 
 
 def test_units_at_the_rail_raise_their_own_leak_until_the_chip_settles():
     W, leak, counters = with_smallest(-0.3), np.zeros(6), np.zeros(6, np.int64)
     before, X = W.copy(), np.random.default_rng(1).normal(size=(50, 6))
-    v, flow, hit = np.empty(6), np.empty(6), np.zeros(6, bool)
-    assert kernels.guard(W, leak, X, 0, 0.02, 400.0, 10.0, 0.05, 400, v, flow, hit, counters)
+    test = kernels.StabilityTest(1, 0.02, 400.0, 10.0, 0.05)
+    assert kernels.guard(W, leak, X, 0, test, 400, space(6), counters)
     np.testing.assert_allclose(W, before + np.diag(leak), atol=1e-14)
     assert np.linalg.eigvalsh(W).min() > 0
     assert counters[4] == np.rint(leak / 0.05).sum() > 0 and counters[5] == 0
@@ -186,8 +195,8 @@ def test_units_at_the_rail_raise_their_own_leak_until_the_chip_settles():
 
 def test_a_chip_that_cannot_be_held_is_counted():
     W, leak, counters = with_smallest(-0.3), np.zeros(6), np.zeros(6, np.int64)
-    v, flow, hit = np.empty(6), np.empty(6), np.zeros(6, bool)
-    assert not kernels.guard(W, leak, np.ones((1, 6)), 0, 0.02, 400.0, 10.0, 1e-6, 3, v, flow, hit, counters)
+    test = kernels.StabilityTest(1, 0.02, 400.0, 10.0, 1e-6)
+    assert not kernels.guard(W, leak, np.ones((1, 6)), 0, test, 3, space(6), counters)
     assert counters[5] == 1
 
 
