@@ -66,6 +66,10 @@ ROUNDING = 1e-12
 BLOCK = 65536  # numbers looked at in one go, so that a look at a long stream takes no memory that grows with it
 MOST = 2**63 - 1  # what an index can hold
 SHOWN = 80  # characters of a value that a message shows
+# Learning rules of R and of M; "local" is another name of the implicit rule.
+RULES = ("explicit", "implicit", "congruent")
+# What a rate is measured in: one over the mean input power, or one over the unit of x².
+RATES = ("relative", "absolute")
 
 
 def real_array(value: Any, name: str) -> Floats:
@@ -425,6 +429,21 @@ def choice(value: Any, name: str, options: Iterable[str]) -> str:
         return value
     near = difflib.get_close_matches(value, known, n=1, cutoff=0.5) if isinstance(value, str) else []
     hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"{name} must be one of {', '.join(map(repr, known))}; got {shown(value)}.{hint}")
+
+
+def rule_name(value: Any, options: Iterable[str] = RULES, name: str = "rule") -> str:
+    """Return the name of a learning rule, one of `options`; "local" is another name of "implicit".
+
+    For a typo the nearest name is suggested, but never "explicit": it diverges at rates at which the others settle.
+    """
+    known = list(options)
+    given = "implicit" if isinstance(value, str) and value == "local" else value
+    if isinstance(given, str) and given in known:
+        return given
+    names = [*known, "local"] if "implicit" in known else known
+    near = difflib.get_close_matches(value, names, n=1, cutoff=0.5) if isinstance(value, str) else []
+    hint = f" Did you mean {near[0]!r}?" if near and near[0] != "explicit" else ""
     raise ConfigError(f"{name} must be one of {', '.join(map(repr, known))}; got {shown(value)}.{hint}")
 
 

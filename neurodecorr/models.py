@@ -10,9 +10,19 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from neurodecorr import _validation
+from neurodecorr._validation import rule_name
 from neurodecorr.credit import (
     SGD,
     Adam,
@@ -103,6 +113,8 @@ def _words(error: ValidationError, document: type[BaseModel], kind: str) -> str:
         return f"{place} is no key of a {kind}.{_near(str(found['loc'][-1]), _keys(document))}"
     if found["type"] == "missing":
         return f"the key {place} is missing."
+    if found["type"] == "value_error":
+        return f"{place}: {found['ctx']['error']}"
     expected = str(found.get("ctx", {}).get("expected", ""))
     known = [word.strip(" '") for word in expected.replace(" or ", ",").split(",") if word.strip()]
     shown = repr(found["input"])
@@ -174,11 +186,12 @@ class TrainingTable(Table):
 class DecorrelationTable(Table):
     """How inputs of layers are decorrelated, where they are."""
 
-    rule: Literal["explicit", "implicit", "congruent"] = "explicit"
+    rule: Annotated[str, AfterValidator(rule_name)] = "implicit"
     gain: Literal["node", "layer", "none"] = "layer"
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     memory: Annotated[float, Field(gt=0, le=1)] = 0.1
     mean: Literal["running", "batch", "none"] = "running"
+    rate_is: Literal["relative", "absolute"] = "relative"
 
 
 class RatesTable(Table):
@@ -261,7 +274,7 @@ class Model:
         form : {"none", "feedforward", "recurrent", "batch_norm"}
             Form.
         rate : float, optional
-            Rate of M or R; by default that of the file.
+            Rate of M or R, relative or absolute as the file says; by default that of the file.
 
         Raises
         ------

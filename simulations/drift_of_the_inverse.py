@@ -29,7 +29,7 @@ RATE = 1e-3
 SAMPLES, SAMPLES_FULL = 100_000, 1_000_000
 SEEDS, SEEDS_FULL = 2, 5
 LOOKS = 60
-LOCAL = LearningRule("recurrent", "local", RATE, "constant", mean="none", limit=None)
+LOCAL = LearningRule("recurrent", "implicit", RATE, "constant", mean="none", limit=None)
 PAIRS = {
     "explicit pair": (replace(LOCAL, rule="explicit"), "#E69F00", "-"),
     "local pair": (LOCAL, "#D55E00", "--"),

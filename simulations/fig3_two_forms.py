@@ -4,7 +4,7 @@ One matrix product, or a circuit at rest
 
 Figure 3, left, of Ahmad N (2024), "Correlations are ruining your gradient descent", arXiv:2407.10780.
 
-A circuit learns its lateral weights R locally on natural images, a matrix M learns from the same images in the same
+A circuit learns its lateral weights R implicitly on natural images, a matrix M learns from the same images in the same
 order. Then both are given held-out images: the circuit runs until it rests, the matrix takes one product.
 
 Finding: the circuit τ dx̄/dt = x − R x̄ comes to rest at x̄ = M x, for every image, as close as it is asked to.
@@ -32,9 +32,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 def main(full: bool, out: Path) -> None:
     patches = nd.data.natural_patches(PATCH, SAMPLES, SEED).inputs
-    recurrent = nd.RecurrentDecorrelator(rate=RATE, rule="local").fit(patches)
+    recurrent = nd.RecurrentDecorrelator(rate=RATE, rule="implicit").fit(patches)
     feedforward = nd.FeedforwardDecorrelator(rate=RATE, rule="implicit").fit(patches)
-    circuit, M = recurrent.circuit_, feedforward.matrix_
+    circuit, M = recurrent.circuit_, feedforward.M_
 
     held_out = nd.data.natural_patches(PATCH, HELD_OUT_FULL if full else HELD_OUT, SEED + 1).inputs
     drive, product = held_out - recurrent.mean_, feedforward.transform(held_out)

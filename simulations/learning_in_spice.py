@@ -34,7 +34,7 @@ FIRST = 40  # samples after which the two are compared first
 CONDITION, SEED = 10.0, 0
 TAU, DWELL, TAU_R = 0.02, 0.1, 20.0  # seconds
 FINE = TAU / 400  # step of our own integrator, seconds
-RULES = ("local", "congruent")
+RULES = ("implicit", "congruent")
 SHOWN = 6  # weights in the figure
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#222222")
 
@@ -51,7 +51,7 @@ def main(full: bool, out: Path) -> None:
     apart = {rule: np.abs(weights - own[rule]).max(axis=(1, 2)) for rule, weights in spice.items()}
 
     with plt.rc_context(nd.plots.STYLE):
-        figure = draw(times, own["local"], spice.get("local"), correlation, theirs, apart)
+        figure = draw(times, own["implicit"], spice.get("implicit"), correlation, theirs, apart)
     nd.plots.save(figure, out, NAME)
     config = {"units": n, "samples": count, "condition": CONDITION, "tau": TAU, "dwell": DWELL, "tau_R": TAU_R}
     arrays = {"times": times, "rules": RULES, "weights": np.array([own[rule] for rule in RULES])}

@@ -29,7 +29,7 @@ RATE = 1e-3
 SEEDS = 3
 BORDER = 3  # pixels: units nearer to the edge are left out
 FARTHEST = 6.5  # pixels, of the radial profiles
-LOOKS = {"closed form": ("#999999", "-", 6), "congruent": ("#009E73", "--", 2), "local": ("#D55E00", ":", 1.4)}
+LOOKS = {"closed form": ("#999999", "-", 6), "congruent": ("#009E73", "--", 2), "implicit": ("#D55E00", ":", 1.4)}
 
 
 def main(full: bool, out: Path) -> None:
@@ -39,10 +39,10 @@ def main(full: bool, out: Path) -> None:
     matrices, laterals = {"closed form": [closed]}, {"closed form": [np.linalg.inv(closed)]}
     for seed in range(SEEDS):
         patches = nd.data.natural_patches(size, samples, seed).inputs
-        for rule in ("congruent", "local"):
+        for rule in ("congruent", "implicit"):
             learnt = nd.RecurrentDecorrelator(RATE, rule=rule).fit(patches)
-            matrices.setdefault(rule, []).append(learnt.matrix_)
-            laterals.setdefault(rule, []).append(learnt.lateral_)
+            matrices.setdefault(rule, []).append(learnt.M_)
+            laterals.setdefault(rule, []).append(learnt.R_)
 
     place = np.stack(np.divmod(np.arange(size**2), size), axis=1)
     inner = ((place >= BORDER) & (place < size - BORDER)).all(axis=1)

@@ -29,7 +29,7 @@ from neurodecorr.network import Decorrelation, Dense, ForwardResult, Network, Si
 
 NAME = "recurrent_network"
 UNITS, CLASSES = (48, 48), 10
-DECORRELATION = Decorrelation("recurrent", rule="implicit", rate=1e-3, gain="layer")
+DECORRELATION = Decorrelation("recurrent", rule="implicit", rate=1e-3, gain="layer", rate_is="absolute")
 RATE, MOMENTUM = 0.05, 0.9
 BATCH, BATCHES, BATCHES_FULL = 50, 120, 900
 TOLERANCE = 1e-6  # of the settled output

@@ -31,14 +31,14 @@ SAMPLES, SAMPLES_FULL = 250_000, 1_000_000
 SEEDS, SEEDS_FULL = 3, 20
 LOOKS = 50
 MATRIX = LearningRule("feedforward", "implicit", RATE, "constant", mean="none", limit=None)
-LOCAL = replace(MATRIX, form="recurrent", rule="local")
+LOCAL = replace(MATRIX, form="recurrent", rule="implicit")
 CONGRUENT = replace(LOCAL, rule="congruent")
 PLANS = {
     "M implicit": (MATRIX, "#0072B2", "-"),
     "M implicit, limiter": (replace(MATRIX, limit=LIMIT), "#56B4E9", "-"),
-    "R local": (LOCAL, "#D55E00", "-"),
-    "R local, limiter": (replace(LOCAL, limit=LIMIT), "#E69F00", "-"),
-    "R local, decaying rate": (replace(LOCAL, schedule="decay", limit=LIMIT), "#CC79A7", "--"),
+    "R implicit": (LOCAL, "#D55E00", "-"),
+    "R implicit, limiter": (replace(LOCAL, limit=LIMIT), "#E69F00", "-"),
+    "R implicit, decaying rate": (replace(LOCAL, schedule="decay", limit=LIMIT), "#CC79A7", "--"),
     "R congruent": (CONGRUENT, "#009E73", "-."),
     "R congruent, limiter": (replace(CONGRUENT, limit=LIMIT), "#222222", ":"),
 }
@@ -79,7 +79,7 @@ def report(courses, samples, seeds):
         share = f"{len(lost)} of {seeds}" + (f", {np.median(lost):.0f}" if lost else "")
         ends = np.median([course.correlation[-1] for course in found])
         print(f"{name:24}{n:3} {min(worst):12.3f} ({np.median(worst):.3f}) {share:>25} {ends:21.3f}")
-    print("R local says:", courses["R local", FEATURES[-1]][0].stopped)
+    print("R implicit says:", courses["R implicit", FEATURES[-1]][0].stopped)
 
 
 def first_loss(course):

@@ -38,10 +38,10 @@ SEEDS, SEEDS_FULL = 3, 5
 RATE, HALF, TOL = 1e-2, 1000, 1e-3
 DOMINANCE = 0.95
 FORMS = {
-    "R, tapered": ("local", True, None),
-    "R, cut off": ("local", False, None),
-    "R, dominant": ("local", False, DOMINANCE),
-    "M, same synapses": ("relative", True, None),
+    "R, tapered": ("recurrent", True, None),
+    "R, cut off": ("recurrent", False, None),
+    "R, dominant": ("recurrent", False, DOMINANCE),
+    "M, same synapses": ("feedforward", True, None),
 }
 COLOURS = ("#D55E00", "#767676", "#E69F00", "#0072B2")
 MARKERS = ("o", "x", "^", "s")
@@ -61,17 +61,17 @@ def main(full: bool, out: Path) -> None:
         start[seed] = rms_correlation(covariance=sigma)
         optimum[seed] = left(nd.plasticity.decorrelating_matrix(np.cov(X.T)), sigma)
         everyone = grid_taper((size, size), 1000 * size)
-        dense[seed] = left(np.linalg.inv(learnt(cut(everyone), X, "local", None).weights.toarray()), sigma)
-        for f, (rule, tapered, dominance) in enumerate(FORMS.values()):
+        dense[seed] = left(np.linalg.inv(learnt(cut(everyone), X, "recurrent", None).weights.toarray()), sigma)
+        for f, (form, tapered, dominance) in enumerate(FORMS.values()):
             for r, taper in enumerate(tapers):
                 try:
-                    state = learnt(taper if tapered else cut(taper), X, rule, dominance)
+                    state = learnt(taper if tapered else cut(taper), X, form, dominance)
                 except StabilityError as error:
                     lost[f, r, seed] = int(str(error).split("at sample ")[1].split(":")[0])
                     continue
                 W, margin[f, r, seed] = state.weights.toarray(), state.margin
-                correlation[f, r, seed] = left(W if rule == "relative" else np.linalg.inv(W), sigma)
-                if rule == "local":
+                correlation[f, r, seed] = left(W if form == "feedforward" else np.linalg.inv(W), sigma)
+                if form == "recurrent":
                     rest = nd.settle(nd.SparseCircuit(state.weights), X[:10], tol=1e-6)
                     assert rest.settled.all()
 
@@ -96,8 +96,8 @@ def main(full: bool, out: Path) -> None:
     print(f"margin min Re λ of the tapered R: {kept.min():.3f}–{kept.max():.3f}; all rests certified to 1e-6")
 
 
-def learnt(mask, X, rule, dominance):
-    plan = SparseLearningRule(rule, rate=RATE, half=HALF, tol=TOL, dominance=dominance)
+def learnt(mask, X, form, dominance):
+    plan = SparseLearningRule(form, rate=RATE, half=HALF, tol=TOL, dominance=dominance)
     return learn_sparse(initial_sparse_state(mask), X, plan)
 
 

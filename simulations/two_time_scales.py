@@ -47,11 +47,11 @@ CORRELATED_SEPARATIONS = (100, 1000, 10_000)
 HOLD = 0.25  # T/τ_u: the filter turns samples held that long into nearly an Ornstein–Uhlenbeck process
 SLOWEST, SLOWEST_FULL = 4000, 10_000  # largest τ_R/τ_u of the third sweep
 DURATION = 15  # learning time in units of τ_R
-RULES = ("local", "congruent")
+RULES = ("implicit", "congruent")
 SEEDS, SEEDS_FULL = 3, 5
 RECORDS = 60
 COLOURS = ("#D55E00", "#E69F00", "#0072B2")
-MARKS = {"local": "s", "congruent": "o"}
+MARKS = {"implicit": "s", "congruent": "o"}
 
 
 def main(full: bool, out: Path) -> None:

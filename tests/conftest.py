@@ -93,7 +93,7 @@ LEVELS, DRAWS, SAMPLES = (0.01, 0.1), 6, 4
 FORMS = (
     ("M* offline", "offline", "closed form"),
     ("M implicit", "feedforward", "implicit"),
-    ("R local", "recurrent", "local"),
+    ("R implicit", "recurrent", "implicit"),
     ("R congruent", "recurrent", "congruent"),
 )
 
@@ -156,7 +156,7 @@ def specimen():
     rng = np.random.default_rng(0)
     sigma = neighbours((3, 4))
     reference = plasticity.decorrelating_matrix(sigma)
-    config = {"data": "pixels", "samples": 1000, "tol": 1e-6, "seed": 7, "rate": 1e-3, "rules": ["local"]}
+    config = {"data": "pixels", "samples": 1000, "tol": 1e-6, "seed": 7, "rate": 1e-3, "rules": ["implicit"]}
     return Comparison(
         dataset="pixels",
         shape=(3, 4),
@@ -173,7 +173,7 @@ def specimen():
 
 @pytest.fixture(scope="session")
 def troubled(specimen):
-    """The same, but R local stopped early, and half of the copies of R congruent lose stability at the last level."""
+    """The same, but R implicit stopped early, and half of the copies of R congruent lose stability at the end."""
     offline, matrix, local, congruent = specimen.entries
     errors = congruent.mismatch_error.copy()
     errors[-1, : DRAWS // 2 + 1] = np.inf

@@ -15,7 +15,7 @@ from neurodecorr.errors import ConfigError, DegenerateInputWarning, DivergenceEr
 pytestmark = pytest.mark.rounding
 
 FORMS = (
-    (nd.RecurrentDecorrelator, ("local", "explicit", "congruent")),
+    (nd.RecurrentDecorrelator, ("implicit", "explicit", "congruent")),
     (nd.FeedforwardDecorrelator, ("implicit", "explicit", "congruent")),
 )
 # Defaults first; then every rule with every gain, in few passes, since the contract calls fit a thousand times.
@@ -49,10 +49,10 @@ def test_the_two_forms_give_the_same_output_to_rounding(X):
     feedforward = nd.FeedforwardDecorrelator().fit(X)
     # Settled to a certified relative 1e-6 at worst; the direct method reaches rounding times the condition of R.
     np.testing.assert_allclose(recurrent.transform(X), feedforward.transform(X), rtol=0, atol=1e-10)
-    np.testing.assert_allclose(recurrent.matrix_, feedforward.matrix_, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(recurrent.M_, feedforward.M_, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("rule", ["local", "explicit", "congruent"])
+@pytest.mark.parametrize("rule", ["implicit", "explicit", "congruent"])
 def test_default_learning_decorrelates_and_keeps_power(X, rule):
     Xbar = nd.RecurrentDecorrelator(rule=rule).fit(X).transform(X)
     assert nd.measures.rms_correlation(X) > 0.2
@@ -67,7 +67,7 @@ def test_layer_gain_whitens_up_to_one_scale(X):
 
 
 def test_the_congruent_rule_comes_to_rest_at_the_closed_form(X):
-    M = nd.RecurrentDecorrelator(rule="congruent").fit(X).matrix_
+    M = nd.RecurrentDecorrelator(rule="congruent").fit(X).M_
     reference = nd.plasticity.decorrelating_matrix(nd.measures.covariance(X))
     assert np.linalg.norm(M - reference) / np.linalg.norm(reference) < 0.03
 
@@ -81,7 +81,7 @@ def test_inverse_transform_returns_the_input(X, form):
 @pytest.mark.parametrize("form", [nd.RecurrentDecorrelator, nd.FeedforwardDecorrelator])
 def test_float32_stays_float32(X, form):
     model = form().fit(X.astype(np.float32))
-    assert {model.lateral_.dtype, model.matrix_.dtype, model.mean_.dtype} == {np.dtype(np.float32)}
+    assert {model.R_.dtype, model.M_.dtype, model.mean_.dtype} == {np.dtype(np.float32)}
     assert model.transform(X[:5].astype(np.float32)).dtype == np.float32
     assert model.inverse_transform(X[:5].astype(np.float32)).dtype == np.float32
 
@@ -92,7 +92,7 @@ def test_learning_in_pieces_is_learning_at_once(X):
     for part in np.split(X, 8):
         pieces.partial_fit(part)
     assert whole.n_samples_seen_ == pieces.n_samples_seen_ == len(X)
-    np.testing.assert_allclose(pieces.matrix_, whole.matrix_, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(pieces.M_, whole.M_, rtol=0, atol=1e-12)
 
 
 def test_inference_uses_the_running_mean(X):
@@ -129,10 +129,10 @@ def test_pickle_and_clone_and_pipeline(X):
 )
 def test_bad_input_is_named_and_leaves_the_model_as_it_was(X, X_bad, message):
     model = nd.RecurrentDecorrelator(epochs=1).fit(X[:200])
-    before = model.matrix_.copy()
+    before = model.M_.copy()
     with pytest.raises(InputError, match=message):
         model.partial_fit(X_bad)
-    np.testing.assert_array_equal(model.matrix_, before)
+    np.testing.assert_array_equal(model.M_, before)
 
 
 def test_wrong_width_names_both_widths(X):
@@ -170,7 +170,7 @@ def test_an_unknown_option_is_refused():
 
 
 @pytest.mark.parametrize("rate", [0.5, 1.0, 10.0])
-@pytest.mark.parametrize("rule", ["local", "explicit", "congruent"])
+@pytest.mark.parametrize("rule", ["implicit", "explicit", "congruent"])
 def test_huge_rates_are_limited_and_counted(X, rate, rule):
     model = nd.RecurrentDecorrelator(rate=rate, rule=rule, schedule="constant", epochs=1).fit(X[:2000])
     assert model.n_limited_ > 1900
@@ -178,7 +178,7 @@ def test_huge_rates_are_limited_and_counted(X, rate, rule):
     assert nd.stability(model.circuit_).stable
 
 
-@pytest.mark.parametrize("rule", ["local", "explicit"])
+@pytest.mark.parametrize("rule", ["implicit", "explicit"])
 def test_a_circuit_that_drifts_out_of_stability_is_reported_not_returned(X, rule):
     model = nd.RecurrentDecorrelator(rate=1.0, rule=rule, schedule="constant", epochs=3)
     with pytest.raises(StabilityError, match=r"got -.* after sample \d+"):
@@ -201,7 +201,7 @@ def test_the_result_does_not_depend_on_the_unit_of_the_input(X, scale):
     unit = nd.RecurrentDecorrelator(epochs=1).fit(single)
     scaled = nd.RecurrentDecorrelator(epochs=1).fit(single * np.float32(scale))
     # float32 keeps 7 digits; 20 000 updates and κ(R) ≈ 10 leave at least 2.
-    np.testing.assert_allclose(scaled.matrix_, unit.matrix_, rtol=0, atol=2e-2)
+    np.testing.assert_allclose(scaled.M_, unit.M_, rtol=0, atol=2e-2)
     np.testing.assert_allclose(scaled.mean_ / np.float32(scale), unit.mean_, rtol=1e-3)
 
 
@@ -216,7 +216,7 @@ def test_identical_units_are_held_back_and_reported(X):
     with pytest.warns(DegenerateInputWarning, match="no independent signal"):
         model.partial_fit(doubled)
     assert np.isfinite(model.transform(doubled)).all()
-    assert np.linalg.norm(model.matrix_, 2) <= 1e8
+    assert np.linalg.norm(model.M_, 2) <= 1e8
 
 
 def test_units_that_no_rule_can_tell_apart_are_named_before_learning(X):
@@ -277,9 +277,9 @@ def test_a_short_last_batch_counts_by_its_rows(batch):
 
 @pytest.mark.parametrize("gain", ["node", pytest.param("layer", marks=pytest.mark.slow)])
 def test_a_batch_learns_what_its_samples_learn_one_by_one(gain, X):
-    alone = nd.FeedforwardDecorrelator(gain=gain, epochs=4).fit(X).matrix_
+    alone = nd.FeedforwardDecorrelator(gain=gain, epochs=4).fit(X).M_
     for batch in (2, 20):
-        together = nd.FeedforwardDecorrelator(gain=gain, epochs=4, batch=batch).fit(X).matrix_
+        together = nd.FeedforwardDecorrelator(gain=gain, epochs=4, batch=batch).fit(X).M_
         np.testing.assert_allclose(together, alone, rtol=0, atol=0.02 * np.abs(alone).max())
 
 

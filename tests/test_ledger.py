@@ -433,7 +433,7 @@ def test_N6_the_explicit_rule_meets_its_singular_point_on_natural_patches():
 @SLOW
 def test_N7_at_a_constant_rate_the_local_rule_loses_the_stability_of_its_circuit_and_the_congruent_rule_does_not():
     X = nd.data.natural_patches(8, 150_000, seed=0).inputs
-    local = LearningRule(rule="local", rate=1e-3, schedule="constant")
+    local = LearningRule(rule="implicit", rate=1e-3, schedule="constant")
     with pytest.raises(StabilityError, match="min Re λ") as caught:
         learn(initial_state(X, local), X, local)
     print(caught.value)

@@ -32,12 +32,21 @@ def test_D6_convolutions_learn_decorrelation_at_a_rate_of_their_own():
     code = public_code(CONVOLUTIONS, "bp", 1e-3, decorrelation_rate=1e-3)
     network = Network(code.layers, (2, 8, 8), decorrelation=code.decorrelation)
     assert [layer.decorrelator.plan.rate for layer in network.layers] == [1e-5, 1e-3]
-    ours = Network(CONVOLUTIONS, (2, 8, 8), decorrelation=Decorrelation("feedforward", rate=1e-3))
+    ours = Network(
+        CONVOLUTIONS,
+        (2, 8, 8),
+        decorrelation=Decorrelation("feedforward", rate=1e-3, rule="explicit", rate_is="absolute"),
+    )
     assert [layer.decorrelator.plan.rate for layer in ours.layers] == [1e-3, 1e-3]
 
 
 def test_D7_node_perturbation_beside_decorrelation_changes_every_W():
-    network = Network(TABLE_1, 12, decorrelation=Decorrelation("feedforward", rate=1e-3), dtype="float64")
+    network = Network(
+        TABLE_1,
+        12,
+        decorrelation=Decorrelation("feedforward", rate=1e-3, rule="explicit", rate_is="absolute"),
+        dtype="float64",
+    )
     before = [layer.W.copy() for layer in network.layers]
     optimiser = SGD(0.1).start([layer.W for layer in network.layers])
     credit = NodePerturbation().start(network).assign(X, Y, np.random.default_rng(0))
@@ -188,7 +197,9 @@ def test_D17_the_noisy_half_takes_part_in_mean_and_decorrelation():
 def test_D18_a_gradient_through_the_mean_leaves_the_biases_of_a_linear_layer_none():
     largest = {}
     for passes in (True, False):
-        plan = Decorrelation("feedforward", rate=1e-3, mean="batch", mean_passes=passes)
+        plan = Decorrelation(
+            "feedforward", rate=1e-3, mean="batch", mean_passes=passes, rule="explicit", rate_is="absolute"
+        )
         network = learnt(public_code(TABLE_1, "bp", 1e-4).layers, 12, X, plan)
         gradients = Backprop().start(network).assign(X, Y, RNG).gradients
         largest[passes] = np.abs(gradients[3][1]).max()
@@ -198,7 +209,13 @@ def test_D18_a_gradient_through_the_mean_leaves_the_biases_of_a_linear_layer_non
 
 
 def test_D19_a_mean_for_each_channel_leaves_borders_another_mean_than_the_inside():
-    network = learnt(CONVOLUTIONS, (2, 8, 8), IMAGES, Decorrelation("feedforward", rate=1e-9, mean="batch"), 1)
+    network = learnt(
+        CONVOLUTIONS,
+        (2, 8, 8),
+        IMAGES,
+        Decorrelation("feedforward", rate=1e-9, mean="batch", rule="explicit", rate_is="absolute"),
+        1,
+    )
     ours = network.forward(IMAGES, training=True).signals[0].drive.mean(axis=0)
     channel = IMAGES - IMAGES.mean(axis=(0, 2, 3), keepdims=True)
     plain = Network(CONVOLUTIONS, (2, 8, 8), dtype="float64")

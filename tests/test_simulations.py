@@ -121,12 +121,12 @@ def test_the_circuit_of_the_implicit_rule_loses_stability_and_that_of_the_congru
     margin = result.arrays
     assert margin["M_implicit"].max() < 0 and margin["M_implicit_limiter"].max() < 0
     assert margin["R_congruent"].min() > 0 and margin["R_congruent_limiter"].min() > 0
-    assert margin["R_local_decaying_rate"].min() > 0
+    assert margin["R_implicit_decaying_rate"].min() > 0
     # No silent divergence: the local rule stopped by itself, its records stable to the last.
-    assert margin["R_local"].min() > 0 and margin["R_local_limiter"].min() > 0
+    assert margin["R_implicit"].min() > 0 and margin["R_implicit_limiter"].min() > 0
     for n in (5, 10, 20):
-        assert re.search(rf"R local +{n} .* 3 of 3, ", printed)
-    assert "R local says: " in printed and "min Re λ(R) > 0" in printed
+        assert re.search(rf"R implicit +{n} .* 3 of 3, ", printed)
+    assert "R implicit says: " in printed and "min Re λ(R) > 0" in printed
 
 
 def test_appendix_d_drifts_and_exact_pairs_do_not(tmp_path):
@@ -134,7 +134,7 @@ def test_appendix_d_drifts_and_exact_pairs_do_not(tmp_path):
     end = dict(zip(result.arrays["names"].tolist(), result.arrays["drift"][:, :, -1], strict=True))
     assert end["Appendix D, fed with M x"].min() > 0.9
     assert 1e-3 < end["Appendix D, fed with R⁻¹x"].min() < end["Appendix D, fed with R⁻¹x"].max() < 0.1
-    for rule in ("explicit", "local", "congruent"):
+    for rule in ("explicit", "implicit", "congruent"):
         assert end[f"{rule} pair, float64"].max() < 1e-12
         assert end[f"{rule} pair, float32"].max() < 5e-3
 
@@ -379,7 +379,7 @@ def test_a_netlist_learns_in_a_circuit_simulator_what_we_integrate(absent, tmp_p
         monkeypatch.setenv("PATH", "")
     result, printed = run("learning_in_spice", tmp_path)
     correlation = dict(zip(result.arrays["rules"].tolist(), result.arrays["correlation"], strict=True))
-    for rule in ("local", "congruent"):
+    for rule in ("implicit", "congruent"):
         assert correlation[rule][0] == pytest.approx(0.251, abs=1e-3) and correlation[rule][-1] < 0.1
     if shutil.which("ngspice") is None:
         assert "only our own integrator runs" in printed and "apt-get install ngspice" in printed

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from neurodecorr.cli.errors import WRITTEN, Choice
+from neurodecorr.cli.errors import WRITTEN, Choice, RuleChoice
 from neurodecorr.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from neurodecorr.io import Claim
 
 
-RULES = ("explicit", "local", "congruent")
+RULES = ("explicit", "implicit", "congruent")
 # Options that decide the numbers, in the order in which the report repeats them.
 DECIDING = (
     "data",
@@ -44,7 +44,7 @@ EPILOG = """\b
 Examples:
   neurodecorr compare
   neurodecorr compare --data gaussian --rate 1e-2 --schedule constant
-  neurodecorr compare --data photos/ --size 12 --rule local --rule congruent
+  neurodecorr compare --data photos/ --size 12 --rule implicit --rule congruent
   neurodecorr compare --data activity.npy --mismatch 1,2,5,10,20 --draws 50 --out results/mine
   neurodecorr compare --data channels_by_time.npy --transpose --seeds 3
 
@@ -95,11 +95,11 @@ class Limit(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option(
     "--rule",
-    type=Choice([*RULES, "all"]),
+    type=RuleChoice([*RULES, "all"]),
     multiple=True,
     default=("all",),
-    help="Learning rule; may be given several times. local: a synapse needs its own two signals only; congruent: "
-    "stable by construction; explicit: the textbook inverse.",
+    help="Learning rule; may be given several times. implicit, or local: a synapse of R needs its own two signals; "
+    "congruent: stable by construction; explicit: the textbook inverse.",
 )
 @click.option("--rate", type=float, default=1e-3, help="Learning rate η, per unit of mean input power.")
 @click.option(

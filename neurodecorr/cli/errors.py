@@ -75,6 +75,19 @@ class Choice(click.Choice):  # type: ignore[type-arg]  # generic only from click
         return super().convert(value, param, ctx)
 
 
+class RuleChoice(Choice):
+    """One of the learning rules, by any name that the library takes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name by which the library knows the rule, or fail as it does."""
+        from neurodecorr._validation import rule_name
+
+        try:
+            return super().convert(rule_name(value, self.choices, param.name if param else "rule"), param, ctx)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
 def _near(name: str, known: Any) -> str:
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean {found[0]!r}?" if found else ""

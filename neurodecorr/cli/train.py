@@ -97,7 +97,10 @@ def _described(model: Model) -> list[str]:
         for name, r in found.rates.items()
     ]
     rule = found.decorrelation
-    return [*lines, f"decorrelation: {rule.rule}, gain by {rule.gain}, reads {rule.share:.0%} of each batch"]
+    return [
+        *lines,
+        f"decorrelation: {rule.rule}, gain by {rule.gain}, {rule.rate_is} rate, reads {rule.share:.0%} of each batch",
+    ]
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -18,13 +18,14 @@ from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._typing import Floats
 from neurodecorr._validation import (
+    RULES,
     Progress,
     checked_names,
-    choice,
     count,
     instance,
     positive,
     progress_function,
+    rule_name,
     sequence,
 )
 from neurodecorr.comparison.comparison import Comparison, Entry, over_seeds
@@ -210,12 +211,10 @@ ONLINE = (
     ("M explicit", "feedforward", "explicit"),
     ("M implicit", "feedforward", "implicit"),
     ("R explicit", "recurrent", "explicit"),
-    ("R local", "recurrent", "local"),
+    ("R implicit", "recurrent", "implicit"),
     ("R congruent", "recurrent", "congruent"),
 )
 FORMS = tuple(name for name, _, _ in (OFFLINE, *ONLINE))
-# "local" and "implicit" are one rule in two forms.
-RULES = {"explicit": ("explicit",), "local": ("implicit", "local"), "congruent": ("congruent",)}
 # Forecasts that are not worth a line, in seconds.
 SHORT = 30.0
 
@@ -238,7 +237,7 @@ def compare(
     dataset: Dataset | npt.ArrayLike | Callable[[int], Split],
     held_out: Dataset | npt.ArrayLike | None = None,
     *,
-    rules: Sequence[str] = ("explicit", "local", "congruent"),
+    rules: Sequence[str] = RULES,
     rate: float = 1e-3,
     schedule: str = "decay",
     gain: str = "node",
@@ -263,8 +262,8 @@ def compare(
         is repeated if it is shorter than the rate needs.
     held_out : Dataset, array or data frame, optional
         Samples to judge on; a fifth of `dataset`, taken out of it, by default.
-    rules : sequence of {"explicit", "local", "congruent"}
-        Rules to run; "local" includes its feedforward twin, "M implicit".
+    rules : sequence of {"explicit", "implicit", "congruent"}
+        Rules to run, each for R and for M; "local" is another name of "implicit".
     rate, schedule, gain, batch, limit
         As in `RecurrentDecorrelator`.
     tol : float, default 1e-6
@@ -301,7 +300,7 @@ def compare(
     >>> import neurodecorr as nd
     >>> comparison = nd.compare(nd.data.correlated_gaussian(features=8, samples=20_000), rules=["local"])
     >>> [entry.name for entry in comparison.entries]
-    ['M* offline', 'M implicit', 'R local']
+    ['M* offline', 'M implicit', 'R implicit']
     """
     tell, seed = progress_function(progress), count(seed, "seed", least=0)
     split = _splits(dataset, held_out, seed)
@@ -416,8 +415,7 @@ def _dataset(value: Any, name: str) -> Dataset:
 
 
 def _chosen(rules: Sequence[str]) -> list[tuple[str, str, str]]:
-    given = checked_names(rules, "rules, such as ['local'],", least=1)
-    wanted = {name for rule in given for name in RULES[choice(rule, "rule", RULES)]}
+    wanted = {rule_name(rule) for rule in checked_names(rules, "rules, such as ['implicit'],", least=1)}
     return [OFFLINE, *(form for form in ONLINE if form[2] in wanted)]
 
 

@@ -28,7 +28,7 @@ class FieldReader:
     values : mapping
         Fields by name.
     place : str
-        What they belong to, for messages: "entry 'R local'".
+        What they belong to, for messages: "entry 'R implicit'".
     """
 
     def __init__(self, values: Mapping[str, Any], place: str) -> None:
@@ -217,7 +217,7 @@ class Comparison:
     before_over_seeds: Floats | None = None
 
     def __getitem__(self, name: str) -> Entry:
-        """Return the entry called `name`, "R local" say."""
+        """Return the entry called `name`, "R implicit" say."""
         for entry in self.entries:
             if entry.name == name:
                 return entry

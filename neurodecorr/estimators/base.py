@@ -41,7 +41,7 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     mean: str
     batch: int
     limit: float | None
-    normalise: bool
+    rate_is: str
     epochs: int | None
     _form: str
     _state: State
@@ -57,7 +57,7 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             mean=self.mean,
             batch=self.batch,
             limit=self.limit,
-            normalise=self.normalise,
+            rate_is=self.rate_is,
         )
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -114,19 +114,19 @@ class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Return the inputs x = R x̄ + μ that settle to the rows of X."""
         check_is_fitted(self)
         Xbar = self._inputs(X, reset=False)
-        return np.asarray(Xbar @ self.lateral_.T.astype(Xbar.dtype) + self.mean_.astype(Xbar.dtype))
+        return np.asarray(Xbar @ self.R_.T.astype(Xbar.dtype) + self.mean_.astype(Xbar.dtype))
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether something was learnt."""
         return hasattr(self, "_state")
 
     @property
-    def lateral_(self) -> Floats:
+    def R_(self) -> Floats:
         """Recurrent form R, (n, n), dimensionless; R[i, j] from unit j to unit i."""
         return self._learnt().lateral
 
     @property
-    def matrix_(self) -> Floats:
+    def M_(self) -> Floats:
         """Feedforward form M, (n, n), dimensionless."""
         return self._learnt().matrix
 

@@ -19,21 +19,21 @@ class FeedforwardDecorrelator(Decorrelator):
 
         x̄ = M (x − μ),        M ← diag(g) (I + η x̄x̄ᵀ)⁻¹ M
 
-    The exact partner of `RecurrentDecorrelator` with rule "local": same inputs, same x̄, without dynamics, at the
+    The exact partner of `RecurrentDecorrelator` with the same rule: same inputs, same x̄, without dynamics, at the
     price of a rule that is not local (each change of M needs the column sums x̄ᵀM).
 
     Parameters
     ----------
     rate : float, default 1e-3
-        Learning rate η, relative to the mean input power if `normalise`.
+        Learning rate η, in the unit that `rate_is` names.
     rule : {"implicit", "explicit", "congruent"}
-        "explicit" is the printed M ← g∘(M − ηCM).
-    gain, schedule, mean, batch, limit, normalise, epochs
+        "explicit" is the printed M ← g∘(M − ηCM). "local" is another name of "implicit".
+    gain, schedule, mean, batch, limit, rate_is, epochs
         As in `RecurrentDecorrelator`.
 
     Attributes
     ----------
-    matrix_, lateral_ : (n, n) arrays
+    M_, R_ : (n, n) arrays
         M, and its inverse R.
     mean_, gain_ : (n,) arrays
         Running mean of the inputs; gain of the last step.
@@ -66,7 +66,7 @@ class FeedforwardDecorrelator(Decorrelator):
         mean: str = "running",
         batch: int = 1,
         limit: float | None = 0.1,
-        normalise: bool = True,
+        rate_is: str = "relative",
         epochs: int | None = None,
     ) -> None:
         self.rate = rate
@@ -76,7 +76,7 @@ class FeedforwardDecorrelator(Decorrelator):
         self.mean = mean
         self.batch = batch
         self.limit = limit
-        self.normalise = normalise
+        self.rate_is = rate_is
         self.epochs = epochs
 
     def transform(self, X: Any) -> Floats:
@@ -94,4 +94,4 @@ class FeedforwardDecorrelator(Decorrelator):
         """
         check_is_fitted(self)
         X = self._inputs(X, reset=False)
-        return np.asarray((X - self.mean_.astype(X.dtype)) @ self.matrix_.T.astype(X.dtype))
+        return np.asarray((X - self.mean_.astype(X.dtype)) @ self.M_.T.astype(X.dtype))

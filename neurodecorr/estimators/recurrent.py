@@ -26,15 +26,16 @@ class RecurrentDecorrelator(Decorrelator):
         τ dx̄/dt = (x − μ) − R x̄,        ΔR_ij = η ((R x̄)_i x̄_j − R_ij p_j)
 
     Each sample is settled, then each synapse changes by its postsynaptic drive times its presynaptic activity,
-    against a decay set by the power p_j of the presynaptic unit's own input (rule "local", node gain). This is the
-    exact partner of the implicit rule for M = R⁻¹ (docs: theory).
+    against a decay set by the power p_j of the presynaptic unit's own input (rule "implicit", or "local"; node gain).
+    This is the exact partner of the implicit rule for M = R⁻¹ (docs: theory).
 
     Parameters
     ----------
     rate : float, default 1e-3
-        Learning rate η, relative to the mean input power if `normalise`.
-    rule : {"local", "explicit", "congruent"}
-        "congruent" keeps R symmetric positive definite: its circuit is stable at every rate.
+        Learning rate η, in the unit that `rate_is` names.
+    rule : {"implicit", "explicit", "congruent"}
+        "local" is another name of "implicit". "congruent" keeps R symmetric positive definite: its circuit is stable at
+        every rate.
     gain : {"node", "layer", "none"}
         Whether each unit keeps its own input power (decorrelation), the layer its mean power (whitening up to one
         scale), or nothing.
@@ -46,8 +47,8 @@ class RecurrentDecorrelator(Decorrelator):
         Samples per update, at most those of X. A batch weighs as much as its samples one by one.
     limit : float or None, default 0.1
         Largest η·tr⟨x̄x̄ᵀ⟩; updates shortened to it are counted in `n_limited_`.
-    normalise : bool, default True
-        Measure the rate relative to the mean input power.
+    rate_is : {"relative", "absolute"}, default "relative"
+        Unit of the rate: one over the mean input power ⟨x²⟩, or 1/x² as the inputs come.
     epochs : int or None
         Passes of `fit` over X; None for as many as the rate needs.
     tau : float, default 1.0
@@ -59,7 +60,7 @@ class RecurrentDecorrelator(Decorrelator):
 
     Attributes
     ----------
-    lateral_, matrix_ : (n, n) arrays
+    R_, M_ : (n, n) arrays
         R, and its twin M.
     mean_, gain_ : (n,) arrays
         Running mean of the inputs; gain of the last step.
@@ -87,13 +88,13 @@ class RecurrentDecorrelator(Decorrelator):
         self,
         rate: float = 1e-3,
         *,
-        rule: str = "local",
+        rule: str = "implicit",
         gain: str = "node",
         schedule: str | Schedule = "decay",
         mean: str = "running",
         batch: int = 1,
         limit: float | None = 0.1,
-        normalise: bool = True,
+        rate_is: str = "relative",
         epochs: int | None = None,
         tau: float = 1.0,
         settling: str = "direct",
@@ -106,7 +107,7 @@ class RecurrentDecorrelator(Decorrelator):
         self.mean = mean
         self.batch = batch
         self.limit = limit
-        self.normalise = normalise
+        self.rate_is = rate_is
         self.epochs = epochs
         self.tau = tau
         self.settling = settling
@@ -123,7 +124,7 @@ class RecurrentDecorrelator(Decorrelator):
     def circuit_(self) -> Circuit:
         """The learnt circuit τ dx̄/dt = (x − μ) − R x̄, in float64."""
         check_is_fitted(self)
-        circuits, R = self._circuits, self.lateral_  # in this order: a circuit is kept with the state that it is of
+        circuits, R = self._circuits, self.R_  # in this order: a circuit is kept with the state that it is of
         if self.tau not in circuits:
             circuits[self.tau] = Circuit(R.astype(np.float64), self.tau)
         return circuits[self.tau]

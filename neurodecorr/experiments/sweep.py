@@ -47,7 +47,8 @@ class SweepFile(Table):
     credit, decorrelation : sequences of str
         Rules of credit assignment and forms of decorrelation; each pair is a curve.
     rates, decorrelation_rates : sequences of float
-        Learning rates of W, and of M or R where there is one; by default those that P0 tried.
+        Learning rates of W, and of M or R where there is one, relative or absolute as the model says; by default those
+        that P0 tried.
     validation : int
         Training samples held out while rates are chosen.
     epochs, final_epochs, batch : int, optional

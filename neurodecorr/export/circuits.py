@@ -25,7 +25,7 @@ from neurodecorr.training.restore import layer_inputs
 SAMPLES = 256  # held-out samples that go with a circuit
 KINDS = "`neurodecorr compare` or `neurodecorr train`, nd.run_online(record=…), or a Result with an array R or M"
 # How a Result of one's own may call its arrays; names of estimators' attributes are among them.
-LATERAL, MATRIX, MEAN, INPUTS = ("R", "lateral", "lateral_"), ("M", "matrix", "matrix_"), ("mean", "mean_"), ("X",)
+LATERAL, MATRIX, MEAN, INPUTS = ("R", "lateral", "R_"), ("M", "matrix", "M_"), ("mean", "mean_"), ("X",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Found:
     Parameters
     ----------
     name : str
-        As in the run: "R local", "layer0", or "R".
+        As in the run: "R implicit", "layer0", or "R".
     R, M : (n, n) arrays
         Lateral weights and the matrix that answers at once; float64, bit for bit what was learnt if that had fewer
         digits. Whichever the run does not hold is the inverse of the other.
@@ -160,7 +160,7 @@ def chosen_circuit(circuits: Mapping[str, Found], name: str | None = None) -> Fo
     circuits : mapping of str to Found
         From `find_circuits`.
     name : str, optional
-        Case does not count, and `_` or `-` may stand for a blank: "r_local" finds "R local".
+        Case does not count, and `_` or `-` may stand for a blank: "r_implicit" finds "R implicit".
 
     Raises
     ------

@@ -5,7 +5,7 @@ from neurodecorr.io.claims import Claim, claim, reclaim
 from neurodecorr.io.hdf5 import Variable
 from neurodecorr.io.manifest import RunManifest, content_hash, read_manifest
 from neurodecorr.io.npz import Result, load_result
-from neurodecorr.io.observer import EverySamples, LogSpaced, Recorder, Schedule, spans
+from neurodecorr.io.observer import EverySamples, LogSpaced, Recorder, RecordingTimes, spans
 from neurodecorr.io.provenance import provenance, run_id
 from neurodecorr.io.traces import Trace, Traces, read_traces
 from neurodecorr.io.trees import Branch, graft, read_tree, write_tree
@@ -16,9 +16,9 @@ __all__ = [
     "EverySamples",
     "LogSpaced",
     "Recorder",
+    "RecordingTimes",
     "Result",
     "RunManifest",
-    "Schedule",
     "Trace",
     "Traces",
     "Variable",

@@ -1,7 +1,7 @@
 """Stream chosen variables to one HDF5 file, in bounded memory, so that a killed run leaves a readable file.
 
 `Recorder` writes rows. `Observer` decides which rows are due, and says in the file what they mean: every trace of the
-library (trajectories, learning, the living circuit, training) comes from it. Schedules are for loops of one's own.
+library (trajectories, learning, online circuits, training) comes from it. `RecordingTimes` are for loops of one's own.
 """
 
 from __future__ import annotations
@@ -408,8 +408,8 @@ def _increasing(steps: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return at
 
 
-class Schedule(Protocol):
-    """What a learner asks of a schedule. Time is counted in samples seen; 0 is before the first."""
+class RecordingTimes(Protocol):
+    """When to record. Time is counted in samples seen; 0 is before the first."""
 
     def due(self, step: int) -> bool:
         """Tell whether the state after `step` samples is to be recorded.
@@ -533,7 +533,7 @@ class LogSpaced:
         return _with_end(times[times <= count(total, "total", least=0)], total)
 
 
-def spans(schedule: Schedule, total: int, start: int = 0) -> list[tuple[int, int]]:
+def spans(times: RecordingTimes, total: int, start: int = 0) -> list[tuple[int, int]]:
     """Return the stretches of samples to learn between two recordings.
 
     ::
@@ -542,7 +542,7 @@ def spans(schedule: Schedule, total: int, start: int = 0) -> list[tuple[int, int
 
     Parameters
     ----------
-    schedule : Schedule
+    times : RecordingTimes
         When to record.
     total : int
         Length of the run in samples.
@@ -566,10 +566,10 @@ def spans(schedule: Schedule, total: int, start: int = 0) -> list[tuple[int, int
     >>> spans(EverySamples(100), 250, start=150)
     [(150, 200), (200, 250)]
     """
-    offers(schedule, ("due", "record_times"), "schedule", "a schedule, such as EverySamples(100)")
-    times: list[Any] = schedule.record_times(total).tolist()
+    offers(times, ("due", "record_times"), "times", "recording times, such as EverySamples(100)")
     begin = count(start, "start", least=0)
-    return list(itertools.pairwise([begin, *(time for time in times if time > begin)]))
+    later: list[Any] = [time for time in times.record_times(total).tolist() if time > begin]
+    return list(itertools.pairwise([begin, *later]))
 
 
 @functools.lru_cache(maxsize=32)

@@ -69,7 +69,9 @@ class AuditedRule:
     declared: tuple[str, ...]
     feedback: tuple[str, ...] = ()
     optimiser: Optimiser | None = None
-    plan: Decorrelation = field(default_factory=lambda: Decorrelation("feedforward", "implicit", 0.05, "node"))
+    plan: Decorrelation = field(
+        default_factory=lambda: Decorrelation("feedforward", "implicit", 0.05, "node", rate_is="absolute")
+    )
 
 
 @dataclass(frozen=True)
@@ -287,7 +289,7 @@ def _perturbing(**options: Any) -> Callable[[Any], Assigner]:
 _ERROR = ("pre", "post", "output error")
 _FEEDBACK = (*_ERROR, "own feedback")
 _NOISE = ("pre", "loss", "own noise")
-_SETTLED = Decorrelation("recurrent", "implicit", 0.05, "node", settling="direct", tol=1e-10)
+_SETTLED = Decorrelation("recurrent", "implicit", 0.05, "node", settling="direct", tol=1e-10, rate_is="absolute")
 _B, _L = ("B2",), ("B2", "L2")
 
 CREDIT_RULES: tuple[AuditedRule, ...] = (

@@ -81,11 +81,11 @@ _COLUMN_SUM = ("pre", "post", "own weight", "global scalar", "transported weight
 
 TWIN_RULES: tuple[SynapticRule, ...] = (
     SynapticRule(
-        "R local, no gain", (_R, DRIVE, XBAR, RATE), _recurrent(False, "none"), ("pre", "drive", "global scalar")
+        "R implicit, no gain", (_R, DRIVE, XBAR, RATE), _recurrent(False, "none"), ("pre", "drive", "global scalar")
     ),
-    SynapticRule("R local", (_R, DRIVE, XBAR, POWER, RATE), _recurrent(False, "node"), _LATERAL),
+    SynapticRule("R implicit", (_R, DRIVE, XBAR, POWER, RATE), _recurrent(False, "node"), _LATERAL),
     SynapticRule(
-        "R local, layer gain",
+        "R implicit, layer gain",
         (_R, DRIVE, XBAR, MEAN_POWER, RATE),
         _recurrent(False, "layer"),
         (*_LATERAL, "layer scalar"),

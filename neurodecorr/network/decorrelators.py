@@ -24,7 +24,6 @@ from neurodecorr.network.algebra import add_product, alike, as_numpy, identity, 
 from neurodecorr.plasticity import guards, rules
 
 FORMS = ("none", "feedforward", "recurrent", "batch_norm")
-RULES = ("explicit", "implicit", "congruent")
 GAINS = ("node", "layer", "none", "norms")
 ORDERS = ("CM", "MC")
 MEANS = ("running", "batch", "none")
@@ -38,10 +37,10 @@ class Decorrelation:
     ----------
     form : {"none", "feedforward", "recurrent", "batch_norm"}
         x̄ = x; x̄ = M(x − μ); the rest of τ dx̄/dt = x − μ − R x̄; or (x − μ)/σ of each unit over the batch.
-    rule : {"explicit", "implicit", "congruent"}
-        Law by which M or R is learnt; "implicit" is the local rule of R. See `plasticity.rules`.
+    rule : {"implicit", "explicit", "congruent"}
+        Law by which M or R is learnt; "local" is another name of "implicit". See `plasticity.rules`.
     rate : float
-        η_M, in units of one over the squared unit of x̄.
+        η_M of one batch, in the unit that `rate_is` names.
     gain : {"node", "layer", "none", "norms"}
         Whose power is kept: g = √(⟨x²⟩/⟨x̄²⟩) per batch; for the congruent rule g = 1 + η p of the running power p.
         "norms" is what P0's public code does, one number for the layer: g = ⟨‖x‖/√(‖x̄‖² + 1e-8)⟩, μ left in x.
@@ -61,11 +60,14 @@ class Decorrelation:
         M ← g (I − ηC) M, as P0 prints it, or M ← g M (I − ηC), as the dense layers of its public code have it.
     mean_passes : bool
         Whether a gradient passes through the mean of a batch, too; otherwise μ counts as constant.
+    rate_is : {"relative", "absolute"}
+        Unit of the rate: one over the mean power of the layer's drives x − μ, followed as μ is, or 1/x² as they come,
+        which is P0's. A layer without input does not learn at a relative rate.
     """
 
     form: str = "none"
-    rule: str = "explicit"
-    rate: float = 1e-5
+    rule: str = "implicit"
+    rate: float = 1e-3
     gain: str = "layer"
     share: float = 1.0
     memory: float = 0.1
@@ -74,10 +76,12 @@ class Decorrelation:
     tol: float = 1e-6
     order: str = "CM"
     mean_passes: bool = False
+    rate_is: str = "relative"
 
     def __post_init__(self) -> None:
         _validation.choice(self.form, "form", FORMS)
-        _validation.choice(self.rule, "rule", RULES)
+        object.__setattr__(self, "rule", _validation.rule_name(self.rule))
+        _validation.choice(self.rate_is, "rate_is", _validation.RATES)
         _validation.choice(self.gain, "gain", GAINS)
         _validation.choice(self.mean, "mean", MEANS)
         _validation.choice(self.settling, "settling", METHODS)
@@ -95,6 +99,11 @@ class Decorrelation:
         if self.gain == "norms" and self.rule == "congruent":
             raise ConfigError("gain must be 'node', 'layer' or 'none' for the congruent rule; got 'norms'.")
 
+    @property
+    def relative(self) -> bool:
+        """Whether the rate is relative to the mean input power."""
+        return self.rate_is == "relative"
+
     @classmethod
     def public_code(cls, rate: float = 1e-5, *, patches: bool = False) -> Decorrelation:
         """Return what P0's public code does to the input of a layer (docs/ledger.md, D1 to D6, D12, D18).
@@ -102,7 +111,7 @@ class Decorrelation:
         Parameters
         ----------
         rate : float
-            η_M of a dense layer.
+            η_M of a dense layer, absolute.
         patches : bool
             Whether the layer is a convolution: these keep the printed order, at a rate of 1e-5 whatever is asked for.
 
@@ -115,7 +124,7 @@ class Decorrelation:
             ("CM", 1e-5) if _validation.flag(patches, "patches") else ("MC", _validation.positive(rate, "rate"))
         )
         law = cls("feedforward", "explicit", rate, "norms", share=0.1, memory=0.1, mean="batch")
-        return replace(law, order=order, mean_passes=True)
+        return replace(law, order=order, mean_passes=True, rate_is="absolute")
 
 
 Gain = Any  # a float for the whole layer, or an (n,) array
@@ -211,6 +220,11 @@ def grow(R: AnyArray, drive: AnyArray, Xbar: AnyArray, rule: str, rate: float, g
             return
         add_product(R, drive.T, pulling, rate / rows)
     R /= gain
+
+
+def mean_power(X: AnyArray) -> float:
+    """Return the mean of all squares of X, which has at least one row."""
+    return _power(X) / float(X.shape[0] * X.shape[1])
 
 
 def _power(X: AnyArray) -> float:
@@ -348,26 +362,41 @@ class _Centred:
 
 
 class _Lateral(_Centred):
-    """What the two forms share: the step of their rule on M, and the gain of the congruent rule."""
+    """What the two forms share: the rate of a batch, the step of their rule on M, and the gain of the congruent rule.
+
+    A relative rate needs the mean power p of the drives. `arrays["drive_power"]` holds the running p and the running
+    weight of all that it has seen, which begins at 0: their ratio is p without what is missing at the start.
+    """
 
     def __init__(self, plan: Decorrelation, features: int, rows: int, dtype: Any) -> None:
         super().__init__(plan, features, rows, dtype)
         if plan.rule == "congruent":
             self.arrays["power"] = np.zeros(features, dtype)
+        if plan.relative:
+            self.arrays["drive_power"] = np.zeros(2, dtype)
 
     def learn(self, X: AnyArray, drive: AnyArray, Xbar: AnyArray) -> None:
         """Take one step of the rule with the rows that are read; μ follows."""
         drive, Xbar = self._read(drive, Xbar)
-        plan = self.plan
+        plan, rate = self.plan, self._rate(drive)
         if plan.rule == "congruent":
             self._follow("power", array_namespace(X).mean(drive * drive, axis=0))
-            gain = rules.homeostatic_gain(self.arrays["power"], plan.rate, plan.gain)
-            self._congruent(drive, Xbar, array_namespace(X).sqrt(gain))
+            gain = rules.homeostatic_gain(self.arrays["power"], rate, plan.gain)
+            self._congruent(drive, Xbar, rate, array_namespace(X).sqrt(gain))
         else:
             if plan.rule == "explicit":
-                require_small_step(Xbar, plan.rate)
-            self._step(drive, Xbar, self._gain(X, drive, Xbar))
+                require_small_step(Xbar, rate)
+            self._step(drive, Xbar, rate, self._gain(X, drive, Xbar))
         self._follow_mean(X)
+
+    def _rate(self, drive: AnyArray) -> float:
+        """Return η in units of 1/x²; 0 for a relative rate before any input had power."""
+        if not self.plan.relative:
+            return self.plan.rate
+        followed = self.arrays["drive_power"]
+        self._follow("drive_power", alike([mean_power(drive), 1.0], followed))
+        power, weight = float(followed[0]), float(followed[1])
+        return 0.0 if power == 0 else self.plan.rate * weight / power
 
     def _gain(self, X: AnyArray, drive: AnyArray, Xbar: AnyArray) -> Any:
         if self.plan.gain == "norms":
@@ -378,12 +407,12 @@ class _Lateral(_Centred):
         passes = self.plan.mean_passes and self.plan.mean == "batch" and found.training
         return E - array_namespace(E).mean(E, axis=0) if passes else E
 
-    def _step(self, drive: AnyArray, Xbar: AnyArray, gain: Any) -> None:
-        shrink(self.arrays["M"], Xbar, self.plan.rule, self.plan.rate, gain)
+    def _step(self, drive: AnyArray, Xbar: AnyArray, rate: float, gain: Any) -> None:
+        shrink(self.arrays["M"], Xbar, self.plan.rule, rate, gain)
 
-    def _congruent(self, drive: AnyArray, Xbar: AnyArray, root: AnyArray) -> None:
+    def _congruent(self, drive: AnyArray, Xbar: AnyArray, rate: float, root: AnyArray) -> None:
         M = self.arrays["M"]
-        M[...] = rules.congruent_feedforward(M, drive, Xbar, self.plan.rate) * (root[:, None] * root[None, :])
+        M[...] = rules.congruent_feedforward(M, drive, Xbar, rate) * (root[:, None] * root[None, :])
 
 
 class Feedforward(_Lateral):
@@ -411,11 +440,11 @@ class Feedforward(_Lateral):
         """τ dx̄/dt = M (x − μ) − x̄."""
         return self.arrays["M"], None
 
-    def _step(self, drive: AnyArray, Xbar: AnyArray, gain: Any) -> None:
+    def _step(self, drive: AnyArray, Xbar: AnyArray, rate: float, gain: Any) -> None:
         if self.plan.order == "MC":
-            shrink_columns(self.arrays["M"], Xbar, self.plan.rate, gain)
+            shrink_columns(self.arrays["M"], Xbar, rate, gain)
         else:
-            super()._step(drive, Xbar, gain)
+            super()._step(drive, Xbar, rate, gain)
 
 
 class Recurrent(_Lateral):
@@ -444,17 +473,17 @@ class Recurrent(_Lateral):
         """τ dx̄/dt = (x − μ) − R x̄."""
         return None, self.arrays["R"]
 
-    def _step(self, drive: AnyArray, Xbar: AnyArray, gain: Any) -> None:
-        grow(self.arrays["R"], drive, Xbar, self.plan.rule, self.plan.rate, gain)
+    def _step(self, drive: AnyArray, Xbar: AnyArray, rate: float, gain: Any) -> None:
+        grow(self.arrays["R"], drive, Xbar, self.plan.rule, rate, gain)
         if "M" in self.arrays:
-            super()._step(drive, Xbar, gain)
+            super()._step(drive, Xbar, rate, gain)
             self._keep_inverse(drive)
 
-    def _congruent(self, drive: AnyArray, Xbar: AnyArray, root: AnyArray) -> None:
+    def _congruent(self, drive: AnyArray, Xbar: AnyArray, rate: float, root: AnyArray) -> None:
         R = self.arrays["R"]
-        R[...] = rules.congruent_recurrent(R, drive, Xbar, self.plan.rate) / (root[:, None] * root[None, :])
+        R[...] = rules.congruent_recurrent(R, drive, Xbar, rate) / (root[:, None] * root[None, :])
         if "M" in self.arrays:
-            super()._congruent(drive, Xbar, root)
+            super()._congruent(drive, Xbar, rate, root)
             self._keep_inverse(drive)
 
     def _keep_inverse(self, drive: AnyArray) -> None:

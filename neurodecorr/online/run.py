@@ -36,7 +36,7 @@ from neurodecorr.online.bounds import ADVICE, STALE, Outlook, look
 from neurodecorr.online.recording import Diary
 from neurodecorr.plasticity import LearningRule, State, initial_state
 from neurodecorr.plasticity.guards import STRONGEST, inverse
-from neurodecorr.plasticity.spec import GAINS
+from neurodecorr.plasticity.spec import GAINS, RULES
 from neurodecorr.plasticity.steps import EXPLICIT
 
 # Samples per stretch: moving those to come costs 2nk a sample, the ends of a stretch n²/k or less.
@@ -131,7 +131,7 @@ def between_checks(n: int) -> int:
 def course_of(plan: LearningRule, scale: float) -> Course:
     """Return what the compiled steps ask of a plan, in the units of a state."""
     return Course(
-        rule=plan.rules[plan.rule],
+        rule=RULES[plan.rule],
         memory=plan.memory,
         rate=plan.rate,
         hold=plan.timing.hold,
@@ -139,7 +139,7 @@ def course_of(plan: LearningRule, scale: float) -> Course:
         limit=math.inf if plan.limit is None else plan.limit,
         gain=GAINS[plan.gain],
         centred=plan.mean != "none",
-        fixed_unit=0.0 if plan.normalise else scale**-2,
+        fixed_unit=0.0 if plan.relative else scale**-2,
     )
 
 
@@ -382,7 +382,7 @@ def run_online(
         Inputs, in order. Blocks are read one at a time and nothing of them is kept, so that a run may be endless;
         a few hundred samples each, or more, are fastest.
     plan : LearningRule
-        Rule ("local" or "explicit", recurrent), rate, gain, mean; batch = 1.
+        Rule ("implicit" or "explicit", recurrent), rate, gain, mean; batch = 1.
     tol : float, default 1e-6
         Certified distance to rest, relative to ‖x̄*‖.
     state : State, optional
@@ -507,7 +507,7 @@ def _require_plan(plan: LearningRule) -> None:
         raise ConfigError(f"plan must be a LearningRule; got {type(plan).__name__}.")
     if not plan.recurrent or plan.rule == "congruent" or plan.batch != 1:
         raise ConfigError(
-            "a living circuit learns by LearningRule(form='recurrent', rule='local' or 'explicit', batch=1); got "
+            "a living circuit learns by LearningRule(form='recurrent', rule='implicit' or 'explicit', batch=1); got "
             f"form={plan.form!r}, rule={plan.rule!r}, batch={plan.batch}. Use plasticity.learn for the others."
         )
 

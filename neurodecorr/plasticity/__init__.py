@@ -14,24 +14,16 @@ from neurodecorr.plasticity.benchmark import Distance, RelativeRule, RuleHistory
 from neurodecorr.plasticity.closed_form import decorrelating_circuit, decorrelating_matrix, whitening_matrix
 from neurodecorr.plasticity.continuous import FLOW_RULES, ContinuousResult, learn_continuously
 from neurodecorr.plasticity.learn import RECORDED, learn, record_learning
-from neurodecorr.plasticity.sparse import (
-    SPARSE_RULES,
-    SparseLearningRule,
-    SparseState,
-    initial_sparse_state,
-    learn_sparse,
-)
-from neurodecorr.plasticity.spec import FEEDFORWARD_RULES, GAINS, MEANS, RECURRENT_RULES, Constant, Decay, LearningRule
+from neurodecorr.plasticity.sparse import SparseLearningRule, SparseState, initial_sparse_state, learn_sparse
+from neurodecorr.plasticity.spec import GAINS, MEANS, RULES, Constant, Decay, LearningRule
 from neurodecorr.plasticity.state import State, initial_state
 
 __all__ = [
-    "FEEDFORWARD_RULES",
     "FLOW_RULES",
     "GAINS",
     "MEANS",
     "RECORDED",
-    "RECURRENT_RULES",
-    "SPARSE_RULES",
+    "RULES",
     "Constant",
     "ContinuousResult",
     "Decay",

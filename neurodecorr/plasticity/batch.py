@@ -17,7 +17,7 @@ from neurodecorr.plasticity.steps import OUTLIER, TRACE_MEMORY
 
 _BATCH_STEPS = {
     ("recurrent", "explicit"): (rules.explicit_recurrent, rules.explicit_feedforward),
-    ("recurrent", "local"): (rules.local_recurrent, rules.implicit_feedforward),
+    ("recurrent", "implicit"): (rules.local_recurrent, rules.implicit_feedforward),
     ("recurrent", "congruent"): (rules.congruent_recurrent, rules.congruent_feedforward),
     ("feedforward", "explicit"): (None, rules.explicit_feedforward),
     ("feedforward", "implicit"): (None, rules.implicit_feedforward),
@@ -125,7 +125,7 @@ class Pace(NamedTuple):
 def _paced(state: State, Xbar: Floats, plan: LearningRule, left: float, share: float) -> Pace:
     """Return the step to take while `left` rows are left. Its noise grows as η tr(C), which the limit bounds."""
     counters, timing = state.counters, plan.timing
-    unit = float(state.power.mean()) if plan.normalise else state.scale**-2
+    unit = float(state.power.mean()) if plan.relative else state.scale**-2
     trace = float((Xbar * Xbar).sum()) / len(Xbar)
     if not math.isfinite(trace):
         raise DivergenceError(
@@ -144,7 +144,7 @@ def _paced(state: State, Xbar: Floats, plan: LearningRule, left: float, share: f
     if plan.rule == "explicit" and min(rate, limit) * strongest >= unit:
         raise DivergenceError(
             f"the explicit rule needs η λ_max(C) < 1, which failed at batch {state.samples // plan.batch} "
-            f"(rate {plan.rate:g}). Set limit=0.1, lower the rate, or use the local (implicit) rule."
+            f"(rate {plan.rate:g}). Set limit=0.1, lower the rate, or use rule='implicit'."
         )
     due = min(clock_after(timing, plan.rate, clock, left) - clock, limit * left)
     rows, longest = left, LONGEST_STEP * unit / strongest if strongest > 0 else math.inf

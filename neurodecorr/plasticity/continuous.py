@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from neurodecorr._numerics.jit import jit
 from neurodecorr._typing import Array, Floats
-from neurodecorr._validation import choice, count, finite, number, positive, real_array, samples, square
+from neurodecorr._validation import count, finite, number, positive, real_array, rule_name, samples, square
 from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
 from neurodecorr.measures import rms_correlation
@@ -231,7 +231,7 @@ def flow_stream(
     return -1.0
 
 
-FLOW_RULES = ("local", "congruent")
+FLOW_RULES = ("implicit", "congruent")
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ def learn_continuously(
     tau_x: float = 1.0,
     tau_R: float = 1e4,
     *,
-    rule: str = "local",
+    rule: str = "implicit",
     power: npt.ArrayLike | None = None,
     tau_power: float | None = None,
     tau_input: float = 0.0,
@@ -305,7 +305,7 @@ def learn_continuously(
     ::
 
         τ_x dx̄/dt = u − R x̄
-        τ_R dR/dt = (R x̄)x̄ᵀ − R diag(p)                                         local
+        τ_R dR/dt = (R x̄)x̄ᵀ − R diag(p)                                         implicit
         τ_R dR/dt = ½[(R x̄)x̄ᵀ + x̄(R x̄)ᵀ] − ½[R diag(p) + diag(p) R]             congruent
         τ_p dp/dt = u∘u − p,    τ_u du/dt = x(t) − u
 
@@ -314,8 +314,8 @@ def learn_continuously(
 
     Second order in the step, with ⟨x̄x̄ᵀ⟩ of a step by Simpson's rule: the default step finds the rest of learning to 1 %
     at any ratio of `dwell` to `tau_x`. The weights are multiplied by invertible factors only: det R keeps its sign
-    under the local rule, and R stays symmetric to the bit and positive definite under the congruent rule, for steps of
-    any length (while κ(R) < 1/ε: beyond, rounding decides).
+    under the implicit rule, and R stays symmetric to the bit and positive definite under the congruent rule, for steps
+    of any length (while κ(R) < 1/ε: beyond, rounding decides).
 
     Parameters
     ----------
@@ -330,7 +330,7 @@ def learn_continuously(
     tau_R : float, default 1e4
         Time constant of the weights, in the unit of `tau_x` times that of the squared input. One presentation learns
         as much as one sample at the rate η = dwell/τ_R.
-    rule : {"local", "congruent"}, default "local"
+    rule : {"implicit", "congruent"}, default "implicit"
         What the weights do.
     power : (n,) array_like, optional
         Power p of each unit's own input, ≥ 0: held if `tau_power` is not given. Default: the running power, beginning
@@ -406,7 +406,7 @@ def _setting(
     given: bool,
     n: int,
 ) -> _Setting:
-    choice(rule, "rule", FLOW_RULES)
+    rule = rule_name(rule, FLOW_RULES)
     dwell, tau_input = positive(dwell, "dwell"), number(tau_input, "tau_input")
     if tau_input < 0:
         raise ConfigError(f"tau_input must be ≥ 0, 0 for no filter; got {tau_input!r}.")

@@ -104,7 +104,7 @@ def _broken(state: State, plan: LearningRule) -> DivergenceError:
     if plan.rule == "explicit":
         return DivergenceError(
             f"the explicit rule needs η‖x̄‖² < 1 and ηp < 1, which failed {where} (rate {plan.rate:g}). "
-            "Set limit=0.1, lower the rate, or use the local (implicit) rule."
+            "Set limit=0.1, lower the rate, or use rule='implicit'."
         )
     return DivergenceError(
         f"activity left the finite numbers {where} (rate {plan.rate:g}). Lower the rate or set a limit."

@@ -16,7 +16,7 @@ from neurodecorr.plasticity import blockwise
 from neurodecorr.plasticity import steps as codes
 from neurodecorr.plasticity import steps as kernels
 from neurodecorr.plasticity.guards import settle_by_inverse
-from neurodecorr.plasticity.spec import GAINS, LearningRule
+from neurodecorr.plasticity.spec import GAINS, RULES, LearningRule
 from neurodecorr.plasticity.state import State
 
 # From this many units on, M stays untouched for a block: products of rank k cost less than k passes over M. The
@@ -52,7 +52,7 @@ class Pace:
             limit=math.inf if plan.limit is None else plan.limit,
             gain=GAINS[plan.gain],
             centred=plan.mean != "none",
-            fixed_unit=0.0 if plan.normalise else scale**-2,
+            fixed_unit=0.0 if plan.relative else scale**-2,
         )
 
 
@@ -68,7 +68,7 @@ def learn_samples(state: State, X: Floats, plan: LearningRule) -> bool:
     plan : LearningRule
         Form, rule, rate, gain and engine.
     """
-    rule, pace, engine = plan.rules[plan.rule], Pace.of(plan, state.scale), _engine(plan, X.shape[1])
+    rule, pace, engine = RULES[plan.rule], Pace.of(plan, state.scale), _engine(plan, X.shape[1])
     if engine == "plain":
         return _plain(state, X, plan, rule, pace)
     if plan.recurrent:

@@ -15,7 +15,7 @@ import scipy.sparse.linalg
 from neurodecorr._numerics.jit import jit, prange
 from neurodecorr._numerics.sparse import row_cuts, sparse_product
 from neurodecorr._typing import Array, Floats
-from neurodecorr._validation import choice, fraction, instance, positive, samples
+from neurodecorr._validation import choice, fraction, instance, positive, rule_name, samples
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.plasticity.spec import never
@@ -257,7 +257,11 @@ def learn_rows(
     return -1
 
 
-SPARSE_RULES = {"local": LOCAL, "symmetric": SYMMETRIC, "relative": RELATIVE}
+# What the kernels call the rules of each form. The explicit rule of R needs x̄ᵀx̄, and is not offered.
+RULES_OF = {
+    "recurrent": {"implicit": LOCAL, "congruent": SYMMETRIC},
+    "feedforward": {"implicit": RELATIVE},
+}
 # Samples between two looks at the stability of R.
 CHUNK = 1000
 LARGEST_DENSE = 100
@@ -271,20 +275,22 @@ class SparseLearningRule:
 
     ::
 
-        local      ΔR_ij = η (w_ij x_i x̄_j − R_ij p_j)                             on existing synapses only
-        symmetric  ΔR_ij = η/2 (w_ij (x_i x̄_j + x̄_i x_j) − R_ij (p_i + p_j))
-        relative   ΔM_ij = η (M_ij p_i − x̄_i (x̄ᵀM)_j)
+        implicit   ΔR_ij = η (w_ij x_i x̄_j − R_ij p_j)                             on existing synapses only
+        congruent  ΔR_ij = η/2 (w_ij (x_i x̄_j + x̄_i x_j) − R_ij (p_i + p_j))
+        implicit   ΔM_ij = η (M_ij p_i − x̄_i (x̄ᵀM)_j)                              feedforward
 
     to first order in η; the steps taken divide or multiply by the gain g = 1 + ηp, as those of dense circuits do.
 
-    Why a taper w: with w = 1 the local rule rests at a truncated R_ij = ⟨x_i x̄_j⟩/p_j, and the truncation of a positive
+    Why a taper w: with w = 1 the implicit rule rests at a truncated R_ij = ⟨x_i x̄_j⟩/p_j. The truncation of a positive
     definite matrix need not be one: long-ranged correlations then cost the circuit its stability. Where w is itself
     positive semidefinite with w_ii = 1 (`grid_taper`), w ∘ ⟨x x̄ᵀ⟩ is positive definite whenever ⟨x x̄ᵀ⟩ is (Schur).
 
     Parameters
     ----------
-    rule : {"local", "symmetric", "relative"}
-        Rule for R, rule for an R with R_ij = R_ji, rule for a sparse feedforward M (not local: x̄ᵀM).
+    form : {"recurrent", "feedforward"}
+        Learn R from its own settled states, or a sparse M (not local: x̄ᵀM).
+    rule : {"implicit", "congruent"}
+        "congruent", to first order: for an R with R_ij = R_ji only. "local" is another name of "implicit".
     rate : float, default 1e-3
         η at the start, in units of the inverse mean input power.
     half : float, default inf
@@ -298,7 +304,8 @@ class SparseLearningRule:
         Relative residual ‖x − R x̄‖/‖x‖ to settle each sample to.
     """
 
-    rule: str = "local"
+    form: str = "recurrent"
+    rule: str = "implicit"
     rate: float = 1e-3
     half: float = math.inf
     limit: float = 0.1
@@ -306,7 +313,8 @@ class SparseLearningRule:
     tol: float = 1e-6
 
     def __post_init__(self) -> None:
-        choice(self.rule, "rule", SPARSE_RULES)
+        rules = RULES_OF[choice(self.form, "form", RULES_OF)]
+        object.__setattr__(self, "rule", rule_name(self.rule, rules))
         positive(self.rate, "rate")
         positive(self.limit, "limit")
         positive(self.tol, "tol")
@@ -314,8 +322,15 @@ class SparseLearningRule:
             positive(self.half, "half", "samples")
         if self.dominance is not None and fraction(self.dominance, "dominance") == 1:
             raise ConfigError("dominance must be < 1; at 1 the proof of stability is lost.")
-        if self.dominance is not None and self.rule == "relative":
-            raise ConfigError("dominance is about the stability of a circuit; rule 'relative' learns M. Leave it out.")
+        if self.dominance is not None and not self.recurrent:
+            raise ConfigError(
+                "dominance is about the stability of a circuit; form 'feedforward' learns M. Leave it out."
+            )
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether R is learnt."""
+        return self.form == "recurrent"
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,7 +340,7 @@ class SparseState:
     Parameters
     ----------
     weights : (n, n) scipy.sparse.csr_array
-        R, or M for the relative rule.
+        R, or M if that is learnt.
     taper : (synapses,) or (1,) array
         Reach w of each synapse.
     xbar, mean, power : (n,) arrays
@@ -362,7 +377,7 @@ def initial_sparse_state(mask: Any) -> SparseState:
     ----------
     mask : (n, n) scipy.sparse array or matrix
         A stored entry is a synapse, its value the taper w, 0 < w ≤ 1; 1 for a plain mask. Each unit needs its
-        self-synapse. The relative rule leaves the taper unused.
+        self-synapse. Learning M leaves the taper unused.
 
     Returns
     -------
@@ -428,7 +443,7 @@ def learn_sparse(state: SparseState, X: npt.ArrayLike, plan: SparseLearningRule)
     StabilityError
         If a sample does not settle, or the circuit has lost stability; the sample and the margin are named.
     InputError
-        If X does not fit, or the symmetric rule meets weights or synapses that are not symmetric.
+        If X does not fit, or the congruent rule meets weights or synapses that are not symmetric.
 
     Examples
     --------
@@ -444,7 +459,7 @@ def learn_sparse(state: SparseState, X: npt.ArrayLike, plan: SparseLearningRule)
     instance(state, SparseState, "state", advice="Use initial_sparse_state(mask).")
     instance(plan, SparseLearningRule, "plan")
     drives = np.ascontiguousarray(samples(X, "X", state.weights.shape[0]), np.float64)
-    if plan.rule == "symmetric":
+    if plan.rule == "congruent":
         _require_symmetric(state.weights)
     names = ("weights", "xbar", "mean", "power", "counters")
     state = replace(state, **{name: getattr(state, name).copy() for name in names})
@@ -456,7 +471,7 @@ def learn_sparse(state: SparseState, X: npt.ArrayLike, plan: SparseLearningRule)
 def _learn_chunk(state: SparseState, X: Floats, plan: SparseLearningRule) -> SparseState:
     A = state.weights
     row = learn_rows(
-        SPARSE_RULES[plan.rule],
+        RULES_OF[plan.form][plan.rule],
         Synapses(A.data, A.indices, A.indptr, state.taper),
         state.xbar,
         state.mean,
@@ -471,9 +486,9 @@ def _learn_chunk(state: SparseState, X: Floats, plan: SparseLearningRule) -> Spa
         float(plan.tol),
         MOST_PRODUCTS,
     )
-    if row >= 0 and plan.rule == "relative":
+    if row >= 0 and not plan.recurrent:
         raise StabilityError(f"the output left the finite numbers at sample {state.samples}. Lower the rate.")
-    if plan.rule == "relative":
+    if not plan.recurrent:
         return state
     found = margin(A) if np.isfinite(A.data).all() else -math.inf
     if row >= 0 or not found > 0:
@@ -492,6 +507,6 @@ def _require_symmetric(R: Any) -> None:
     pattern.data[:] = 1.0
     if (pattern != pattern.T).nnz or (apart.nnz and apart.max() > 1e-9 * abs(R).max()):
         raise InputError(
-            "rule 'symmetric' needs reciprocal synapses of equal weight, R_ij = R_ji; the given ones are not. "
-            "Use grid_neighbours, or rule 'local'."
+            "rule 'congruent' needs reciprocal synapses of equal weight, R_ij = R_ji; the given ones are not. "
+            "Use grid_neighbours, or rule 'implicit'."
         )

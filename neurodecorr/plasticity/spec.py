@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodecorr._validation import choice, count, flag, positive
+from neurodecorr._validation import RATES, choice, count, positive, rule_name
 from neurodecorr.errors import ConfigError
 from neurodecorr.plasticity import steps
 from neurodecorr.plasticity.steps import FASTEST_MEMORY
@@ -112,8 +112,7 @@ def rows_until(schedule: Schedule, rate: float, clock: float, later: float) -> f
     return held / rate + schedule.half / after * math.expm1(rest / schedule.half)
 
 
-RECURRENT_RULES = {"explicit": steps.EXPLICIT, "local": steps.LOCAL, "congruent": steps.CONGRUENT}
-FEEDFORWARD_RULES = {"explicit": steps.EXPLICIT, "implicit": steps.LOCAL, "congruent": steps.CONGRUENT}
+RULES = {"explicit": steps.EXPLICIT, "implicit": steps.LOCAL, "congruent": steps.CONGRUENT}
 GAINS = {"node": steps.NODE_GAIN, "layer": steps.LAYER_GAIN, "none": steps.NO_GAIN}
 MEANS = ("running", "batch", "none")
 ENGINES = ("auto", "plain", "fused", "delayed")
@@ -127,10 +126,10 @@ class LearningRule:
     ----------
     form : {"recurrent", "feedforward"}
         Learn R from its own settled states, or M.
-    rule : str
-        "explicit", "local" (recurrent) or "implicit" (feedforward; its exact twin), "congruent".
+    rule : {"implicit", "explicit", "congruent"}
+        "local" is another name of "implicit", whose change of R is local to each synapse.
     rate : float
-        Learning rate η > 0 of one sample; in units of one over the mean input power if `normalise`, else of 1/x².
+        Learning rate η > 0 of one sample, in the unit that `rate_is` names.
     schedule : {"decay", "constant"} or Decay
         How the rate falls.
     gain : {"node", "layer", "none"}
@@ -143,8 +142,8 @@ class LearningRule:
         counts by its rows.
     limit : float or None
         Largest η·tr⟨x̄x̄ᵀ⟩, where η is of one sample; larger steps are shortened and counted.
-    normalise : bool
-        Measure the rate relative to the mean input power.
+    rate_is : {"relative", "absolute"}
+        Unit of the rate: one over the mean input power ⟨x²⟩, or 1/x² as the inputs come.
     strongest : float or None
         Largest singular value of M; beyond it a direction carries no signal (None: 1e7 in float64, 3e3 in float32).
     engine : {"auto", "plain", "fused", "delayed"}
@@ -155,22 +154,22 @@ class LearningRule:
     """
 
     form: str = "recurrent"
-    rule: str = "local"
+    rule: str = "implicit"
     rate: float = 1e-3
     schedule: str | Schedule = "decay"
     gain: str = "node"
     mean: str = "running"
     batch: int = 1
     limit: float | None = 0.1
-    normalise: bool = True
+    rate_is: str = "relative"
     strongest: float | None = None
     engine: str = "auto"
 
     def __post_init__(self) -> None:
         choice(self.form, "form", ("recurrent", "feedforward"))
-        choice(self.rule, "rule", self.rules)
+        object.__setattr__(self, "rule", rule_name(self.rule))
         object.__setattr__(self, "rate", positive(self.rate, "rate"))
-        object.__setattr__(self, "normalise", flag(self.normalise, "normalise"))
+        choice(self.rate_is, "rate_is", RATES)
         schedule_named(self.schedule)
         choice(self.gain, "gain", GAINS)
         choice(self.mean, "mean", MEANS)
@@ -188,9 +187,9 @@ class LearningRule:
         return self.form == "recurrent"
 
     @property
-    def rules(self) -> dict[str, int]:
-        """The rules of this form."""
-        return RECURRENT_RULES if self.recurrent else FEEDFORWARD_RULES
+    def relative(self) -> bool:
+        """Whether the rate is relative to the mean input power."""
+        return self.rate_is == "relative"
 
     @property
     def timing(self) -> Schedule:

@@ -74,7 +74,7 @@ MARKS = {
     "M explicit": Mark("#56B4E9", "s", "-", 5.0, "white"),
     "M implicit": Mark("#0072B2", "o", "-", 5.0, "white"),
     "R explicit": Mark("#E69F00", "s", "--", 1.8, "#E69F00"),
-    "R local": Mark("#D55E00", "o", "-", 1.8, "#D55E00"),
+    "R implicit": Mark("#D55E00", "o", "-", 1.8, "#D55E00"),
     "R congruent": Mark("#009E73", "^", "-.", 1.8, "#009E73"),
 }
 OTHER = Mark("#CC79A7", "v", "-", 1.8, "#CC79A7")

@@ -24,7 +24,7 @@ from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.spiking.code import LateralRule, SpikeCode
 from neurodecorr.spiking.lif import InhibitoryRule, LIFNetwork
 from neurodecorr.spiking.runs import RateRun, SpikeRun, spikes_from
-from neurodecorr.spiking.stimulus import Schedule, schedule
+from neurodecorr.spiking.stimulus import Timing, timing
 
 if TYPE_CHECKING:
     from neurodecorr.spiking.stimulus import Stimulus
@@ -233,18 +233,18 @@ def run_rate(
         return RateRun(np.array(record.t / brian2.second), np.array(record.xbar.T), target)
 
 
-def _plan(circuit: Any, stimulus: Any, dt_s: float, record_s: float) -> Schedule:
+def _plan(circuit: Any, stimulus: Any, dt_s: float, record_s: float) -> Timing:
     if not isinstance(circuit, Circuit):
         raise InputError(
             f"circuit must be a Circuit; got {type(circuit).__name__}. Use Circuit(R, tau), tau in seconds."
         )
-    plan = schedule(stimulus, circuit.size, dt_s, record_s)
+    plan = timing(stimulus, circuit.size, dt_s, record_s)
     if circuit.spectrum.decays:  # Brian2 takes Euler steps; an unstable circuit may be shown to run away
         require_step(circuit, "euler", plan.dt_s / circuit.tau)
     return plan
 
 
-def _rate_network(brian2: Any, circuit: Circuit, stimulus: Stimulus, plan: Schedule) -> Any:
+def _rate_network(brian2: Any, circuit: Circuit, stimulus: Stimulus, plan: Timing) -> Any:
     dt = plan.dt_s * brian2.second
     namespace = {"tau": circuit.tau * brian2.second, "x": timed(brian2, stimulus.values, plan)}
     n = circuit.size
@@ -255,7 +255,7 @@ def _rate_network(brian2: Any, circuit: Circuit, stimulus: Stimulus, plan: Sched
     return brian2.Network(units, lateral, record)
 
 
-def timed(brian2: Any, values: npt.NDArray[np.float64], plan: Schedule) -> Any:
+def timed(brian2: Any, values: npt.NDArray[np.float64], plan: Timing) -> Any:
     """Return the stimulus as a Brian2 function x(t, i)."""
     return brian2.TimedArray(values, dt=plan.hold * plan.dt_s * brian2.second, name="x_values")
 
@@ -286,7 +286,7 @@ CODE_KICK = "s_post += gamma*w*sign(u_pre)"
 
 
 def brian_code(
-    code: SpikeCode, X: npt.NDArray[np.float64], plan: Schedule, rule: LateralRule | None, target: str
+    code: SpikeCode, X: npt.NDArray[np.float64], plan: Timing, rule: LateralRule | None, target: str
 ) -> SpikeRun:
     """Run a spike code in Brian2; all synapses read before any of them delivers a step's charges."""
     with session(target) as brian2:
@@ -303,7 +303,7 @@ def brian_code(
 
 
 def _code_network(
-    brian2: Any, code: SpikeCode, X: npt.NDArray[np.float64], plan: Schedule, rule: LateralRule | None
+    brian2: Any, code: SpikeCode, X: npt.NDArray[np.float64], plan: Timing, rule: LateralRule | None
 ) -> Any:
     dt = plan.dt_s * brian2.second
     leak = -np.expm1(-code.decay_hz * plan.dt_s) / plan.dt_s
@@ -353,7 +353,7 @@ LIF_KICK = "g_post += w"
 
 
 def brian_lif(
-    network: LIFNetwork, X: npt.NDArray[np.float64], plan: Schedule, rule: InhibitoryRule | None, target: str
+    network: LIFNetwork, X: npt.NDArray[np.float64], plan: Timing, rule: InhibitoryRule | None, target: str
 ) -> SpikeRun:
     """Run a LIF network in Brian2; targets of this step's spikes learn first, then their sources."""
     with session(target) as brian2:
@@ -369,7 +369,7 @@ def brian_lif(
 
 
 def _lif_network(
-    brian2: Any, network: LIFNetwork, X: npt.NDArray[np.float64], plan: Schedule, rule: InhibitoryRule | None
+    brian2: Any, network: LIFNetwork, X: npt.NDArray[np.float64], plan: Timing, rule: InhibitoryRule | None
 ) -> Any:
     second, volt, siemens, ampere = brian2.second, brian2.volt, brian2.siemens, brian2.amp
     dt = plan.dt_s * second

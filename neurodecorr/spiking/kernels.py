@@ -12,7 +12,7 @@ from neurodecorr._typing import Float64s, Int64s
 from neurodecorr.spiking.code import LateralRule, SpikeCode
 from neurodecorr.spiking.lif import InhibitoryRule, LIFNetwork
 from neurodecorr.spiking.runs import SpikeRun, spikes_from
-from neurodecorr.spiking.stimulus import Schedule
+from neurodecorr.spiking.stimulus import Timing
 
 
 @jit()
@@ -144,7 +144,7 @@ def step_lif(
 ROOM = 2**20
 
 
-def compiled_code(code: SpikeCode, X: Float64s, plan: Schedule, rule: LateralRule | None) -> SpikeRun:
+def compiled_code(code: SpikeCode, X: Float64s, plan: Timing, rule: LateralRule | None) -> SpikeRun:
     """Run a spike code with the compiled kernel."""
     W, state = code.R.T.copy(), np.zeros((3, code.units))
     record = np.empty((plan.records, code.units))
@@ -164,7 +164,7 @@ def compiled_code(code: SpikeCode, X: Float64s, plan: Schedule, rule: LateralRul
     return SpikeRun(plan.t_s, record, spikes, W.T.copy(), plan.duration_s, overloaded, "compiled")
 
 
-def compiled_lif(network: LIFNetwork, X: Float64s, plan: Schedule, rule: InhibitoryRule | None) -> SpikeRun:
+def compiled_lif(network: LIFNetwork, X: Float64s, plan: Timing, rule: InhibitoryRule | None) -> SpikeRun:
     """Run a LIF network with the compiled kernel."""
     n = network.units
     W = np.where(np.eye(n, dtype=bool), 0.0, network.weights.T)

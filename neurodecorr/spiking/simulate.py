@@ -14,7 +14,7 @@ from neurodecorr.spiking.code import LateralRule, SpikeCode
 from neurodecorr.spiking.kernels import compiled_code, compiled_lif
 from neurodecorr.spiking.lif import InhibitoryRule, LIFNetwork
 from neurodecorr.spiking.runs import SpikeRun
-from neurodecorr.spiking.stimulus import Stimulus, schedule
+from neurodecorr.spiking.stimulus import Stimulus, timing
 
 ENGINES = ("compiled", "brian2")
 
@@ -80,7 +80,7 @@ def run_code(
     _require_rule(rule, LateralRule)
     if rule is not None and rule.one_signed:
         _require_one_sign(code.R)
-    plan = schedule(stimulus, code.units, dt_s, record_s)
+    plan = timing(stimulus, code.units, dt_s, record_s)
     choice(target, "target", TARGETS)
     if choice(engine, "engine", ENGINES) == "compiled":
         run = compiled_code(code, stimulus.values, plan, rule)
@@ -143,7 +143,7 @@ def run_lif(
     if not isinstance(network, LIFNetwork):
         raise InputError(f"network must be a LIFNetwork; got {type(network).__name__}. Use LIFNetwork(weights).")
     _require_rule(rule, InhibitoryRule)
-    plan = schedule(stimulus, network.units, dt_s, record_s)
+    plan = timing(stimulus, network.units, dt_s, record_s)
     choice(target, "target", TARGETS)
     if choice(engine, "engine", ENGINES) == "compiled":
         run = compiled_lif(network, stimulus.values, plan, rule)

@@ -160,7 +160,7 @@ def _factor(covariance: Float64s) -> Float64s:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Timing:
     """How many steps of which length, and after which of them activity is recorded.
 
     Parameters
@@ -196,8 +196,8 @@ class Schedule:
         return self.steps * self.dt_s
 
 
-def schedule(stimulus: Any, units: int, dt_s: float, record_s: float) -> Schedule:
-    """Return the schedule of a run, or say what does not fit."""
+def timing(stimulus: Any, units: int, dt_s: float, record_s: float) -> Timing:
+    """Return the timing of a run, or say what does not fit."""
     if not isinstance(stimulus, Stimulus):
         raise InputError(
             f"stimulus must be a Stimulus; got {type(stimulus).__name__}. "
@@ -209,8 +209,8 @@ def schedule(stimulus: Any, units: int, dt_s: float, record_s: float) -> Schedul
     hold = stimulus.steps_per_frame(dt_s)
     steps = hold * len(stimulus.values)
     if positive(record_s, "record_s", "s") > stimulus.duration_s * (1 + 1e-9):
-        return Schedule(dt_s, steps, hold, steps)  # the first record is the only one
+        return Timing(dt_s, steps, hold, steps)  # the first record is the only one
     every = round(record_s / dt_s)
     if every < 1 or abs(every * dt_s - record_s) > 1e-9 * record_s:
         raise ConfigError(f"record_s must be a whole number of steps of {digits(dt_s)} s; got {digits(record_s)} s.")
-    return Schedule(dt_s, steps, hold, every)
+    return Timing(dt_s, steps, hold, every)

@@ -137,11 +137,13 @@ class Stretches:
         """Return an observer of a new file, whose variables are the arrays as they are now."""
         assert self._folder is not None
         variables = [_variable(name, value) for name, value in self._values().items()]
+        plan = self._network.layers[0].decorrelator.plan
         facts: dict[str, str | int | float] = {
             "step_description": "batches learnt from before the row was recorded",
             "every_batches": recording.every,
             "probe": recording.probe,
-            "decorrelation_rate": self._network.layers[0].decorrelator.plan.rate,
+            "decorrelation_rate": plan.rate,
+            "decorrelation_rate_is": plan.rate_is,
         }
         kept = Observable(variables, lambda _: self._values(), recording.every)
         path = self._folder / f"{self._first:012d}.h5"

@@ -131,7 +131,7 @@ def against_samples(n, samples, repeats, dtype=np.float32):
     rng = np.random.default_rng(0)
     R, X = circuit_with_known_spectrum(n, dtype, rng), rng.standard_normal((samples, n)).astype(dtype)
     rate = 1e-3 / n
-    plan = LearningRule(rate=rate, schedule="constant", limit=None, normalise=False, mean="none")
+    plan = LearningRule(rate=rate, schedule="constant", limit=None, rate_is="absolute", mean="none")
     begun = initial_state(X, plan)
     state = dataclasses.replace(begun, R=R, M=np.linalg.inv(R), power=np.ones(n, dtype), scale=1.0)
     schedule, goal = known_schedule(), dtype(0.5 * TOL * LOW / ROOM)
@@ -184,7 +184,7 @@ def stream(n, samples, block=10_000):
 
 def long_run(n, samples, numpy_samples):
     """Settle, learn and record a long stream, against the same loop in numpy on a shorter one."""
-    plan = LearningRule(rate=1e-3, normalise=False, mean="none", limit=None)
+    plan = LearningRule(rate=1e-3, rate_is="absolute", mean="none", limit=None)
     X = next(stream(n, numpy_samples, numpy_samples))
     schedule, goal = known_schedule(), 0.5 * TOL * LOW / ROOM
     found = {}

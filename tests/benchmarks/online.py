@@ -57,8 +57,8 @@ def run(n, samples, dtype, repeats, threads):
     few = X[: max(8, samples // 50)]
     rate = dtype(RATE / n)
     states = {}
-    for form, rule in (("feedforward", "implicit"), ("recurrent", "local"), ("recurrent", "congruent")):
-        plan = LearningRule(form=form, rule=rule, rate=RATE / n, schedule="constant", limit=None, normalise=False)
+    for form, rule in (("feedforward", "implicit"), ("recurrent", "implicit"), ("recurrent", "congruent")):
+        plan = LearningRule(form=form, rule=rule, rate=RATE / n, schedule="constant", limit=None, rate_is="absolute")
         states[form, rule] = (initial_state(X, plan), plan)
     rivals = {
         f"neurodecorr, {'M' if form == 'feedforward' else 'R'} {rule}": (

@@ -75,7 +75,7 @@ def learning(file):
         mixing = np.eye(n) + 0.4 * rng.standard_normal((n, n)) / math.sqrt(n)
         X, dwell, tau_R = rng.standard_normal((40, n)) @ mixing.T, 0.1, 2.0
         power = np.mean(X * X, axis=0)
-        for rule in ("local", "congruent"):
+        for rule in ("implicit", "congruent"):
             found = run_spice(write_spice_learning(np.eye(n), X, file, dwell, TAU, tau_R, rule=rule))
             R = _learnt(X, dwell, tau_R, rule, power)
             nodes = [tuple(map(int, node[1:].split("_"))) for node in found.nodes["weight"]]
@@ -106,7 +106,13 @@ def _learnt(X, dwell, tau_R, rule, power):
 def network(file):
     rng = np.random.default_rng(0)
     stack = [Dense(32, "relu"), Dense(32, "relu"), Dense(5, "identity")]
-    net = Network(stack, 32, loss="mse", decorrelation=Decorrelation("recurrent", rate=0.05), dtype="float64")
+    net = Network(
+        stack,
+        32,
+        loss="mse",
+        decorrelation=Decorrelation("recurrent", rate=0.05, rule="explicit", rate_is="absolute"),
+        dtype="float64",
+    )
     X = rng.standard_normal((64, 32)) @ (np.eye(32) + 0.5 * rng.standard_normal((32, 32)) / math.sqrt(32)).T + 0.3
     for _ in range(20):
         net.decorrelate(net.forward(X, training=True).signals)

@@ -206,7 +206,11 @@ def run(names, build, repeats, torch, conv):
     print(f"float32 products: {rate / 1e9:.0f} GFLOP/s")
     for name in names:
         rule, form = RULES[name]
-        network = Network(layers, inputs, decorrelation=Decorrelation(form, rate=ETA, share=SHARE, gain="layer"))
+        network = Network(
+            layers,
+            inputs,
+            decorrelation=Decorrelation(form, rate=ETA, share=SHARE, gain="layer", rule="explicit", rate_is="absolute"),
+        )
         rivals = {"neurodecorr": our_step(network, rule, X, Y)}
         if torch is not None and not conv and name != "BP+R":
             rivals["torch"] = TorchTwin(torch, name, X, labels).step

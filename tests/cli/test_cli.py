@@ -35,7 +35,7 @@ def run(*words):
 def finished(tmp_path_factory):
     """A small comparison, run for real."""
     folder = tmp_path_factory.mktemp("out") / "mine"
-    return folder, run("compare", *SMALL, "--rule", "local", "--out", folder)
+    return folder, run("compare", *SMALL, "--rule", "implicit", "--out", folder)
 
 
 def one_line(result):
@@ -49,10 +49,10 @@ def test_compare_prints_the_table_and_last_the_path_of_the_report(finished):
     folder, result = finished
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1] == f"report: {folder / 'report.html'}"
-    assert [line.split("  ")[0] for line in result.stdout.splitlines() if re.match(r"M\*|M i|R l", line)] == [
+    assert [line.split("  ")[0] for line in result.stdout.splitlines() if re.match(r"M\*|M i|R i", line)] == [
         "M* offline",
         "M implicit",
-        "R local",
+        "R implicit",
     ] * 3
     assert (folder / "report.html").is_file() and (folder / "manifest.json").is_file()
 
@@ -75,14 +75,14 @@ def test_the_command_in_the_report_gives_the_same_numbers_again(finished, tmp_pa
 
 
 def test_quiet_prints_the_path_only(tmp_path):
-    result = run("compare", *SMALL, "--rule", "local", "--quiet", "--out", tmp_path)
+    result = run("compare", *SMALL, "--rule", "implicit", "--quiet", "--out", tmp_path)
     assert (result.exit_code, result.output) == (0, f"{tmp_path / 'report.html'}\n")
 
 
 def test_the_folder_is_named_after_the_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("my table.npy", np.random.default_rng(0).standard_normal((300, 3)))
-    result = run("compare", "--data", "my table.npy", "--rule", "local", "--draws", "2", "--quiet")
+    result = run("compare", "--data", "my table.npy", "--rule", "implicit", "--draws", "2", "--quiet")
     path = Path("results") / "compare-my table" / "report.html"
     assert (result.exit_code, result.output) == (0, f"{path}\n") and path.is_file()
 
@@ -101,7 +101,7 @@ def test_locality_prints_a_verdict_for_every_rule():
     assert result.exit_code == 0
     lines = [line.rsplit("  ", 1) for line in result.stdout.splitlines() if "  " in line]
     found = {name.split("  ")[0].strip(): verdict.strip() for name, verdict in lines}
-    assert (found["R local"], found["R congruent"], found["M implicit"]) == ("local", "broadcast", "not local")
+    assert (found["R implicit"], found["R congruent"], found["M implicit"]) == ("local", "broadcast", "not local")
     assert (found["BP"], found["FA"], found["NP, activity"]) == ("needs Wᵀ, Mᵀ", "local", "needs layer scalar")
     assert "FAILED" not in result.stdout
 
@@ -135,7 +135,7 @@ def test_help_names_every_command_in_full():
     ("words", "answer"),
     [
         (["compar"], "Did you mean 'compare'?"),
-        (["compare", "--ruel", "local"], "--rule"),
+        (["compare", "--ruel", "implicit"], "--rule"),
         (["compare", "--rule", "locla"], "Did you mean 'local'?"),
         (["compare", "--gain", "nod"], "Did you mean 'node'?"),
         (["compare", "--data", "natral"], "Did you mean 'natural'?"),

@@ -48,7 +48,7 @@ def compared(tmp_path_factory):
         "1",
         "--quiet",
         "--rule",
-        "local",
+        "implicit",
         "--rule",
         "congruent",
     )
@@ -110,11 +110,11 @@ def test_by_default_files_go_beside_the_run(compared):
 
 
 def test_every_format_holds_the_weights_of_the_run(compared, tmp_path):
-    entry = Comparison.load(compared)["R local"]
+    entry = Comparison.load(compared)["R implicit"]
     for to in TARGETS:
         assert (
             run(
-                "export", compared, "--to", to, "--circuit", "R local", "--tau", "0.02", "--out", tmp_path / to
+                "export", compared, "--to", to, "--circuit", "R implicit", "--tau", "0.02", "--out", tmp_path / to
             ).exit_code
             == 0
         )
@@ -174,7 +174,7 @@ def test_a_circuit_that_does_not_settle_is_refused_and_others_are_named(tmp_path
     ("words", "code", "message"),
     [
         (["--to", "bundel"], 2, "Did you mean 'bundle'"),
-        (["--to", "csv", "--circuit", "R locl"], 2, "Did you mean 'R local'"),
+        (["--to", "csv", "--circuit", "R implict"], 2, "Did you mean 'R implicit'"),
         (["--to", "nir", "--dialect", "sinab"], 2, "Did you mean 'sinabs'"),
         (["--to", "csv", "--tau", "-1"], 2, "tau must be > 0"),
         (["--to", "csv", "--bits", "99"], 2, "bits must be 2 … 32"),

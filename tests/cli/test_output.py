@@ -50,7 +50,7 @@ def here(tmp_path_factory):
 
 def words_of(command, folder):
     return {
-        "compare": ("compare", "--data", "gaussian", "--size", "2", "--samples", "400", "--rule", "local"),
+        "compare": ("compare", "--data", "gaussian", "--size", "2", "--samples", "400", "--rule", "implicit"),
         "report": ("report", folder / "compared"),
         "models": ("models",),
         "show": ("show", "digits"),
@@ -185,7 +185,7 @@ assert np.linalg.norm(xbar - np.linalg.solve(R, x)) <= bound + 1e-12
 X = rng.standard_normal((40, 70)) @ rng.standard_normal((70, 70))
 for form in (nd.FeedforwardDecorrelator, nd.RecurrentDecorrelator):
     for rule in ("explicit", "congruent"):
-        assert np.isfinite(form(rule=rule, epochs=1).fit(X).matrix_).all()
+        assert np.isfinite(form(rule=rule, epochs=1).fit(X).M_).all()
 M, Y, g = rng.standard_normal((70, 70)), 0.01 * rng.standard_normal((40, 70)), rng.uniform(0.9, 1.1, 70)
 wanted = g[:, None] * (M - Y.T @ (X @ M))
 panels.step_down(M, X, Y, g)

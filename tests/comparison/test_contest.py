@@ -22,7 +22,7 @@ contest = import_module("neurodecorr.comparison.compare")  # its face hides the 
 
 RNG = np.random.default_rng(1)
 TABLE = RNG.standard_normal((600, 6)) @ RNG.standard_normal((6, 6))
-QUICK = {"rules": ["local"], "rate": 1e-2, "draws": 2}
+QUICK = {"rules": ["implicit"], "rate": 1e-2, "draws": 2}
 
 
 def degenerate():
@@ -51,7 +51,7 @@ def test_held_out_samples_may_be_an_array():
 
 @pytest.mark.filterwarnings("ignore::neurodecorr.errors.DegenerateInputWarning")
 def test_units_without_a_signal_of_their_own_are_named_and_left_out():
-    found = nd.compare(degenerate(), rules=["explicit", "local", "congruent"], rate=1e-2, draws=2)
+    found = nd.compare(degenerate(), rules=["explicit", "implicit", "congruent"], rate=1e-2, draws=2)
     assert found.config["silent"] == [6, 7] and found.config["dependent"] == [8, 9]
     assert found["M* offline"].twin_error < 1e-6
     assert all(np.isfinite(entry.correlation) and np.isfinite(entry.power) for entry in found.entries)
@@ -92,7 +92,7 @@ def test_compare_runs_on_784_units_of_which_many_are_silent():
     centre = np.add.outer(np.abs(np.arange(28) - 13.5), np.abs(np.arange(28) - 13.5)).ravel()
     pictures = np.maximum(0, RNG.standard_normal((2000, 784)) + 2 - centre / 5) * (centre < 20)
     found = nd.compare(
-        pictures, rules=["local"], rate=0.05, limit=None, batch=50, schedule="constant", draws=1, mismatch=[0.01]
+        pictures, rules=["implicit"], rate=0.05, limit=None, batch=50, schedule="constant", draws=1, mismatch=[0.01]
     )
     assert len(found.config["silent"]) == int((centre >= 20).sum()) > 100
     assert np.isfinite([entry.correlation for entry in found.entries]).all()
@@ -146,7 +146,7 @@ def test_seeds_give_intervals_and_the_first_is_shown(quick):
 
 def test_with_given_held_out_samples_seeds_reorder_the_stream():
     found = nd.compare(TABLE[:500], TABLE[500:], **QUICK, seeds=2)
-    online = found["R local"].over_seeds[:, 0]
+    online = found["R implicit"].over_seeds[:, 0]
     assert online[0] != online[1] and np.ptp(found.before_over_seeds) == 0
 
 
@@ -173,11 +173,11 @@ def damaged(comparison, change):
         ("learnt", lambda arrays, meta: meta["entries"][1].update(learnt=True)),
         ("name", lambda arrays, meta: meta["entries"][1].update(name=7)),
         ("margin", lambda arrays, meta: meta["entries"][1].pop("margin")),
-        ("margins", lambda arrays, meta: arrays["R_local.margins"].fill(np.nan)),
-        ("matrix", lambda arrays, meta: arrays.update({"R_local.matrix": np.eye(5)})),
-        ("lateral", lambda arrays, meta: arrays.update({"R_local.lateral": np.full((6, 6), "a")})),
+        ("margins", lambda arrays, meta: arrays["R_implicit.margins"].fill(np.nan)),
+        ("matrix", lambda arrays, meta: arrays.update({"R_implicit.matrix": np.eye(5)})),
+        ("lateral", lambda arrays, meta: arrays.update({"R_implicit.lateral": np.full((6, 6), "a")})),
         ("covariance", lambda arrays, meta: arrays.update(covariance=np.full((6, 6), np.inf))),
-        ("mismatch_error", lambda arrays, meta: arrays["R_local.mismatch_error"].fill(np.nan)),
+        ("mismatch_error", lambda arrays, meta: arrays["R_implicit.mismatch_error"].fill(np.nan)),
         ("samples", lambda arrays, meta: meta["config"].update(samples="20")),
         ("tol", lambda arrays, meta: meta["config"].update(tol="small")),
         ("entries", lambda arrays, meta: meta.update(entries="none")),
@@ -193,7 +193,7 @@ def test_a_comparison_over_seeds_comes_back_from_its_file(tmp_path):
     found.to_result().save(tmp_path / "result.npz")
     again = Comparison.load(tmp_path)
     np.testing.assert_array_equal(again.seeds, found.seeds)
-    np.testing.assert_array_equal(again["R local"].over_seeds, found["R local"].over_seeds)
+    np.testing.assert_array_equal(again["R implicit"].over_seeds, found["R implicit"].over_seeds)
 
 
 def test_a_forecast_is_told_before_a_long_comparison_and_then_its_progress(monkeypatch):
@@ -234,7 +234,7 @@ def test_a_folder_is_not_written_twice_unasked(tmp_path, monkeypatch, one_figure
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     np.save("data/x.npy", TABLE)
-    words = ["compare", "--rule", "local", "--rate", "1e-2", "--draws", "2", "--out", "out", "--data"]
+    words = ["compare", "--rule", "implicit", "--rate", "1e-2", "--draws", "2", "--out", "out", "--data"]
     assert run(*words, "data/x.npy").exit_code == 0
     before = contents(tmp_path / "out")
     # The same settings and data, however the path is spelt.
@@ -260,7 +260,7 @@ def test_a_report_that_was_edited_is_not_drawn_over(tmp_path, one_figure):
         "--samples",
         "500",
         "--rule",
-        "local",
+        "implicit",
         "--rate",
         "1e-2",
         "--draws",
@@ -284,7 +284,7 @@ def test_a_budget_is_not_replaced_unasked_and_goes_with_its_run(tmp_path, one_fi
         "--samples",
         "500",
         "--rule",
-        "local",
+        "implicit",
         "--rate",
         "1e-2",
         "--draws",

@@ -28,7 +28,7 @@ def test_the_first_finding_names_the_correlation_before_and_after(specimen):
 
 
 def test_a_correlation_that_rose_did_not_go_down(specimen):
-    assert " down to " not in findings(changed(specimen, "R local", correlation=0.99))[0]
+    assert " down to " not in findings(changed(specimen, "R implicit", correlation=0.99))[0]
 
 
 def test_rounding_is_told_from_drift(specimen):
@@ -43,8 +43,8 @@ def test_the_price_is_that_of_the_circuits(specimen):
 
 def test_stability_is_claimed_only_where_no_margin_was_negative(specimen):
     assert "stayed stable: the smallest min Re λ(R) was 0.300 1/τ" in told(specimen)
-    lost = told(changed(specimen, "R local", margins=np.array([1, 0.5, -0.2, 0.1, 0.2])))
-    assert "Stability was lost while learning: the smallest min Re λ(R) was -0.200 1/τ (R local)" in lost
+    lost = told(changed(specimen, "R implicit", margins=np.array([1, 0.5, -0.2, 0.1, 0.2])))
+    assert "Stability was lost while learning: the smallest min Re λ(R) was -0.200 1/τ (R implicit)" in lost
     assert "stayed stable" not in lost
 
 
@@ -57,10 +57,10 @@ def test_a_matrix_that_would_be_an_unstable_circuit_is_named(specimen):
 
 def test_a_form_that_stopped_is_named_and_left_out_of_the_claims(specimen, troubled):
     text = told(troubled)
-    assert "R local stopped early; its numbers are those at sample 100. Why: min Re λ(R) is -0.1" in text
+    assert "R implicit stopped early; its numbers are those at sample 100. Why: min Re λ(R) is -0.1" in text
     assert findings(troubled)[0].startswith("M implicit and R congruent brought")
-    assert "R local" not in findings(troubled)[0]
-    assert "takes 27.6 τ" in text and format_number(specimen["R local"].correlation) not in findings(troubled)[0]
+    assert "R implicit" not in findings(troubled)[0]
+    assert "takes 27.6 τ" in text and format_number(specimen["R implicit"].correlation) not in findings(troubled)[0]
 
 
 def test_survivors_of_mismatch_are_counted_where_some_did_not_survive(specimen, troubled):

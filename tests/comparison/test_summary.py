@@ -42,12 +42,12 @@ def test_every_column_is_explained_once(specimen):
 
 
 def test_numbers_are_those_of_the_entries(specimen):
-    entry = specimen["R local"]
-    assert cells(specimen, "How well", "R local")["rms corr."] == f"{entry.correlation:#.3g}"
-    fast = cells(specimen, "How fast", "R local")
+    entry = specimen["R implicit"]
+    assert cells(specimen, "How well", "R implicit")["rms corr."] == f"{entry.correlation:#.3g}"
+    fast = cells(specimen, "How fast", "R implicit")
     assert (fast["median τ"], fast["predicted"], fast["products"], fast["mult-adds"]) == ("27.6", "27.5", "21", "3,024")
     assert (fast["margin"], fast["lowest"]) == (f"{entry.margin:#.3g}", "0.300")
-    assert cells(specimen, "What", "R local")["10 %"] == f"{np.median(entry.mismatch_error[1]):#.3g}"
+    assert cells(specimen, "What", "R implicit")["10 %"] == f"{np.median(entry.mismatch_error[1]):#.3g}"
 
 
 def test_a_matrix_has_no_settling_time_and_the_reference_no_distance(specimen):
@@ -66,7 +66,7 @@ def test_a_median_of_unstable_draws_reads_unstable(troubled):
 
 def test_a_form_that_stopped_early_is_marked_and_its_message_told(troubled):
     text = table_text(troubled)
-    assert "R local †" in text and "† R local stopped early; its numbers are those at sample 100." in text
+    assert "R implicit †" in text and "† R implicit stopped early; its numbers are those at sample 100." in text
     assert "Why: min Re λ(R) is -0.1 after sample 123." in " ".join(text.split()) and "M implicit †" not in text
 
 

@@ -1,6 +1,7 @@
 """The settings of P0's public code against its published equations, written down once more by themselves."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -148,12 +149,12 @@ def test_a_step_of_node_perturbation_is_that_of_the_published_equations():
 
 def test_each_option_of_the_preset_is_there_by_itself_and_changes_the_step():
     X, _ = next(batches(1))
-    plain = Decorrelation("feedforward", rate=LATERAL_RATE)
+    plain = Decorrelation("feedforward", rate=LATERAL_RATE, rule="explicit", rate_is="absolute")
     seen = {"as printed": _matrix(plain, X)}
     for name, value in {"order": "MC", "gain": "norms", "share": 0.1, "mean": "batch"}.items():
         options = {"gain": "node"} if name == "order" else {}  # the order shows beside a gain per node
-        before = _matrix(Decorrelation("feedforward", rate=LATERAL_RATE, **options), X)
-        seen[name] = _matrix(Decorrelation("feedforward", rate=LATERAL_RATE, **(options | {name: value})), X)
+        before = _matrix(replace(plain, **options), X)
+        seen[name] = _matrix(replace(plain, **(options | {name: value})), X)
         assert np.abs(seen[name] - before).max() > 1e-4, name
     assert len({array.tobytes() for array in seen.values()}) == len(seen)
 
@@ -166,7 +167,7 @@ def _matrix(plan, X):
 
 
 def test_the_gradient_through_the_mean_of_the_batch_is_that_of_central_differences():
-    plan = Decorrelation("feedforward", mean="batch", mean_passes=True, rate=0.02)
+    plan = Decorrelation("feedforward", mean="batch", mean_passes=True, rate=0.02, rule="explicit", rate_is="absolute")
     network = Network([Dense(6, "tanh"), Dense(4, "identity")], 12, decorrelation=plan, dtype="float64")
     (X, Y), *_ = batches(1)
     for _ in range(5):

@@ -25,7 +25,7 @@ Y = np.eye(4)[LABELS]
 
 def network(form="feedforward", learnt=20, **options):
     """Return a network of three layers whose decorrelators have learnt something."""
-    plan = Decorrelation(form, rule="implicit", rate=0.05, gain="node", **options)
+    plan = Decorrelation(form, rule="implicit", rate=0.05, gain="node", rate_is="absolute", **options)
     layers = [Dense(9, "tanh"), Dense(7, "softplus"), Dense(4, "identity")]
     net = Network(layers, (12,), decorrelation=plan, dtype="float64", seed=3)
     for _ in range(learnt):

@@ -50,7 +50,7 @@ def library(array):
 
 def network(form="feedforward", learnt=10, **options):
     """Return two convolutions with pooling between them, and a dense layer, whose decorrelators have learnt."""
-    plan = Decorrelation(form, rule="implicit", rate=0.05, gain="node", **options)
+    plan = Decorrelation(form, rule="implicit", rate=0.05, gain="node", rate_is="absolute", **options)
     layers = [Conv2d(4, 3, padding=1, activation="tanh"), MaxPool2d(2), Conv2d(3, 2, activation="softplus")]
     net = Network([*layers, Dense(4, "identity")], (2, 6, 6), decorrelation=plan, dtype="float64", seed=3)
     for _ in range(learnt):
@@ -290,7 +290,7 @@ def same(mine, other, tol):
 
 
 def small(form, dtype, loss="cross_entropy"):
-    plan = Decorrelation(form, rule="implicit", rate=0.01)
+    plan = Decorrelation(form, rule="implicit", rate=0.01, rate_is="absolute")
     layers = [Conv2d(4, 3, padding=1), MaxPool2d(2), Dense(4, "identity")]
     return Network(layers, (2, 6, 6), decorrelation=plan, loss=loss, dtype=dtype)
 

@@ -27,7 +27,7 @@ LAYERS = {
 
 def network(kind):
     """Return a network that has learnt something."""
-    plan = Decorrelation("feedforward", rule="implicit", rate=0.05)
+    plan = Decorrelation("feedforward", rule="implicit", rate=0.05, rate_is="absolute")
     net = Network(LAYERS[kind], (1, 4, 4), decorrelation=plan, dtype="float64", seed=3)
     for _ in range(3):
         net.decorrelate(net.forward(X, training=True).signals)

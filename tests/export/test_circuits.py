@@ -19,7 +19,7 @@ from neurodecorr.training.runs import prepare_run
 def compared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
     data = nd.data.correlated_gaussian(features=6, samples=3000, condition=30.0)
-    found = nd.compare(data, rules=["local", "congruent"], draws=1, mismatch=[0.01])
+    found = nd.compare(data, rules=["implicit", "congruent"], draws=1, mismatch=[0.01])
     found.to_result().save(folder / "result.npz")
     return found, folder
 
@@ -58,9 +58,9 @@ def test_an_unstable_circuit_is_not_the_best(compared):
     assert best_circuit(found).name not in (name, "M* offline", "M implicit")
 
 
-@pytest.mark.parametrize("name", ["R local", "r_local", "R-LOCAL"])
+@pytest.mark.parametrize("name", ["R implicit", "r_implicit", "R-IMPLICIT"])
 def test_names_are_found_however_they_are_spelt(compared, name):
-    assert chosen_circuit(find_circuits(compared[1]), name).name == "R local"
+    assert chosen_circuit(find_circuits(compared[1]), name).name == "R implicit"
 
 
 def test_a_misspelt_name_gets_the_nearest_one(compared):
@@ -74,7 +74,7 @@ def test_a_comparison_of_an_older_version_gets_inputs_of_the_same_covariance(com
         comparison, inputs=None, entries=tuple(dataclasses.replace(e, mean=None) for e in comparison.entries)
     )
     older.to_result().save(tmp_path / "result.npz")
-    one = find_circuits(tmp_path)["R local"]
+    one = find_circuits(tmp_path)["R implicit"]
     assert not one.mean.any() and "Gaussian" in one.meta["samples"]
     # 256 samples know a variance to √(2/256) = 9 %; four standard errors.
     np.testing.assert_allclose(one.samples.var(axis=0), np.diag(comparison.covariance), rtol=0.36)
@@ -123,13 +123,13 @@ def test_a_living_circuit_gives_its_last_weights(tmp_path):
 def test_estimators_are_found_by_the_names_of_their_attributes(tmp_path):
     X = nd.data.correlated_gaussian(features=5, samples=2000, condition=10.0).inputs
     own = nd.RecurrentDecorrelator(rate=1e-2).fit(X)
-    arrays = {"left.lateral_": own.lateral_, "left.mean_": own.mean_, "left.X": X[:9], "right.matrix_": own.matrix_}
+    arrays = {"left.R_": own.R_, "left.mean_": own.mean_, "left.X": X[:9], "right.M_": own.M_}
     Result(arrays, {"tau_s": 0.02}).save(tmp_path / "result.npz")
     found = find_circuits(tmp_path)
     assert set(found) == {"left", "right"} and found["left"].tau == 0.02
-    assert found["left"].R.tobytes() == own.lateral_.tobytes() and np.array_equal(found["left"].samples, X[:9])
+    assert found["left"].R.tobytes() == own.R_.tobytes() and np.array_equal(found["left"].samples, X[:9])
     assert not found["right"].learnt_as_circuit
-    np.testing.assert_allclose(found["right"].R @ own.matrix_, np.eye(5), atol=1e-12)
+    np.testing.assert_allclose(found["right"].R @ own.M_, np.eye(5), atol=1e-12)
 
 
 def test_recorded_networks_say_units_rest_and_errors(tmp_path):
@@ -209,6 +209,6 @@ def test_single_precision_and_null_directions_are_no_contradiction(tmp_path):
 def test_a_comparison_with_silent_units_is_a_run_for_hardware(tmp_path):
     X = np.random.default_rng(0).standard_normal((2000, 4)) @ (np.eye(4) + 0.3)
     X[:, 2] = 3.0
-    found = nd.compare(nd.Dataset(X), rules=["local"], draws=1, mismatch=[0.01])
+    found = nd.compare(nd.Dataset(X), rules=["implicit"], draws=1, mismatch=[0.01])
     found.to_result().save(tmp_path / "result.npz")
     assert set(find_circuits(tmp_path)) == {entry.name for entry in found.entries}

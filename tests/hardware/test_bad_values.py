@@ -72,7 +72,7 @@ GRAPH = {
     "dt_s": Number(1e-4, above=0, below=1e-2),
     "discretisation": Choice("held"),
     "data": Table({"xbar": {"v": nir.TimeGridded(np.ones((1, 3, 2)), 0.1)}}, none=True),
-    "metadata": Valid({"rule": "local"}, {"None": "nothing", "empty dict": "nothing", "dict": "a number"}),
+    "metadata": Valid({"rule": "implicit"}, {"None": "nothing", "empty dict": "nothing", "dict": "a number"}),
 }
 SIMULATOR = Choice("ngspice")
 NETLIST = {
@@ -130,7 +130,7 @@ CALLS = (
             "dwell_s": Number(0.1, above=0),
             "tau_s": Number(0.02, above=0),
             "tau_R_s": Number(10.0, above=0),
-            "rule": Choice("local"),
+            "rule": Choice("implicit"),
             "power": Numbers(ROW, none=True),
             "tau_power_s": Number(1.0, above=0, none=True),
             "unit_siemens": Number(1e-6, above=0),

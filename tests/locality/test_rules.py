@@ -36,15 +36,15 @@ def test_every_rule_reads_exactly_what_it_declares(found):
 
 
 def test_the_local_rule_reads_its_two_units_its_own_weight_and_the_rate():
-    assert AUDITS["R local"].observed == {"pre", "drive", "own weight", "global scalar"}
-    assert AUDITS["R local, no gain"].observed == {"pre", "drive", "global scalar"}
-    assert AUDITS["R local"].local
-    assert AUDITS["R local"].verdict == "local"
+    assert AUDITS["R implicit"].observed == {"pre", "drive", "own weight", "global scalar"}
+    assert AUDITS["R implicit, no gain"].observed == {"pre", "drive", "global scalar"}
+    assert AUDITS["R implicit"].local
+    assert AUDITS["R implicit"].verdict == "local"
 
 
 def test_the_explicit_circuit_needs_a_layer_scalar_and_the_congruent_one_reciprocity_too():
-    assert AUDITS["R explicit"].observed - AUDITS["R local"].observed == {"layer scalar"}
-    more = AUDITS["R congruent"].observed - AUDITS["R local"].observed
+    assert AUDITS["R explicit"].observed - AUDITS["R implicit"].observed == {"layer scalar"}
+    more = AUDITS["R congruent"].observed - AUDITS["R implicit"].observed
     assert more == {"post", "pre drive", "layer scalar", "reciprocal weight"}
     assert AUDITS["R congruent"].verdict == AUDITS["R explicit"].verdict == "broadcast"
 
@@ -68,12 +68,12 @@ def sample(features=4, seed=5):
     return R, np.linalg.inv(R), rng.standard_normal(features)
 
 
-@pytest.mark.parametrize("name", ["R local", "R explicit", "R congruent", "M implicit", "M explicit", "M congruent"])
+@pytest.mark.parametrize("name", ["R implicit", "R explicit", "R congruent", "M implicit", "M explicit", "M congruent"])
 def test_the_audited_change_is_the_change_of_one_step_of_learning(name):
     """Hand the audited function the signals of one settled sample: it must do what `learn` does with that sample."""
     R, M, x = sample()
     form = "recurrent" if name.startswith("R") else "feedforward"
-    options = {"schedule": "constant", "mean": "none", "limit": None, "normalise": False, "engine": "plain"}
+    options = {"schedule": "constant", "mean": "none", "limit": None, "rate_is": "absolute", "engine": "plain"}
     plan = LearningRule(form=form, rule=name[2:], rate=0.03, **options)
     state = initial_state(np.ones((1, 4)), plan)
     counters = state.counters + 10**9 * (np.arange(steps.COUNTERS) == steps.SAMPLES)  # late: the power hardly moves
@@ -243,10 +243,10 @@ def test_bad_descriptions_are_refused():
 
 
 def test_the_table_shows_every_read_and_every_failure():
-    audits = [AUDITS["R local"], audit(rule(CHEATS["post"], declared=("pre",)))]
+    audits = [AUDITS["R implicit"], audit(rule(CHEATS["post"], declared=("pre",)))]
     head, local, cheat = format_audit(audits).splitlines()
     assert head.split() == " ".join((*READS, "verdict")).split()
-    assert local.split() == ["R", "local", "+", "·", "+", "·", "+", "+", "·", "·", "·", "·", "local"]
+    assert local.split() == ["R", "implicit", "+", "·", "+", "·", "+", "+", "·", "·", "·", "·", "local"]
     assert cheat.split() == ["test", "?", "!", *"········", "local,", "FAILED"]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from neurodecorr.credit import Backprop
 from neurodecorr.errors import ConfigError, DivergenceError
+from neurodecorr.measures import rms_correlation
 from neurodecorr.network import Decorrelation, Dense, Network
 from neurodecorr.network.decorrelators import decorrelator
 from neurodecorr.plasticity import rules
@@ -41,7 +42,7 @@ def learn(own, X):
     ("form", "rule", "gain", "rows"), [*product(("feedforward", "recurrent"), RULES[:2], GAINS, (5, 40))]
 )
 def test_a_step_in_place_is_the_plain_rule(form, rule, gain, rows):
-    own = state(Decorrelation(form, rule, rate=0.03, gain=gain), 12)
+    own = state(Decorrelation(form, rule, rate=0.03, gain=gain, rate_is="absolute"), 12)
     for seed in range(3):
         X = correlated(rows, 12, seed)
         name = "M" if form == "feedforward" else "R"
@@ -55,7 +56,7 @@ def test_a_step_in_place_is_the_plain_rule(form, rule, gain, rows):
 
 @pytest.mark.parametrize(("rule", "gain", "rows"), [*product(RULES, GAINS, (6, 30))])
 def test_the_twins_stay_inverse_to_each_other(rule, gain, rows):
-    own = state(Decorrelation("recurrent", rule, rate=0.02, gain=gain), 10)
+    own = state(Decorrelation("recurrent", rule, rate=0.02, gain=gain, rate_is="absolute"), 10)
     for seed in range(100):
         learn(own, correlated(rows, 10, seed))
     missed = own.arrays["R"] @ own.arrays["M"] - np.eye(10)
@@ -65,7 +66,7 @@ def test_the_twins_stay_inverse_to_each_other(rule, gain, rows):
 def curve(form, rule, dtype, batches, settling="twin", gain="node"):
     """Return losses of a network that learns, decorrelating as said."""
     rng = np.random.default_rng(3)
-    plan = Decorrelation(form, rule, rate=1e-3, gain=gain, share=0.5, settling=settling, tol=1e-10)
+    plan = Decorrelation(form, rule, rate=1e-3, gain=gain, share=0.5, settling=settling, tol=1e-10, rate_is="absolute")
     network = Network([Dense(20), Dense(12, "tanh"), Dense(3, "identity")], 16, decorrelation=plan, dtype=dtype, seed=1)
     rule_at_work, losses = Backprop().start(network), []
     mixing, teacher = rng.standard_normal((16, 16)), rng.standard_normal((16, 3))
@@ -102,7 +103,7 @@ def test_simulated_settling_learns_as_the_twin_does(method):
 
 @pytest.mark.parametrize("form", ["feedforward", "recurrent"])
 def test_the_adjoint_circuit_settles_at_the_transposed_map(form):
-    own = state(Decorrelation(form, "implicit", rate=0.05, settling="direct", tol=1e-10), 14)
+    own = state(Decorrelation(form, "implicit", rate=0.05, settling="direct", tol=1e-10, rate_is="absolute"), 14)
     for seed in range(20):
         learn(own, correlated(10, 14, seed))
     M = own.arrays["M"] if form == "feedforward" else np.linalg.inv(own.arrays["R"])
@@ -111,7 +112,7 @@ def test_the_adjoint_circuit_settles_at_the_transposed_map(form):
 
 
 def test_a_twin_that_has_drifted_is_computed_anew():
-    own = state(Decorrelation("recurrent", "implicit", rate=0.01), 8)
+    own = state(Decorrelation("recurrent", "implicit", rate=0.01, rate_is="absolute"), 8)
     own.arrays["M"] *= 1.01
     learn(own, correlated(20, 8))
     missed = own.arrays["R"] @ own.arrays["M"] - np.eye(8)
@@ -119,7 +120,7 @@ def test_a_twin_that_has_drifted_is_computed_anew():
 
 
 def test_a_twin_that_cannot_be_computed_is_refused():
-    own = state(Decorrelation("recurrent", "implicit", rate=0.01, gain="none"), 3)
+    own = state(Decorrelation("recurrent", "implicit", rate=0.01, gain="none", rate_is="absolute"), 3)
     own.arrays["R"][...] = 0
     with pytest.raises(DivergenceError, match="must settle to"):
         own._keep_inverse(np.ones((4, 3)))
@@ -137,7 +138,10 @@ def test_a_row_that_does_not_settle_is_no_silent_result():
 def test_the_explicit_rule_needs_a_small_step(form, rows):
     X = correlated(rows, 8)
     largest = np.linalg.norm(X, 2) ** 2 / rows
-    quiet, loud = (Decorrelation(form, rate=share / largest, gain="none") for share in (0.999, 1.001))
+    quiet, loud = (
+        Decorrelation(form, rate=share / largest, gain="none", rule="explicit", rate_is="absolute")
+        for share in (0.999, 1.001)
+    )
     learn(state(quiet, 8), X)
     with pytest.raises(DivergenceError, match="η λ_max"):
         learn(state(loud, 8), X)
@@ -146,12 +150,65 @@ def test_the_explicit_rule_needs_a_small_step(form, rows):
 @pytest.mark.parametrize("form", ["feedforward", "recurrent"])
 def test_nan_is_refused_by_the_explicit_rule(form):
     with pytest.raises(DivergenceError):
-        learn(state(Decorrelation(form), 4), np.full((3, 4), np.nan))
+        learn(state(Decorrelation(form, "explicit"), 4), np.full((3, 4), np.nan))
+
+
+@pytest.mark.parametrize(("form", "rule"), [*product(("feedforward", "recurrent"), RULES)])
+def test_a_relative_rate_is_that_over_the_mean_power_of_the_drives(form, rule):
+    X = correlated(20, 6)
+    power = float(np.mean(X * X))
+    relative, absolute = (
+        state(Decorrelation(form, rule, rate, mean="none", rate_is=unit), 6)
+        for rate, unit in ((0.02, "relative"), (0.02 / power, "absolute"))
+    )
+    for own in (relative, absolute):
+        learn(own, X)
+    name = "M" if form == "feedforward" else "R"
+    np.testing.assert_allclose(relative.arrays[name], absolute.arrays[name], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("form", "rule"), [*product(("feedforward", "recurrent"), RULES)])
+def test_at_a_relative_rate_nothing_depends_on_the_unit_of_the_input(form, rule):
+    small, large = (state(Decorrelation(form, rule, 0.02), 6) for _ in range(2))
+    for seed in range(10):
+        learn(small, correlated(20, 6, seed))
+        learn(large, 2.0**20 * correlated(20, 6, seed))
+    name = "M" if form == "feedforward" else "R"
+    assert np.abs(small.arrays[name] - np.eye(6)).max() > 0.01
+    np.testing.assert_allclose(large.arrays[name], small.arrays[name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("form", "rule"), [*product(("feedforward", "recurrent"), RULES)])
+def test_a_layer_without_input_learns_nothing_at_a_relative_rate(form, rule):
+    own = state(Decorrelation(form, rule), 4)
+    learn(own, np.zeros((3, 4)))
+    np.testing.assert_array_equal(own.arrays["M"], np.eye(4))
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1e-2])
+def test_a_recurrent_network_learns_and_decorrelates_at_the_usual_relative_rates(rate):
+    rng, plan = np.random.default_rng(3), Decorrelation("recurrent", "local", rate)
+    assert plan == Decorrelation("recurrent", "implicit", rate, rate_is="relative")
+    network = Network([Dense(20), Dense(3, "identity")], 16, decorrelation=plan, dtype="float64", seed=1)
+    rule, losses, left = Backprop().start(network), [], []
+    mixing, teacher = rng.standard_normal((16, 16)), rng.standard_normal((16, 3))
+    for _ in range(400):
+        X = rng.standard_normal((32, 16)) @ mixing / 4
+        credit = rule.assign(X, np.eye(3)[(X @ teacher).argmax(1)], rng)
+        losses.append(float(credit.loss.mean()))
+        left.append(rms_correlation(credit.forward.signals[0].xbar))
+        for layer, (W, b) in zip(network.layers, credit.gradients, strict=True):
+            layer.W -= 0.1 * W
+            layer.b -= 0.1 * b
+        network.decorrelate(credit.forward.signals)
+    assert np.mean(losses[-40:]) < 0.7 * np.mean(losses[:40])
+    # 32 samples add 1/√32 = 0.18 of their own to the correlation.
+    assert np.mean(left[-40:]) < np.mean(left[:40]) - 0.02
 
 
 @pytest.mark.parametrize("rule", RULES[:2])
 def test_learning_decorrelates(rule):
-    own = state(Decorrelation("feedforward", rule, rate=0.05, gain="layer", mean="none"), 6)
+    own = state(Decorrelation("feedforward", rule, rate=0.05, gain="layer", mean="none", rate_is="absolute"), 6)
     X = correlated(4000, 6, 1)
     for batch in X.reshape(-1, 40, 6):
         learn(own, batch)
@@ -164,14 +221,16 @@ def test_learning_decorrelates(rule):
 
 
 def test_an_update_reads_whole_samples():
-    own = state(Decorrelation("feedforward", rate=0.01, share=0.26, gain="none"), 3, rows=4)
+    own = state(
+        Decorrelation("feedforward", rate=0.01, share=0.26, gain="none", rule="explicit", rate_is="absolute"), 3, rows=4
+    )
     X = correlated(10 * 4, 3)
     drive, Xbar = own._read(X, X)
     assert len(drive) == len(Xbar) == 3 * 4  # ⌈2.6⌉ samples of four patches
 
 
 def test_the_mean_follows_the_batches():
-    own = state(Decorrelation("feedforward", rate=1e-9, memory=0.25), 3)
+    own = state(Decorrelation("feedforward", rate=1e-9, memory=0.25, rule="explicit", rate_is="absolute"), 3)
     for _ in range(2):
         learn(own, np.full((5, 3), 2.0))
     np.testing.assert_allclose(own.arrays["mean"], 2 * (1 - 0.75**2))
@@ -189,7 +248,7 @@ def test_batch_norm_uses_the_batch_in_training_and_running_moments_at_test():
 
 def test_single_features_and_silent_units_stay_finite():
     for form, rule in product(("feedforward", "recurrent"), RULES):
-        own = state(Decorrelation(form, rule, rate=0.01, gain="node"), 1)
+        own = state(Decorrelation(form, rule, rate=0.01, gain="node", rate_is="absolute"), 1)
         drive, _ = learn(own, np.zeros((3, 1)))
         assert np.isfinite(own.decorrelate(drive)).all()
         assert all(np.isfinite(array).all() for array in own.arrays.values())

@@ -70,14 +70,14 @@ def slope(network, X, Y, array, place):
 
 @pytest.mark.parametrize(("form", "rule"), FORMS)
 def test_dense_gradients_are_those_of_central_differences(form, rule):
-    plan = Decorrelation(form, rule, rate=0.02, gain="node")
+    plan = Decorrelation(form, rule, rate=0.02, gain="node", rate_is="absolute")
     network, X, Y = trained([Dense(7, "tanh"), Dense(6, "softplus"), Dense(4, "identity")], 9, plan)
     assert largest_error(network, X, Y) < TOL
 
 
 @pytest.mark.parametrize(("form", "rule"), FORMS)
 def test_convolutional_gradients_are_those_of_central_differences(form, rule):
-    plan = Decorrelation(form, rule, rate=0.02, gain="layer", share=0.5)
+    plan = Decorrelation(form, rule, rate=0.02, gain="layer", share=0.5, rate_is="absolute")
     layers = [
         Conv2d(4, 3, padding=1, activation="tanh"),
         MaxPool2d(2),
@@ -92,14 +92,14 @@ def test_convolutional_gradients_are_those_of_central_differences(form, rule):
 
 @pytest.mark.parametrize(("activation", "loss"), [*product(ACTIVATIONS, LOSSES)])
 def test_every_activation_and_loss_has_the_gradient_of_its_value(activation, loss):
-    plan = Decorrelation("feedforward", rate=0.02)
+    plan = Decorrelation("feedforward", rate=0.02, rule="explicit", rate_is="absolute")
     network, X, Y = trained([Dense(8, activation), Dense(3, activation)], 5, plan, loss)
     assert largest_error(network, X, Y) < TOL
 
 
 @pytest.mark.parametrize("method", ["direct", "chebyshev", "exponential"])
 def test_a_simulated_recurrent_layer_passes_gradients_back_by_its_adjoint_circuit(method):
-    plan = Decorrelation("recurrent", "implicit", rate=0.02, settling=method, tol=1e-11)
+    plan = Decorrelation("recurrent", "implicit", rate=0.02, settling=method, tol=1e-11, rate_is="absolute")
     network, X, Y = trained([Dense(6, "tanh"), Dense(3, "identity")], 5, plan)
     assert largest_error(network, X, Y) < TOL
 
@@ -112,7 +112,7 @@ def test_a_simulated_recurrent_layer_passes_gradients_back_by_its_adjoint_circui
 )
 def test_gradients_hold_for_any_shape(widths, form, seed):
     layers = [*(Dense(units, "tanh") for units in widths), Dense(3, "identity")]
-    network, X, Y = trained(layers, 4, Decorrelation(form, "implicit", rate=0.02), seed=seed)
+    network, X, Y = trained(layers, 4, Decorrelation(form, "implicit", rate=0.02, rate_is="absolute"), seed=seed)
     assert largest_error(network, X, Y, entries=2) < TOL
 
 

@@ -124,7 +124,11 @@ def test_cross_entropy_survives_large_outputs():
 
 
 def test_a_copy_shares_nothing():
-    network = Network([Dense(5), Dense(2, "identity")], 4, decorrelation=Decorrelation("recurrent", rate=0.1))
+    network = Network(
+        [Dense(5), Dense(2, "identity")],
+        4,
+        decorrelation=Decorrelation("recurrent", rate=0.1, rule="explicit", rate_is="absolute"),
+    )
     twin, X = network.copy(), np.random.default_rng(0).standard_normal((9, 4))
     before = {name: array.copy() for name, array in network.arrays().items()}
     twin.decorrelate(twin.forward(X, training=True).signals)
@@ -136,7 +140,7 @@ def test_a_copy_shares_nothing():
 
 @pytest.mark.parametrize("form", ["none", "feedforward", "recurrent", "batch_norm"])
 def test_loaded_arrays_go_on_bit_for_bit(form):
-    plan = Decorrelation(form, "implicit", rate=0.1)
+    plan = Decorrelation(form, "implicit", rate=0.1, rate_is="absolute")
     first, second = (Network([Conv2d(3, 3), Dense(2)], (2, 7, 8), decorrelation=plan, seed=s) for s in (0, 1))
     first.decorrelate(first.forward(PICTURES, training=True).signals)
     second.load({name: array.copy() for name, array in first.arrays().items()})

@@ -49,7 +49,7 @@ def agree(network, X, Y, library):
 @pytest.mark.parametrize(("form", "rule"), FORMS)
 def test_dense_networks_learn_alike(library, form, rule):
     rng = np.random.default_rng(0)
-    plan = Decorrelation(form, rule, rate=0.01, gain="node")
+    plan = Decorrelation(form, rule, rate=0.01, gain="node", rate_is="absolute")
     layers = [*(Dense(6, name) for name in ACTIVATIONS), Dense(3, "identity")]
     network = Network(layers, 5, decorrelation=plan, dtype="float64")
     agree(network, rng.standard_normal((12, 5)), np.eye(3)[rng.integers(0, 3, 12)], library)
@@ -59,14 +59,19 @@ def test_dense_networks_learn_alike(library, form, rule):
 def test_convolutional_networks_learn_alike(library):
     rng = np.random.default_rng(0)
     layers = [Conv2d(4, 3, padding=1), MaxPool2d(2), Conv2d(3, 2, stride=2), Dense(3, "identity")]
-    network = Network(layers, (2, 8, 8), decorrelation=Decorrelation("feedforward", rate=0.01), dtype="float64")
+    network = Network(
+        layers,
+        (2, 8, 8),
+        decorrelation=Decorrelation("feedforward", rate=0.01, rule="explicit", rate_is="absolute"),
+        dtype="float64",
+    )
     agree(network, rng.standard_normal((4, 2, 8, 8)), np.eye(3)[rng.integers(0, 3, 4)], library)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_simulated_settling_runs_in_numpy_and_comes_back(library):
     rng = np.random.default_rng(0)
-    plan = Decorrelation("recurrent", "implicit", rate=0.01, settling="direct", tol=1e-10)
+    plan = Decorrelation("recurrent", "implicit", rate=0.01, settling="direct", tol=1e-10, rate_is="absolute")
     network = Network([Dense(4, "tanh"), Dense(3, "identity")], 5, decorrelation=plan, dtype="float64")
     agree(network, rng.standard_normal((12, 5)), np.eye(3)[rng.integers(0, 3, 12)], library)
 

@@ -17,7 +17,7 @@ def network(form="recurrent", rule="implicit", rate=0.05, **plan):
     found = Network(
         [Dense(7, "tanh"), Dense(6), Dense(3, "identity")],
         8,
-        decorrelation=Decorrelation(form, rule, rate=rate, gain="node", **plan),
+        decorrelation=Decorrelation(form, rule, rate=rate, gain="node", rate_is="absolute", **plan),
         dtype="float64",
     )
     mixing = rng.standard_normal((8, 8)) / 3

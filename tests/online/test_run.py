@@ -27,7 +27,7 @@ REGIMES = [
     {"rate": 1e-3, "schedule": "constant", "limit": None, "gain": "node"},
     {"rate": 1e-2, "schedule": "decay", "limit": 0.1, "gain": "layer"},
     {"rate": 1.0, "schedule": "decay", "limit": 0.1, "gain": "none"},
-    {"rate": 1e-3, "schedule": "constant", "limit": 0.05, "gain": "node", "mean": "none", "normalise": False},
+    {"rate": 1e-3, "schedule": "constant", "limit": 0.05, "gain": "node", "mean": "none", "rate_is": "absolute"},
 ]
 
 
@@ -65,7 +65,7 @@ def test_it_does_what_one_sample_after_the_other_does(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("rule", ["local", "explicit"])
+@pytest.mark.parametrize("rule", ["implicit", "explicit"])
 @pytest.mark.parametrize(
     "regime", REGIMES, ids=lambda regime: f"{regime['schedule']}-{regime['gain']}-{regime['rate']}"
 )
@@ -161,7 +161,7 @@ def test_what_rounding_does_not_allow_is_counted():
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("rule", ["local", "explicit"])
+@pytest.mark.parametrize("rule", ["implicit", "explicit"])
 def test_steps_and_stretches_give_the_same_numbers(rule, engine, monkeypatch):
     X = stream()
     plan = LearningRule(rule=rule, rate=5e-3)

@@ -15,7 +15,7 @@ from neurodecorr.plasticity.continuous import decay, grow, size_bound
 
 pytestmark = pytest.mark.rounding
 
-RULES = ("local", "congruent")
+RULES = ("implicit", "congruent")
 N = 4
 SIGMA = gaussian_covariance(N, 30, 0)
 X = correlated_gaussian(N, 400, 30, 0).inputs
@@ -32,7 +32,7 @@ def stable(seed=0, symmetric=False):
 
 def change(R, xbar, p, rule):
     growth, shrinkage = np.outer(R @ xbar, xbar), R * p
-    return growth - shrinkage if rule == "local" else (growth + growth.T - shrinkage - shrinkage.T) / 2
+    return growth - shrinkage if rule == "implicit" else (growth + growth.T - shrinkage - shrinkage.T) / 2
 
 
 def reference(R, X, dwell, tau_x, tau_R, rule, power, tau_p, tau_u):
@@ -59,7 +59,7 @@ def adiabatic(R, X, eta, rule, substeps):
         for _ in range(substeps):
             xbar = np.linalg.solve(R, x)
             h = eta / substeps
-            if rule == "local":
+            if rule == "implicit":
                 R = (R + h * np.outer(x, xbar)) / (1 + h * POWER)
             else:
                 A = np.eye(N) + h / (1 + math.sqrt(1 + h * xbar @ xbar)) * np.outer(xbar, xbar)

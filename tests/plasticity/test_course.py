@@ -60,7 +60,7 @@ def test_a_rule_with_a_circuit_is_judged_by_its_own_circuit():
 
 
 def test_single_samples_and_batches_share_the_harness():
-    plan = LearningRule(rule="local", rate=1e-2, mean="none", schedule="constant")
+    plan = LearningRule(rule="implicit", rate=1e-2, mean="none", schedule="constant")
     X = stream().reshape(-1, N)
     one_by_one = run_rule(RelativeRule(plan), X[:, None, :], SIGMA, every=200)
     in_blocks = run_rule(RelativeRule(plan), X.reshape(4, 200, N), SIGMA)
@@ -81,7 +81,7 @@ def test_a_diverging_rule_ends_its_course_and_says_where():
 
 def test_the_librarys_own_errors_end_a_course_too():
     plan = LearningRule(
-        form="feedforward", rule="explicit", rate=1.0, batch=20, limit=None, mean="none", normalise=False
+        form="feedforward", rule="explicit", rate=1.0, batch=20, limit=None, mean="none", rate_is="absolute"
     )
     course = run_rule(RelativeRule(plan), stream(), SIGMA)
     assert course.stopped.startswith("batch 0: the explicit rule needs η λ_max(C) < 1")

@@ -7,11 +7,11 @@ import pytest
 
 from neurodecorr.errors import DegenerateInputWarning
 from neurodecorr.measures import rms_correlation
-from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, LearningRule, initial_state, learn
+from neurodecorr.plasticity import RULES, LearningRule, initial_state, learn
 
 pytestmark = pytest.mark.rounding
 
-PAIRS = [("recurrent", rule) for rule in RECURRENT_RULES] + [("feedforward", rule) for rule in FEEDFORWARD_RULES]
+PAIRS = [(form, rule) for form in ("recurrent", "feedforward") for rule in RULES]
 DTYPES = ("float64", "float32")
 STRONGEST = {"float64": 1e7, "float32": 3e3}
 
@@ -86,7 +86,7 @@ def test_the_congruent_rule_bounds_itself_on_dependent_units(degenerate, form, d
 def test_a_bound_of_the_users_own_is_kept():
     X = with_identical_units(signal())
     with pytest.warns(DegenerateInputWarning, match="held at 50"):
-        state = learnt(X, "recurrent", "local", strongest=50.0)
+        state = learnt(X, "recurrent", "implicit", strongest=50.0)
     assert np.linalg.norm(state.M, 2) <= 50 * (1 + 1e-9)
 
 

@@ -10,7 +10,7 @@ from neurodecorr.plasticity import LearningRule, initial_state, learn
 from neurodecorr.plasticity.samplewise import FUSED_BLOCK, LONGEST_DELAYED_BLOCK, smallest_delayed
 
 RULES = [
-    ("recurrent", "local"),
+    ("recurrent", "implicit"),
     ("recurrent", "explicit"),
     ("recurrent", "congruent"),
     ("feedforward", "implicit"),
@@ -22,7 +22,7 @@ REGIMES = [
     {"rate": 1e-3, "schedule": "constant", "limit": None, "gain": "node"},
     {"rate": 1e-2, "schedule": "decay", "limit": 0.1, "gain": "layer"},
     {"rate": 1.0, "schedule": "decay", "limit": 0.1, "gain": "none"},
-    {"rate": 1e-3, "schedule": "constant", "limit": 0.05, "gain": "node", "mean": "none", "normalise": False},
+    {"rate": 1e-3, "schedule": "constant", "limit": 0.05, "gain": "node", "mean": "none", "rate_is": "absolute"},
 ]
 N = 17
 SAMPLES = 2 * FUSED_BLOCK + 3 * LONGEST_DELAYED_BLOCK + 5  # whole blocks and a remainder, for both engines
@@ -57,7 +57,7 @@ def test_a_fast_engine_gives_the_numbers_of_the_plain_one(form, rule, regime, en
 @pytest.mark.parametrize("engine", ["fused", "delayed"])
 def test_single_precision_agrees_to_its_own_rounding(engine):
     X = stream(np.float32)
-    plain, fast = (learnt(X, "recurrent", "local", name, schedule="constant") for name in ("plain", engine))
+    plain, fast = (learnt(X, "recurrent", "implicit", name, schedule="constant") for name in ("plain", engine))
     assert fast.M.dtype == fast.R.dtype == np.float32
     np.testing.assert_allclose(fast.M, plain.M, rtol=0, atol=2e-4)
     np.testing.assert_allclose(fast.R, plain.R, rtol=0, atol=2e-4)
@@ -67,7 +67,7 @@ def test_single_precision_agrees_to_its_own_rounding(engine):
 def test_gains_kept_beside_the_matrices_keep_the_twins_closer_than_gains_multiplied_in(engine):
     """One gain shared by M and R cannot be rounded apart; 20 000 separate multiplications can."""
     X = np.tile(stream(), (30, 1))
-    plain, fast = (learnt(X, "recurrent", "local", name, schedule="constant") for name in ("plain", engine))
+    plain, fast = (learnt(X, "recurrent", "implicit", name, schedule="constant") for name in ("plain", engine))
     assert fast.twin_error() < 1e-14 < plain.twin_error() < 1e-11
 
 
@@ -82,7 +82,7 @@ def test_the_sample_that_breaks_the_explicit_rule_is_the_same(engine):
 
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 129])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize(("rule", "engine"), [("local", "fused"), ("local", "delayed"), ("congruent", "delayed")])
+@pytest.mark.parametrize(("rule", "engine"), [("implicit", "fused"), ("implicit", "delayed"), ("congruent", "delayed")])
 def test_any_number_of_units_fills_registers_and_groups_of_rows(rule, engine, dtype, n):
     """Fewer units than a register holds, whole registers, and one more; rows beside each other in the cache."""
     X = np.random.default_rng(n).standard_normal((150, n)).astype(dtype)

@@ -27,22 +27,22 @@ def dense_reference(w, X, plan):
         x = sample - mean
         power = power + memory * (x**2 - power)
         eta = eta / power.mean() if power.mean() > 0 else 0.0
-        xbar = W @ x if plan.rule == "relative" else np.linalg.solve(W, x)
+        xbar = np.linalg.solve(W, x) if plan.recurrent else W @ x
         size = (xbar**2).mean()
         trace += max(1 / (t + 1), 0.01) * (size - trace)
         strength = fan_in * max(trace, size / 5)
         eta = min(eta, plan.limit / strength) if strength > 0 else eta
         g = 1 + eta * power
-        if plan.rule == "local":
+        if plan.recurrent and plan.rule == "implicit":
             W = mask * (W + eta * w * np.outer(x, xbar)) / g
-        elif plan.rule == "symmetric":
+        elif plan.rule == "congruent":
             W = mask * (W + eta / 2 * w * (np.outer(x, xbar) + np.outer(xbar, x))) / np.sqrt(np.outer(g, g))
         else:
             W = mask * g[:, None] * (W - eta / (1 + eta * xbar @ xbar) * np.outer(xbar, xbar @ W))
         if plan.dominance is not None:
             around = np.abs(W).sum(axis=1) - np.abs(np.diag(W))
             s = np.minimum(1, plan.dominance * np.diag(W) / np.maximum(around, 1e-300))
-            s = np.minimum.outer(s, s) if plan.rule == "symmetric" else np.repeat(s[:, None], n, axis=1)
+            s = np.minimum.outer(s, s) if plan.rule == "congruent" else np.repeat(s[:, None], n, axis=1)
             np.fill_diagonal(s, 1.0)
             W = W * s
     return W
@@ -59,14 +59,14 @@ def waves():
 MASKS = {"grid": grid_neighbours((6, 6), 8), "taper": grid_taper((6, 6), 3), "random": random_neighbours(36, 6, seed=1)}
 
 
-CASES = [("local", mask, dominance) for mask in MASKS for dominance in (None, 0.8)]
-CASES += [("symmetric", mask, dominance) for mask in ("grid", "taper") for dominance in (None, 0.8)]
-CASES += [("relative", mask, None) for mask in MASKS]
+CASES = [("recurrent", "implicit", mask, dominance) for mask in MASKS for dominance in (None, 0.8)]
+CASES += [("recurrent", "congruent", mask, dominance) for mask in ("grid", "taper") for dominance in (None, 0.8)]
+CASES += [("feedforward", "implicit", mask, None) for mask in MASKS]
 
 
-@pytest.mark.parametrize(("rule", "mask", "dominance"), CASES)
-def test_sparse_learning_is_dense_learning_times_a_mask(rule, mask, dominance, waves):
-    plan = SparseLearningRule(rule, rate=5e-3, half=200, limit=0.01, tol=1e-12, dominance=dominance)
+@pytest.mark.parametrize(("form", "rule", "mask", "dominance"), CASES)
+def test_sparse_learning_is_dense_learning_times_a_mask(form, rule, mask, dominance, waves):
+    plan = SparseLearningRule(form, rule, rate=5e-3, half=200, limit=0.01, tol=1e-12, dominance=dominance)
     w = MASKS[mask]
     learnt = learn_sparse(initial_sparse_state(w), waves[:300], plan)
     # 300 steps, each off by the settling error tol · κ(R) ≤ 1e-10 times η.
@@ -93,25 +93,29 @@ def test_the_given_state_is_left_as_it_was_and_a_stream_may_be_cut_anywhere(wave
     assert whole.samples == cut.samples == 200
 
 
-@pytest.mark.parametrize("rule", ["local", "symmetric", "relative"])
-def test_threads_learn_the_same_weights_as_one(rule, waves, monkeypatch):
-    plan = SparseLearningRule(rule, rate=1e-2)
+@pytest.mark.parametrize(
+    ("form", "rule"), [("recurrent", "implicit"), ("recurrent", "congruent"), ("feedforward", "implicit")]
+)
+def test_threads_learn_the_same_weights_as_one(form, rule, waves, monkeypatch):
+    plan = SparseLearningRule(form, rule, rate=1e-2)
     alone = learn_sparse(initial_sparse_state(MASKS["taper"]), waves[:50], plan)
     monkeypatch.setattr(sparse, "MANY_SYNAPSES", 0)
     together = learn_sparse(initial_sparse_state(MASKS["taper"]), waves[:50], plan)
     np.testing.assert_array_equal(together.weights.data, alone.weights.data)
 
 
-def test_the_symmetric_rule_keeps_reciprocal_weights_equal_to_rounding(waves):
-    R = learn_sparse(initial_sparse_state(MASKS["taper"]), waves, SparseLearningRule("symmetric", rate=1e-2)).weights
+def test_the_congruent_rule_keeps_reciprocal_weights_equal_to_rounding(waves):
+    R = learn_sparse(
+        initial_sparse_state(MASKS["taper"]), waves, SparseLearningRule(rule="congruent", rate=1e-2)
+    ).weights
     # The decay forgets each rounding in 1/(ηp) samples, so that none piles up.
     assert abs(R - R.T).max() <= 1e-14 * abs(R).max()
 
 
-@pytest.mark.parametrize("rule", ["local", "symmetric"])
+@pytest.mark.parametrize("rule", ["implicit", "congruent"])
 def test_a_cut_mask_loses_stability_on_long_ranged_correlations_and_a_positive_taper_does_not(rule):
     patches = nd.data.natural_patches(size=8, samples=3000, seed=1).inputs
-    plan = SparseLearningRule(rule, rate=1e-2, half=1000, tol=1e-4)
+    plan = SparseLearningRule(rule=rule, rate=1e-2, half=1000, tol=1e-4)
     with pytest.raises(StabilityError, match=r"the sparse circuit .* at sample \d+: its margin min Re λ\(R\)"):
         learn_sparse(initial_sparse_state(grid_neighbours((8, 8), 8)), patches, plan)
     assert np.linalg.eigvalsh(grid_taper((8, 8), 3).toarray())[0] > 0
@@ -119,11 +123,13 @@ def test_a_cut_mask_loses_stability_on_long_ranged_correlations_and_a_positive_t
     assert 0 < np.linalg.eigvals(state.weights.toarray()).real.min() == pytest.approx(state.margin, rel=0.3)
 
 
-@pytest.mark.parametrize("rule", ["local", "symmetric"])
+@pytest.mark.parametrize("rule", ["implicit", "congruent"])
 def test_dominance_proves_stability_of_every_learnt_circuit(rule):
     patches = nd.data.natural_patches(size=8, samples=500, seed=1).inputs
     state = learn_sparse(
-        initial_sparse_state(grid_neighbours((8, 8), 8)), patches, SparseLearningRule(rule, rate=0.1, dominance=0.9)
+        initial_sparse_state(grid_neighbours((8, 8), 8)),
+        patches,
+        SparseLearningRule(rule=rule, rate=0.1, dominance=0.9),
     )
     R = state.weights.toarray()
     around = np.abs(R).sum(axis=1) - np.abs(np.diag(R))
@@ -138,14 +144,17 @@ def test_bad_masks_plans_and_weights_are_refused_with_advice():
         initial_sparse_state(scipy.sparse.csr_array([[1.0, 1.0], [1.0, 0.0]]))
     with pytest.raises(InputError, match=r"mask must hold numbers in \(0, 1\]"):
         initial_sparse_state(scipy.sparse.csr_array([[1.0, -1.0], [1.0, 1.0]]))
-    with pytest.raises(ConfigError, match="Did you mean 'symmetric'"):
-        SparseLearningRule("symetric")
+    with pytest.raises(ConfigError, match="Did you mean 'congruent'"):
+        SparseLearningRule(rule="congruant")
+    with pytest.raises(ConfigError, match=r"rule must be one of 'implicit'; got 'congruent'\.$"):
+        SparseLearningRule("feedforward", "congruent")
+    assert SparseLearningRule(rule="local") == SparseLearningRule()
     with pytest.raises(ConfigError, match="dominance must be < 1"):
         SparseLearningRule(dominance=1.0)
     with pytest.raises(ConfigError, match="learns M"):
-        SparseLearningRule("relative", dominance=0.5)
+        SparseLearningRule("feedforward", dominance=0.5)
     with pytest.raises(InputError, match="reciprocal synapses"):
-        learn_sparse(initial_sparse_state(MASKS["random"]), np.ones((1, 36)), SparseLearningRule("symmetric"))
+        learn_sparse(initial_sparse_state(MASKS["random"]), np.ones((1, 36)), SparseLearningRule(rule="congruent"))
     with pytest.raises(InputError, match="X must have 36 features"):
         learn_sparse(initial_sparse_state(MASKS["random"]), np.ones((1, 3)), SparseLearningRule())
 

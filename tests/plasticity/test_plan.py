@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+import neurodecorr as nd
 from neurodecorr.errors import ConfigError
-from neurodecorr.plasticity import FEEDFORWARD_RULES, RECURRENT_RULES, Constant, Decay, LearningRule, SparseLearningRule
+from neurodecorr.plasticity import RULES, Constant, Decay, LearningRule, SparseLearningRule, learn_continuously
 from neurodecorr.plasticity.spec import clock_after, rate_at, rows_until
 
 
@@ -18,8 +19,9 @@ from neurodecorr.plasticity.spec import clock_after, rate_at, rows_until
             "form must be one of 'recurrent', 'feedforward'; got 'recurent'. Did you mean 'recurrent'?",
         ),
         ({"rule": "congruant"}, "got 'congruant'. Did you mean 'congruent'?"),
-        ({"rule": "implicit"}, "rule must be one of 'explicit', 'local', 'congruent'; got 'implicit'."),
-        ({"form": "feedforward", "rule": "local"}, "one of 'explicit', 'implicit', 'congruent'; got 'local'"),
+        ({"rule": "implict"}, "one of 'explicit', 'implicit', 'congruent'; got 'implict'. Did you mean 'implicit'?"),
+        ({"rule": "lokal"}, "got 'lokal'. Did you mean 'local'?"),
+        ({"rate_is": "relativ"}, "one of 'relative', 'absolute'; got 'relativ'. Did you mean 'relative'?"),
         ({"rate": 0}, "rate must be > 0; got 0"),
         ({"rate": -1e-3}, "rate must be > 0; got -0.001"),
         ({"rate": math.nan}, "rate must be a finite number; got nan"),
@@ -78,9 +80,10 @@ def test_the_clock_after_many_samples_is_the_sum_of_their_rates(schedule, clock)
 
 
 def test_every_rule_of_both_forms_is_accepted():
-    for form, rules in (("recurrent", RECURRENT_RULES), ("feedforward", FEEDFORWARD_RULES)):
-        for rule in rules:
-            assert LearningRule(form=form, rule=rule).rules is rules
+    for form in ("recurrent", "feedforward"):
+        for rule in RULES:
+            assert LearningRule(form=form, rule=rule).rule == rule
+        assert LearningRule(form=form, rule="local") == LearningRule(form=form, rule="implicit")
 
 
 def test_a_plan_cannot_be_changed():
@@ -117,3 +120,44 @@ def test_a_rate_is_constant_until_the_hold_and_then_falls():
 def test_a_time_that_never_ends_may_be_anybodys_infinity(endless):
     assert Constant(hold=endless) == Constant()
     assert SparseLearningRule(half=endless) == SparseLearningRule()
+
+
+@pytest.mark.parametrize(
+    ("typo", "near"),
+    [
+        ("implict", "implicit"),
+        ("Local", "local"),
+        ("loc", "local"),
+        ("congruant", "congruent"),
+        ("explict", None),
+        ("expl", None),
+    ],
+)
+def test_a_typo_of_a_rule_gets_the_nearest_name_but_never_the_rule_that_diverges(typo, near):
+    makers = [
+        lambda: LearningRule(rule=typo),
+        lambda: LearningRule("feedforward", typo),
+        lambda: SparseLearningRule(rule=typo),
+        lambda: nd.network.Decorrelation("recurrent", typo),
+        lambda: nd.compare(nd.data.correlated_gaussian(3, 600), rules=[typo]),
+        lambda: nd.FeedforwardDecorrelator(rule=typo).fit(np.eye(3)),
+        lambda: learn_continuously(np.eye(2), np.ones((3, 2)), 1.0, rule=typo),
+    ]
+    for make in makers:
+        with pytest.raises(ConfigError, match="rule must be one of") as caught:
+            make()
+        assert "Did you mean 'explicit'" not in str(caught.value)
+        if near is not None:
+            assert f"Did you mean {near!r}?" in str(caught.value)
+
+
+def test_local_is_another_name_of_the_implicit_rule_everywhere():
+    X = np.random.default_rng(0).standard_normal((50, 3))
+    for form in ("recurrent", "feedforward"):
+        assert LearningRule(form, "local") == LearningRule(form, "implicit")
+        assert nd.network.Decorrelation(form, "local") == nd.network.Decorrelation(form, "implicit")
+        assert SparseLearningRule(form, "local") == SparseLearningRule(form, "implicit")
+    local, implicit = (learn_continuously(np.eye(3), X, 1.0, rule=rule).R for rule in ("local", "implicit"))
+    np.testing.assert_array_equal(local, implicit)
+    local, implicit = (nd.RecurrentDecorrelator(rule=rule, epochs=1).fit(X).R_ for rule in ("local", "implicit"))
+    np.testing.assert_array_equal(local, implicit)

@@ -10,7 +10,7 @@ from neurodecorr.plasticity import RECORDED, LearningRule, initial_state, learn,
 
 X = nd.data.correlated_gaussian(features=5, samples=2500, condition=20.0).inputs
 PLANS = {
-    "R local": LearningRule(form="recurrent", rule="local"),
+    "R implicit": LearningRule(form="recurrent", rule="implicit"),
     "R congruent": LearningRule(form="recurrent", rule="congruent"),
     "M implicit": LearningRule(form="feedforward", rule="implicit", batch=10),
 }
@@ -34,7 +34,7 @@ def test_rows_are_the_states_of_learning(tmp_path, name):
 
 
 def test_blocks_and_one_array_give_the_same_file_content(tmp_path):
-    plan = PLANS["R local"]
+    plan = PLANS["R implicit"]
     record_learning(X, plan, tmp_path / "whole" / "traces.h5", every=500)
     state = initial_state(X, plan)
     record_learning(
@@ -54,12 +54,12 @@ def test_correlation_falls_and_twins_stay_twins(tmp_path):
 
 def test_the_file_says_units_rule_rate_seed_and_configuration(tmp_path):
     record_learning(
-        X, PLANS["R local"], tmp_path / "traces.h5", seed=3, what=["margin", "weights"], config={"data": "gaussian"}
+        X, PLANS["R implicit"], tmp_path / "traces.h5", seed=3, what=["margin", "weights"], config={"data": "gaussian"}
     )
     traces = read_traces(tmp_path)
     assert traces.names == ("R", "margin") and traces["margin"].unit == "1/τ"
     assert (traces.metadata["rule"], traces.metadata["rate"], traces.metadata["step_unit"]) == (
-        "local",
+        "implicit",
         1e-3,
         "samples",
     )
@@ -80,7 +80,7 @@ def test_the_file_says_units_rule_rate_seed_and_configuration(tmp_path):
 )
 def test_what_cannot_be_recorded_is_refused(tmp_path, options, error, message):
     with pytest.raises(error, match=message):
-        record_learning(**{"X": X, "plan": PLANS["R local"], "path": tmp_path / "traces.h5", **options})
+        record_learning(**{"X": X, "plan": PLANS["R implicit"], "path": tmp_path / "traces.h5", **options})
 
 
 def test_all_names_have_a_meaning():

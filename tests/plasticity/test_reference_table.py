@@ -34,7 +34,7 @@ def stream():
 
 def relative(form, rule, gain="node", limit=None, batch=256, rate=ETA / 256, schedule="constant"):
     options = {"gain": gain, "limit": limit, "batch": batch, "rate": rate, "schedule": schedule}
-    return RelativeRule(LearningRule(form=form, rule=rule, mean="none", normalise=False, **options))
+    return RelativeRule(LearningRule(form=form, rule=rule, mean="none", rate_is="absolute", **options))
 
 
 def last(rule, stream, scale=1.0):
@@ -75,7 +75,7 @@ def test_at_the_largest_scale_the_explicit_rule_is_past_its_singular_point(strea
 
 
 def test_the_recurrent_form_reaches_the_same_numbers(stream):
-    course = last(relative("recurrent", "local"), stream, 0.1)
+    course = last(relative("recurrent", "implicit"), stream, 0.1)
     assert course.correlation[-1] == pytest.approx(0.0062, rel=0.15)
 
 

@@ -5,19 +5,11 @@ import pytest
 
 from neurodecorr.data import correlated_gaussian, gaussian_covariance
 from neurodecorr.measures import power, rms_correlation
-from neurodecorr.plasticity import (
-    FEEDFORWARD_RULES,
-    RECURRENT_RULES,
-    LearningRule,
-    decorrelating_matrix,
-    initial_state,
-    learn,
-    rules,
-)
+from neurodecorr.plasticity import RULES, LearningRule, decorrelating_matrix, initial_state, learn, rules
 
 pytestmark = pytest.mark.rounding
 
-PAIRS = [("recurrent", rule) for rule in RECURRENT_RULES] + [("feedforward", rule) for rule in FEEDFORWARD_RULES]
+PAIRS = [(form, rule) for form in ("recurrent", "feedforward") for rule in RULES]
 N = 4
 # Unequal powers, so that node and layer gain rest at different matrices.
 SCALE = np.diag([0.5, 0.8, 1.0, 1.4])
@@ -79,7 +71,7 @@ def test_congruent_batches_learn_the_closed_form(form, gain):
 @pytest.mark.parametrize("gain", ["node", "layer"])
 @pytest.mark.parametrize("rate", [0.05, 1e4])
 @pytest.mark.parametrize(
-    ("form", "rule"), [("recurrent", "local"), ("feedforward", "implicit"), ("recurrent", "explicit")]
+    ("form", "rule"), [("recurrent", "implicit"), ("feedforward", "implicit"), ("recurrent", "explicit")]
 )
 def test_batches_rest_where_outputs_are_decorrelated_and_keep_their_power_at_any_rate(form, rule, rate, gain):
     """One batch of all samples at a high rate is cut into steps that are small enough for the rule."""
@@ -129,9 +121,9 @@ def test_single_samples_rest_near_the_closed_form_and_the_congruent_rule_nearest
     X = correlated_gaussian(8, 60_000, 1e2).inputs
     closed = decorrelating_matrix(sigma)
     distance = {}
-    for rule in ("explicit", "local", "congruent"):
+    for rule in ("explicit", "implicit", "congruent"):
         plan = LearningRule(rule=rule, rate=1e-3, mean="none")
         M = learn(initial_state(X, plan), X, plan).matrix
         distance[rule] = float(np.linalg.norm(M - closed) / np.linalg.norm(closed))
     assert distance["congruent"] < 0.02
-    assert distance["congruent"] < min(distance["explicit"], distance["local"])
+    assert distance["congruent"] < min(distance["explicit"], distance["implicit"])

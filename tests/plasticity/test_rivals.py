@@ -36,7 +36,7 @@ RULES = [
     OffDiagonal(kappa=0.5, gain="layer"),
     Whitening(),
     Whitening("pca", memory=0.01),
-    RelativeRule(LearningRule(rule="local", batch=5)),
+    RelativeRule(LearningRule(rule="implicit", batch=5)),
     RelativeRule(LearningRule(form="feedforward", rule="congruent")),
 ]
 

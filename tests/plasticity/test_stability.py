@@ -26,7 +26,7 @@ def margin(R):
 
 
 def plan_for(rule, rate):
-    return LearningRule(rule=rule, rate=rate, schedule="constant", mean="none", normalise=False, limit=None)
+    return LearningRule(rule=rule, rate=rate, schedule="constant", mean="none", rate_is="absolute", limit=None)
 
 
 def least_margin(rule, features, seed, rate, count, size):
@@ -41,7 +41,7 @@ def least_margin(rule, features, seed, rate, count, size):
 
 def sample_of_the_error(stream, rate):
     """Learn until the local rule's loss of stability is raised; every state handed back before that is stable."""
-    plan, state = plan_for("local", rate), None
+    plan, state = plan_for("implicit", rate), None
     for X in stream:
         state = initial_state(X, plan) if state is None else state
         try:
@@ -78,13 +78,13 @@ def test_the_loss_of_stability_is_raised_soon_after_its_first_sign():
 
 
 def test_a_low_rate_keeps_the_local_rule_stable():
-    assert least_margin("local", 10, seed=0, rate=1e-3, count=5, size=20_000) > 0.2
+    assert least_margin("implicit", 10, seed=0, rate=1e-3, count=5, size=20_000) > 0.2
 
 
 def test_the_feedforward_form_does_not_care_about_the_circuit():
     """M goes on decorrelating where R = M⁻¹ would not settle: nothing to raise, since no circuit runs."""
     plan = LearningRule(
-        form="feedforward", rule="implicit", rate=1e-2, schedule="constant", mean="none", normalise=False, limit=None
+        form="feedforward", rule="implicit", rate=1e-2, schedule="constant", mean="none", rate_is="absolute", limit=None
     )
     X = np.vstack(list(blocks(20, 0, 30, 1000)))
     state = learn(initial_state(X, plan), X, plan)

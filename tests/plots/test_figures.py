@@ -191,9 +191,9 @@ def test_eigenvalues_lie_where_they_are_and_the_unstable_side_is_shaded(specimen
 
 
 def test_unstable_eigenvalues_stay_in_sight(specimen):
-    values = specimen["R local"].eigenvalues.copy()
+    values = specimen["R implicit"].eigenvalues.copy()
     values[0] = -3 + 0.5j
-    axes = panels(plots.eigenvalues(replaced(specimen, "R local", eigenvalues=values)))[0]
+    axes = panels(plots.eigenvalues(replaced(specimen, "R implicit", eigenvalues=values)))[0]
     assert axes.get_xlim()[0] < -3
 
 
@@ -203,7 +203,7 @@ def test_a_cross_marks_where_learning_stopped(troubled, specimen):
         return [line.get_color() for line in lines if line.get_marker() == "X"]
 
     assert crosses(specimen) == []
-    assert crosses(troubled) == [mark("R local").color] * 2
+    assert crosses(troubled) == [mark("R implicit").color] * 2
 
 
 def test_the_start_is_left_out_where_an_axis_is_logarithmic(specimen):
@@ -222,7 +222,7 @@ def test_mismatch_shows_medians_and_puts_the_unstable_above_everything_finite(tr
     left, right = panels(plots.mismatch(troubled))
     medians = {bars.get_label(): bars.lines[0].get_ydata() for bars in left.containers}
     finite = np.concatenate([e.mismatch_error[np.isfinite(e.mismatch_error)] for e in troubled.entries])
-    np.testing.assert_allclose(medians["R local"], np.median(troubled["R local"].mismatch_error, axis=1))
+    np.testing.assert_allclose(medians["R implicit"], np.median(troubled["R implicit"].mismatch_error, axis=1))
     assert medians["R congruent"][-1] > finite.max()
     assert left.get_yticklabels()[-1].get_text() == "unstable"
     shares = [line.get_ydata() for line in right.lines]

@@ -32,7 +32,7 @@ def test_one_fitted_estimator_transforms_in_several_threads(together, X, settlin
         model.fit(X)
         recurrent = isinstance(model, nd.RecurrentDecorrelator)
         drive = X - model.mean_
-        rest = np.linalg.solve(model.lateral_, drive.T).T if recurrent else drive @ model.matrix_.T
+        rest = np.linalg.solve(model.R_, drive.T).T if recurrent else drive @ model.M_.T
         size = np.linalg.norm(rest, axis=1)
 
         def transform(_, model=model, rest=rest, size=size):
@@ -45,11 +45,10 @@ def test_one_fitted_estimator_transforms_in_several_threads(together, X, settlin
 def test_estimators_that_learn_at_once_learn_what_each_learns_alone(together, X, threads):
     def learn(k):
         kind = (nd.RecurrentDecorrelator, nd.FeedforwardDecorrelator)[k % 2]
-        exact = ("local", "implicit")[k % 2]
-        model = kind(1e-2, rule=(exact, "congruent", "explicit")[k % 3], batch=(1, 10)[k // 2 % 2])
+        model = kind(1e-2, rule=("implicit", "congruent", "explicit")[k % 3], batch=(1, 10)[k // 2 % 2])
         for begin in range(0, 300, 60):
             model.partial_fit(X[begin : begin + 60])
-        return model.matrix_
+        return model.M_
 
     alone = [learn(k) for k in range(12)]
     for k, found in enumerate(together(lambda k: learn(k % 12), threads, rounds=3)):
@@ -68,7 +67,7 @@ def test_a_transform_during_learning_leaves_no_old_circuit_behind(together, X):
                 model.transform(X[:5])
 
     together(work, 4)
-    assert np.array_equal(model.circuit_.R, model.lateral_)
+    assert np.array_equal(model.circuit_.R, model.R_)
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -96,7 +95,7 @@ def test_threads_share_an_analogue_circuit(together, rng, threads):
 @pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("settling", ["twin", "direct", "chebyshev"])
 def test_threads_pass_their_batches_through_one_network(together, rng, settling, threads):
-    form = nd.network.Decorrelation("recurrent", rate=1e-3, settling=settling)
+    form = nd.network.Decorrelation("recurrent", rate=1e-3, settling=settling, rule="explicit", rate_is="absolute")
     layers = [nd.Dense(200, decorrelation=form), nd.Dense(5, decorrelation=form)]
     network = nd.Network(layers, inputs=50, seed=1, dtype="float64")
     X = rng.standard_normal((1400, 50))  # large enough for memory that is used again
@@ -151,7 +150,7 @@ def test_threads_record_to_one_file(together, tmp_path, threads):
 def test_joblib_threads_use_one_circuit_and_one_estimator(X, rng):
     model = nd.RecurrentDecorrelator(epochs=1).fit(X)
     circuit = nd.Circuit(2 * np.eye(6) + rng.standard_normal((6, 6)) / 9)
-    rest, learnt = np.linalg.solve(circuit.R, X.T).T, np.linalg.solve(model.lateral_, (X - model.mean_).T).T
+    rest, learnt = np.linalg.solve(circuit.R, X.T).T, np.linalg.solve(model.R_, (X - model.mean_).T).T
     use = delayed(lambda: (nd.settle(circuit, X, 1e-8, method="direct").xbar, model.transform(X)))
     for xbar, own in Parallel(4, backend="threading")(use() for _ in range(40)):
         assert np.abs(xbar - rest).max() < 1e-8 and np.allclose(own, learnt, rtol=1e-5, atol=1e-6)

@@ -18,7 +18,9 @@ TRAINING = Epochs(Dataset(X, RNG.integers(0, 3, 60)), 10, seed=1)
 
 def trainer(form="recurrent", credit=None, optimiser=None, rule="explicit"):
     network = Network(
-        [Dense(5, "tanh"), Dense(3, "identity")], (6,), decorrelation=Decorrelation(form, rule=rule, rate=1e-2)
+        [Dense(5, "tanh"), Dense(3, "identity")],
+        (6,),
+        decorrelation=Decorrelation(form, rule=rule, rate=1e-2, rate_is="absolute"),
     )
     return Trainer(network, credit or Backprop(), optimiser or Adam(1e-2), watches=("condition",), watch_every=3)
 
@@ -172,7 +174,7 @@ def test_the_fingerprint_sees_every_sample_and_every_target_and_no_name():
 @pytest.mark.parametrize("form", ["none", "feedforward", "recurrent", "batch_norm"])
 def test_recorded_weights_suffice_to_compute_every_x_bar_again(tmp_path, form, mean):
     shifted = Dataset(X + 3.0, TRAINING.dataset.targets)
-    plan = Decorrelation(form, rate=1e-2, mean=mean)
+    plan = Decorrelation(form, rate=1e-2, mean=mean, rule="explicit", rate_is="absolute")
     network = Network([Dense(5, "tanh"), Dense(3, "identity")], (6,), decorrelation=plan, dtype="float64")
     training = Epochs(shifted, 10, seed=1)
     recording = RecordingOptions(("weights", "activities"), every=4, probe=7)

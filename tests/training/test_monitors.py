@@ -16,7 +16,7 @@ Y = np.eye(3)[RNG.integers(0, 3, 40)]
 
 @pytest.fixture
 def network():
-    plan = Decorrelation("feedforward", rule="implicit", rate=0.05)
+    plan = Decorrelation("feedforward", rule="implicit", rate=0.05, rate_is="absolute")
     net = Network([Dense(5, "tanh"), Dense(1, "tanh"), Dense(3, "identity")], 6, decorrelation=plan, dtype="float64")
     for _ in range(30):
         net.decorrelate(net.forward(X, training=True).signals)

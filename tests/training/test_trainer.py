@@ -38,7 +38,7 @@ TRAINING, TEST = Epochs(TABLE.take(np.arange(50)), 10, seed=1), Epochs(TABLE.tak
 
 
 def trainer(credit=None, optimiser=None, form="none", *, layers=None, rate=1e-2, seed=0, inputs=6, **options):
-    plan = Decorrelation(form, rule="implicit", rate=rate)
+    plan = Decorrelation(form, rule="implicit", rate=rate, rate_is="absolute")
     layers = layers or [Dense(5, "tanh"), Dense(3, "identity")]
     network = Network(layers, inputs, decorrelation=plan, seed=seed)
     return Trainer(network, credit or Backprop(), optimiser or Adam(1e-2), seed=seed, **options)
@@ -418,7 +418,7 @@ def test_divergence_names_the_cause_the_layer_and_what_to_lower(options, words):
 def test_the_layer_whose_decorrelation_has_no_meaning_is_named():
     layers = [
         Dense(5, "identity"),
-        Dense(3, "identity", Decorrelation("feedforward", rule="explicit", rate=50.0, mean="none")),
+        Dense(3, "identity", Decorrelation("feedforward", rule="explicit", rate=50.0, mean="none", rate_is="absolute")),
     ]
     with pytest.raises(DivergenceError, match=r"at epoch 1, batch 1, input of layer 2: "):
         trainer(layers=layers).fit(TRAINING, 1)

@@ -8,7 +8,7 @@ from neurodecorr import comparison, data, online, plasticity
 X = np.random.default_rng(0).standard_normal((40, 3))
 PLAN = plasticity.LearningRule()
 DATASET = data.correlated_gaussian(3, 600)
-COMPARISON = comparison.compare(DATASET, rules=("local",), draws=2)
+COMPARISON = comparison.compare(DATASET, rules=("implicit",), draws=2)
 PROGRESS = Valid(
     None, also={"None": "nobody listens", "function": "any function"}, skip={"class": "int fails by itself"}
 )
@@ -23,7 +23,7 @@ EXEMPT = {
 COMPARED = {
     "dataset": Valid(DATASET, also={"frame of nan": "refused when it is read"}),
     "held_out": Valid(None, also={"None": "split off"}),
-    "rules": Several(("local",)),
+    "rules": Several(("implicit",)),
     "rate": Number(1e-2, above=0),
     "schedule": Choice("decay"),
     "gain": Choice("node"),

@@ -1,7 +1,7 @@
 """How the room `estimators` is called."""
 
 import numpy as np
-from bad_values import Call, Choice, Flag, Free, Number, Numbers, Whole
+from bad_values import Call, Choice, Free, Number, Numbers, Whole
 
 from neurodecorr.estimators import FeedforwardDecorrelator, RecurrentDecorrelator
 
@@ -17,7 +17,7 @@ OPTIONS = {
     "mean": Choice("running"),
     "batch": Whole(1, low=1, also={"10**12": "one batch of all rows"}),
     "limit": Number(0.1, above=0, none=True),
-    "normalise": Flag(True),
+    "rate_is": Choice("relative"),
     "epochs": Whole(1, low=1, high=1000, none=True),
 }
 CIRCUIT = {"tau": Number(1.0, above=0), "settling": Choice("direct"), "tol": Number(1e-6, above=0)}
@@ -37,7 +37,7 @@ CALLS = [
     Call(
         "estimators.RecurrentDecorrelator",
         fitting(RecurrentDecorrelator),
-        {**OPTIONS, **CIRCUIT, "rule": Choice("local")},
+        {**OPTIONS, **CIRCUIT, "rule": Choice("implicit")},
     ),
     Call(
         "estimators.FeedforwardDecorrelator", fitting(FeedforwardDecorrelator), {**OPTIONS, "rule": Choice("implicit")}

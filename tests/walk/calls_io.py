@@ -20,7 +20,7 @@ EXEMPT = {
     "io.RunManifest": "a record of results, filled by the library",
     "io.Trace": "a record of results, filled by the library",
     "io.Traces": "a record of results, filled by the library",
-    "io.Schedule": "a protocol",
+    "io.RecordingTimes": "a protocol",
 }
 
 
@@ -201,7 +201,7 @@ CALLS = [
     Call(
         "io.spans",
         io.spans,
-        {"schedule": Valid(EverySamples(10)), "total": Whole(100, low=0), "start": Whole(0, low=0)},
+        {"times": Valid(EverySamples(10)), "total": Whole(100, low=0), "start": Whole(0, low=0)},
     ),
     Call("io.write_atomically", opened, {"path": Place("opened.txt"), "mode": Choice("w")}),
     Call(

@@ -76,6 +76,7 @@ CALLS = [
             "tol": RATE,
             "order": Choice("CM"),
             "mean_passes": Flag(False),
+            "rate_is": Choice("relative"),
         },
     ),
     Call("network.Decorrelation.public_code", Decorrelation.public_code, {"rate": RATE, "patches": Flag(False)}),

@@ -27,7 +27,7 @@ EXEMPT = {
 
 @functools.cache
 def comparison():
-    return workbench.compare(data.correlated_gaussian(3, 600), rules=("local",), draws=2)
+    return workbench.compare(data.correlated_gaussian(3, 600), rules=("implicit",), draws=2)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from bad_values import Call, Flag, Place, Table, Valid
 
 from neurodecorr import comparison, data, io, plots, report
 
-COMPARISON = comparison.compare(data.correlated_gaussian(3, 600), rules=("local",), draws=2)
+COMPARISON = comparison.compare(data.correlated_gaussian(3, 600), rules=("implicit",), draws=2)
 
 EXEMPT = {"report.draw_again": "of a folder, which tests/report makes"}
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._typing import Floats
-from neurodecorr._validation import choice, finite, positive, real_array, samples, square
+from neurodecorr._validation import finite, positive, real_array, rule_name, samples, square
 from neurodecorr.circuit import PiecewiseConstant
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.export.spice.deck import Deck, Probe, Run, checked_simulator, probes, spelt, stop_and_step
@@ -24,7 +24,7 @@ from neurodecorr.plasticity.continuous import FLOW_RULES, ContinuousResult, lear
 
 STEPS = 100  # per τ, by default
 EQUATIONS = {
-    "local": "tau_R dR/dt = (R xbar) xbar^T - R diag(p)",
+    "implicit": "tau_R dR/dt = (R xbar) xbar^T - R diag(p)",
     "congruent": "tau_R dR/dt = ((R xbar) xbar^T + xbar (R xbar)^T - R diag(p) - diag(p) R) / 2",
 }
 
@@ -37,7 +37,7 @@ def write_spice_learning(
     tau_s: float,
     tau_R_s: float,
     *,
-    rule: str = "local",
+    rule: str = "implicit",
     power: npt.ArrayLike | None = None,
     tau_power_s: float | None = None,
     unit_siemens: float = SIEMENS,
@@ -71,7 +71,7 @@ def write_spice_learning(
         Time for which each sample is presented, in seconds.
     tau_s, tau_R_s : float
         Time constants of activity and weights, in seconds.
-    rule : {"local", "congruent"}, default "local"
+    rule : {"implicit", "congruent"}, default "implicit"
         What the weights do.
     power : (n,) array_like, optional
         Power p of each unit's own input. Default: the mean square of X. Held, if `tau_power_s` is not given.
@@ -118,14 +118,14 @@ def learning_deck(
     tau_s: float,
     tau_R_s: float,
     *,
-    rule: str = "local",
+    rule: str = "implicit",
     power: npt.ArrayLike | None = None,
     tau_power_s: float | None = None,
     unit_siemens: float = SIEMENS,
     step_s: float | None = None,
 ) -> Deck:
     """Return the netlist that `write_spice_learning` writes, as its parts; see there."""
-    choice(rule, "rule", FLOW_RULES)
+    rule = rule_name(rule, FLOW_RULES)
     weights = square(R, "R").astype(float)
     n = len(weights)
     inputs = samples(X, "X", n).astype(float)
@@ -180,7 +180,7 @@ def _powers(power: Any, X: Floats) -> Floats:
 
 def _probes(flow: ContinuousResult, rule: str) -> Any:
     n = len(flow.R)
-    held = [(i, j) for i in range(n) for j in range(n) if rule == "local" or i <= j]
+    held = [(i, j) for i in range(n) for j in range(n) if rule == "implicit" or i <= j]
     nodes = [f"r{i}_{j}" for i, j in held]
     return probes("xbar", [f"xbar{i}" for i in range(n)], flow.xbar) + probes(
         "weight", nodes, [flow.R[at] for at in held]
@@ -189,7 +189,7 @@ def _probes(flow: ContinuousResult, rule: str) -> Any:
 
 def _weight(i: int, j: int, rule: str) -> str:
     """Return the node that holds R_ij."""
-    return f"r{i}_{j}" if rule == "local" or i <= j else f"r{j}_{i}"
+    return f"r{i}_{j}" if rule == "implicit" or i <= j else f"r{j}_{i}"
 
 
 def _activity(R: Floats, sources: Sequence[str], siemens: float, tau_s: float, rule: str) -> list[str]:

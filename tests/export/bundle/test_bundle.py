@@ -438,7 +438,7 @@ def network(activation="relu", form="recurrent"):
     own = Network(
         [Dense(4, activation), Dense(3, "identity")],
         5,
-        decorrelation=Decorrelation(form, rate=1e-2),
+        decorrelation=Decorrelation(form, rate=1e-2, rule="explicit", rate_is="absolute"),
         dtype="float64",
         seed=1,
     )

@@ -25,7 +25,7 @@ def network():
     made = Network(
         [Dense(5, "identity"), Dense(3, "identity")],
         8,
-        decorrelation=Decorrelation("recurrent", rate=1e-2),
+        decorrelation=Decorrelation("recurrent", rate=1e-2, rule="explicit", rate_is="absolute"),
         loss="mse",
         seed=1,
     )

@@ -21,7 +21,14 @@ def circuit(n=6, tau=0.02, dtype="f8"):
 
 def network(form, activation="identity"):
     layers = [Dense(5, activation), Dense(4, "identity"), Dense(3, "identity")]
-    made = Network(layers, 6, decorrelation=Decorrelation(form, rate=1e-2), loss="mse", dtype="float64", seed=1)
+    made = Network(
+        layers,
+        6,
+        decorrelation=Decorrelation(form, rate=1e-2, rule="explicit", rate_is="absolute"),
+        loss="mse",
+        dtype="float64",
+        seed=1,
+    )
     X = np.random.default_rng(2).standard_normal((40, 6)) + 1
     for _ in range(5):
         made.decorrelate(made.forward(X).signals)

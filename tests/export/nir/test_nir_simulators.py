@@ -165,7 +165,14 @@ def test_nengo_runs_its_script(tmp_path, n):
 
 def network():
     layers = [Dense(5, "identity"), Dense(3, "identity")]
-    made = Network(layers, 8, decorrelation=Decorrelation("recurrent", rate=1e-2), loss="mse", dtype="float64", seed=1)
+    made = Network(
+        layers,
+        8,
+        decorrelation=Decorrelation("recurrent", rate=1e-2, rule="explicit", rate_is="absolute"),
+        loss="mse",
+        dtype="float64",
+        seed=1,
+    )
     for _ in range(5):
         made.decorrelate(made.forward(RNG.standard_normal((30, 8)) + 1).signals)
     return made.as_circuit(0.02, 0.01)

@@ -50,7 +50,14 @@ def test_the_graph_alone_agrees_with_scipy_on_its_matrices(tmp_path):
 @pytest.mark.parametrize("form", ["none", "feedforward", "recurrent"])
 def test_the_graph_of_a_network_rests_where_its_forward_pass_says(tmp_path, form):
     layers = [Dense(5, "identity"), Dense(3, "identity")]
-    own = Network(layers, 4, decorrelation=Decorrelation(form, rate=1e-2), loss="mse", dtype="float64", seed=1)
+    own = Network(
+        layers,
+        4,
+        decorrelation=Decorrelation(form, rate=1e-2, rule="explicit", rate_is="absolute"),
+        loss="mse",
+        dtype="float64",
+        seed=1,
+    )
     X = RNG.standard_normal((30, 4)) + 1
     for _ in range(5):
         own.decorrelate(own.forward(X).signals)

@@ -37,7 +37,7 @@ def integrated(R, X, rule, power, tau_power=np.inf):
     return z[:n], z[n:-n].reshape(n, n), z[-n:]
 
 
-@pytest.mark.parametrize("rule", ["local", "congruent"])
+@pytest.mark.parametrize("rule", ["implicit", "congruent"])
 @pytest.mark.parametrize("tau_power", [np.inf, 0.5], ids=["held", "running"])
 def test_weights_after_forty_samples_are_those_of_the_equations(rule, tau_power, ngspice, tmp_path):
     n, X = 4, samples_of(4)
@@ -53,13 +53,13 @@ def test_weights_after_forty_samples_are_those_of_the_equations(rule, tau_power,
     for node, value in found.expected.items():
         assert found.measures[f"settled_{node}"] == pytest.approx(value, abs=1e-4)
     names = re.findall(r"r\d_\d", " ".join(found.expected))
-    assert len(names) == (16 if rule == "local" else 10)
+    assert len(names) == (16 if rule == "implicit" else 10)
     if own is not None:
         assert np.abs(p - power).max() > 0.1
 
 
 @pytest.mark.parametrize("n", [8, pytest.param(16, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("rule", ["local", pytest.param("congruent", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rule", ["implicit", pytest.param("congruent", marks=pytest.mark.slow)])
 def test_larger_circuits_learn_the_same_to_a_ten_thousandth(n, rule, ngspice, tmp_path):
     X = samples_of(n)
     found = run_spice(write_spice_learning(np.eye(n), X, tmp_path / "a.cir", DWELL, TAU, TAU_R, rule=rule))
@@ -69,7 +69,7 @@ def test_larger_circuits_learn_the_same_to_a_ten_thousandth(n, rule, ngspice, tm
 
 def test_the_head_expects_what_an_independent_integrator_finds():
     X = samples_of(4)
-    _, R, _ = integrated(np.eye(4), X, "local", np.mean(X * X, axis=0))
+    _, R, _ = integrated(np.eye(4), X, "implicit", np.mean(X * X, axis=0))
     deck = learning_deck(np.eye(4), X, DWELL, TAU, TAU_R)
     expected = {probe.node: probe.expected for probe in deck.probes if probe.kind == "weight"}
     assert max(abs(expected[f"r{i}_{j}"] - R[i, j]) for i in range(4) for j in range(4)) < 1e-5

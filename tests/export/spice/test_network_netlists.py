@@ -18,7 +18,7 @@ def network_of(widths, activation="relu", form="recurrent", seed=0):
     """Return a network whose decorrelators and biases have moved away from where they begin, and one input."""
     rng = np.random.default_rng(seed)
     layers = [*(Dense(width, activation) for width in widths[1:-1]), Dense(widths[-1], "identity")]
-    plan = Decorrelation(form, rate=0.05)
+    plan = Decorrelation(form, rate=0.05, rule="explicit", rate_is="absolute")
     network = Network(layers, widths[0], loss="mse", decorrelation=plan, seed=seed, dtype="float64")
     mixing = np.eye(widths[0]) + 0.5 * rng.standard_normal((widths[0], widths[0])) / math.sqrt(widths[0])
     X = rng.standard_normal((64, widths[0])) @ mixing.T + 0.3
