@@ -1,4 +1,4 @@
-"""Settings of the kind that the door names, or an error that says how to make one."""
+"""Checks of arguments, called once by every public function: return the value in its proper type, or raise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done to images before a network sees them: cut out, mirrored by chance, one scale per channel."""
+"""Prepare images for a network: cut out a window, mirror by chance, scale each channel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, in the files of their authors: records of bytes, or pickled batches, which are not unpickled.
+"""CIFAR-10 and CIFAR-100, in the files of their authors: records of bytes, or pickled batches.
 
 A record is one label, two for CIFAR-100, then the red, green and blue plane of a 32 × 32 image.
 """
@@ -177,7 +177,7 @@ class _PlainUnpickler(pickle._Unpickler):
             raise InputError(f"{self.what} must hold plain data; it asks for a call of {called}, which is refused.")
 
     def raw(self, content: Any) -> bytes | bytearray:
-        """The bytes behind a text of Python 2, or bytes as they are."""
+        """Return the bytes behind a text of Python 2, or bytes as they are."""
         if not isinstance(content, str):
             if not isinstance(content, bytes | bytearray):
                 raise ValueError(f"a {type(content).__name__} where bytes should be")
@@ -216,7 +216,7 @@ def _text(value: Any) -> str:
 
 
 def _array(raw: bytes | bytearray, kind: Any, shape: Any, order: Any) -> Array:
-    """An array over the bytes that are there; no byte is asked for that is not."""
+    """Return an array over the bytes that are there; no other memory is taken."""
     if not isinstance(kind, _Type) or len(kind.code) > 2 or kind.code[:1] not in "biuf":
         raise ValueError("an array must hold plain numbers")
     if not isinstance(shape, tuple) or len(shape) > _MOST_DIMENSIONS:
@@ -245,7 +245,7 @@ _CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "fro
 
 @dataclass(frozen=True)
 class _Edition:
-    """What tells CIFAR-10, CIFAR-100 and its coarse labels apart."""
+    """Describe the files of CIFAR-10, of CIFAR-100, or of CIFAR-100 with its coarse labels."""
 
     name: str
     parts: tuple[tuple[str, ...], tuple[str, ...]]
@@ -432,7 +432,7 @@ def _read(folder: Path, edition: _Edition) -> tuple[ImageDataset, ImageDataset]:
 
 
 def _complete(folder: Path, edition: _Edition) -> tuple[Path, dict[str, _File]]:
-    """The first place that holds every file; otherwise an error that names what the fullest place lacks."""
+    """Return the first place that holds every file, or raise with what the fullest place lacks."""
     best: tuple[Path, dict[str, _File]] = (folder, {})
     for place, files in _shelves(folder, edition):
         if all(stem in files for stem in edition.stems):
@@ -445,7 +445,7 @@ def _complete(folder: Path, edition: _Edition) -> tuple[Path, dict[str, _File]]:
 
 
 def _shelves(folder: Path, edition: _Edition) -> Iterator[tuple[Path, dict[str, _File]]]:
-    """Every place in a folder where files of the edition may lie, with those that do; or the archive itself."""
+    """Yield every place in a folder where files of the edition may lie, with those that do; or the archive itself."""
     if folder.is_file():
         yield folder, _in_archive(folder, edition)
         return
@@ -500,7 +500,7 @@ def _class_names(files: dict[str, _File], edition: _Edition) -> tuple[str, ...]:
 
 
 def _records(file: _File, edition: _Edition) -> tuple[Array, Array]:
-    """Images and labels of one file, both checked."""
+    """Return images and labels of one file, both checked."""
     images, labels = _pickled(file, edition) if file.pickled else _binary(file, edition)
     if len(labels) and (labels.min() < 0 or labels.max() >= edition.classes):
         where = int(np.argmax((labels < 0) | (labels >= edition.classes)))

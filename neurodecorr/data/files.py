@@ -1,4 +1,4 @@
-"""Arrays from .npy and .npz files of unknown origin: nothing is unpickled, no header is believed unchecked.
+"""Read array files and packed files of unknown origin: no pickle, and no size is believed before it is checked.
 
 A header that claims more bytes than the file holds is refused before any memory is asked for, so a forged or a
 truncated file costs nothing.
@@ -299,7 +299,7 @@ class _Member:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[dict[str, _Member]]:
-    """The arrays of a file by name; whatever goes wrong while they are read becomes an InputError naming the file."""
+    """Yield the arrays of a file by name; whatever goes wrong while they are read becomes an InputError."""
     size = regular_size(path, what=".npy or .npz file", error=InputError)
     try:
         if not zipfile.is_zipfile(path):
@@ -345,7 +345,7 @@ def _entries(member: _Member, what: str, room: int) -> int:
 
 
 def _header(member: _Member, what: str) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
-    """Shape and type that the header claims, and where the data start."""
+    """Return shape and type that the header claims, and where the data start."""
     try:
         with member.open() as stream:
             return read_header(stream)

@@ -162,7 +162,7 @@ def _child(seed: int, key: tuple[int, ...]) -> np.random.Generator:
 
 
 def _spectrum(features: int, condition: float) -> Floats:
-    """Log-spaced eigenvalues, ascending, with ratio κ and sum n."""
+    """Return log-spaced eigenvalues, ascending, with ratio κ and sum n."""
     condition = _validation.number(condition, "condition")
     if not 1 <= condition <= _LARGEST_CONDITION:
         raise ConfigError(
@@ -177,7 +177,7 @@ def _spectrum(features: int, condition: float) -> Floats:
 
 
 def _basis(features: int, seed: int, context: int) -> Floats:
-    """Uniform (Haar) orthogonal matrix: QR with the signs of diag(R) made positive."""
+    """Draw a uniform (Haar) orthogonal matrix: QR with the signs of diag(R) made positive."""
     rng = _child(seed, (BASIS, _validation.count(context, "context", least=0)))
     q, r = np.linalg.qr(rng.standard_normal((features, features)))
     basis: Floats = q * np.sign(np.diagonal(r))

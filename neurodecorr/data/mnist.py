@@ -131,7 +131,7 @@ def _shape(path: Path, magic: bytes, read: Callable[[int], bytes]) -> tuple[int,
 
 
 def _place(folder: Path) -> Path:
-    """The first of the known places that holds one of the files, or the folder itself."""
+    """Return the first of the known places that holds one of the files, or the folder itself."""
     places = [folder / place for place in _PLACES]
     return next((place for place in places if any(_file(place, stem) for stem in _STEMS.values())), folder)
 

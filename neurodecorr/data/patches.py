@@ -76,7 +76,7 @@ def pictures(images: Images, size: int) -> list[Floats]:
 
 
 def _labelled(images: Any) -> Iterator[tuple[str, Any]]:
-    """Every image as an (h, w) or (h, w, channels) array, with the words that name it in a message."""
+    """Yield every image, (h, w) or (h, w, channels), with the words that name it in a message."""
     if isinstance(images, str | os.PathLike):
         yield from _from_path(Path(images))
     elif hasattr(images, "ndim"):
@@ -121,7 +121,7 @@ def _from_array(array: Array, label: str) -> Iterator[tuple[str, Any]]:
 
 
 def _grey(pixels: Any, label: str, size: int) -> Floats:
-    """One (h, w) or (h, w, channels) array as a finite grey float64 image."""
+    """Return an (h, w) or (h, w, channels) array as a finite grey float64 image."""
     image = _validation.real_array(pixels, label)
     if image.ndim == 3 and image.shape[2] in _COLOURS:
         image = image[:, :, : _COLOURS[image.shape[2]]].mean(axis=2, dtype=np.float64)
@@ -138,7 +138,7 @@ def _grey(pixels: Any, label: str, size: int) -> Floats:
 
 
 def _full_scale(kind: np.dtype[Any]) -> int:
-    """White, for unsigned 8- and 16-bit pixels; 1 for all others."""
+    """Return the value of white for unsigned 8- and 16-bit pixels, 1 for all others."""
     return int(2 ** (8 * kind.itemsize) - 1) if kind.kind == "u" and kind.itemsize <= 2 else 1
 
 

@@ -1,4 +1,4 @@
-"""Pictures taken apart into what is learnt from and what is held out: no pixel is in both."""
+"""Split pictures into a part to learn from and a held-out part that share no pixel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_STRIPS, _LEAST_PATCHES = 20, 2
 
 @dataclass(frozen=True)
 class Pieces:
-    """Pieces of pictures, and how likely a patch comes from each.
+    """Hold pieces of pictures, and the probability that a patch comes from each.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Parts:
-    """What is learnt from, what is held out, and how they were told apart.
+    """Hold the part to learn from, the held-out part, and how they were split.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Parts:
     words: str
 
 
-def taken_apart(images: Sequence[Floats], size: int, seed: int = 0, *, whole: bool = True) -> Parts:
+def split_pictures(images: Sequence[Floats], size: int, seed: int = 0, *, whole: bool = True) -> Parts:
     """Split pictures into a part to learn from and a part to judge on, one fifth, that share no pixel.
 
     Two pictures or more are split picture by picture, unless `whole` is False. Otherwise each picture is cut into

@@ -1,4 +1,4 @@
-"""Inputs by name or by path: what the command line's --data accepts, and what of it is held out."""
+"""Load inputs by name or by path, as --data of the command line does, and hold a part of them out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from neurodecorr.data.gaussian import correlated_gaussian, gaussian_covariance
 from neurodecorr.data.images import ImageDataset
 from neurodecorr.data.mnist import has_mnist, mnist
 from neurodecorr.data.patches import ARRAY_SUFFIXES, natural_patches, patches_of, photographs, pictures
-from neurodecorr.data.regions import Pieces, taken_apart
+from neurodecorr.data.regions import Pieces, split_pictures
 from neurodecorr.data.tiny_imagenet import has_tiny_imagenet, tiny_imagenet
 from neurodecorr.errors import InputError
 
@@ -241,7 +241,7 @@ CONDITION = 1e3
 
 @dataclass(frozen=True)
 class Split:
-    """A stream to learn from, samples to judge on that share nothing with it, and how they were told apart.
+    """Hold a stream to learn from, held-out samples that share nothing with it, and how they were split.
 
     Parameters
     ----------
@@ -339,8 +339,8 @@ def load_split(
     """Return a stream of inputs, and samples to judge on that were kept apart from it.
 
     Pictures are split by picture where there are several, else by region; the two bundled photographs by region, so
-    that both take part (`regions.taken_apart`). No pixel is in both parts, and the covariance is that of every patch of
-    the held-out part. Gaussian samples are fresh draws, and the covariance is Σ itself. Labelled sets come with the
+    that both take part (`regions.split_pictures`). No pixel is in both parts, and the covariance is that of every patch
+    of the held-out part. Gaussian samples are fresh draws, and the covariance is Σ itself. Labelled sets come with the
     test set of their authors. Of other tables a fifth of the rows is held out, drawn at random.
 
     Parameters
@@ -431,7 +431,7 @@ def _checked(
 
 
 def _found(name: str, size: int, kind: str | None, transpose: bool) -> Labelled | list[Floats]:
-    """A table, labelled images, or pictures."""
+    """Return a table, labelled images, or pictures."""
     if name == "digits":
         return digits()
     path = _existing(name)
@@ -459,7 +459,7 @@ def _existing(name: str) -> Path:
 def _pictures(
     images: Sequence[Floats], size: int, samples: int, seed: int, name: str, source: str, whole: bool = True
 ) -> Split:
-    parts = taken_apart(images, size, seed, whole=whole)
+    parts = split_pictures(images, size, seed, whole=whole)
     scale = windows.pixel_scale(parts.training.images, size, parts.training.weights)
     rng = np.random.default_rng(_validation.count(seed, "seed", least=0))
 

@@ -1,4 +1,4 @@
-"""Streams whose covariance changes: one stretch of samples after another, each with its own statistics."""
+"""Streams whose covariance changes from one stretch of samples to the next."""
 
 from __future__ import annotations
 

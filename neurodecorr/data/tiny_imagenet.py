@@ -106,7 +106,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _classes(place: Path) -> list[str]:
-    """The identifiers of the classes, in the order that numbers them."""
+    """Return the identifiers of the classes, in the order that numbers them."""
     if (place / "wnids.txt").is_file():
         classes = [line.strip() for line in _lines(place / "wnids.txt") if line.strip()]
     else:
@@ -124,7 +124,7 @@ def _is_plain(name: str) -> bool:
 
 
 def _names(place: Path, classes: Sequence[str]) -> tuple[str, ...]:
-    """What each class is called in words.txt, where it is."""
+    """Return the names of the classes in words.txt, or their identifiers."""
     words = {}
     if (place / "words.txt").is_file():
         words = dict(line.split("\t", 1) for line in _lines(place / "words.txt") if "\t" in line)
@@ -144,7 +144,7 @@ def _training(place: Path, classes: Sequence[str]) -> Listing:
 
 
 def _validation(place: Path, classes: Sequence[str]) -> Listing:
-    """What val_annotations.txt lists: a file's name, its class, and the box of the object, which is not used."""
+    """Return the files that val_annotations.txt lists, with their classes; the boxes of the objects are not used."""
     numbers, path = {name: label for label, name in enumerate(classes)}, place / "val" / "val_annotations.txt"
     listing: Listing = []
     for row, line in enumerate(_lines(path)):

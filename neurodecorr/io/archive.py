@@ -1,4 +1,4 @@
-"""Several files as one: a folder or a zip file that appears whole or not at all, and is read without trusting it."""
+"""Write and read folders and zip files as one: they appear whole or not at all, and nothing in them is trusted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neurodecorr._validation import checked_path, count
 from neurodecorr.errors import CheckpointError
 from neurodecorr.io.atomic import LOCKS, hold, write_atomically
 from neurodecorr.io.files import distinct_names, read_regular
-from neurodecorr.io.npz import EPOCH, check_total, opened_zip
+from neurodecorr.io.npz import EPOCH, check_total, open_zip
 
 MAX_BYTES = 2**30
 MAX_FILES = 4096
@@ -142,7 +142,7 @@ def relative_name(name: str, place: str) -> str:
 
 
 def _zip_files(path: Path, limit: int) -> dict[str, bytes]:
-    with opened_zip(str(path), "zip file", limit) as (container, infos):
+    with open_zip(str(path), "zip file", limit) as (container, infos):
         _check_number(len(infos), path)
         for info in infos:
             relative_name(info.filename, str(path))

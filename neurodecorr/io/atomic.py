@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: a temporary name, fsync, then one rename."""
+"""Write files that appear whole or not at all: a temporary name, fsync, then one rename."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO, Any
 from neurodecorr._typing import PathLike
 from neurodecorr._validation import checked_path, checked_text, choice, instance
 from neurodecorr.errors import CheckpointError
-from neurodecorr.io.json import spelt_json
+from neurodecorr.io.json import strict_json
 
 try:
     import fcntl
@@ -324,7 +324,7 @@ def write_json(path: PathLike, value: Any) -> Path:
     CheckpointError
         As `atomic_path` does.
     """
-    return write_text(path, spelt_json(value, checked_path(path).name) + "\n")
+    return write_text(path, strict_json(value, checked_path(path).name) + "\n")
 
 
 @contextlib.contextmanager

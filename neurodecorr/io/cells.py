@@ -1,4 +1,4 @@
-"""Cells of tables as text, as every CSV file of the library has them."""
+"""Format cells of CSV files, the same way for every table of the library."""
 
 from __future__ import annotations
 

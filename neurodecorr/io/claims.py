@@ -1,4 +1,4 @@
-"""Who made what in an output folder: nothing that is there is replaced unless that was asked for.
+"""Claim an output folder for a run: nothing that is there is replaced unless that was asked for.
 
 What is there is read from the folder's manifest.
 """
@@ -27,7 +27,7 @@ _NAMED = 6
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to write a run into a folder.
+    """Hold the right to write a run into a folder.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def claim(
         if same is not None:
             raise _refusal(place, f"this {kind}, but {_names(changed)} changed since it was written")
         if rivals:
-            raise _refusal(place, _told(rivals[0], made))
+            raise _refusal(place, _difference(rivals[0], made))
         if strangers:
             raise _refusal(place, f"{_names(strangers)}, of which no {MANIFEST} tells who made them")
     return Claim(place, made, "new", (*rivals, *_dependents(rivals, there)), tuple(makes))
@@ -248,7 +248,7 @@ def _identity(kind: str, settings: Any, source: str | None) -> str:
 
 
 def _clash(run: RunManifest, kind: str, source: str | None) -> bool:
-    """Whether two runs cannot share a folder: both stand on their own, or both are of one kind."""
+    """Return whether two runs cannot share a folder: both stand on their own, or both are of one kind."""
     return (source is None and run.source is None) or run.kind == kind
 
 
@@ -258,7 +258,7 @@ def _dependents(rivals: Sequence[RunManifest], there: Sequence[RunManifest]) -> 
 
 
 def _strangers(folder: Path, there: Sequence[RunManifest], makes: Sequence[str]) -> list[str]:
-    """Files under names that will be written, of which no manifest tells."""
+    """Return the files under names that will be written, of which no manifest tells."""
     if any(not run.complete for run in there):  # one that was stopped had no time to list its files
         return []
     listed = {name for run in there for name in run.files}
@@ -266,7 +266,7 @@ def _strangers(folder: Path, there: Sequence[RunManifest], makes: Sequence[str])
 
 
 def _found(folder: Path, makes: Sequence[str]) -> list[str]:
-    """Names of what is there under these names and patterns."""
+    """Return the names of what is there under these names and patterns."""
     paths = {path for one in makes for path in folder.glob(one) if not path.is_dir() or path.is_symlink()}
     return sorted(path.relative_to(folder).as_posix() for path in paths)
 
@@ -298,20 +298,21 @@ def _refusal(folder: Path, words: str) -> CheckpointError:
     )
 
 
-def _told(old: RunManifest, new: RunManifest) -> str:
+def _difference(old: RunManifest, new: RunManifest) -> str:
     """Say which run is there, by the settings in which it differs."""
     kind = f"{'an' if old.kind[:1] in 'aeiou' else 'a'}{'' if old.complete else ' unfinished'} {old.kind}"
     kind = kind if old.complete else kind.replace("a unfinished", "an unfinished")
     if old.kind != new.kind:
-        return f"{kind} ({_spelt(old.settings, list(old.settings)[:_NAMED])})"
+        return f"{kind} ({_format_settings(old.settings, list(old.settings)[:_NAMED])})"
     names = [*old.settings, *(name for name in new.settings if name not in old.settings)]
     other = [name for name in names if _raw(old.settings, name) != _raw(new.settings, name)]
     if not other:
         return f"{kind} with these settings that another version of neurodecorr made, or from another source"
-    return f"{kind} of {_spelt(old.settings, other[:_NAMED])}, where now {_spelt(new.settings, other[:_NAMED])}"
+    before, now = (_format_settings(run.settings, other[:_NAMED]) for run in (old, new))
+    return f"{kind} of {before}, where now {now}"
 
 
-def _spelt(settings: Mapping[str, Any], names: Iterable[str]) -> str:
+def _format_settings(settings: Mapping[str, Any], names: Iterable[str]) -> str:
     return ", ".join(f"{name} {_text(settings, name)}" for name in names) or "no settings"
 
 

@@ -1,4 +1,4 @@
-"""Opening files that are not trusted: regular files of a stated size, and nothing that could block or never end."""
+"""Open files that are not trusted: regular files of a stated size, and nothing that could block or never end."""
 
 from __future__ import annotations
 

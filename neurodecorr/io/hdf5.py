@@ -1,4 +1,4 @@
-"""A variable to record: its name, the shape and type of one row, its unit."""
+"""Write rows of declared variables to an HDF5 file in the mode of one writer and many readers."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ MARGIN = 256 * 2**10
 
 
 class Stream:
-    """The open file, and the room on the disk that is set aside for it.
+    """Hold the open file, and set room on the disk aside for it.
 
     The file is in HDF5's mode of a single writer and many readers: an index is written before what refers to it, so
     what is on disk can be read at every moment. No dataset and no attribute can be added.
@@ -214,7 +214,7 @@ LARGEST_CHUNK = 2**20
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable to record, declared before the first row.
+    """Declare a variable to record, before the first row.
 
     Parameters
     ----------
@@ -339,7 +339,7 @@ NARROW, WIDE = 2**20, 4 * 2**20
 
 
 class Column:
-    """Waiting rows of one variable.
+    """Hold the waiting rows of one variable, and write them.
 
     Parameters
     ----------

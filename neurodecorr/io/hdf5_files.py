@@ -1,4 +1,4 @@
-"""Looking at a foreign HDF5 file without following anything in it and without believing a size."""
+"""Inspect a foreign HDF5 file without following anything in it and without believing a size."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def left_open(head: bytes) -> bool:
 
 
 class ClosedView(io.RawIOBase):
-    """A file whose writer did not close it, shown as if it had.
+    """Show a file whose writer did not close it as if it had.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def closed_by_writer(path: str | os.PathLike[str]) -> bool:
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str], complete: bool) -> Iterator[h5py.File]:
+def open_hdf5(path: str | os.PathLike[str], complete: bool) -> Iterator[h5py.File]:
     """Open an HDF5 file for reading.
 
     Parameters

@@ -1,4 +1,4 @@
-"""JSON documents: what may stand in one, one canonical spelling, and a reader that trusts nothing."""
+"""Write JSON in one canonical spelling, and read it without trusting it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def canonical_json(value: Any, place: str = "value") -> str:
     return json.dumps(plain(value, place), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-def spelt_json(value: Any, place: str = "value") -> str:
+def strict_json(value: Any, place: str = "value") -> str:
     """Return indented JSON in which numbers that are not finite are texts, so that every reader accepts it.
 
     Parameters
@@ -99,7 +99,7 @@ def spelt_json(value: Any, place: str = "value") -> str:
 
     Examples
     --------
-    >>> spelt_json([1.5, float("nan")]).split()
+    >>> strict_json([1.5, float("nan")]).split()
     ['[', '1.5,', '"NaN"', ']']
     """
     return json.dumps(_spelt(plain(value, place)), indent=2, ensure_ascii=False, allow_nan=False)

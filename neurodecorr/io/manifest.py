@@ -97,7 +97,7 @@ def file_hash(path: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The regular files below a folder that are not hidden, sorted; also behind links, but no folder inside itself."""
+    """Yield the regular files below a folder that are not hidden, sorted; behind links too, no folder inside itself."""
     for place, folders, names in os.walk(folder, followlinks=True):
         above = {os.path.realpath(part) for part in (Path(place), *Path(place).parents)}
         inner = sorted(name for name in folders if not name.startswith("."))
@@ -119,7 +119,7 @@ _MOST_BYTES = 2**26
 
 @dataclass(frozen=True)
 class RunManifest:
-    """One run that wrote into a folder, as the manifest tells it.
+    """Describe one run that wrote into a folder, as its manifest lists it.
 
     Parameters
     ----------

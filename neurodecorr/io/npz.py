@@ -1,4 +1,4 @@
-"""A result: named arrays, and a JSON document that says where they came from."""
+"""Write and read results: named arrays, and a JSON document with their provenance, in one .npz file."""
 
 from __future__ import annotations
 
@@ -146,13 +146,13 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int) -> dict[str, Array]:
         If the file is missing, not a container, truncated, damaged, or hostile.
     """
     place = os.fspath(path)
-    with opened_zip(place, ".npz file", max_bytes) as (container, infos):
+    with open_zip(place, ".npz file", max_bytes) as (container, infos):
         names = distinct_names([_member_name(info.filename, place) for info in infos], place)
         return {name: _read_array(container, info, place) for name, info in zip(names, infos, strict=True)}
 
 
 @contextlib.contextmanager
-def opened_zip(place: str, kind: str, max_bytes: int) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
+def open_zip(place: str, kind: str, max_bytes: int) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
     """Open a zip file for reading, and list its members, which together declare no more than they may.
 
     Parameters
@@ -283,7 +283,7 @@ MAX_BYTES = 4 * 2**30
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Named arrays and their provenance, in one file.
+    """Hold named arrays and their provenance, which go to one file.
 
     The file is an ordinary .npz: `numpy.load` opens it, too. Arrays come back to the bit; equal content gives equal
     files.

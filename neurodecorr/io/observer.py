@@ -118,7 +118,7 @@ class Recorder:
         level = None if compression is None else count(compression, "compression", most=9)
         create_tracefile(self.path, declared, document, attributes, level, checked_parts(parts))
         self._closed = True  # until it is open
-        with self._told():
+        with self._failing():
             self._stream = Stream(self.path)
             self._closed = False
             self._columns = {variable.name: Column(self._stream, variable, share) for variable in declared}
@@ -188,7 +188,7 @@ class Recorder:
             checked = [(column, column.accept_rows(at, value)) for column, value in columns]
             if len(at) == 0:
                 return
-            with self._told():
+            with self._failing():
                 for column, rows in checked:
                     column.extend(at, rows)
             if monotonic() - self._flushed >= self._flush_seconds:
@@ -204,7 +204,7 @@ class Recorder:
         """
         with self._lock:
             self._check_open()
-            with self._told():
+            with self._failing():
                 for column in self._columns.values():
                     column.flush()
             self._flushed = monotonic()
@@ -222,7 +222,7 @@ class Recorder:
                 return
             self.flush()
             self._closed = True
-            with self._told():
+            with self._failing():
                 self._stream.close()
 
     @property
@@ -248,7 +248,7 @@ class Recorder:
             raise CheckpointError(f"cannot record to {self.path}: the recorder is closed. Make a new one.")
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _failing(self) -> Iterator[None]:
         """Turn an error of HDF5 or the system into a CheckpointError, and stop recording."""
         try:
             yield
@@ -409,7 +409,7 @@ def _increasing(steps: npt.ArrayLike) -> npt.NDArray[np.int64]:
 
 
 class RecordingTimes(Protocol):
-    """When to record. Time is counted in samples seen; 0 is before the first."""
+    """Decide when something is recorded. Time is counted in samples seen; 0 is before the first."""
 
     def due(self, step: int) -> bool:
         """Tell whether the state after `step` samples is to be recorded.

@@ -1,4 +1,4 @@
-"""Where a number came from: configuration, seed, versions, threads, source revision, time."""
+"""Describe how a result was made: configuration, seed, versions, threads, source revision, time."""
 
 from __future__ import annotations
 

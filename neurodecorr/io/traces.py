@@ -1,4 +1,4 @@
-"""Reading back what a recorder wrote, from files that are not trusted."""
+"""Create trace files, and read them back without trusting them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from neurodecorr.io.hdf5 import (
     time_between_steps,
     write_text,
 )
-from neurodecorr.io.hdf5_files import DAMAGE, checked_bytes, closed_by_writer, opened, refuse_references
+from neurodecorr.io.hdf5_files import DAMAGE, checked_bytes, closed_by_writer, open_hdf5, refuse_references
 from neurodecorr.io.json import read_json
 from neurodecorr.io.trees import Branch, write_branch
 from neurodecorr.io.xarray import Axis, axes, dataset
@@ -152,7 +152,7 @@ WAITS = (0.02, 0.1)
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """The recordings of one variable.
+    """Hold the recordings of one variable.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ class Trace:
 
 @dataclass(frozen=True, eq=False)
 class Traces:
-    """All traces of a file, by name.
+    """Hold all traces of a file, by name.
 
     Parameters
     ----------
@@ -330,7 +330,7 @@ def read_traces(
 
 def _read(path: Path, complete: bool, wanted: list[str] | None, limit: int, last: int | None) -> Traces:
     try:
-        with opened(path, complete) as file:
+        with open_hdf5(path, complete) as file:
             refuse_references(h5py.h5g.open(file.id, b"/"), str(path))
             provenance = _checked_provenance(file, path)
             group = _group(file, path)

@@ -1,4 +1,8 @@
-"""Trees of arrays in HDF5: groups of named arrays and texts, as other tools lay them out."""
+"""Write and read trees of arrays and texts in HDF5 files, such as the graphs of other tools.
+
+The nir package opens every file anew to write it. A graph that stands beside traces needs a writer into an open file,
+and files of others need a reader that checks links, types and sizes first.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from neurodecorr._validation import checked_names, checked_path, count, instance
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.io.atomic import atomic_path, write_bytes
 from neurodecorr.io.hdf5 import MARGIN, RESERVED, TEXT_BYTES, allocate, read_attribute
-from neurodecorr.io.hdf5_files import DAMAGE, chunked_bytes, closed_by_writer, opened, refuse_references
+from neurodecorr.io.hdf5_files import DAMAGE, chunked_bytes, closed_by_writer, open_hdf5, refuse_references
 from neurodecorr.io.npz import check_total
 
 # Texts of any length are read one by one, since many may point at the same long one.
@@ -28,7 +32,7 @@ TEXTS = 100_000
 
 
 class Budget:
-    """What may still be read.
+    """Count what may still be read.
 
     Parameters
     ----------
@@ -140,7 +144,7 @@ Attribute = str | int | float
 
 @dataclass(frozen=True, eq=False)
 class Branch:
-    """A group of an HDF5 file: named parts, each an array, a text or a branch again, and attributes.
+    """Hold a group of an HDF5 file: named parts, each an array, a text or a branch again, and attributes.
 
     Parameters
     ----------
@@ -202,11 +206,7 @@ def write_tree(path: str | os.PathLike[str], branch: Branch) -> Path:
     ([1.0, 1.0], 'LI')
     """
     # Made in memory, since HDF5 may crash the process when the disk is full.
-    instance(branch, Branch, "branch")
-    image = io.BytesIO()
-    with h5py.File(image, "w") as file:
-        write_branch(file, branch)
-    return write_bytes(path, image.getvalue())
+    return write_bytes(path, _image(instance(branch, Branch, "branch")))
 
 
 def graft(path: str | os.PathLike[str], branch: Branch) -> Path:
@@ -298,7 +298,7 @@ def read_tree(
     place = checked_path(path)
     complete = closed_by_writer(place)
     try:
-        with opened(place, complete) as file:
+        with open_hdf5(place, complete) as file:
             refuse_references(h5py.h5g.open(file.id, b"/"), str(place))
             budget = Budget(str(place), place.stat().st_size, limit)
             chosen = list(file) if wanted is None else [name for name in wanted if name in file]
@@ -325,6 +325,14 @@ def _read_branch(group: h5py.Group, place: str, budget: Budget, names: Iterable[
     return Branch(parts, {name: value for name, value in found.items() if value is not None})
 
 
+def _image(branch: Branch) -> bytes:
+    """Return the file that holds a tree and nothing else."""
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        write_branch(file, branch)
+    return image.getvalue()
+
+
 def _extend(temporary: Path, branch: Branch, place: Path) -> None:
     with h5py.File(temporary, "r") as file:
         refuse_references(h5py.h5g.open(file.id, b"/"), str(place))
@@ -335,22 +343,11 @@ def _extend(temporary: Path, branch: Branch, place: Path) -> None:
     # HDF5 may crash the process when a write fails: the room is taken before, where a full disk is an ordinary error.
     handle = os.open(temporary, os.O_RDWR)
     try:
-        allocate(handle, str(temporary), os.fstat(handle).st_size + _bytes(branch) + MARGIN)
+        allocate(handle, str(temporary), os.fstat(handle).st_size + 2 * len(_image(branch)) + MARGIN)
     finally:
         os.close(handle)
     with h5py.File(temporary, "r+") as file:
         write_branch(file, branch)
-
-
-def _bytes(branch: Branch) -> int:
-    """Bound what a branch takes in a file: its values, and what HDF5 writes about each part."""
-    total = 64 * 2**10
-    for part in branch.parts.values():
-        if isinstance(part, Branch):
-            total += _bytes(part)
-        else:
-            total += 8192 + (4 * len(part) if isinstance(part, str) else 4 * part.nbytes)
-    return total
 
 
 def _check_name(name: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a living circuit leaves on disk: settled samples at one interval, weights and correlation at another."""
+"""Record a circuit that settles and learns: settled samples at one interval, weights and correlation at another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights and activities of a network on their way, streamed to disk in bounded memory.
+"""Stream weights and activities of a network in training to disk, in bounded memory.
 
 One file per stretch between two checkpoints, named by the batches learnt before it. A run that goes on from a
 checkpoint begins its stretch anew, so that no row is lost and none is there twice.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neurodecorr.data import load_split, natural_patches, patches
-from neurodecorr.data.regions import taken_apart
+from neurodecorr.data.regions import split_pictures
 from neurodecorr.errors import InputError
 
 
@@ -31,7 +31,7 @@ def pixels(pieces):
     ],
 )
 def test_no_pixel_is_in_both_parts(shapes, whole, size, seed):
-    parts = taken_apart(numbered(*shapes), size, seed, whole=whole)
+    parts = split_pictures(numbered(*shapes), size, seed, whole=whole)
     assert not pixels(parts.training) & pixels(parts.held_out)
     assert parts.training.positions >= parts.held_out.positions > 0
     for pieces in (parts.training, parts.held_out):
@@ -42,7 +42,7 @@ def test_no_pixel_is_in_both_parts(shapes, whole, size, seed):
 @pytest.mark.parametrize("size", [3, 8])
 def test_strips_are_a_patch_away_from_what_is_learnt(size):
     image = np.tile(np.arange(400.0), (30, 1))
-    parts = taken_apart([image], size)
+    parts = split_pictures([image], size)
     learnt, away = (np.unique(list(pixels(pieces))) for pieces in (parts.training, parts.held_out))
     assert np.abs(learnt[:, None] - away[None]).min() == size + 1
     assert len(away) == pytest.approx(80, abs=2)
@@ -50,20 +50,20 @@ def test_strips_are_a_patch_away_from_what_is_learnt(size):
 
 def test_pictures_stay_whole_where_there_are_several():
     images = numbered(*[(20, 20)] * 10)
-    parts = taken_apart(images, 4, seed=3)
+    parts = split_pictures(images, 4, seed=3)
     assert [len(parts.training.images), len(parts.held_out.images)] == [8, 2]
     assert pixels(parts.training) | pixels(parts.held_out) == set(range(1, 4001))
-    assert "by picture: 2 of 10" in parts.words and "by region" in taken_apart(images, 4, whole=False).words
+    assert "by picture: 2 of 10" in parts.words and "by region" in split_pictures(images, 4, whole=False).words
 
 
 def test_another_seed_holds_out_another_part():
     (image,) = numbered((50, 300))
-    held_out = [pixels(taken_apart([image], 4, seed).held_out) for seed in range(5)]
+    held_out = [pixels(split_pictures([image], 4, seed).held_out) for seed in range(5)]
     assert all(not held_out[i] & held_out[j] for i in range(5) for j in range(i))
 
 
 def test_each_picture_and_each_patch_of_it_counts_alike():
-    parts = taken_apart(numbered((40, 400), (40, 100)), 4, whole=False)
+    parts = split_pictures(numbered((40, 400), (40, 100)), 4, whole=False)
     positions = np.array([(h - 3) * (w - 3) for h, w in (piece.shape for piece in parts.training.images)])
     shares = parts.training.weights / positions
     first = [piece.max() <= 16000 for piece in parts.training.images]
@@ -73,7 +73,7 @@ def test_each_picture_and_each_patch_of_it_counts_alike():
 
 def test_a_picture_too_small_to_be_taken_apart_is_refused():
     with pytest.raises(InputError, match="at least 24 pixels long"):
-        taken_apart([np.ones((8, 20))], 8)
+        split_pictures([np.ones((8, 20))], 8)
 
 
 def test_windows_with_weights_are_those_of_a_weighted_population():
