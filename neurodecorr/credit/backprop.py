@@ -12,7 +12,6 @@ from array_api_compat import array_namespace
 from neurodecorr import _validation
 from neurodecorr._typing import AnyArray
 from neurodecorr.credit.base import Credit, output_error, weight_gradients
-from neurodecorr.credit.replay import ReplayedNetwork
 from neurodecorr.network import ForwardResult, Network, Signals
 from neurodecorr.network.algebra import product
 
@@ -62,9 +61,7 @@ class Backprop:
 
     def start(self, network: Network, seed: Any = 0) -> BackpropAssigner:
         """Return the rule at work on a network; it draws nothing."""
-        _validation.instance(
-            network, (Network, ReplayedNetwork), "network", "a Network", "Use Network(layers, inputs)."
-        )
+        _validation.instance(network, Network, "network", advice="Use Network(layers, inputs).")
         _validation.generator(seed)
         return BackpropAssigner(network)
 

@@ -15,7 +15,6 @@ from neurodecorr._typing import AnyArray
 from neurodecorr.credit.backprop import errors_below
 from neurodecorr.credit.base import Credit, Gradient, output_error, weight_gradients
 from neurodecorr.credit.feedback_weights import PATHWAYS, pathway
-from neurodecorr.credit.replay import ReplayedNetwork
 from neurodecorr.network import ForwardResult, Network, Signals
 from neurodecorr.network.algebra import product
 
@@ -60,9 +59,7 @@ class FeedbackAlignment:
 
     def start(self, network: Network, seed: Any = 0) -> FeedbackAssigner:
         """Return the rule at work on a network, its feedback weights drawn from `seed`."""
-        _validation.instance(
-            network, (Network, ReplayedNetwork), "network", "a Network", "Use Network(layers, inputs)."
-        )
+        _validation.instance(network, Network, "network", advice="Use Network(layers, inputs).")
         return FeedbackAssigner(self, network, _validation.generator(seed))
 
 
@@ -147,9 +144,7 @@ class DirectFeedbackAlignment:
 
     def start(self, network: Network, seed: Any = 0) -> DirectAssigner:
         """Return the rule at work on a network, its feedback weights drawn from `seed`."""
-        _validation.instance(
-            network, (Network, ReplayedNetwork), "network", "a Network", "Use Network(layers, inputs)."
-        )
+        _validation.instance(network, Network, "network", advice="Use Network(layers, inputs).")
         return DirectAssigner(network, _validation.generator(seed))
 
 

@@ -14,7 +14,6 @@ from neurodecorr import _validation
 from neurodecorr._typing import AnyArray
 from neurodecorr.credit.base import Credit, Gradient, weight_gradients
 from neurodecorr.credit.noise import GaussianNoise, Noise
-from neurodecorr.credit.replay import ReplayedNetwork
 from neurodecorr.errors import ConfigError
 from neurodecorr.network import ForwardResult, Network, Signals
 
@@ -78,9 +77,7 @@ class NodePerturbation:
 
     def start(self, network: Network, seed: Any = 0) -> PerturbationAssigner:
         """Return the rule at work on a network; it draws from the generator of each batch."""
-        _validation.instance(
-            network, (Network, ReplayedNetwork), "network", "a Network", "Use Network(layers, inputs)."
-        )
+        _validation.instance(network, Network, "network", advice="Use Network(layers, inputs).")
         _validation.generator(seed)
         return PerturbationAssigner(self, network)
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -52,7 +52,8 @@ BROADCAST = ("layer scalar", "reciprocal weight")
 READS = (*LOCAL, *BROADCAST, "transported weight", "other units")
 PLACES = ("unit", "sender", "receiver", "drive", "weight", "layer", "global")
 
-MOST_DRAWS = 10_000
+# Independent settings of the signals: a dependence may vanish at one by accident.
+DRAWS = 3
 # A change smaller than this, relative to the largest, is rounding.
 ROUNDING = 1e-9
 
@@ -158,10 +159,18 @@ class Audit:
     observed: frozenset[str]
     violations: tuple[str, ...]
 
-    @property
-    def known(self) -> tuple[str, ...]:
-        """Everything that a rule of this kind may read."""
-        return READS
+    known: ClassVar[tuple[str, ...]] = READS  # everything that a rule of this kind may read
+
+    @classmethod
+    def of(cls, rule: str, declared: Iterable[str], reads: Iterable[tuple[str, str]]) -> Self:
+        """Return the audit of a rule from the reads that were seen, each with a sentence of evidence."""
+        seen: dict[str, str] = {}
+        for read, evidence in reads:
+            seen.setdefault(read, evidence)
+        said = frozenset(declared)
+        undeclared = [f"reads {read!r} undeclared: {seen[read]}" for read in cls.known if read in seen.keys() - said]
+        unread = [f"declares {read!r} and does not read it" for read in cls.known if read in said - seen.keys()]
+        return cls(rule, said, frozenset(seen), (*undeclared, *unread))
 
     @property
     def passed(self) -> bool:
@@ -181,7 +190,7 @@ class Audit:
         return "broadcast" if self.observed <= {*LOCAL, *BROADCAST} else "not local"
 
 
-def audit(rule: SynapticRule, seed: int = 0, draws: int = 3) -> Audit:
+def audit(rule: SynapticRule, seed: int = 0) -> Audit:
     """Perturb every element of every signal and report what the synapses read.
 
     ::
@@ -194,8 +203,6 @@ def audit(rule: SynapticRule, seed: int = 0, draws: int = 3) -> Audit:
         The rule.
     seed : int, default 0
         Chooses the signals.
-    draws : int, default 3
-        Independent settings of the signals; a dependence may vanish at one by accident.
 
     Returns
     -------
@@ -219,20 +226,8 @@ def audit(rule: SynapticRule, seed: int = 0, draws: int = 3) -> Audit:
     'local'
     """
     instance(rule, SynapticRule, "rule")
-    rng, draws = np.random.default_rng(whole_seed(seed)), count(draws, "draws", most=MOST_DRAWS)
-    seen: dict[str, str] = {}
-    for _ in range(draws):
-        for read, evidence in _reads(rule, rng):
-            seen.setdefault(read, evidence)
-    return Audit(rule.name, frozenset(rule.declared), frozenset(seen), violations(rule.declared, seen, READS))
-
-
-def violations(declared: Iterable[str], seen: Mapping[str, str], reads: Sequence[str]) -> tuple[str, ...]:
-    """Return what is read and not declared, with its evidence, and what is declared and not read."""
-    declared = frozenset(declared)
-    undeclared = [f"reads {read!r} undeclared: {seen[read]}" for read in reads if read in seen.keys() - declared]
-    unread = [f"declares {read!r} and does not read it" for read in reads if read in declared - seen.keys()]
-    return (*undeclared, *unread)
+    rng = np.random.default_rng(whole_seed(seed))
+    return Audit.of(rule.name, rule.declared, itertools.chain.from_iterable(_reads(rule, rng) for _ in range(DRAWS)))
 
 
 def _reads(rule: SynapticRule, rng: np.random.Generator) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from neurodecorr.credit.feedback_alignment import DirectFeedbackAlignment, Feedb
 from neurodecorr.credit.node_perturbation import NodePerturbation
 from neurodecorr.credit.noise import GaussianNoise
 from neurodecorr.credit.optimisers import Adam, Optimiser
-from neurodecorr.credit.replay import FIELDS, Record, ReplayedNetwork, Tape
 from neurodecorr.errors import InputError
-from neurodecorr.locality.audit import Audit, Signal, SynapticRule, audit, violations
+from neurodecorr.locality.audit import ROUNDING, Audit, Signal, SynapticRule, audit
+from neurodecorr.locality.replay import FIELDS, Record, ReplayedNetwork, Tape
 from neurodecorr.network import Decorrelation, Dense, Network
 
 LOCAL = ("pre", "post", "own weight", "own feedback", "output error", "loss", "own noise")
@@ -34,8 +34,6 @@ FOREIGN = {
 CREDIT_READS = (*LOCAL, *FOREIGN)
 LAYER = 1  # the audited one, of three
 SYNAPSE = (2, 3)
-# A change smaller than this, relative to the largest, is rounding.
-ROUNDING = 1e-9
 # Factors that a weight is altered by, and what reading it then means.
 _LATERAL = ((1.1, "lateral weights"),)
 _FORWARD = (1.1, "forward weights")
@@ -78,10 +76,7 @@ class AuditedRule:
 class CreditAudit(Audit):
     """What a rule declared and what it was seen to read; see `locality.Audit`."""
 
-    @property
-    def known(self) -> tuple[str, ...]:
-        """Everything that a rule of credit may read."""
-        return CREDIT_READS
+    known: ClassVar[tuple[str, ...]] = CREDIT_READS  # everything that a rule of credit may read
 
     @property
     def local(self) -> bool:
@@ -126,12 +121,7 @@ def audit_credit(rule: AuditedRule, seed: int = 0) -> CreditAudit:
     >>> audit_credit(AuditedRule("BP", lambda network: Backprop().start(network), reads)).verdict
     'needs Wᵀ, Mᵀ'
     """
-    bench = _Bench(rule, seed)
-    seen: dict[str, str] = {}
-    for read, evidence in bench.reads():
-        seen.setdefault(read, evidence)
-    found = violations(rule.declared, seen, CREDIT_READS)
-    return CreditAudit(rule.name, frozenset(rule.declared), frozenset(seen), found)
+    return CreditAudit.of(rule.name, rule.declared, _Bench(rule, seed).reads())
 
 
 class _Bench:
@@ -151,7 +141,7 @@ class _Bench:
         """Yield each read with a sentence of evidence."""
         for record in self._tape.records:
             yield from self._of_units(record)
-        for name, array in self._network.arrays().items():
+        for name, array in self._network.weights().items():
             yield from self._of_weights(name, array)
         for name, array in self._assigner.arrays.items():
             yield from self._of_arrays(name, array)

@@ -149,7 +149,7 @@ CALLS = [
     Call(
         "locality.audit",
         locality.audit,
-        {"rule": Valid(HEBB), "seed": Seed(0), "draws": Whole(2, low=1, high=10)},
+        {"rule": Valid(HEBB), "seed": Seed(0)},
     ),
     Call("locality.audit_all", locality.audit_all, {"seed": Seed(0)}),
     *[

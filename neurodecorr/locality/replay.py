@@ -6,7 +6,7 @@ what the rule itself computes. Altering one number on the tape changes nothing e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,13 +56,12 @@ class Tape:
         return whole(found, {name: np.array(array) for name, array in record.items()})
 
 
-class _ReplayedLayer:
+class _ReplayedLayer(WeightedLayer):
     """A layer that responds from the tape; its weights, and how it passes errors back, are its own."""
 
     def __init__(self, layer: WeightedLayer, index: int, tape: Tape) -> None:
+        super().__init__(layer.W, layer.b, layer.activation, layer.decorrelator, layer.routes, layer.shape)
         self._layer, self._index, self._tape = layer, index, tape
-        self.W, self.b, self.decorrelator = layer.W, layer.b, layer.decorrelator
-        self.shape, self.slope, self.fire, self.send_back = layer.shape, layer.slope, layer.fire, layer.send_back
 
     def respond(self, activity: Floats, training: bool) -> Signals:
         """Return what the layer did when the tape was made."""
@@ -74,7 +73,7 @@ class _ReplayedLayer:
         return found
 
 
-class ReplayedNetwork:
+class ReplayedNetwork(Network):
     """A network whose passes, losses and noise lie on a tape; weights and lateral matrices are its own.
 
     Parameters
@@ -88,7 +87,7 @@ class ReplayedNetwork:
     def __init__(self, network: Network, tape: Tape) -> None:
         self._network, self._tape = network.copy(), tape
         self.layers = [_ReplayedLayer(layer, i, tape) for i, layer in enumerate(self._network.layers)]
-        self.dtype, self.loss = network.dtype, Loss(network.loss.name, self._measure)
+        self.inputs, self.dtype, self.loss = network.inputs, network.dtype, Loss(network.loss.name, self._measure)
 
     def forward(
         self, X: Floats, *, training: bool = False, noise: Sequence[Floats | None] | None = None
@@ -103,14 +102,10 @@ class ReplayedNetwork:
         )
         return found
 
-    def turn_back(self, index: int, E: Floats, found: Signals) -> Floats:
-        """Return the gradient before a layer, by its own lateral matrix."""
-        back: Floats = self._network.turn_back(index, E, found)
-        return back
-
-    def arrays(self) -> Mapping[str, Floats]:
+    def weights(self) -> dict[str, Floats]:
         """Return weights and lateral matrices by name: "W1", "M2"."""
-        return {f"{name}{i}": a for i, layer in enumerate(self.layers) for name, a in _own(layer).items()}
+        own = [{"W": layer.W, "b": layer.b, **layer.decorrelator.arrays} for layer in self.layers]
+        return {f"{name}{i}": array for i, arrays in enumerate(own) for name, array in arrays.items()}
 
     def noisy(self, source: Any) -> Any:
         """Return a source of noise that draws from the tape."""
@@ -137,10 +132,6 @@ class _ReplayedNoise:
             lambda made, record: record[f"noise{layer}"],
         )
         return drawn
-
-
-def _own(layer: _ReplayedLayer) -> dict[str, Floats]:
-    return {"W": layer.W, "b": layer.b, **layer.decorrelator.arrays}
 
 
 def _apart(signals: Signals, index: int) -> Record:
