@@ -22,10 +22,10 @@ from neurodecorr.errors import CheckpointError, ConfigError, DivergenceError, In
 from neurodecorr.experiments.workers import Workers
 from neurodecorr.io import Result, load_result, run_id, write_text
 from neurodecorr.io.cells import csv_line
+from neurodecorr.io.checkpoints import RESULT
 from neurodecorr.io.provenance import package_version
 from neurodecorr.models import CREDITS, LEARNING_FORMS, Table, checked, load_model, model_names, read_tables
 from neurodecorr.training import History
-from neurodecorr.training.checkpoint import RESULT
 from neurodecorr.training.runs import goes_on, prepare_run
 
 RATES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # those of P0's grid

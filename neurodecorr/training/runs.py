@@ -20,10 +20,11 @@ from neurodecorr._validation import Progress
 from neurodecorr.data import Epochs
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.io import Claim, Result, claim, load_result, read_manifest, run_id
+from neurodecorr.io.checkpoints import CHECKPOINT, RESULT, CheckpointWriter
 from neurodecorr.models import Model
 from neurodecorr.network.decorrelators import FORMS
 from neurodecorr.network.torch import on_device
-from neurodecorr.training.checkpoint import CHECKPOINT, RESULT, Keeper, described_library, fingerprint
+from neurodecorr.training.checkpoint import described_library, fingerprint
 from neurodecorr.training.history import History
 from neurodecorr.training.traces import RecordingOptions
 from neurodecorr.training.trainer import Trainer
@@ -84,10 +85,11 @@ class Run:
         """Return a hash of every sample and target, held out or not; where they lie plays no part."""
         return run_id({"data": [fingerprint(part) for part in self.sources]})
 
-    def keeper(self, folder: str | Path) -> Keeper:
+    def keeper(self, folder: str | Path) -> CheckpointWriter:
         """Return who keeps the checkpoint of this run in a folder."""
         library = described_library(self.trainer.network)
-        return Keeper(Path(folder), self.trainer.described(self.training), self.config, self.trainer.seed, library)
+        described = self.trainer.described(self.training)
+        return CheckpointWriter(Path(folder), described, self.config, self.trainer.seed, library)
 
     def go(
         self,

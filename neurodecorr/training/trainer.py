@@ -18,10 +18,10 @@ from neurodecorr.credit.optimisers import Optimiser
 from neurodecorr.data import Batch, Epochs
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.io import provenance
+from neurodecorr.io.checkpoints import CheckpointWriter
 from neurodecorr.network import Network
 from neurodecorr.network.algebra import alike, as_numpy
 from neurodecorr.training import checkpoint, divergence, monitors
-from neurodecorr.training.checkpoint import Keeper
 from neurodecorr.training.history import History
 from neurodecorr.training.traces import RecordingOptions, Stretches
 
@@ -193,12 +193,13 @@ class Trainer:
                 require_targets(one.dataset.targets, outputs)
         with one_pool(self.network.size), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             library = checkpoint.described_library(self.network)
-            keeper = Keeper(place, self.described(training), config, self.seed, library)
+            keeper = CheckpointWriter(place, self.described(training), config, self.seed, library)
             about = {} if recording is None else provenance(config, self.seed)
             stretches = Stretches(recording, place, self.network, training, _arrays, about)
             if resume:
                 self._restore(keeper, epochs, len(training))
-            if resume and self.place == (epochs, 0) and keeper.finished(epochs):
+            goal = {"kind": "training", "epochs": epochs}
+            if resume and self.place == (epochs, 0) and keeper.finished(goal):
                 return self.history
             if begin is not None:
                 begin()
@@ -208,7 +209,7 @@ class Trainer:
                 run.go(epochs)
             finally:
                 stretches.close()
-            keeper.finish(self._result(), epochs)
+            keeper.finish(self._result(), goal)
         return self.history
 
     def learn(self, batch: Batch, index: int, batches: int) -> None:
@@ -261,7 +262,9 @@ class Trainer:
             _validation.instance(one, np.ndarray, f"arrays[{name!r}]", "an array")
         self._load(arrays)
 
-    def _load(self, arrays: Mapping[str, Any], batches: int | None = None, keeper: Keeper | None = None) -> None:
+    def _load(
+        self, arrays: Mapping[str, Any], batches: int | None = None, keeper: CheckpointWriter | None = None
+    ) -> None:
         history, place, sums = History.from_arrays(arrays), *_place(arrays, batches)
         if len(history) != place[0]:
             raise CheckpointError(f"the checkpoint must tell of {place[0]} epochs; its history has {len(history)}.")
@@ -283,7 +286,7 @@ class Trainer:
                 target[key][...] = alike(value, target[key])
         self.history, self.place, self._sums = history, place, sums
 
-    def _restore(self, keeper: Keeper, epochs: int, batches: int) -> None:
+    def _restore(self, keeper: CheckpointWriter, epochs: int, batches: int) -> None:
         arrays = keeper.found()
         if arrays is None:
             return
@@ -325,7 +328,7 @@ class _Run:
         trainer: Trainer,
         training: Epochs,
         held_out: Mapping[str, Epochs | None],
-        keeper: Keeper,
+        keeper: CheckpointWriter,
         stretches: Stretches,
         every: int,
         progress: Progress | None,

@@ -34,7 +34,7 @@ def changed(folder, change, digest=False, **options):
     change(arrays)
     meta = dict(found.meta)
     if digest:
-        from neurodecorr.training.checkpoint import _digest
+        from neurodecorr.io.checkpoints import _digest
 
         meta["digest"] = _digest(arrays)
     Result(arrays, meta).save(path)
