@@ -198,12 +198,13 @@ def marched_frames(problem: Problem, s: Floats, step: float, propagator: Propaga
     """March by one propagator per distinct step; steps that differ by the rounding of the times share one."""
     h, counts = split(s, step)
     grain = 2.0 ** math.ceil(math.log2(8 * EPS * s[-1])) if s[-1] > 0 else 1.0
-    frames, z = np.empty((len(s), *problem.U.shape), problem.dtype), problem.Z
+    F, z, dtype = problem.circuit.flow, problem.Z, problem.dtype
+    frames = np.empty((len(s), *problem.U.shape), dtype)
     for frame, (size, count) in enumerate(zip(h, counts, strict=True)):
         if count:
             key = (propagator.__name__, grain, round(size / grain))
             if key not in problem.known:
-                problem.known[key] = propagator(problem.circuit.flow, size).astype(problem.dtype)
+                problem.known[key] = propagator(F, size).astype(dtype)
             for _ in range(count):
                 z = z + (problem.rates * (problem.U - z @ problem.A.T)) @ problem.known[key].T
         frames[frame] = z

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -82,6 +83,8 @@ def schedule_named(value: object) -> Schedule:
     """Return the schedule called `value` ("constant" or "decay"), or `value` itself if it is one."""
     if isinstance(value, Constant | Decay):
         return value
+    if isinstance(value, str) and value in _NAMED:  # asked in every block of samples
+        return _NAMED[value]
     if not isinstance(value, str):
         raise ConfigError(f"schedule must be 'constant', 'decay', or an instance of Decay; got {value!r}.")
     return _NAMED[choice(value, "schedule", _NAMED)]
@@ -181,7 +184,7 @@ class LearningRule:
         if self.mean == "batch" and self.batch == 1:
             raise ConfigError("mean='batch' needs batch > 1, since one sample minus its own mean is zero; got batch=1.")
 
-    @property
+    @cached_property
     def recurrent(self) -> bool:
         """Whether R is learnt (and M follows as its twin)."""
         return self.form == "recurrent"
@@ -196,7 +199,7 @@ class LearningRule:
         """The schedule of the rate."""
         return schedule_named(self.schedule)
 
-    @property
+    @cached_property
     def memory(self) -> float:
         """Least weight of a sample in the running mean and power.
 

@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def render(template: str, **values: Any) -> str:
     **values
         What its expressions name; all must be there.
     """
-    return _environment().get_template(template).render(**values)
+    style = Markup(files("neurodecorr.report").joinpath("templates/page.css").read_text("utf-8"))
+    return _environment().get_template(template).render(style=style, **values)
 
 
 @cache
