@@ -38,7 +38,12 @@ def quick():
     return nd.compare(TABLE, **QUICK)
 
 
-@pytest.mark.parametrize("form", [lambda x: x, nd.Dataset, pandas.DataFrame, np.ndarray.tolist])
+@pytest.fixture(scope="module")
+def several():
+    return nd.compare(TABLE, **QUICK, seeds=3)
+
+
+@pytest.mark.parametrize("form", [nd.Dataset, pandas.DataFrame, np.ndarray.tolist])
 def test_arrays_and_data_frames_are_tables(form, quick):
     found = nd.compare(form(TABLE), **QUICK)
     assert [entry.correlation for entry in found.entries] == [entry.correlation for entry in quick.entries]
@@ -132,9 +137,8 @@ def test_the_exact_covariance_of_what_was_held_out_is_used():
     assert not few.exact and few.scatter == 1 / np.sqrt(1024)
 
 
-def test_seeds_give_intervals_and_the_first_is_shown(quick):
-    found = nd.compare(TABLE, **QUICK, seeds=3)
-    alone = [nd.compare(TABLE, **QUICK, seed=seed) for seed in range(3)]
+def test_seeds_give_intervals_and_the_first_is_shown(quick, several):
+    found, alone = several, [quick, *(nd.compare(TABLE, **QUICK, seed=seed) for seed in (1, 2))]
     assert found.seeds.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(found.before_over_seeds, [one.correlation for one in alone])
     for k, entry in enumerate(found.entries):
@@ -188,8 +192,8 @@ def test_a_field_that_is_not_what_it_must_be_is_named(quick, field, change):
         Comparison.from_result(damaged(quick, change))
 
 
-def test_a_comparison_over_seeds_comes_back_from_its_file(tmp_path):
-    found = nd.compare(TABLE, **QUICK, seeds=2)
+def test_a_comparison_over_seeds_comes_back_from_its_file(tmp_path, several):
+    found = several
     found.to_result().save(tmp_path / "result.npz")
     again = Comparison.load(tmp_path)
     np.testing.assert_array_equal(again.seeds, found.seeds)

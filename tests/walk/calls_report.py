@@ -3,10 +3,9 @@
 from unittest import mock
 
 from bad_values import Call, Flag, Place, Table, Valid
+from calls_comparison import COMPARISON
 
-from neurodecorr import comparison, data, io, plots, report
-
-COMPARISON = comparison.compare(data.correlated_gaussian(3, 600), rules=("implicit",), draws=2)
+from neurodecorr import comparison, io, plots, report
 
 EXEMPT = {"report.draw_again": "of a folder, which tests/report makes"}
 
