@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from neurodecorr.circuit.integrate import integrate
     from neurodecorr.circuit.model import Circuit
-    from neurodecorr.circuit.settle import settle
+    from neurodecorr.circuit.settle import settle, solve
     from neurodecorr.circuit.sparse import SparseCircuit
     from neurodecorr.circuit.stability import stability
     from neurodecorr.comparison.compare import compare
@@ -59,6 +59,7 @@ _NAMES = {
         "SparseCircuit",
         "integrate",
         "settle",
+        "solve",
         "stability",
     ),
     "comparison": ("compare",),
@@ -154,6 +155,7 @@ __all__ = [
     "report",
     "run_online",
     "settle",
+    "solve",
     "spiking",
     "stability",
     "training",

@@ -242,3 +242,28 @@ def test_one_place_computes_the_stability_margin():
             assert name in EIGENVALUES, name
         if not name.startswith("circuit/"):
             assert not re.search(r"(eigvals?\(.*|values?)\.real\.(min|max)\(", text), name
+
+
+# What stands once, as a pattern of source text, and where.
+ONCE = {
+    r"alpha \* gap \+ omega": "circuit/chebyshev_kernels.py",  # the Chebyshev recurrence
+    r"/ \(d - c / 2 \* rho\)": "circuit/bounds.py",  # its coefficients
+    r"omega \* \(?v\[|omega \* v\[": "circuit/solve.py",  # BiCGStab
+    r"def \w*certified\(": "circuit/certificate.py",
+}
+
+
+@pytest.mark.parametrize("pattern", ONCE)
+def test_one_place_settles_by_one_recurrence_and_certifies(pattern):
+    found = [path.relative_to(PACKAGE).as_posix() for path in modules() if re.search(pattern, path.read_text("utf-8"))]
+    assert found == [ONCE[pattern]]
+
+
+def test_nobody_takes_a_scheduled_step_by_hand():
+    """The three-term recurrence p ← α r + ω p is `next_step`, its coefficients `coefficients` or `recurrence`."""
+    for path in modules():
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"schedule\[min\(", text), path
+        assert (
+            not re.search(r"(alpha|\ba) \* .* \+ (omega|\bw|\bo) \* step", text) or path.stem == "chebyshev_kernels"
+        ), path

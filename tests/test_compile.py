@@ -200,7 +200,7 @@ print(nd.settle(nd.SparseCircuit(learnt.weights), X).xbar.sum())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", [(), ("*.sparse_product-*", "*.learn_rows-*", "*.settle_row-*", "*.march_sparse-*")])
+@pytest.mark.parametrize("lost", [(), ("*.sparse_product-*", "*.learn_rows-*", "*.bicgstab-*", "*.march_sparse-*")])
 def test_threads_of_sparse_circuits_are_there_whatever_was_stored_before(tmp_path, lost):
     """Callers without files are as a process leaves them that was interrupted between its kernels."""
     command, place = [sys.executable, "-B", "-c", SPARSE], {"NUMBA_CACHE_DIR": str(tmp_path)}

@@ -225,12 +225,12 @@ def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Floats:
     return room[start : start + room.size - LINE].view(dtype).reshape(shape)
 
 
-def in_panels(A: Floats, dtype: npt.DTypeLike) -> Floats:
+def in_panels(A: Floats) -> Floats:
     """Return a copy of A in panels of 16 rows, (panels, N', 16), each column by column, padded by zeros."""
     size = padded(len(A))
-    whole = np.zeros((size, size), dtype)
+    whole = np.zeros((size, size))
     whole[: len(A), : len(A)] = A
-    panels = aligned((size // LANES, size, LANES), dtype)
+    panels = aligned((size // LANES, size, LANES), np.float64)
     panels[...] = whole.reshape(-1, LANES, size).swapaxes(1, 2)
     return read_only(panels)
 

@@ -6,7 +6,8 @@ from neurodecorr.circuit.inputs import PiecewiseConstant
 from neurodecorr.circuit.integrate import Trajectory, integrate, record_trajectory
 from neurodecorr.circuit.mismatch import mismatched
 from neurodecorr.circuit.model import Circuit, LinearCircuit, TwoPopulationCircuit
-from neurodecorr.circuit.settle import Settled, settle
+from neurodecorr.circuit.problem import Settled
+from neurodecorr.circuit.settle import settle, solve
 from neurodecorr.circuit.settler import Settler
 from neurodecorr.circuit.sparse import SparseCircuit, sigma_bound
 from neurodecorr.circuit.sparse_settling import settle_sparse
@@ -36,6 +37,7 @@ __all__ = [
     "settle",
     "settle_sparse",
     "sigma_bound",
+    "solve",
     "stability",
     "stability_limit",
 ]

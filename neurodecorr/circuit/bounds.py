@@ -54,6 +54,26 @@ class Ellipse:
         return math.ceil((math.log(2) + wanted) / -math.log(self.factor))
 
 
+def recurrence(ellipse: Ellipse, most: int) -> Floats:
+    """Return (α_k, ω_k) of the three-term recurrence, k = 0 … , until they no longer change or number `most`.
+
+    ::
+
+        p_k = α_k r_k + ω_k p_{k−1},    z_{k+1} = z_k + p_k,
+        α_k = 1/(d − cρ_{k−1}/2),    ρ_k = cα_k/2,    ω_k = ρ_k ρ_{k−1};    α_0 = 1/d,  ρ_0 = c/d,  ω_0 = 0
+    """
+    d, c = ellipse.centre, ellipse.focus
+    rho, rows = c / d, [(1 / d, 0.0)]
+    while len(rows) < most:
+        alpha = 1 / (d - c / 2 * rho)
+        row = (alpha, c * alpha / 2 * rho)
+        rho = c * alpha / 2
+        if row == rows[-1]:
+            break
+        rows.append(row)
+    return np.array(rows)
+
+
 def enclosing_ellipse(eigenvalues: Complexes) -> Ellipse:
     """Return the ellipse with real foci whose Chebyshev polynomials shrink all these modes fastest.
 

@@ -16,11 +16,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 
+from neurodecorr._numerics.jit import jit
 from neurodecorr._numerics.norms import EPS, least_unit, norms, underflow
-from neurodecorr._typing import Floats
+from neurodecorr._numerics.sparse import Rows
+from neurodecorr._typing import Array, Floats
 from neurodecorr._validation import sample_or_samples
+from neurodecorr.circuit.bounds import rows_of
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
+from neurodecorr.circuit.sparse import SparseCircuit
 from neurodecorr.errors import InputError
 
 TINY = float(np.finfo(np.float64).tiny)
@@ -47,7 +52,7 @@ class Certificate:
     bound: Any
 
 
-def certificate(circuit: LinearCircuit, X: npt.ArrayLike, xbar: npt.ArrayLike) -> Certificate:
+def certificate(circuit: LinearCircuit | SparseCircuit, X: npt.ArrayLike, xbar: npt.ArrayLike) -> Certificate:
     """Certify how far read-outs are from where the circuit settles, whoever computed them.
 
     ::
@@ -56,7 +61,7 @@ def certificate(circuit: LinearCircuit, X: npt.ArrayLike, xbar: npt.ArrayLike) -
 
     Parameters
     ----------
-    circuit : Circuit or TwoPopulationCircuit
+    circuit : Circuit, TwoPopulationCircuit or SparseCircuit
         The circuit.
     X : (samples, n) or (n,) array
         Inputs.
@@ -70,25 +75,31 @@ def certificate(circuit: LinearCircuit, X: npt.ArrayLike, xbar: npt.ArrayLike) -
 
     Examples
     --------
-    >>> from neurodecorr.circuit.model import Circuit
+    >>> from neurodecorr.circuit.bounds import rows_of
+    from neurodecorr.circuit.model import Circuit
     >>> float(round(certificate(Circuit([[2.0]]), [4.0], [1.5]).bound, 6))
     0.5
     """
-    circuit = require_circuit(circuit)
+    if not isinstance(circuit, SparseCircuit):
+        circuit = require_circuit(circuit)
     drives, single = sample_or_samples(X, "X", circuit.size)
     readouts, _ = sample_or_samples(xbar, "xbar", circuit.size)
     if len(drives) != len(readouts):
         raise InputError(f"xbar must have one row per row of X; got {len(readouts)} for {len(drives)}.")
-    found = certified(circuit.R, drives, readouts, circuit.weights_spectrum.sigma_low)
+    low = circuit.sigma.low if isinstance(circuit, SparseCircuit) else circuit.weights_spectrum.sigma_low
+    found = certified(circuit.R, drives, readouts, low)
     return Certificate(found.residual[0], found.bound[0]) if single else found
 
 
-def certified(A: Floats, U: Floats, Z: Floats, sigma_low: float) -> Certificate:
-    """Return residual and bound per row, with the rounding of the residual, of σ_min and of the norms included."""
+def certified(A: Any, U: Floats, Z: Floats, sigma_low: float) -> Certificate:
+    """Return residual and bound per row, with the rounding of the residual, of σ_min and of the norms included.
+
+    A is dense, or a CSR matrix, whose residual is a plain one.
+    """
     shift = exponents(np.float64, U, Z)
     if shift.any():
         U, Z = scaled(U.astype(np.float64), -shift[:, None]), scaled(Z.astype(np.float64), -shift[:, None])
-    gap, rounding = residual(A, U, Z)
+    gap, rounding = _sparse_residuals(A, U, Z) if scipy.sparse.issparse(A) else residual(A, U, Z)
     norm = norms(gap)
     bound = bound_of(norm + rounding, sigma_low, Z.shape[1])
     return Certificate(scaled_up(norm, shift), scaled_up(bound, shift)) if shift.any() else Certificate(norm, bound)
@@ -149,6 +160,30 @@ def residual(A: Floats, U: Floats, Z: Floats) -> tuple[Floats, Floats]:
     # scaled row entries may have underflowed, by half the least number each.
     lost = 4 * underflow(size) * (1 + np.linalg.norm(A)) * (state > 0)
     return gap, EPS * (3 * norms(gap) + (size + 8) * tails) + lost
+
+
+@jit()
+def sparse_residual(A: Rows, u: Array, z: Array, gap: Array, noise: Array) -> None:
+    """Write u − A z and a bound on its rounding, γ (|u| + |A||z|), in float64."""
+    unit = 2.0**-53
+    for i in range(u.size):
+        total = np.float64(u[i])
+        size = abs(total)
+        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
+            term = np.float64(A.data[s]) * np.float64(z[np.uint32(A.indices[s])])
+            total -= term
+            size += abs(term)
+        gap[i] = total
+        # n products and n subtractions, in any order: γ_{n+1}; 1.01 covers its denominator and the sum of sizes.
+        noise[i] = 1.01 * (A.indptr[i + 1] - A.indptr[i] + 2) * unit * size
+
+
+def _sparse_residuals(A: Any, U: Floats, Z: Floats) -> tuple[Floats, Floats]:
+    """Return u − A z per row, and a bound on its rounding, by one pass over the synapses each."""
+    rows, gap, noise = rows_of(A), np.empty(U.shape), np.empty(U.shape)
+    for row in range(len(U)):
+        sparse_residual(rows, U[row], Z[row], gap[row], noise[row])
+    return gap, norms(noise) + underflow(A.shape[0]) * Z.any(axis=1)
 
 
 def _head(matrix: Floats, bits: int) -> Floats:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._numerics.norms import norms
 from neurodecorr._numerics.simd import read_only
-from neurodecorr._typing import Floats, Ints
+from neurodecorr._typing import Floats
 from neurodecorr._validation import ROUNDING, count, positive
-from neurodecorr.circuit.bounds import Ellipse
+from neurodecorr.circuit.bounds import Ellipse, recurrence
 from neurodecorr.circuit.certificate import Goal
-from neurodecorr.circuit.chebyshev_kernels import Pace, advance, descend, descend_refined, lessen, residuals, stride
-from neurodecorr.circuit.kernels import DIVERGED, RUNNING, TINY
-from neurodecorr.circuit.model import LinearCircuit
+from neurodecorr.circuit.chebyshev_kernels import descend, march_rows, residuals
+from neurodecorr.circuit.kernels import DIVERGED, RUNNING
 from neurodecorr.circuit.problem import Problem, Run, Watch
 from neurodecorr.circuit.propagators import implicit_propagator, settle_exactly
 from neurodecorr.errors import ConfigError
@@ -85,26 +82,6 @@ def count_of_schedule(ellipse: Ellipse, t_max: float, most: int) -> int:
     return bisect_right(range(most), t_max * (1 + ROUNDING), key=lambda m: float(schedule_time(ellipse, m))) - 1
 
 
-def recurrence(ellipse: Ellipse, most: int) -> Floats:
-    """Return (α_k, ω_k) of the three-term recurrence, k = 0 … , until they no longer change or number `most`.
-
-    ::
-
-        p_k = α_k r_k + ω_k p_{k−1},    z_{k+1} = z_k + p_k,
-        α_k = 1/(d − cρ_{k−1}/2),    ρ_k = cα_k/2,    ω_k = ρ_k ρ_{k−1};    α_0 = 1/d,  ρ_0 = c/d,  ω_0 = 0
-    """
-    d, c = ellipse.centre, ellipse.focus
-    rho, rows = c / d, [(1 / d, 0.0)]
-    while len(rows) < most:
-        alpha = 1 / (d - c / 2 * rho)
-        row = (alpha, c * alpha / 2 * rho)
-        rho = c * alpha / 2
-        if row == rows[-1]:
-            break
-        rows.append(row)
-    return np.array(rows)
-
-
 def _leja_order(nodes: Floats) -> list[int]:
     """Order the nodes by Leja: greedily maximise Σ log |x − x_chosen|."""
     order = [int(np.argmax(np.abs(nodes)))]
@@ -127,15 +104,6 @@ LEAST_BUDGET = 50
 # Up to this many units, or samples, a compiled loop over samples is faster than products of the whole batch.
 FUSED_SIZE = 48
 FUSED_SAMPLES = 3
-# From this many units on the matrix leaves the nearest cache, and half its bytes are half the time.
-REFINED_SIZE = 96
-# A residual that follows float32 steps keeps this many digits, or fewer where the condition takes them.
-TRUSTED = 1e-4
-DRIFT = 64 * float(np.finfo(np.float32).eps)
-# Steps in float32 pay as long as a stretch of them brings more than a digit and a half.
-LEAST_TRUSTED = 0.03
-# Rows that are due wait for each other: a product of few rows costs nearly as much as one of many.
-GATHERED = 0.25
 
 
 def settle_by_chebyshev(problem: Problem, method: str) -> Run:
@@ -143,17 +111,14 @@ def settle_by_chebyshev(problem: Problem, method: str) -> Run:
 
     The budget is `PATIENCE` times the steps that the eigenvalues predict from ‖z − z*‖ ≤ ‖u − A z‖/σ_min.
     """
-    circuit, ellipse = problem.circuit, problem.circuit.spectrum.ellipse
+    ellipse = problem.circuit.spectrum.ellipse
     goal = problem.goal(ellipse.factor)
     allowed = count_of_schedule(ellipse, problem.t_max, problem.max_steps)
     budget = LEAST_BUDGET + PATIENCE * ellipse.steps(_reduction(problem, goal))
     limit = min(allowed, budget)
     schedule = recurrence(ellipse, limit)
     fused = problem.U.shape[1] <= FUSED_SIZE or len(problem.U) <= FUSED_SAMPLES
-    span = stretch(circuit) if problem.U.shape[1] >= REFINED_SIZE else 0
-    if span:
-        run = (_fused_refined if fused else settle_refined)(problem, goal, schedule, Pace(ellipse.factor, span, limit))
-    elif fused:
+    if fused:
         run = _fused(problem, goal, schedule, limit)
     else:
         run = _iterate(problem, goal, _mover(schedule, problem.rates), limit, products_per_step=1)
@@ -161,15 +126,6 @@ def settle_by_chebyshev(problem: Problem, method: str) -> Run:
     lost = (run.code == DIVERGED) | ((run.code == RUNNING) & (budget < allowed))
     rows = np.flatnonzero(lost)
     return run.patched(rows, settle_exactly(problem.only(rows), "exponential")) if rows.size else run
-
-
-def stretch(circuit: LinearCircuit) -> int:
-    """Return after how many float32 steps the residual is taken anew in float64; 0 where float32 brings nothing."""
-    spectrum = circuit.spectrum
-    if not spectrum.sigma_low > 0:
-        return 0
-    trusted = max(TRUSTED, DRIFT * spectrum.size_bound / spectrum.sigma_low)
-    return spectrum.ellipse.steps(1 / trusted) if trusted <= LEAST_TRUSTED else 0
 
 
 def _fused(problem: Problem, goal: Goal, schedule: Floats, limit: int) -> Run:
@@ -180,94 +136,9 @@ def _fused(problem: Problem, goal: Goal, schedule: Floats, limit: int) -> Run:
     return Run(Z, steps, steps + problem.first_product, np.zeros(len(Z)), code, ends[:, 2] + ends[:, 3])
 
 
-def _fused_refined(problem: Problem, goal: Goal, schedule: Floats, pace: Pace) -> Run:
-    """March each row by itself, compiled, in float32 from one residual in float64 to the next."""
-    circuit, Z, ends = problem.circuit, problem.Z.copy(), np.empty((len(problem.Z), 5))
-    descend_refined(circuit.panels, circuit.narrow_panels, problem.rates, schedule, problem.U, Z, goal, pace, ends)
-    steps, code, products = ends[:, [0, 1, 4]].T.astype(np.int64)
-    return Run(Z, steps, products, np.zeros(len(Z)), code, ends[:, 2] + ends[:, 3])
-
-
-@dataclass
-class _Front:
-    """Rows that are still on their way: which they are, their drive and state, and the float32 residual and step.
-
-    `scale` is the residual that the float32 one is relative to; `age` counts the steps since that was taken.
-    """
-
-    rows: Ints
-    u: Floats
-    z: Floats
-    light: Floats
-    step: Floats
-    scale: Floats
-    age: Ints
-
-    def renew(self, due: Any, gap: Floats, size: Floats) -> None:
-        """Take new residuals of some rows for reference; steps keep their momentum."""
-        scale = np.maximum(size, TINY)
-        self.light[due] = gap / scale[:, None]
-        self.step[due] *= (self.scale[due] / scale).astype(np.float32)[:, None]
-        self.scale[due], self.age[due] = scale, 0
-
-    def kept(self, going: npt.NDArray[np.bool_]) -> _Front:
-        """Return the rows that go on."""
-        return _Front(*(getattr(self, part.name)[going] for part in fields(self)))
-
-
-def settle_refined(problem: Problem, goal: Goal, schedule: Floats, pace: Pace) -> Run:
-    """March all rows together in float32, each from one residual in float64 to the next; rows that are done leave."""
-    samples, shape = len(problem.U), problem.U.shape
-    narrow, rates = problem.circuit.narrow.T, problem.rates.astype(np.float32)
-    light, step = np.zeros((2, *shape), np.float32)
-    front = _Front(
-        np.arange(samples), problem.U, problem.Z.copy(), light, step, np.zeros(samples), np.zeros(samples, np.int64)
-    )
-    steps, products, codes = np.zeros((3, samples), np.int64)
-    run = Run(np.empty(shape), steps, products, np.zeros(samples), codes)
-    watch, ready, k = Watch(problem, goal), np.ones(samples, bool), 0
-    while True:
-        forced = k == pace.most or (front.age >= pace.stretch).any()
-        due = ready | forced if forced or ready.mean() >= GATHERED else np.zeros(len(ready), bool)
-        if k > 0 and not due.all():
-            product, found = front.step @ narrow, np.empty((2, len(ready)))
-            run.products[front.rows] += 1
-            lessen(product, front.light, front.z, goal.readout, found)
-            ready = pace.factor * front.scale * found[0] <= goal.absolute + goal.relative * found[1]
-        if due.any():
-            going = _look(problem, watch, run, front, due, k, k == pace.most)
-            front, ready = (front, ready & ~due) if going.all() else (front.kept(going), (ready & ~due)[going])
-        if not front.rows.size:
-            return replace(run, proven=watch.proven)
-        alpha, omega = schedule[min(k, len(schedule) - 1)]
-        stride(front.light, rates, front.scale, alpha, omega, front.step, front.z)
-        front.age += 1
-        k += 1
-
-
-def _look(
-    problem: Problem, watch: Watch, run: Run, front: _Front, due: npt.NDArray[np.bool_], k: int, last: bool
-) -> npt.NDArray[np.bool_]:
-    """Take the residual of the rows that are due in float64, judge them, and tell which rows go on."""
-    some = slice(None) if due.all() else due
-    u, z, rows, found = read_only(front.u[some]), front.z[some], front.rows[some], np.empty((3, int(due.sum())))
-    moved = k > 0 or problem.first_product > 0
-    gap = z @ problem.circuit.wide.T if moved else np.zeros_like(z)
-    residuals(u, gap, z, watch.goal.readout, found)
-    run.products[rows] += moved
-    code = watch.judge(rows, found[0], found[1], found[2], front.age[some])
-    front.renew(some, gap, found[0])
-    ended = (code != RUNNING) | last
-    run.Z[rows[ended]], run.code[rows[ended]], run.steps[rows[ended]] = z[ended], code[ended], k
-    going = np.ones(len(due), bool)
-    going[np.flatnonzero(due)[ended]] = False
-    return going
-
-
 def _mover(schedule: Floats, rates: Floats) -> Stepper:
     def move(k: int, gap: Floats, step: Floats, z: Floats) -> None:
-        alpha, omega = schedule[min(k, len(schedule) - 1)]
-        advance(gap, rates, alpha, omega, step, z)
+        march_rows(schedule, k, rates, gap, step, z)
 
     return move
 

@@ -1,4 +1,10 @@
-"""Compiled kernels over compressed sparse rows: one pass over the synapses each.
+"""The Chebyshev march, compiled: one recurrence for single rows, batches, sparse rows and circuits that learn.
+
+::
+
+    p ← α_k κ ∘ (u − A z) + ω_k p,    z ← z + p
+
+Only the product differs: panels of a dense A, one BLAS product for a batch, or a pass over the synapses.
 
 Indices are read as unsigned: a signed one may count from the end, and the test for that costs half the speed or more.
 """
@@ -6,7 +12,7 @@ Indices are read as unsigned: a signed one may count from the end, and the test 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +21,7 @@ from neurodecorr._numerics.norms import norm, root
 from neurodecorr._numerics.sparse import Rows
 from neurodecorr._typing import Array
 from neurodecorr.circuit.certificate import Goal
-from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED, TINY, copy, residual_rounding, settled_enough
+from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED, copy, residual_rounding, settled_enough
 
 # Of single samples, others are left to `settle`, which scales them. Weights go from 2⁻²⁵⁶ to 2²⁵⁶.
 LEAST_DRIVE = 2.0**-200
@@ -36,13 +42,33 @@ def remainder(panels: Array, u: Array, z: Array, gap: Array) -> None:
 
 
 @jit()
-def follow(schedule: Array, k: int, rates: Array, gap: Array, step: Array, z: Array) -> None:
-    """Take step k of a schedule."""
+def coefficients(schedule: Array, k: int) -> tuple[float, float]:
+    """Return (α_k, ω_k) of a schedule (`bounds.recurrence`); beyond its end they no longer change."""
     row = min(k, schedule.shape[0] - 1)
-    alpha, omega = z.dtype.type(schedule[row, 0]), z.dtype.type(schedule[row, 1])
+    return schedule[row, 0], schedule[row, 1]
+
+
+@jit()
+def next_step(alpha: Any, gap: Any, omega: Any, step: Any) -> Any:
+    """Return p_k = α_k r_k + ω_k p_{k−1} of one unit, whose rate α may contain."""
+    return alpha * gap + omega * step
+
+
+@jit()
+def march_row(schedule: Array, k: int, rates: Array, gap: Array, step: Array, z: Array) -> None:
+    """Take step k of a schedule, given u − A z."""
+    alpha, omega = coefficients(schedule, k)
+    a, w = z.dtype.type(alpha), z.dtype.type(omega)
     for i in range(z.size):
-        step[i] = alpha * rates[i] * gap[i] + omega * step[i]
+        step[i] = next_step(a * rates[i], gap[i], w, step[i])
         z[i] += step[i]
+
+
+@jit()
+def march_rows(schedule: Array, k: int, rates: Array, gap: Array, step: Array, Z: Array) -> None:
+    """Take step k of a schedule in every row of a batch."""
+    for row in range(Z.shape[0]):
+        march_row(schedule, k, rates, gap[row], step[row], Z[row])
 
 
 @jit()
@@ -51,7 +77,7 @@ def descend_row(
 ) -> tuple[int, int, float, float]:
     """Take Euler steps by the three-term recurrence; return the steps, the code, the residual and its rounding.
 
-    `schedule` holds (α_k, ω_k); beyond its end they no longer change. The rows of `work`, padded by zeros to whole
+    The rows of `work`, padded by zeros to whole
     panels, are the drive, the rates, the state, the last step, and room for the residual. Before step `first` only the
     start is judged.
     """
@@ -64,7 +90,7 @@ def descend_row(
     while True:
         if steps > 0:
             while steps < first and steps < most:
-                follow(schedule, steps, rates, gap, step, z)
+                march_row(schedule, steps, rates, gap, step, z)
                 steps += 1
                 remainder(panels, u, z, gap)
         size, state, readout = sizes(gap, z, goal.readout)
@@ -80,7 +106,7 @@ def descend_row(
             return steps, STALLED, size, noise
         if steps >= most:
             return steps, RUNNING, size, noise
-        follow(schedule, steps, rates, gap, step, z)
+        march_row(schedule, steps, rates, gap, step, z)
         steps += 1
         remainder(panels, u, z, gap)
 
@@ -103,95 +129,6 @@ def descend(
             work[3, i] = 0
         found = descend_row(panels, schedule, work, goal, 0, most)
         ends[row, 0], ends[row, 1], ends[row, 2], ends[row, 3] = found
-        copy(work[2, :size], Z[row])
-
-
-class Pace(NamedTuple):
-    """What refined steps go by: shrinkage per step, steps between residuals in float64, and the most steps."""
-
-    factor: float
-    stretch: int
-    most: int
-
-
-@jit()
-def pursue(
-    narrow: Array, schedule: Array, work: Array, thin: Array, goal: Goal, pace: Pace, k: int, scale: float
-) -> int:
-    """Take refined steps from step k until the next is due to meet the goal or the stretch ends; return their end."""
-    z, rates, light, step = work[2], thin[0], thin[1], thin[2]
-    end = min(k + pace.stretch, pace.most)
-    while True:
-        row = min(k, schedule.shape[0] - 1)
-        alpha, omega = np.float32(schedule[row, 0]), np.float32(schedule[row, 1])
-        for i in range(z.size):
-            step[i] = alpha * rates[i] * light[i] + omega * step[i]
-            z[i] += scale * step[i]
-        k += 1
-        if k >= end:
-            return k
-        remainder(narrow, light, step, light)
-        if pace.factor * scale * norm(light) <= goal.absolute + goal.relative * norm(z[: goal.readout]):
-            end = k + 1
-
-
-@jit()
-def refine_row(
-    wide: Array, narrow: Array, schedule: Array, work: Array, thin: Array, goal: Goal, pace: Pace
-) -> tuple[int, int, float, float, int]:
-    """Take refined steps; return the steps, the code, the residual and its rounding, and the products.
-
-    The rows of `work` are the drive, room for the residual, and the state; those of `thin` the rates, and room for the
-    residual and the last step. All are padded by zeros to whole panels.
-    """
-    u, gap, z = work[0], work[1], work[2]
-    drive, best, since, last, steps, products = norm(u), np.inf, 0, 0.0, 0, 0
-    if norm(z) == 0:
-        copy(u, gap)
-    else:
-        remainder(wide, u, z, gap)
-        products += 1
-    while True:
-        size, state, readout = sizes(gap, z, goal.readout)
-        noise = residual_rounding(state, drive, goal)
-        if not np.isfinite(size):
-            return steps, DIVERGED, size, noise, products
-        if settled_enough(size, noise, readout, goal):
-            return steps, MET, size, noise, products
-        if size <= 0.5 * best:
-            best, since = size, steps
-        if size <= noise and steps - since > goal.patience:
-            return steps, STALLED, size, noise, products
-        if steps >= pace.most:
-            return steps, RUNNING, size, noise, products
-        scale = max(size, TINY)
-        for i in range(z.size):
-            thin[1, i] = gap[i] / scale
-            thin[2, i] *= last / scale
-        end = pursue(narrow, schedule, work, thin, goal, pace, steps, scale)
-        products += end - steps
-        last, steps = scale, end
-        remainder(wide, u, z, gap)
-
-
-@jit()
-def descend_refined(
-    wide: Array, narrow: Array, rates: Array, schedule: Array, U: Array, Z: Array, goal: Goal, pace: Pace, ends: Array
-) -> None:
-    """Settle each row by refined steps; Z moves along.
-
-    Each row of `ends` receives the steps taken, the code, the residual, the bound of its rounding, and the products.
-    """
-    size = U.shape[1]
-    work, thin = np.zeros((3, wide.shape[1])), np.zeros((3, wide.shape[1]), np.float32)
-    copy(rates, thin[0])
-    for row in range(U.shape[0]):
-        copy(U[row], work[0])
-        copy(Z[row], work[2])
-        for i in range(wide.shape[1]):
-            thin[2, i] = 0
-        found = refine_row(wide, narrow, schedule, work, thin, goal, pace)
-        ends[row, 0], ends[row, 1], ends[row, 2], ends[row, 3], ends[row, 4] = found
         copy(work[2, :size], Z[row])
 
 
@@ -268,15 +205,14 @@ def descend_single(plan: Array, u: Array, z: Array) -> float:
     """Settle one sample from zero into z; return the bound of ‖z − z*‖, infinite if that is not near enough.
 
     `plan` begins as that of `solve`, with the distance to rest per proven residual. From index 8 on: the goal, the
-    most steps, the steps taken unseen per unit of ln(‖u‖/residual wanted), 1/σ_max, shrinkage per step, steps between
-    residuals in float64, the length of the schedule; from index 24 on the panels of A, in float32 after them if steps
-    are refined, and the schedule. All rates are 1.
+    most steps, the steps taken unseen per unit of ln(‖u‖/residual wanted), 1/σ_max, the length of the schedule; from
+    index 24 on the panels of A, and the schedule. All rates are 1.
     """
     if u.size != int(plan[0]):
         return float(np.inf)
     lanes = (u.size + LANES - 1) // LANES * LANES
     goal = Goal(plan[8], plan[9], plan[10], plan[11], int(plan[12]), plan[13], plan[14])
-    most, stretch, rows = int(plan[15]), int(plan[19]), int(plan[20])
+    most, rows = int(plan[15]), int(plan[18])
     panels = plan[24 : 24 + lanes * lanes].reshape(-1, lanes, LANES)
     schedule = plan[plan.size - 2 * rows :].reshape(rows, 2)
     work = np.zeros((5, lanes))
@@ -284,19 +220,11 @@ def descend_single(plan: Array, u: Array, z: Array) -> float:
     drive = norm(u)
     if not fits(drive):
         return float(np.inf)
-    if stretch > 0:
-        thin = np.zeros((3, lanes), np.float32)
-        for i in range(lanes):
-            thin[0, i] = 1
-        narrow = plan[24 + lanes * lanes : plan.size - 2 * rows].view(np.float32).reshape(-1, lanes, LANES)
-        pace = Pace(plan[18], stretch, most)
-        _, code, size, noise, _ = refine_row(panels, narrow, schedule, work, thin, goal, pace)
-    else:
-        for i in range(lanes):
-            work[1, i] = 1
-        wanted = goal.absolute + goal.relative * drive * plan[17]
-        first = int(plan[16] * np.log(drive / wanted)) if drive > wanted > 0 else 0
-        _, code, size, noise = descend_row(panels, schedule, work, goal, first, most)
+    for i in range(lanes):
+        work[1, i] = 1
+    wanted = goal.absolute + goal.relative * drive * plan[17]
+    first = int(plan[16] * np.log(drive / wanted)) if drive > wanted > 0 else 0
+    _, code, size, noise = descend_row(panels, schedule, work, goal, first, most)
     if code != MET:
         return float(np.inf)
     moved = deliver(work[2], z)
@@ -339,35 +267,6 @@ def residuals(U: Array, gap: Array, Z: Array, readout: int, found: Array) -> Non
         found[0, row], found[1, row], found[2, row] = sizes(gap[row], Z[row], readout)
 
 
-@jit()
-def advance(gap: Array, rates: Array, alpha: float, omega: float, step: Array, Z: Array) -> None:
-    """Take the step α κ ∘ gap + ω step in every row."""
-    a, w = Z.dtype.type(alpha), Z.dtype.type(omega)
-    for row in range(Z.shape[0]):
-        for i in range(Z.shape[1]):
-            step[row, i] = a * rates[i] * gap[row, i] + w * step[row, i]
-            Z[row, i] += step[row, i]
-
-
-@jit()
-def stride(light: Array, rates: Array, scale: Array, alpha: float, omega: float, step: Array, Z: Array) -> None:
-    """Take a refined step in every row."""
-    a, w = np.float32(alpha), np.float32(omega)
-    for row in range(Z.shape[0]):
-        for i in range(Z.shape[1]):
-            step[row, i] = a * rates[i] * light[row, i] + w * step[row, i]
-            Z[row, i] += scale[row] * step[row, i]
-
-
-@jit()
-def lessen(product: Array, light: Array, Z: Array, readout: int, found: Array) -> None:
-    """Take A p off the residual in every row, and write its norm and that of the read-out."""
-    for row in range(Z.shape[0]):
-        for i in range(Z.shape[1]):
-            light[row, i] -= product[row, i]
-        found[0, row], found[1, row] = norm(light[row]), norm(Z[row, :readout])
-
-
 class Goals(NamedTuple):
     """When a sample stops: residual ≤ `absolute` + `relative` ‖z‖, or > `largest` ‖u‖, or after `most` steps."""
 
@@ -378,70 +277,51 @@ class Goals(NamedTuple):
 
 
 @jit()
-def chebyshev_rows(
-    A: Rows, u: Array, z: Array, p: Array, alpha: float, omega: float, out: Array, first: int, last: int
+def march_sparse_rows(
+    A: Rows, u: Array, z: Array, p: Array, pace: tuple[float, float], out: Array, first: int, last: int
 ) -> float:
     """p ← α (u − A z) + ω p,  out ← z + p in rows `first` … `last` − 1; return their share of ‖u − A z‖²."""
-    square = 0.0
+    square, (alpha, omega) = 0.0, pace
     for i in range(first, last):
         total = u[i]
         for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
             total -= A.data[s] * z[np.uint32(A.indices[s])]
-        p[i] = alpha * total + omega * p[i]
+        p[i] = next_step(alpha, total, omega, p[i])
         out[i] = z[i] + p[i]
         square += total * total
     return square
 
 
 @jit(parallel=True)
-def chebyshev_on_threads(
-    A: Rows, u: Array, z: Array, p: Array, alpha: float, omega: float, out: Array, cuts: Array
+def march_sparse_on_threads(
+    A: Rows, u: Array, z: Array, p: Array, pace: tuple[float, float], out: Array, cuts: Array
 ) -> float:
     """Take the step in all rows, those between two cuts by one thread; return ‖u − A z‖²."""
     squares = np.empty(cuts.size - 1)
     for part in prange(cuts.size - 1):
-        squares[part] = chebyshev_rows(A, u, z, p, alpha, omega, out, cuts[part], cuts[part + 1])
+        squares[part] = march_sparse_rows(A, u, z, p, pace, out, cuts[part], cuts[part + 1])
     return float(np.sum(squares))
 
 
 @jit()
-def march_sparse(A: Rows, u: Array, z: Array, centre: float, focus: float, goal: Goals, cuts: Array) -> tuple[int, int]:
+def march_sparse(A: Rows, u: Array, z: Array, schedule: Array, goal: Goals, cuts: Array) -> tuple[int, int]:
     """Take Chebyshev-scheduled Euler steps until the goal; z moves along. Return the steps taken and the code.
 
-    The three-term recurrence of `chebyshev.recurrence`, two states in turn; on threads where the rows are cut.
+    Two states in turn; on threads where the rows are cut.
     """
     p, other = np.zeros_like(z), np.empty_like(z)
     limit = goal.largest * math.sqrt(np.sum(u * u))
-    rho, alpha, omega = focus / centre, 1.0 / centre, 0.0
     for step in range(goal.most + 1):
         old, new = (z, other) if step % 2 == 0 else (other, z)
+        pace = coefficients(schedule, step)
         if cuts.size > 2:
-            gap = math.sqrt(chebyshev_on_threads(A, u, old, p, alpha, omega, new, cuts))
+            gap = math.sqrt(march_sparse_on_threads(A, u, old, p, pace, new, cuts))
         else:
-            gap = math.sqrt(chebyshev_rows(A, u, old, p, alpha, omega, new, 0, u.size))
+            gap = math.sqrt(march_sparse_rows(A, u, old, p, pace, new, 0, u.size))
         size = math.sqrt(np.sum(old * old)) if goal.relative > 0 else 0.0
         met = gap <= goal.absolute + goal.relative * size
         lost = not gap <= limit
         if met or lost or step == goal.most:
             z[:] = old
             return step, MET if met else (DIVERGED if lost else RUNNING)
-        alpha = 1.0 / (centre - focus * rho / 2)
-        omega = focus * alpha / 2 * rho
-        rho = focus * alpha / 2
     return goal.most, RUNNING
-
-
-@jit()
-def sparse_residual(A: Rows, u: Array, z: Array, gap: Array, noise: Array) -> None:
-    """Write u − A z and a bound on its rounding, γ (|u| + |A||z|), in float64."""
-    unit = 2.0**-53
-    for i in range(u.size):
-        total = np.float64(u[i])
-        size = abs(total)
-        for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
-            term = np.float64(A.data[s]) * np.float64(z[np.uint32(A.indices[s])])
-            total -= term
-            size += abs(term)
-        gap[i] = total
-        # n products and n subtractions, in any order: γ_{n+1}; 1.01 covers its denominator and the sum of sizes.
-        noise[i] = 1.01 * (A.indptr[i + 1] - A.indptr[i] + 2) * unit * size

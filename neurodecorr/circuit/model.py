@@ -133,19 +133,9 @@ class LinearCircuit(ABC):
         return read_only(self.matrix.astype(np.float64, copy=False))
 
     @cached_property
-    def narrow(self) -> Floats:
-        """A in float32, for products that are corrected later; made once."""
-        return read_only(self.matrix.astype(np.float32, copy=False))
-
-    @cached_property
     def panels(self) -> Floats:
         """Copy of A in panels of rows, for compiled products; made once."""
-        return in_panels(self.matrix, np.float64)
-
-    @cached_property
-    def narrow_panels(self) -> Floats:
-        """Copy of A in panels of rows, in float32; made once."""
-        return in_panels(self.matrix, np.float32)
+        return in_panels(self.matrix)
 
     @cached_property
     def factors(self) -> Factors:

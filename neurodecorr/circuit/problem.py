@@ -14,13 +14,14 @@ import numpy.typing as npt
 from neurodecorr._numerics.norms import norms
 from neurodecorr._numerics.simd import read_only
 from neurodecorr._typing import Floats, Ints
-from neurodecorr._validation import sample_or_samples, steps_within
+from neurodecorr._validation import count, sample_or_samples, steps_within
 from neurodecorr.circuit.certificate import Goal, reached, rounding_level, scaled, target, wide_target
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED
 from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.errors import InputError
 
 LARGEST_COUNT = 2**62
+PER_SAMPLE = ("xbar", "residual", "bound", "steps", "products", "time", "outcome")
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +149,53 @@ class Run:
         if new.proven is not None:
             new.proven[rows] = np.inf if other.proven is None else other.proven
         return new
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """Where a circuit settled, and the proof, per sample; numbers instead of (samples,) arrays for one sample.
+
+    Parameters
+    ----------
+    xbar : (samples, n) array
+        Settled activity.
+    residual : (samples,) array
+        ‖u − A z‖ at the end, or an upper bound of it where that proves the tolerance; ‖x − R x̄‖ for a `Circuit`.
+    bound : (samples,) array
+        Certified upper bound of ‖x̄ − x̄*‖, whatever the outcome.
+    steps : (samples,) array
+        Steps in time: Euler, Runge–Kutta or implicit steps, or exact steps of dt. 0 where nothing was simulated.
+    products : (samples,) array
+        Matrix–vector products spent on a sample, those of rejected steps and abandoned methods included.
+    time : (samples,) array
+        Simulated time in units of τ; NaN where nothing was simulated.
+    outcome : (samples,) array of str
+        ``"settled"``: the bound meets the tolerance. ``"precision"``: rounding keeps it from that. ``"time"``,
+        ``"steps"``: a limit came first. ``"mismatch"``: the given matrix is no twin of R.
+    method : str
+        Method that was used; tells what "auto" chose.
+    """
+
+    xbar: Any
+    residual: Any
+    bound: Any
+    steps: Any
+    products: Any
+    time: Any
+    outcome: Any
+    method: str
+
+    def sample(self, index: int) -> Settled:
+        """Return what became of one sample."""
+        if not isinstance(self.bound, np.ndarray):
+            raise InputError("sample chooses among several samples; this is one.")
+        index = count(index, "index", -len(self.bound), len(self.bound) - 1)
+        return replace(self, **{name: getattr(self, name)[index] for name in PER_SAMPLE})
+
+    @property
+    def settled(self) -> Any:
+        """Whether the bound meets the tolerance, per sample."""
+        return self.outcome == "settled"
 
 
 class Watch:

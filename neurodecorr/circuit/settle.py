@@ -1,11 +1,10 @@
-"""`settle`: run a circuit until a certificate says it is at rest."""
+"""`settle`: run a circuit until a certificate says that it is at rest; `solve`: the same rest state by algebra."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import singledispatch
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,19 @@ import numpy.typing as npt
 
 from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.norms import EPS, norms
+from neurodecorr._numerics.simd import read_only
 from neurodecorr._typing import Floats, Ints
 from neurodecorr._validation import choice, count, flag, positive, sample_or_samples, square
 from neurodecorr.circuit.certificate import Certificate, bound_of, certified, exponents, scaled, scaled_up
 from neurodecorr.circuit.chebyshev import settle_by_chebyshev, settle_implicitly
 from neurodecorr.circuit.kernels import DIVERGED, MISMATCH, RUNNING
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
-from neurodecorr.circuit.problem import Problem, Run, drive, start
+from neurodecorr.circuit.problem import PER_SAMPLE, Problem, Run, Settled, start
 from neurodecorr.circuit.propagators import RESOLUTION, settle_exactly
 from neurodecorr.circuit.runge_kutta import settle_adaptively, settle_explicitly
 from neurodecorr.circuit.solve import settle_by_twin, settle_directly
 from neurodecorr.circuit.sparse import SparseCircuit
+from neurodecorr.circuit.sparse_settling import settle_sparse
 from neurodecorr.circuit.stability import require_stable
 from neurodecorr.errors import ConfigError, DivergenceError, InputError
 
@@ -109,7 +110,6 @@ def reduction(circuit: LinearCircuit, X: Floats, begin: Floats, tol: float, rela
     return float(np.nanmax(np.where(start > 0, ratio, 1.0), initial=1.0))
 
 
-PER_SAMPLE = ("xbar", "residual", "bound", "steps", "products", "time", "outcome")
 # The methods that integrate the dynamics, by name.
 SIMULATIONS: dict[str, Callable[[Problem, str], Run]] = {
     "euler": settle_explicitly,
@@ -124,53 +124,6 @@ METHODS = ("auto", *SIMULATIONS, "direct", "twin")
 WIDE = ("chebyshev", "direct")
 STEPPED = ("euler", "rk4", "rk45", "implicit", "exponential")
 MAX_STEPS = 1_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class Settled:
-    """Where a circuit settled, and the proof, per sample; numbers instead of (samples,) arrays for one sample.
-
-    Parameters
-    ----------
-    xbar : (samples, n) array
-        Settled activity.
-    residual : (samples,) array
-        ‖u − A z‖ at the end, or an upper bound of it where that proves the tolerance; ‖x − R x̄‖ for a `Circuit`.
-    bound : (samples,) array
-        Certified upper bound of ‖x̄ − x̄*‖, whatever the outcome.
-    steps : (samples,) array
-        Steps in time: Euler, Runge–Kutta or implicit steps, or exact steps of dt. 0 where nothing was simulated.
-    products : (samples,) array
-        Matrix–vector products spent on a sample, those of rejected steps and abandoned methods included.
-    time : (samples,) array
-        Simulated time in units of τ; NaN where nothing was simulated.
-    outcome : (samples,) array of str
-        ``"settled"``: the bound meets the tolerance. ``"precision"``: rounding keeps it from that. ``"time"``,
-        ``"steps"``: a limit came first. ``"mismatch"``: the given matrix is no twin of R.
-    method : str
-        Method that was used; tells what "auto" chose.
-    """
-
-    xbar: Any
-    residual: Any
-    bound: Any
-    steps: Any
-    products: Any
-    time: Any
-    outcome: Any
-    method: str
-
-    def sample(self, index: int) -> Settled:
-        """Return what became of one sample."""
-        if not isinstance(self.bound, np.ndarray):
-            raise InputError("sample chooses among several samples; this is one.")
-        index = count(index, "index", -len(self.bound), len(self.bound) - 1)
-        return replace(self, **{name: getattr(self, name)[index] for name in PER_SAMPLE})
-
-    @property
-    def settled(self) -> Any:
-        """Whether the bound meets the tolerance, per sample."""
-        return self.outcome == "settled"
 
 
 def settle(
@@ -249,59 +202,115 @@ def settle(
     >>> bool(rest.settled.all()), bool((rest.bound <= 1e-9).all())
     (True, True)
     """
-    return run_circuit(circuit, X, tol, relative, method, dt, initial, t_max, max_steps, matrix)
-
-
-@singledispatch
-def run_circuit(
-    circuit: Any,
-    X: npt.ArrayLike,
-    tol: float,
-    relative: bool,
-    method: str,
-    dt: float | None,
-    initial: npt.ArrayLike | None,
-    t_max: float | None,
-    max_steps: int | None,
-    matrix: npt.ArrayLike | None,
-) -> Settled:
-    """Do what `settle` says; a kind of circuit that settles in its own way registers that way here."""
+    if isinstance(circuit, SparseCircuit):
+        for name, value in {"dt": dt, "t_max": t_max, "matrix": matrix}.items():
+            if value is not None:
+                raise ConfigError(
+                    f"{name} has no meaning for a SparseCircuit, whose steps are scheduled; leave it out."
+                )
+        return settle_sparse(circuit, X, tol, relative=relative, method=method, initial=initial, max_steps=max_steps)
     circuit = require_circuit(circuit)
     method = choice(method, "method", METHODS)
-    drives, single = sample_or_samples(X, "X", circuit.size)
     _require_options(method, dt, initial, t_max, max_steps, matrix)
-    dtype = np.result_type(circuit.R, drives)
-    positive(tol, "tol", "unit of the activity")
-    flag(relative, "relative")
+    steps = MAX_STEPS if max_steps is None else count(max_steps, "max_steps")
     limits = (
         None if dt is None else positive(dt, "dt", "unit of tau") / circuit.tau,
         math.inf if t_max is None else positive(t_max, "t_max", "unit of tau") / circuit.tau,
-        MAX_STEPS if max_steps is None else count(max_steps, "max_steps"),
+        steps,
     )
-    begin = start(circuit, initial, len(drives), dtype)
+    wanted, single = _request(circuit, X, tol, relative, initial, limits)
     with one_thread(circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
         require_stable(circuit)
         auto = method == "auto"
         if auto:
-            factor = reduction(circuit, drives, begin, tol, relative)
-            method = cheapest(circuit, len(drives), factor, limits[2])
-        inner = np.dtype(np.float64) if method in WIDE else dtype
-
-        def settled(rows: Ints, shift: int) -> Settled:
-            """Settle rows that are all to be divided by 2^shift, which commutes with the circuit."""
-            X, Z, own = drives, begin, tol
-            if len(rows) < len(drives):
-                X, Z = drives[rows], begin[rows]
-            if shift:
-                X, Z = scaled(X.astype(inner), -shift), scaled(Z.astype(inner), -shift)
-                own = tol if relative else float(scaled(tol, -shift))
-            state = circuit.state(Z).astype(inner, copy=False)
-            problem = Problem(circuit, drive(circuit, X, inner), state, own, relative, *limits, dtype, shift=shift)
-            found = _settled(problem, _run(problem, method, matrix), method, rows)
-            return _refined(problem, found, rows) if auto else found
-
-        found = by_exponent(settled, exponents(dtype, drives, begin))
+            method = cheapest(circuit, len(wanted.U), reduction(circuit, wanted.U, wanted.Z, tol, relative), steps)
+        found = _settled_by(wanted, method, matrix, refine=auto)
     return found.sample(0) if single else found
+
+
+def solve(
+    circuit: LinearCircuit | SparseCircuit, X: npt.ArrayLike, tol: float = 1e-6, *, relative: bool = False
+) -> Settled:
+    """Solve for the rest state of each input by algebra, and certify it.
+
+    ::
+
+        z = A⁻¹u,    ‖z − z*‖ ≤ ‖u − A z‖/σ_min(A)
+
+    No dynamics: there are no steps and no time, and the circuit need not be stable. A factorisation of R, which is kept
+    with the circuit; BiCGStab and GMRES for sparse circuits.
+
+    Parameters
+    ----------
+    circuit : Circuit, TwoPopulationCircuit or SparseCircuit
+        The circuit.
+    X : (samples, n) or (n,) array
+        Inputs.
+    tol : float, default 1e-6
+        Largest ‖x̄ − x̄*‖, in the unit of x̄; what misses it is refined once.
+    relative : bool, default False
+        Whether `tol` is a share of ‖x̄*‖.
+
+    Returns
+    -------
+    Settled
+        As `settle` returns it.
+
+    Raises
+    ------
+    InputError, ConfigError
+        If an input or an option cannot be used.
+
+    Examples
+    --------
+    >>> from neurodecorr.circuit import Circuit, solve
+    >>> solve(Circuit([[2.0, 0.0], [0.0, -4.0]]), [2.0, 4.0]).xbar  # settles nowhere, but can be solved
+    array([ 1., -1.])
+    """
+    if isinstance(circuit, SparseCircuit):
+        return settle_sparse(circuit, X, tol, relative=relative, method="bicgstab")
+    wanted, single = _request(require_circuit(circuit), X, tol, relative)
+    with one_thread(wanted.circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
+        found = _settled_by(wanted, "direct")
+    return found.sample(0) if single else found
+
+
+def _request(
+    circuit: LinearCircuit,
+    X: npt.ArrayLike,
+    tol: float,
+    relative: bool,
+    initial: npt.ArrayLike | None = None,
+    limits: tuple[float | None, float, int] = (None, math.inf, MAX_STEPS),
+) -> tuple[Problem, bool]:
+    """Return the validated problem, in the unit of the user, and whether it is of one sample."""
+    drives, single = sample_or_samples(X, "X", circuit.size)
+    dtype = np.result_type(circuit.R, drives)
+    positive(tol, "tol", "unit of the activity")
+    flag(relative, "relative")
+    begin = start(circuit, initial, len(drives), dtype)
+    return Problem(circuit, circuit.drive(drives), circuit.state(begin), tol, relative, *limits, dtype), single
+
+
+def _settled_by(wanted: Problem, method: str, matrix: npt.ArrayLike | None = None, refine: bool = False) -> Settled:
+    """Settle by one method, samples near an end of the range of floats in a unit of their own."""
+    assert wanted.delivered is not None
+    inner = np.dtype(np.float64) if method in WIDE else wanted.delivered
+
+    def settled(rows: Ints, shift: int) -> Settled:
+        """Settle rows that are all to be divided by 2^shift, which commutes with the circuit."""
+        U, Z, tol = wanted.U, wanted.Z, wanted.tol
+        if len(rows) < len(U):
+            U, Z = U[rows], Z[rows]
+        U, Z = np.ascontiguousarray(U, inner), Z.astype(inner, copy=False)
+        if shift:
+            U, Z = scaled(U, -shift), scaled(Z, -shift)
+            tol = tol if wanted.relative else float(scaled(tol, -shift))
+        problem = replace(wanted, U=read_only(U), Z=Z, tol=tol, shift=shift)
+        found = _settled(problem, _run(problem, method, matrix), method, rows)
+        return _refined(problem, found, rows) if refine else found
+
+    return by_exponent(settled, exponents(wanted.delivered, wanted.U, wanted.Z))
 
 
 def by_exponent(settled: Callable[[Ints, int], Settled], shift: Ints) -> Settled:

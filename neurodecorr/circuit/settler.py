@@ -15,8 +15,8 @@ from neurodecorr._numerics.norms import EPS
 from neurodecorr._numerics.simd import aligned, in_panels, padded, read_only
 from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, flag, positive
+from neurodecorr.circuit.bounds import recurrence
 from neurodecorr.circuit.certificate import CERTIFICATE_MARGIN, bound_of, target, wide_target
-from neurodecorr.circuit.chebyshev import REFINED_SIZE, recurrence, stretch
 from neurodecorr.circuit.chebyshev_kernels import descend_one, descend_rows, solve_one, solve_rows, solve_whole
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.circuit.settle import cheapest, settle
@@ -173,7 +173,7 @@ class Settler:
         share = float(defect / circuit.spectrum.sigma_low + gamma * np.linalg.norm(M))
         if every and not share * circuit.frobenius <= self.tol / 2:
             return None
-        return _packed(self._header(), [np.zeros(padded(circuit.size)), in_panels(-M, np.float64), circuit.panels])
+        return _packed(self._header(), [np.zeros(padded(circuit.size)), in_panels(-M), circuit.panels])
 
     def _iterative(self) -> Floats:
         """Return the plan of Chebyshev steps."""
@@ -183,13 +183,12 @@ class Settler:
         ellipse = spectrum.ellipse
         goal = wide_target(circuit, self.tol, self.relative, self._dtype, math.inf)
         most = min(ellipse.steps(REDUCTION), MOST_STEPS)
-        schedule, span = recurrence(ellipse, most), stretch(circuit) if circuit.size >= REFINED_SIZE else 0
+        schedule = recurrence(ellipse, most)
         unseen = UNSEEN / -math.log(ellipse.factor)
         # The padding of the panels is zero and adds nothing to the norm of the read-out.
         goal = goal._replace(readout=padded(circuit.state_size))
-        facts = [*goal, most, unseen, 1 / spectrum.sigma_low, ellipse.factor, span, len(schedule), 0, 0, 0]
-        thin = [circuit.narrow_panels.ravel().view(np.float64)] if span else []
-        return _packed([*self._header(), *facts], [circuit.panels, *thin, schedule])
+        facts = [*goal, most, unseen, 1 / spectrum.sigma_low, len(schedule), *np.zeros(5)]
+        return _packed([*self._header(), *facts], [circuit.panels, schedule])
 
 
 def _packed(facts: list[float], arrays: list[Floats]) -> Floats:

@@ -1,4 +1,4 @@
-"""Rest states without dynamics: one factorisation, or the feedforward twin. Certified like all others."""
+"""Rest states without dynamics: one factorisation, Krylov solvers, or the feedforward twin, all of them certified."""
 
 from __future__ import annotations
 
@@ -10,41 +10,102 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse.linalg
 
+from neurodecorr._numerics.jit import jit
 from neurodecorr._numerics.norms import norm, norms
-from neurodecorr._typing import Floats, Ints
+from neurodecorr._numerics.sparse import row_cuts, sparse_product
+from neurodecorr._typing import Array, Floats, Ints
+from neurodecorr.circuit.bounds import rows_of
 from neurodecorr.circuit.certificate import bound_of, certified, residual, rounding_level
 from neurodecorr.circuit.kernels import MET, MISMATCH
 from neurodecorr.circuit.problem import Problem, Run
 
 GMRES_VECTORS = 30
+# A residual whose square is larger has left all hope, and soon the range of floats.
+LOST = 1e300
 
 
-class Counted(scipy.sparse.linalg.LinearOperator):  # type: ignore[misc]
-    """R as an operator that counts its products."""
+@jit()
+def bicgstab(A: Any, u: Array, z: Array, work: Array, cuts: Array, goal: float, most: int) -> int:
+    """Bring ‖u − A z‖² below `goal` by BiCGStab from z; return the products spent, negative if it does not get there.
 
-    def __init__(self, R: Any) -> None:
-        super().__init__(np.float64, R.shape)
-        self.R, self.products = R, 0
+    Needs no bounds of the spectrum, which moves while A learns.
 
-    def _matvec(self, v: Floats) -> Floats:
-        self.products += 1
-        return np.asarray(self.R @ v.ravel())
+    Parameters
+    ----------
+    A : tuple with the fields of `Rows`
+        Matrix in compressed sparse rows.
+    u, z : (n,) arrays
+        Right-hand side; start, which moves along.
+    work : (6, n) array
+        Room for vectors.
+    cuts : (parts + 1,) array
+        Where rows are cut for threads.
+    goal, most : float, int
+        Largest square of the residual, and the products allowed.
+
+    References
+    ----------
+    van der Vorst 1992, SIAM J. Sci. Stat. Comput. 13, 631.
+    """
+    r, shadow, p, v, s, t = work[0], work[1], work[2], work[3], work[4], work[5]
+    sparse_product(A, z, v, cuts)
+    for i in range(u.size):
+        r[i] = u[i] - v[i]
+    products, square = 1, np.sum(r * r)
+    fresh, rho = True, 1.0
+    alpha = omega = 1.0
+    while not square <= goal:
+        if products >= most or not square < LOST:
+            return -products
+        if fresh:
+            shadow[:] = r
+            p[:] = r
+            rho = square
+            fresh = False
+        else:
+            new = np.sum(shadow * r)
+            beta = new / rho * (alpha / omega)
+            for i in range(u.size):
+                p[i] = r[i] + beta * (p[i] - omega * v[i])
+            rho = new
+        sparse_product(A, p, v, cuts)
+        alpha = rho / np.sum(shadow * v)
+        for i in range(u.size):
+            s[i] = r[i] - alpha * v[i]
+        sparse_product(A, s, t, cuts)
+        length = np.sum(t * t)
+        omega = np.sum(t * s) / length if length > 0 else 0.0
+        for i in range(u.size):
+            z[i] += alpha * p[i] + omega * s[i]
+            r[i] = s[i] - omega * t[i]
+        products += 2
+        square = np.sum(r * r)
+        # A shadow residual that has become orthogonal carries no more information: begin anew from here.
+        fresh = abs(np.sum(shadow * r)) <= 1e-10 * math.sqrt(square * np.sum(shadow * shadow)) or omega == 0.0
+    return products
 
 
-def krylov(solver: str, R: Counted, u: Floats, z: Floats, aim: float, most: int) -> Floats:
-    """Return the solution of R z = u, from z, to a residual `aim`, by "bicgstab" or "gmres" in `most` products.
+def krylov(solver: str, R: Any, u: Floats, z: Floats, aim: float, most: int) -> tuple[Floats, int]:
+    """Solve R z = u from z to a residual `aim`, by "bicgstab" or "gmres"; return the solution and the products spent.
 
-    In a unit in which u is near 1: scipy's solvers give up where inner products of residuals fall below ε².
+    In a unit in which u is near 1: inner products of residuals must not fall below ε².
     """
     shift = math.frexp(norm(u) or norm(z))[1]
     u, z, aim = np.ldexp(u, -shift), np.ldexp(z, -shift), math.ldexp(aim, -shift)
-    options = {"x0": z, "rtol": 0.0, "atol": aim}
     if solver == "bicgstab":
-        solved = scipy.sparse.linalg.bicgstab(R, u, maxiter=max(most // 2, 1), **options)[0]
-    else:
-        cycles = max(most // GMRES_VECTORS, 1)
-        solved = scipy.sparse.linalg.gmres(R, u, restart=GMRES_VECTORS, maxiter=cycles, **options)[0]
-    return np.asarray(np.ldexp(solved, shift))
+        spent = abs(bicgstab(rows_of(R), u, z, np.empty((6, z.size)), row_cuts(R.indptr), aim * aim, most))
+        return np.asarray(np.ldexp(z, shift)), spent
+    spent = 0
+
+    def product(v: Floats) -> Floats:
+        nonlocal spent
+        spent += 1
+        return np.asarray(R @ v.ravel())
+
+    counted = scipy.sparse.linalg.LinearOperator(R.shape, product, dtype=np.float64)
+    cycles = max(most // GMRES_VECTORS, 1)
+    options = {"x0": z, "rtol": 0.0, "atol": aim, "restart": GMRES_VECTORS, "maxiter": cycles}
+    return np.asarray(np.ldexp(scipy.sparse.linalg.gmres(counted, u, **options)[0], shift)), spent
 
 
 def settle_directly(problem: Problem) -> Run:

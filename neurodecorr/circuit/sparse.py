@@ -14,6 +14,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from neurodecorr._numerics.blas import one_thread
+from neurodecorr._typing import Floats
 from neurodecorr._validation import finite, fraction, instance, positive, whole_seed
 from neurodecorr.circuit.bounds import (
     Ellipse,
@@ -22,6 +23,7 @@ from neurodecorr.circuit.bounds import (
     enclosing_ellipse,
     extreme_ritz_values,
     probe_bound,
+    recurrence,
     symmetric_part,
 )
 from neurodecorr.circuit.model import Factors, require_size
@@ -30,6 +32,8 @@ from neurodecorr.errors import InputError, StabilityError
 
 # Up to this size all singular values cost less than guesses.
 LARGEST_EXACT = 400
+# Coefficients kept of a recurrence; long before, they no longer change.
+LONGEST_SCHEDULE = 20_000
 # Ritz values lie inside the spectrum; the interval of a schedule gets this much room on either side.
 SLACK = 0.05
 
@@ -117,6 +121,11 @@ class SparseCircuit:
         room = SLACK * (high - low)
         low, high, turn = low * (1 - SLACK), high + room, self._turn
         return enclosing_ellipse(np.array([low, high, low + 1j * turn, high + 1j * turn]) if turn else _two(low, high))
+
+    @cached_property
+    def schedule(self) -> Floats:
+        """Coefficients of the Chebyshev recurrence on that ellipse, computed once."""
+        return recurrence(self.ellipse, LONGEST_SCHEDULE)
 
     @cached_property
     def _ritz(self) -> tuple[float, float]:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._numerics.blas import one_thread
-from neurodecorr._numerics.norms import EPS, norm, norms, underflow
+from neurodecorr._numerics.norms import EPS, norm, norms
 from neurodecorr._numerics.sparse import row_cuts
 from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, count, flag, positive, sample_or_samples
 from neurodecorr.circuit.bounds import rows_of
-from neurodecorr.circuit.certificate import bound_of, certified, exponents, scaled, scaled_up
+from neurodecorr.circuit.certificate import certified, exponents, scaled, scaled_up
 from neurodecorr.circuit.certificate import residual as extended
 from neurodecorr.circuit.chebyshev import schedule_time
-from neurodecorr.circuit.chebyshev_kernels import Goals, march_sparse, sparse_residual
+from neurodecorr.circuit.chebyshev_kernels import Goals, march_sparse
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING
-from neurodecorr.circuit.settle import Settled, run_circuit
-from neurodecorr.circuit.solve import Counted, krylov
+from neurodecorr.circuit.problem import Settled
+from neurodecorr.circuit.solve import krylov
 from neurodecorr.circuit.sparse import LARGEST_EXACT, SparseCircuit
-from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
+from neurodecorr.errors import DivergenceError, InputError, StabilityError
 
 SPARSE_METHODS = ("auto", "chebyshev", "bicgstab", "gmres")
 # A residual that has grown this far will not come back.
@@ -105,25 +104,6 @@ def settle_sparse(
     return rest.sample(0) if single else rest
 
 
-@run_circuit.register(SparseCircuit)
-def _run_sparse(
-    circuit: SparseCircuit,
-    X: npt.ArrayLike,
-    tol: float,
-    relative: bool,
-    method: str,
-    dt: Any,
-    initial: npt.ArrayLike | None,
-    t_max: Any,
-    max_steps: int | None,
-    matrix: Any,
-) -> Settled:
-    for name, value in {"dt": dt, "t_max": t_max, "matrix": matrix}.items():
-        if value is not None:
-            raise ConfigError(f"{name} has no meaning for a SparseCircuit, whose steps are scheduled; leave it out.")
-    return settle_sparse(circuit, X, tol, relative=relative, method=method, initial=initial, max_steps=max_steps)
-
-
 def _settle(
     circuit: SparseCircuit, U: Floats, Z: Floats, tol: float, relative: bool, method: str, most: int
 ) -> Settled:
@@ -137,7 +117,8 @@ def _settle(
     U, Z = scaled(U, -shift[:, None]), scaled(Z, -shift[:, None])
     found = [_settle_one(circuit, u, z, t, relative, sigma, method, most) for u, z, t in zip(U, Z, own, strict=True)]
     steps, products, time, code = (np.array(column) for column in zip(*(row[:4] for row in found), strict=True))
-    residual, bound = _certified(circuit, U, Z)
+    proof = certified(circuit.R, U, Z, circuit.sigma.low)
+    residual, bound = proof.residual, proof.bound
     if method == "auto" and circuit.size <= LARGEST_EXACT:
         direct = _refine(circuit, U, Z, residual, bound, own, relative)
         found = [(*row[:4], "direct" if solved else row[4]) for row, solved in zip(found, direct, strict=True)]
@@ -194,11 +175,10 @@ def _settle_one(
     used = 0
     if method == "chebyshev" or (method == "auto" and _schedule_pays(circuit, u, z, goal)):
         begin = z.copy()
-        ellipse = circuit.ellipse
         cuts = row_cuts(circuit.R.indptr)
-        steps, code = march_sparse(rows_of(circuit.R), u, z, ellipse.centre, ellipse.focus, goal, cuts)
+        steps, code = march_sparse(rows_of(circuit.R), u, z, circuit.schedule, goal, cuts)
         if code == MET or method == "chebyshev":
-            return steps, steps + 1, float(schedule_time(ellipse, steps)), code, "chebyshev"
+            return steps, steps + 1, float(schedule_time(circuit.ellipse, steps)), code, "chebyshev"
         used = steps + 1
         if code == DIVERGED or not np.isfinite(z).all():
             z[:] = begin
@@ -206,12 +186,11 @@ def _settle_one(
     solvers = {"auto": ("bicgstab",) if few else ("bicgstab", "gmres")}.get(method, (method,))
     most = min(most, 2 * KRYLOV_PRODUCTS * circuit.size + FREE) if few else most
     for solver in solvers:
-        counted = Counted(circuit.R)
         # Krylov solvers stop on their own recursion; a tenth keeps the true residual below the goal.
         size = goal.absolute + goal.relative * float(norm(z))
         aim = 0.1 * (size or tol * sigma * float(norm(u)) / max(abs(circuit.R).sum(axis=1).max(), EPS))
-        solved = krylov(solver, counted, u, z, aim, most)
-        used += counted.products
+        solved, spent = krylov(solver, circuit.R, u, z, aim, most)
+        used += spent
         if not np.isfinite(solved).all():
             continue
         z[:] = solved
@@ -245,18 +224,6 @@ def _schedule_pays(circuit: SparseCircuit, u: Floats, z: Floats, goal: Goals) ->
     start = float(norm(u - circuit.R @ z))
     steps = ellipse.steps(start / wanted if wanted > 0 else math.inf)
     return steps <= min(goal.most, KRYLOV_PRODUCTS * circuit.size + FREE)
-
-
-def _certified(circuit: SparseCircuit, U: Floats, Z: Floats) -> tuple[Floats, Floats]:
-    """Return residual and certified bound per row, the rounding of the residual included."""
-    gap, noise = np.empty(circuit.size), np.empty(circuit.size)
-    residual, total = np.empty(len(U)), np.empty(len(U))
-    for row, (u, z) in enumerate(zip(U, Z, strict=True)):
-        sparse_residual(rows_of(circuit.R), u, z, gap, noise)
-        residual[row] = norm(gap)
-        lost = underflow(circuit.size) if z.any() else 0.0
-        total[row] = residual[row] + norm(noise) + lost
-    return residual, bound_of(total, circuit.sigma.low, circuit.size)
 
 
 def _start(initial: npt.ArrayLike | None, U: Floats) -> Floats:

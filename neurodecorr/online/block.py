@@ -13,6 +13,7 @@ from neurodecorr._numerics.jit import jit
 from neurodecorr._numerics.norms import EPS, root
 from neurodecorr._typing import Array, Floats
 from neurodecorr.circuit import Circuit, settle
+from neurodecorr.circuit.chebyshev_kernels import coefficients, next_step
 from neurodecorr.online.bounds import Outlook
 from neurodecorr.plasticity.blockwise import limited
 from neurodecorr.plasticity.steps import CLOCK, EXPLICIT, HUGE, NO_GAIN, NODE_GAIN, SAMPLES
@@ -49,11 +50,12 @@ def centre(X: Array, mean: Array, seen: float, course: Course, drives: Array) ->
 
 
 @jit()
-def advance(X: Array, P: Array, step: Array, Z: Array, alpha: float, omega: float, squares: Array) -> float:
+def advance(X: Array, P: Array, step: Array, Z: Array, schedule: Array, k: int, squares: Array) -> float:
     """Take one Chebyshev-scheduled Euler step per row, P = Z Rᵀ given; return the largest ‖x − R z‖/‖z‖ before it.
 
     The root of a row's entry in `squares` takes the place of ‖z‖ where it is larger.
     """
+    alpha, omega = coefficients(schedule, k)
     a, o = X.dtype.type(alpha), X.dtype.type(omega)
     worst = 0.0
     for t in range(X.shape[0]):
@@ -62,7 +64,7 @@ def advance(X: Array, P: Array, step: Array, Z: Array, alpha: float, omega: floa
             r, z = X[t, j] - P[t, j], Z[t, j]
             gap += r * r
             size += z * z
-            p = a * r + o * step[t, j]
+            p = next_step(a, r, o, step[t, j])
             step[t, j] = p
             Z[t, j] = z + p
         if not gap < math.inf:
@@ -336,8 +338,7 @@ def _marched(R: Floats, X: Floats, outlook: Outlook, goal: float, squares: Float
     Z = X * R.dtype.type(schedule[0, 0])
     step, P = Z.copy(), np.empty_like(Z)
     for k in range(1, most):
-        alpha, omega = schedule[min(k, len(schedule) - 1)]
-        gap = advance(X, rows_product(Z, R, P), step, Z, alpha, omega, squares)
+        gap = advance(X, rows_product(Z, R, P), step, Z, schedule, k, squares)
         # The step just taken is not in the gap yet; it will do what the one before did.
         if gap <= goal or (last > 0 and gap * (gap / last) <= goal):
             return Z, k

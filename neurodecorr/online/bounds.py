@@ -11,8 +11,7 @@ import scipy.linalg
 from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.norms import EPS
 from neurodecorr._typing import Floats
-from neurodecorr.circuit.bounds import Ellipse
-from neurodecorr.circuit.chebyshev import recurrence
+from neurodecorr.circuit.bounds import Ellipse, recurrence
 from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.circuit.stability import require_stable
 from neurodecorr.errors import StabilityError

@@ -23,6 +23,7 @@ from neurodecorr._numerics.jit import jit
 from neurodecorr._numerics.norms import EPS, LEAST_SQUARE, root
 from neurodecorr._numerics.simd import COLUMNS, ROWS, dot_rows, grow_columns, sum_columns
 from neurodecorr._typing import Array, Floats
+from neurodecorr.circuit.chebyshev_kernels import coefficients, next_step
 from neurodecorr.online.block import Course
 from neurodecorr.plasticity.blockwise import limited
 from neurodecorr.plasticity.steps import CLOCK, EXPLICIT, HUGE, LIMITED, NO_GAIN, NODE_GAIN, SAMPLES, TRACE
@@ -146,9 +147,9 @@ def settle_by_steps(
             return 0, gap, a, length
         if enough(known, low, size, gap, x, length, a):
             return k, gap, a, length
-        alpha, omega = schedule[min(k, schedule.shape[0] - 1)]
+        alpha, omega = coefficients(schedule, k)
         for j in range(z.size):
-            p[j] = alpha * r[j] + omega * p[j]
+            p[j] = next_step(alpha, r[j], omega, p[j])
             z[j] += inverse[j] * p[j]
         multiply(P, z, out)
     return 0, math.inf, 0.0, 0.0

@@ -16,6 +16,7 @@ from neurodecorr._numerics.jit import jit, prange
 from neurodecorr._numerics.sparse import row_cuts, sparse_product
 from neurodecorr._typing import Array, Floats
 from neurodecorr._validation import choice, fraction, instance, positive, rule_name, samples
+from neurodecorr.circuit.solve import bicgstab
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.plasticity.spec import never
@@ -123,51 +124,6 @@ def clip(A: Synapses, share: float, symmetric: bool, factor: Array) -> int:
 
 
 @jit()
-def settle_row(A: Synapses, x: Array, z: Array, work: Array, cuts: Array, tol: float, most: int) -> int:
-    """Bring ‖x − A z‖ below `tol` ‖x‖ by BiCGStab from z; return the products spent, or −1 if it does not get there.
-
-    Needs no bounds of the spectrum, which moves while A learns (van der Vorst 1992).
-    """
-    r, shadow, p, v, s, t = work[0], work[1], work[2], work[3], work[4], work[5]
-    sparse_product(A, z, v, cuts)
-    for i in range(x.size):
-        r[i] = x[i] - v[i]
-    goal = tol * tol * np.sum(x * x)
-    products, square = 1, np.sum(r * r)
-    fresh, rho = True, 1.0
-    alpha = omega = 1.0
-    while not square <= goal:
-        if products >= most or not square < HUGE:
-            return -1
-        if fresh:
-            shadow[:] = r
-            p[:] = r
-            rho = square
-            fresh = False
-        else:
-            new = np.sum(shadow * r)
-            beta = new / rho * (alpha / omega)
-            for i in range(x.size):
-                p[i] = r[i] + beta * (p[i] - omega * v[i])
-            rho = new
-        sparse_product(A, p, v, cuts)
-        alpha = rho / np.sum(shadow * v)
-        for i in range(x.size):
-            s[i] = r[i] - alpha * v[i]
-        sparse_product(A, s, t, cuts)
-        length = np.sum(t * t)
-        omega = np.sum(t * s) / length if length > 0 else 0.0
-        for i in range(x.size):
-            z[i] += alpha * p[i] + omega * s[i]
-            r[i] = s[i] - omega * t[i]
-        products += 2
-        square = np.sum(r * r)
-        # A shadow residual that has become orthogonal carries no more information: begin anew from here.
-        fresh = abs(np.sum(shadow * r)) <= 1e-10 * math.sqrt(square * np.sum(shadow * shadow)) or omega == 0.0
-    return products
-
-
-@jit()
 def learn_rows(
     rule: int,
     A: Synapses,
@@ -226,7 +182,7 @@ def learn_rows(
             sparse_product(A, x, xbar, cuts)
             counters[PRODUCTS] += 1
         else:
-            used = settle_row(A, x, xbar, work, cuts, tol, most)
+            used = bicgstab(A, x, xbar, work, cuts, tol * tol * np.sum(x * x), most)
             if used < 0:
                 return k
             counters[PRODUCTS] += used

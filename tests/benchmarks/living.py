@@ -19,8 +19,7 @@ from scipy.integrate import solve_ivp
 from threadpoolctl import threadpool_limits
 
 from neurodecorr._numerics.jit import jit
-from neurodecorr.circuit.bounds import Ellipse
-from neurodecorr.circuit.chebyshev import recurrence
+from neurodecorr.circuit.bounds import Ellipse, recurrence
 from neurodecorr.online import run_online
 from neurodecorr.online.bounds import look
 from neurodecorr.online.run import longest_stretch

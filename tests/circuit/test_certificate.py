@@ -2,8 +2,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import scipy.sparse
 
-from neurodecorr.circuit import Circuit, certificate, settle
+from neurodecorr.circuit import Circuit, SparseCircuit, certificate, settle
 from neurodecorr.circuit.certificate import certified, residual
 from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.errors import InputError
@@ -134,7 +135,7 @@ def test_certificate_of_a_foreign_solution_is_that_of_the_weights(rng, symmetric
     X = rng.standard_normal((3, 5))
     rest = np.linalg.solve(R, X.T).T
     off = rest + 1e-3 * rng.standard_normal(rest.shape)
-    for circuit in (Circuit(R), Circuit(R).two_population(0.1)):
+    for circuit in (Circuit(R), Circuit(R).two_population(0.1), SparseCircuit(scipy.sparse.csr_array(R))):
         found = certificate(circuit, X, off)
         assert np.allclose(found.residual, np.linalg.norm(X - off @ R.T, axis=1), rtol=1e-9)
         # σ_min = 1 by construction.

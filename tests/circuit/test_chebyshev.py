@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import scipy.sparse
 
-from neurodecorr.circuit import Circuit, chebyshev_schedule, settle
+from neurodecorr.circuit import Circuit, SparseCircuit, chebyshev_schedule, settle
 from neurodecorr.circuit.bounds import Ellipse, enclosing_ellipse
 from neurodecorr.circuit.chebyshev import count_of_schedule, schedule_time
 from neurodecorr.errors import ConfigError
@@ -123,3 +124,20 @@ def test_bad_schedules_are_named():
 
 def test_steps_predicted_by_an_ellipse():
     assert Ellipse(5.0, 4.0, 0.5).steps(2**9) == 10
+
+
+def test_the_march_of_dense_and_sparse_circuits_is_the_recurrence_in_plain_numpy(rng, symmetric):
+    R, x = symmetric(rng, 12, 30.0), rng.standard_normal(12)
+    for circuit in (Circuit(R), SparseCircuit(scipy.sparse.csr_array(R))):
+        ellipse = circuit.ellipse if isinstance(circuit, SparseCircuit) else circuit.spectrum.ellipse
+        d, c = ellipse.centre, ellipse.focus
+        for steps in (1, 2, 7, 20):
+            found = settle(circuit, x, 1e-13, method="chebyshev", max_steps=steps)
+            z, p, rho = np.zeros(12), np.zeros(12), 0.0
+            for k in range(int(found.steps)):
+                alpha = 1 / d if k == 0 else 1 / (d - c / 2 * rho)
+                omega = 0.0 if k == 0 else c * alpha / 2 * rho
+                rho = c / d if k == 0 else c * alpha / 2
+                p = alpha * (x - R @ z) + omega * p
+                z = z + p
+            assert found.steps == steps and np.abs(found.xbar - z).max() <= 1e-13

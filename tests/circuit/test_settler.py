@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from neurodecorr.circuit import Circuit, Settler, settle
-from neurodecorr.circuit.chebyshev import recurrence
+from neurodecorr.circuit.bounds import recurrence
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 
 

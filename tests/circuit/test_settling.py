@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import scipy.sparse
 from scipy.integrate import solve_ivp
 
-from neurodecorr.circuit import Circuit, integrate, settle
+from neurodecorr.circuit import Circuit, SparseCircuit, integrate, settle, solve
 from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
 
 SIMULATED = ("euler", "rk4", "rk45", "implicit", "exponential", "chebyshev", "auto")
@@ -237,3 +238,20 @@ def test_scales_far_from_one_settle_in_single_precision(rng, symmetric, scale):
 def test_bad_inputs_and_options_are_named(X, options, error, words):
     with pytest.raises(error, match=words):
         settle(Circuit(np.diag([1.0, 2.0])), X, **options)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_solve_finds_the_rest_state_by_algebra_and_certifies_it(rng, rotating, sparse):
+    R, X = rotating(rng, 30, 0.3), rng.standard_normal((5, 30))
+    found = solve(SparseCircuit(scipy.sparse.csr_array(R)) if sparse else Circuit(R), X, 1e-9)
+    assert found.settled.all() and (found.bound <= 1e-9).all() and (found.steps == 0).all()
+    assert (np.linalg.norm(found.xbar - np.linalg.solve(R, X.T).T, axis=1) <= found.bound + 1e-13).all()
+    assert np.isnan(found.time).all()
+
+
+def test_solve_asks_for_no_stability(rng):
+    R = -np.eye(4) + 0.1 * rng.standard_normal((4, 4))
+    with pytest.raises(StabilityError):
+        settle(Circuit(R), np.ones(4))
+    assert np.allclose(solve(Circuit(R), np.ones(4)).xbar, np.linalg.solve(R, np.ones(4)), atol=1e-12)
+    assert np.allclose(solve(Circuit(R).two_population(), np.ones(4)).xbar, np.linalg.solve(R, np.ones(4)), atol=1e-12)

@@ -148,7 +148,7 @@ def test_what_a_circuit_keeps_cannot_be_written(rng):
         nd.Circuit(TURNING).two_population(2.0),
     ):
         nd.settle(circuit, np.ones(circuit.size))
-        names = ("R", "matrix", "rates", "flow", "wide", "narrow", "panels", "narrow_panels")
+        names = ("R", "matrix", "rates", "flow", "wide", "panels")
         kept = [getattr(circuit, name) for name in names]
         kept += [spectrum.eigenvalues for spectrum in (circuit.spectrum, circuit.weights_spectrum)]
         kept += [part for part in vars(circuit.factors).values() if isinstance(part, np.ndarray)]

@@ -167,6 +167,11 @@ CALLS = [
         },
     ),
     Call(
+        "circuit.solve",
+        circuit.solve,
+        {"circuit": Valid(CIRCUIT), "X": Numbers(X), "tol": Number(1e-6, above=0), "relative": Flag(False)},
+    ),
+    Call(
         "circuit.sigma_bound",
         circuit.sigma_bound,
         {"circuit": Valid(SPARSE), "seed": Seed(0), "failure": Number(1e-12, low=0, high=1)},
