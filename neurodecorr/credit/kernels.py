@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from neurodecorr._numerics.jit import jit
@@ -18,14 +20,22 @@ SINE = tuple(np.float32(1 / k) for k in (-6, 120, -5040, 362880))
 COSINE = tuple(np.float32(1 / k) for k in (-2, 24, -720, 40320))
 
 
+class AdamStep(NamedTuple):
+    """The numbers of one step of Adam: η/(1 − β₁ᵗ), β₁, β₂, u = 1/(1 − β₂ᵗ), ε."""
+
+    rate: float
+    first: float
+    second: float
+    unbias: float
+    epsilon: float
+
+
 @jit()
-def adam(
-    w: Array, g: Array, m: Array, v: Array, rate: float, first: float, second: float, unbias: float, epsilon: float
-) -> None:
+def adam(w: Array, g: Array, m: Array, v: Array, step: AdamStep) -> None:
     """w ← w − η m/(√(u v) + ε), after m and v have moved; everything in one pass, since memory bounds it."""
     real = w.dtype.type
-    b1, b2, a1, a2 = real(first), real(second), real(1 - first), real(1 - second)
-    eta, u, eps = real(rate), real(unbias), real(epsilon)
+    b1, b2, a1, a2 = real(step.first), real(step.second), real(1 - step.first), real(1 - step.second)
+    eta, u, eps = real(step.rate), real(step.unbias), real(step.epsilon)
     for i in range(w.size):
         gradient = g[i]
         mean = b1 * m[i] + a1 * gradient

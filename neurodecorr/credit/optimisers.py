@@ -142,9 +142,8 @@ class Adam:
         rate = self.rate / (1 - self.first**step)
         unbias = 1 / (1 - self.second**step)
         if isinstance(w, np.ndarray):
-            kernels.adam(
-                w.ravel(), np.ravel(g), m.ravel(), v.ravel(), rate, self.first, self.second, unbias, self.epsilon
-            )
+            made = kernels.AdamStep(rate, float(self.first), float(self.second), unbias, float(self.epsilon))
+            kernels.adam(w.ravel(), np.ravel(g), m.ravel(), v.ravel(), made)
             return
         m *= self.first
         m += (1 - self.first) * g
