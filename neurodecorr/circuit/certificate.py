@@ -75,8 +75,7 @@ def certificate(circuit: LinearCircuit | SparseCircuit, X: npt.ArrayLike, xbar: 
 
     Examples
     --------
-    >>> from neurodecorr.circuit.bounds import rows_of
-    from neurodecorr.circuit.model import Circuit
+    >>> from neurodecorr.circuit import Circuit, certificate
     >>> float(round(certificate(Circuit([[2.0]]), [4.0], [1.5]).bound, 6))
     0.5
     """
