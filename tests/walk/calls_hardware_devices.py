@@ -104,7 +104,6 @@ CALLS = named(
             "chips": Whole(2, low=1, high=10**6),
             "time_s": TIME,
             "read": Flag(False),
-            "scale": SCALE,
         },
     ),
     Chip__program=(CHIP.program, {"weights": Numbers(W), "rng": Seed(0), "scale": SCALE}),

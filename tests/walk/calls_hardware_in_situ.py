@@ -79,10 +79,6 @@ CALLS = named(
     IntegerState__weights=(STATE.weights, {"plan": Valid(WHOLE)}),
     LearningChips__weights=(MADE.weights, {"time_s": Number(1.0, low=0)}),
     LearningChips__factors=(MADE.factors, {"time_s": Number(1.0, low=0)}),
-    InSituComparison__envelope=(
-        HEALED.envelope,
-        {"low": Number(0.1, low=0, high=1), "high": Number(0.9, low=0, high=1)},
-    ),
     PulsedSynapse=(
         PulsedSynapse,
         {

@@ -197,7 +197,6 @@ class Devices:
         chips: int,
         time_s: float = 0.0,
         read: bool = False,
-        scale: float | None = None,
     ) -> Floats:
         """Return the weights of many chips, each programmed once with the same matrix.
 
@@ -219,15 +218,13 @@ class Devices:
             Time since programming in seconds.
         read : bool, default False
             Add the noise of one reading.
-        scale : float, optional
-            Siemens per unit of weight. Default: the largest for which every weight fits.
 
         Returns
         -------
         (chips, rows, columns) array
             Signed weights as the chips have them.
         """
-        pair, number, read = self.map(weights, scale), _validation.count(chips, "chips"), _validation.flag(read, "read")
+        pair, number, read = self.map(weights), _validation.count(chips, "chips"), _validation.flag(read, "read")
         memory.require_memory(8 * (number * pair.plus.size), "the weights of all chips")
         streams = _validation.generator(rng, "rng").spawn(number)
         out = np.empty((chips, *pair.plus.shape))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from neurodecorr import measures
 from neurodecorr._typing import Floats
-from neurodecorr._validation import count, fraction, instance, not_negative, positive, samples, square
+from neurodecorr._validation import count, instance, not_negative, positive, samples, square
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices.chip import Devices
@@ -90,20 +90,9 @@ class InSituComparison:
         """Chips without a settled state: programmed once, and after learning."""
         return int((self.exported_margin <= 0).sum()), int((self.learnt_margin <= 0).sum())
 
-    def envelope(self, low: float = 0.1, high: float = 0.9) -> Floats:
-        """Return quantiles of the residual over chips at each record: low, median, high.
-
-        Parameters
-        ----------
-        low, high : float
-            Shares of the chips.
-
-        Returns
-        -------
-        (3, records) array
-        """
-        shares = [fraction(low, "low"), 0.5, fraction(high, "high")]
-        return np.quantile(self.course, shares, axis=1, method="nearest")
+    def envelope(self) -> Floats:
+        """Return the residual of the tenth, the middle and the ninetieth chip in a hundred, (3, records)."""
+        return np.quantile(self.course, [0.1, 0.5, 0.9], axis=1, method="nearest")
 
 
 def compare_in_situ(
