@@ -15,6 +15,7 @@ import numpy.typing as npt
 import scipy.linalg
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import count, number, square, whole_numbers
 from neurodecorr.errors import ConfigError, InputError
@@ -42,6 +43,7 @@ LATER = 1e-6
 ASYMMETRY = 0.1
 
 
+@short_repr
 @dataclass(frozen=True)
 class NullDirections:
     """Directions of the input that carry no signal.

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._validation import rule_name
 from neurodecorr.credit import (
     SGD,
@@ -220,6 +221,7 @@ CREDITS = ("bp", "fa", "dfa", "np")
 LEARNING_FORMS = ("feedforward", "recurrent")  # the forms with a rate of their own
 
 
+@short_repr
 @dataclass(frozen=True)
 class Model:
     """A network as its file describes it.

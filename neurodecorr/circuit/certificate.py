@@ -21,6 +21,7 @@ import scipy.sparse
 from neurodecorr._numerics.jit import jit
 from neurodecorr._numerics.norms import EPS, least_unit, norms, underflow
 from neurodecorr._numerics.sparse import Rows
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array, Floats
 from neurodecorr._validation import sample_or_samples
 from neurodecorr.circuit.bounds import rows_of
@@ -36,6 +37,7 @@ CERTIFICATE_MARGIN = 1 - 1e-9
 SAFE_EXPONENTS = {np.dtype(np.float64): 300, np.dtype(np.float32): 40}
 
 
+@short_repr
 @dataclass(frozen=True)
 class Certificate:
     """Residual and certified error of settled samples.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._numerics.norms import norms
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats, Ints
 from neurodecorr._validation import ROUNDING, digits, finite, instants, real_array, sample_or_samples
 from neurodecorr.circuit.kernels import LEAST_ERROR, LEAST_STEP, factor
@@ -23,6 +24,7 @@ from neurodecorr.errors import InputError
 Drive = Callable[[float], Floats]
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class PiecewiseConstant:
     """Input that jumps at given times and is constant in between.

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._numerics.norms import EPS
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats, Ints
 from neurodecorr._validation import (
     ROUNDING,
@@ -66,6 +67,7 @@ WORTH_ARNOLDI = 2.5e7
 PIECE_PRODUCTS = 20
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Trajectory:
     """Activity at requested times.

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import scipy.linalg
 
 from neurodecorr._numerics.simd import in_panels, read_only
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import digits, positive, square
 from neurodecorr.circuit.spectrum import Spectrum, two_population_spectrum
@@ -74,6 +75,7 @@ CONDITION_LIMIT = 1e15
 LARGEST_RATIO = 1e12
 
 
+@short_repr
 class LinearCircuit(ABC):
     """What integrators, `settle` and `stability` may know of a circuit.
 
@@ -159,6 +161,7 @@ class LinearCircuit(ABC):
         return f"unit {index}" if index < self.size else f"error unit {index - self.size}"
 
 
+@short_repr
 @dataclass(frozen=True, eq=False, repr=False)
 class Circuit(LinearCircuit):
     """Recurrent decorrelating circuit of n units.
@@ -242,6 +245,7 @@ class Circuit(LinearCircuit):
         return f"Circuit(n={self.size}, tau={self.tau})"
 
 
+@short_repr
 @dataclass(frozen=True, eq=False, repr=False)
 class TwoPopulationCircuit(LinearCircuit):
     """Circuit of n units and n error units, stable for every invertible R.

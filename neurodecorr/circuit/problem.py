@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from neurodecorr._numerics.norms import norms
 from neurodecorr._numerics.simd import read_only
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats, Ints
 from neurodecorr._validation import count, sample_or_samples, steps_within
 from neurodecorr.circuit.certificate import Goal, reached, rounding_level, scaled, target, wide_target
@@ -151,6 +152,7 @@ class Run:
         return new
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Settled:
     """Where a circuit settled, and the proof, per sample; numbers instead of (samples,) arrays for one sample.
@@ -184,6 +186,14 @@ class Settled:
     time: Any
     outcome: Any
     method: str
+
+    def __repr__(self) -> str:
+        bound, settled = np.atleast_1d(self.bound), np.atleast_1d(self.settled)
+        worst = float(bound.max()) if bound.size else 0.0
+        return (
+            f"Settled({int(settled.sum())} of {settled.size} samples, n={np.shape(self.xbar)[-1]}, "
+            f"bound ≤ {worst:.3g}, method={self.method!r})"
+        )
 
     def sample(self, index: int) -> Settled:
         """Return what became of one sample."""

@@ -13,6 +13,7 @@ from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.jit import LANES, only
 from neurodecorr._numerics.norms import EPS
 from neurodecorr._numerics.simd import aligned, in_panels, padded, read_only
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, flag, positive
 from neurodecorr.circuit.bounds import recurrence
@@ -32,6 +33,7 @@ INFINITY = math.inf  # a global is found faster than an attribute
 METHODS = ("auto", "chebyshev", "direct")
 
 
+@short_repr
 class Settler:
     """Settle samples one at a time, each certified, with everything but the products done beforehand.
 

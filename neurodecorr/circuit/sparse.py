@@ -14,6 +14,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from neurodecorr._numerics.blas import one_thread
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import finite, fraction, instance, positive, whole_seed
 from neurodecorr.circuit.bounds import (
@@ -38,6 +39,7 @@ LONGEST_SCHEDULE = 20_000
 SLACK = 0.05
 
 
+@short_repr
 @dataclass(frozen=True, eq=False, repr=False)
 class SparseCircuit:
     """Recurrent decorrelating circuit of n units with few synapses each.

@@ -15,6 +15,7 @@ import scipy.sparse.linalg
 
 from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.norms import norms
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Complexes, Floats
 from neurodecorr._validation import choice, complex_array, positive, sample_or_samples
 from neurodecorr.circuit.bounds import least_gap, symmetric_part
@@ -272,6 +273,7 @@ KRYLOV = 60
 WORST_MODES = 1e10
 
 
+@short_repr
 @dataclass(frozen=True)
 class Stability:
     """Whether and how fast a circuit settles.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import instance
 from neurodecorr.errors import CheckpointError, InputError
@@ -113,6 +114,7 @@ class FieldReader:
         )
 
 
+@short_repr
 @dataclass(frozen=True)
 class Entry:
     """One form of the decorrelator on the common stream.
@@ -167,6 +169,7 @@ class Entry:
         return np.asarray(np.isfinite(self.mismatch_error).mean(axis=1))
 
 
+@short_repr
 @dataclass(frozen=True)
 class Comparison:
     """The forms of the decorrelator on one stream.
@@ -215,6 +218,13 @@ class Comparison:
     exact: bool = False
     seeds: npt.NDArray[np.int64] | None = None
     before_over_seeds: Floats | None = None
+
+    def __repr__(self) -> str:
+        best = min(self.entries, key=lambda entry: entry.correlation)
+        return (
+            f"Comparison({self.dataset!r}, {len(self.covariance)} units, {len(self.entries)} forms, rms correlation "
+            f"{self.correlation:.3g} → {best.correlation:.3g} by {best.name})"
+        )
 
     def __getitem__(self, name: str) -> Entry:
         """Return the entry called `name`, "R implicit" say."""

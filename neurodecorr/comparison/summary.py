@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._validation import count, number
 from neurodecorr.comparison.comparison import SPREAD, Comparison, Entry, interval, require_comparison
 
@@ -18,6 +19,7 @@ NONE = "–"
 FAILED = " †"
 
 
+@short_repr
 @dataclass(frozen=True)
 class Column:
     """A column of numbers: its head, and one line that says what it is."""
@@ -26,6 +28,7 @@ class Column:
     meaning: str
 
 
+@short_repr
 @dataclass(frozen=True)
 class Block:
     """A table of its own: a title, columns, and one row per form, its name and its cells."""

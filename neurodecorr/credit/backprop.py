@@ -10,6 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.credit.base import Credit, output_error, weight_gradients
 from neurodecorr.network import ForwardResult, Network, Signals
@@ -48,6 +49,7 @@ def errors_below(
     return deltas
 
 
+@short_repr
 @dataclass(frozen=True)
 class Backprop:
     """Assign credit by the exact gradient.

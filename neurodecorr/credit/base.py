@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from array_api_compat import array_namespace
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.network import ForwardResult, Network, Signals
 from neurodecorr.network.algebra import product, sum_rows
@@ -16,6 +17,7 @@ from neurodecorr.network.algebra import product, sum_rows
 Gradient = tuple[AnyArray, AnyArray]  # of W and b
 
 
+@short_repr
 @dataclass(frozen=True)
 class Credit:
     """What a rule says about one batch.

@@ -11,6 +11,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.credit.backprop import errors_below
 from neurodecorr.credit.base import Credit, Gradient, output_error, weight_gradients
@@ -21,6 +22,7 @@ from neurodecorr.network.algebra import product
 LATERAL = ("none", "exact", "adjoint", "random")
 
 
+@short_repr
 @dataclass(frozen=True)
 class FeedbackAlignment:
     """Assign credit through feedback weights B and lateral feedback L.
@@ -131,6 +133,7 @@ def _random_square(W: AnyArray, rng: np.random.Generator) -> AnyArray:
     return array_namespace(W).asarray(drawn, dtype=W.dtype, device=device(W))
 
 
+@short_repr
 @dataclass(frozen=True)
 class DirectFeedbackAlignment:
     """Assign credit by sending the output's error straight to every layer (Nøkland 2016).

@@ -11,6 +11,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.credit.base import Credit, Gradient, weight_gradients
 from neurodecorr.credit.noise import GaussianNoise, Noise
@@ -22,6 +23,7 @@ VARIANTS = ("node", "activity", "iterative")
 BASELINE_MEMORY = 0.1
 
 
+@short_repr
 @dataclass(frozen=True)
 class NodePerturbation:
     """Assign credit by noise: local noise × presynaptic activity × one global number per sample.

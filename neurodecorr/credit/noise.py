@@ -11,6 +11,7 @@ import numpy as np
 import scipy.signal
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr.credit import kernels
 from neurodecorr.data.files import read_arrays
@@ -44,6 +45,7 @@ class Noise(Protocol):
         """Return the noise at work."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class GaussianNoise:
     """Independent normal noise, N(0, σ²).
@@ -61,6 +63,7 @@ class GaussianNoise:
         return _Independent(_normal)
 
 
+@short_repr
 @dataclass(frozen=True)
 class BernoulliNoise:
     """Independent noise of +σ or −σ."""
@@ -75,6 +78,7 @@ class BernoulliNoise:
         return _Independent(_sign)
 
 
+@short_repr
 @dataclass(frozen=True)
 class OrnsteinUhlenbeck:
     """Noise of slow sources, one for each unit: each sample keeps e^(−1/T) of the one before.
@@ -102,6 +106,7 @@ class OrnsteinUhlenbeck:
         return _Slow(math.exp(-1 / self.memory))
 
 
+@short_repr
 @dataclass(frozen=True)
 class RecordedNoise:
     """Noise that was measured, for instance on a chip: numbers from a .npy file, scaled to unit variance.

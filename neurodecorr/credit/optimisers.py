@@ -10,6 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.credit import kernels
 from neurodecorr.errors import ConfigError
@@ -35,6 +36,7 @@ class Optimiser(Protocol):
         """Return the optimiser at work, its memory empty."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class SGD:
     """Descend along the gradient, with momentum if asked for.
@@ -73,6 +75,7 @@ class SGD:
         w -= self.rate * v
 
 
+@short_repr
 @dataclass(frozen=True)
 class RMSprop:
     """Divide the gradient by the root of its recent mean square (Tieleman and Hinton 2012).
@@ -107,6 +110,7 @@ class RMSprop:
         w -= self.rate * g / (array_namespace(s).sqrt(s) + self.epsilon)
 
 
+@short_repr
 @dataclass(frozen=True)
 class Adam:
     """Descend by running means of the gradient and of its square (Kingma and Ba 2014).

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from neurodecorr import _validation
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array
 from neurodecorr.data.images import ImageDataset
 from neurodecorr.errors import ConfigError, InputError
@@ -25,6 +26,7 @@ RECIPES: dict[str, tuple[int | None, int, bool]] = {
 }
 
 
+@short_repr
 @dataclass(frozen=True)
 class Preparation:
     """Hold how images become the inputs of a network.

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array, Floats
 from neurodecorr.errors import ConfigError, InputError
 
@@ -18,6 +19,7 @@ from neurodecorr.errors import ConfigError, InputError
 NO_CONTRAST = 1e-14
 
 
+@short_repr
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Hold samples, what they should be mapped to, and where they come from.

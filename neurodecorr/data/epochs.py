@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array, Floats
 from neurodecorr.data.augmentation import Preparation, prepare
 from neurodecorr.data.dataset import Dataset, held_out_samples
@@ -38,6 +39,7 @@ class Batch(NamedTuple):
     indices: npt.NDArray[np.int64]
 
 
+@short_repr
 @dataclass(frozen=True, eq=False, repr=False)
 class Epochs:
     """Describe how a dataset is shown in mini-batches, epoch after epoch.

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array, Floats
 from neurodecorr.data.dataset import Dataset, held_out_samples
 from neurodecorr.errors import InputError
@@ -18,6 +19,7 @@ from neurodecorr.errors import InputError
 _STRETCH = 512
 
 
+@short_repr
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageDataset:
     """Hold labelled images as unsigned bytes, with their classes and where they come from.

@@ -12,6 +12,7 @@ import numpy as np
 
 from neurodecorr import _validation
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array, Floats
 from neurodecorr.data import patches as windows
 from neurodecorr.data.cifar import cifar10, cifar100, has_cifar10, has_cifar100
@@ -239,6 +240,7 @@ HELD_OUT, MOST_ROWS = 1024, 10_000
 CONDITION = 1e3
 
 
+@short_repr
 @dataclass(frozen=True)
 class Split:
     """Hold a stream to learn from, held-out samples that share nothing with it, and how they were split.

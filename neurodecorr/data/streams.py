@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import unmasked
 from neurodecorr.data.dataset import Dataset
@@ -17,6 +18,7 @@ from neurodecorr.data.gaussian import STREAM, gaussian_covariance, root, white
 from neurodecorr.errors import ConfigError, InputError
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Contexts:
     """Hold a stream of samples, where its statistics switch, and what they are.

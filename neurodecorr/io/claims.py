@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurodecorr._texts import short_repr
 from neurodecorr._validation import checked_names, checked_path, checked_text, flag, mapping
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.io.atomic import require_writable
@@ -25,6 +26,7 @@ FORMAT = 2
 _NAMED = 6
 
 
+@short_repr
 @dataclass(frozen=True)
 class Claim:
     """Hold the right to write a run into a folder.

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array
 from neurodecorr._validation import count, number, unmasked
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
@@ -212,6 +213,7 @@ NAME_BYTES = 200
 LARGEST_CHUNK = 2**20
 
 
+@short_repr
 @dataclass(frozen=True)
 class Variable:
     """Declare a variable to record, before the first row.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from neurodecorr._texts import short_repr
 from neurodecorr._validation import checked_path, choice
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.io.atomic import write_json
@@ -117,6 +118,7 @@ SCHEMA, VERSION = "neurodecorr-manifest", 2
 _MOST_BYTES = 2**26
 
 
+@short_repr
 @dataclass(frozen=True)
 class RunManifest:
     """Describe one run that wrote into a folder, as its manifest lists it.

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array
 from neurodecorr._validation import checked_path, count, unmasked
 from neurodecorr.errors import CheckpointError, InputError
@@ -281,6 +282,7 @@ VERSION = 1
 MAX_BYTES = 4 * 2**30
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Result:
     """Hold named arrays and their provenance, which go to one file.

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Int64s
 from neurodecorr._validation import (
     MOST,
@@ -41,6 +42,7 @@ BUFFER_BYTES = 8 * 2**20
 FLUSH_SECONDS = 5.0
 
 
+@short_repr
 class Recorder:
     """Stream variables to an HDF5 file while a run goes on.
 
@@ -442,6 +444,7 @@ class RecordingTimes(Protocol):
         ...
 
 
+@short_repr
 @dataclass(frozen=True)
 class EverySamples:
     """Record every k samples.
@@ -483,6 +486,7 @@ class EverySamples:
         return _with_end(np.arange(0, total + 1, self.samples, dtype=np.int64), total)
 
 
+@short_repr
 @dataclass(frozen=True)
 class LogSpaced:
     """Record at times spaced evenly in the logarithm, and at 0.

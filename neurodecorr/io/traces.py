@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array
 from neurodecorr._validation import checked_names, checked_path, choice, count
 from neurodecorr.errors import CheckpointError, ConfigError
@@ -150,6 +151,7 @@ MAX_BYTES = 4 * 2**30
 WAITS = (0.02, 0.1)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Trace:
     """Hold the recordings of one variable.
@@ -179,6 +181,7 @@ class Trace:
         return len(self.step)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Traces:
     """Hold all traces of a file, by name.

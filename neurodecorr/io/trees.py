@@ -19,6 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array
 from neurodecorr._validation import checked_names, checked_path, count, instance, unmasked
 from neurodecorr.errors import CheckpointError, InputError
@@ -142,6 +143,7 @@ Leaf = Array | str
 Attribute = str | int | float
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Branch:
     """Hold a group of an HDF5 file: named parts, each an array, a text or a branch again, and attributes.

@@ -30,6 +30,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import (
     checked_names,
@@ -58,6 +59,7 @@ DRAWS = 3
 ROUNDING = 1e-9
 
 
+@short_repr
 @dataclass(frozen=True)
 class Signal:
     """A signal that a rule is handed, and where it can be measured.
@@ -94,6 +96,7 @@ class Signal:
             flag(getattr(self, name), name)
 
 
+@short_repr
 @dataclass(frozen=True)
 class SynapticRule:
     """A learning rule as the audit sees it.
@@ -140,6 +143,7 @@ class SynapticRule:
             )
 
 
+@short_repr
 @dataclass(frozen=True)
 class Audit:
     """What a rule declared and what it was seen to read.

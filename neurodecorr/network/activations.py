@@ -9,12 +9,14 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.network import kernels
 
 LEAK = 0.01  # slope of LeakyReLU below zero, as in P0's public code
 
 
+@short_repr
 @dataclass(frozen=True)
 class Activation:
     """A unit's response to its drive h.

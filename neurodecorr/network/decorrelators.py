@@ -15,6 +15,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.circuit import Circuit, settle
 from neurodecorr.circuit.settle import METHODS
@@ -29,6 +30,7 @@ ORDERS = ("CM", "MC")
 MEANS = ("running", "batch", "none")
 
 
+@short_repr
 @dataclass(frozen=True)
 class Decorrelation:
     """Describe how the input of a layer is decorrelated (P0 Algorithm 1).

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr.network import routes
 from neurodecorr.network.activations import Activation, activation_named
 from neurodecorr.network.decorrelators import Decorrelation
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from neurodecorr.network.network import Stack
 
 
+@short_repr
 @dataclass(frozen=True)
 class Dense:
     """Describe a layer in which every unit hears every input.
@@ -44,6 +46,7 @@ class Dense:
         stack.weigh(self.units, self.activation, self.decorrelation, (self.units,))
 
 
+@short_repr
 @dataclass(frozen=True)
 class Conv2d:
     """Describe a convolution: units that hear one patch each, with the same weights at every place.
@@ -88,6 +91,7 @@ class Conv2d:
         stack.weigh(self.channels, self.activation, self.decorrelation, (*patches.steps, self.channels))
 
 
+@short_repr
 @dataclass(frozen=True)
 class MaxPool2d:
     """Describe pooling by the largest number of each window and channel.
@@ -112,6 +116,7 @@ class MaxPool2d:
         stack.route(routes.MaxWindows(stack.pictures(self.size), self.size, self.stride or self.size))
 
 
+@short_repr
 @dataclass(frozen=True)
 class AvgPool2d(MaxPool2d):
     """Describe pooling by the mean of each window and channel.
@@ -129,6 +134,7 @@ class AvgPool2d(MaxPool2d):
         stack.route(routes.AverageWindows(stack.pictures(self.size), self.size, self.stride or self.size))
 
 
+@short_repr
 @dataclass(frozen=True)
 class Flatten:
     """Describe that pictures become rows of features; `Dense` does so by itself."""

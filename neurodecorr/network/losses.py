@@ -9,10 +9,12 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.errors import InputError
 
 
+@short_repr
 @dataclass(frozen=True)
 class Loss:
     """What the network's output is measured by.

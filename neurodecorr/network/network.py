@@ -13,6 +13,7 @@ from array_api_compat import array_namespace
 
 from neurodecorr import _validation
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr._validation import unmasked
 from neurodecorr.errors import ConfigError, InputError
@@ -127,6 +128,7 @@ class Stack:
 DTYPES = ("float32", "float64")
 
 
+@short_repr
 @dataclass(frozen=True)
 class ForwardResult:
     """One run of a network on one batch.
@@ -143,6 +145,7 @@ class ForwardResult:
     output: AnyArray
 
 
+@short_repr
 class Network:
     """A stack of layers with its weights.
 
@@ -278,6 +281,12 @@ class Network:
     def size(self) -> int:
         """Largest side of the matrices that one sample meets: what the number of threads depends on."""
         return max(int(max(*layer.W.shape, math.prod(layer.shape[:-1]))) for layer in self.layers)
+
+    def __repr__(self) -> str:
+        shapes = " → ".join("×".join(map(str, shape)) for shape in [self.inputs, *(x.shape for x in self.layers)])
+        forms = ", ".join(sorted({layer.decorrelator.plan.form for layer in self.layers} - {"none"}))
+        shown = shapes if len(shapes) < 120 else f"{len(self.layers)} layers"
+        return f"Network({shown}, {forms or 'no decorrelation'}, {self.dtype})"
 
     def arrays(self) -> dict[str, AnyArray]:
         """Return everything that learning changes, by name; the arrays themselves, no copies."""

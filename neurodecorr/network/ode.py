@@ -18,6 +18,7 @@ from scipy.integrate import solve_ivp
 
 from neurodecorr import _validation
 from neurodecorr._numerics.norms import EPS, norms, underflow
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr.circuit import Circuit, stability
 from neurodecorr.errors import ConfigError, DivergenceError, StabilityError
@@ -126,6 +127,7 @@ class LayerCircuit:
         return 1 / float(margin)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class NetworkRest:
     """Where the whole network rests, and the proof.
@@ -154,6 +156,7 @@ class NetworkRest:
         return self.activity[-1]
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class NetworkTrajectory:
     """Activity of all layers over time.
@@ -171,6 +174,7 @@ class NetworkTrajectory:
     activity: list[Floats]
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class NetworkCircuit:
     """A network of dense layers as one system of ODEs.

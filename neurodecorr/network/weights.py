@@ -11,6 +11,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.network.activations import Activation
 from neurodecorr.network.algebra import add_row, product
@@ -18,6 +19,7 @@ from neurodecorr.network.decorrelators import Decorrelator
 from neurodecorr.network.routes import Route
 
 
+@short_repr
 @dataclass(frozen=True)
 class Signals:
     """What one weighted layer did for one batch, row by row.

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from neurodecorr._numerics.blas import add_product, blas, one_thread, rows_product
 from neurodecorr._numerics.norms import EPS, norms
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import (
     Progress,
@@ -306,6 +307,7 @@ ENGINES = ("integrate", "twin")
 DEFAULT = LearningRule()
 
 
+@short_repr
 @dataclass(frozen=True)
 class OnlineResult:
     """What a circuit lived through.

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, count, flag, fraction, number, positive
 from neurodecorr.errors import ConfigError
@@ -40,6 +41,7 @@ class Rule(Protocol):
         """Return the matrix R of the circuit τ dx̄/dt = x − R x̄, or None."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class Foldiak:
     """Anti-Hebbian lateral inhibition (Földiák 1990, linear form).
@@ -93,6 +95,7 @@ class Foldiak:
         return weights
 
 
+@short_repr
 @dataclass(frozen=True)
 class Vogels:
     """Inhibitory plasticity towards a target rate (Vogels et al. 2011, rate form).
@@ -158,6 +161,7 @@ class Vogels:
         return weights if self._recurrent else None
 
 
+@short_repr
 @dataclass(frozen=True)
 class Oja:
     """Principal subspace by Hebbian learning (Oja 1989).
@@ -212,6 +216,7 @@ class SimilarityWeights(NamedTuple):
     D: Floats
 
 
+@short_repr
 @dataclass(frozen=True)
 class SimilarityMatching:
     """Hebbian and anti-Hebbian network derived from similarity matching (Pehlevan et al. 2015).
@@ -293,6 +298,7 @@ def regression_step(W: Floats, inputs: Floats, Y: Floats, D: Floats) -> Floats:
     return np.asarray(W + (Y.T @ inputs - (Y * Y).sum(axis=0)[:, None] * W) / D[:, None])
 
 
+@short_repr
 @dataclass(frozen=True)
 class Easi:
     """Equivariant adaptive whitening (Cardoso and Laheld 1996, second-order part).
@@ -339,6 +345,7 @@ class Easi:
         """Return None: no circuit of its own."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class OffDiagonal:
     """Decorrelation by the off-diagonal part of C alone, mixed with whitening (COPI; decorrelated backpropagation).
@@ -412,6 +419,7 @@ class RunningCovariance(NamedTuple):
     first: Floats
 
 
+@short_repr
 @dataclass(frozen=True)
 class Whitening:
     """Whiten by the eigenvectors of the covariance of all samples seen.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import count, instance, offers, positive, samples, several, shaped, square
 from neurodecorr.circuit.stability import margin
@@ -24,6 +25,7 @@ from neurodecorr.plasticity.spec import LearningRule
 from neurodecorr.plasticity.state import State, initial_state
 
 
+@short_repr
 @dataclass(frozen=True)
 class RelativeRule:
     """The relative rules of `learn`, with the interface of `rivals.Rule`.
@@ -69,6 +71,7 @@ class RelativeRule:
         return weights.R if self.plan.recurrent else None
 
 
+@short_repr
 @dataclass(frozen=True)
 class RuleHistory:
     """What happened to one rule along the stream; entry 0 is the start.
@@ -183,6 +186,7 @@ def _measure(rule: Rule, weights: Any, sigma: Floats) -> tuple[float, float, flo
     return rms_correlation(covariance=C), power(covariance=C), margin(M, inverse=True) if R is None else margin(R)
 
 
+@short_repr
 @dataclass(frozen=True)
 class Distance:
     """How far a rule ended from the closed forms.

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._numerics.jit import jit
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array, Floats
 from neurodecorr._validation import count, finite, number, positive, real_array, rule_name, samples, square
 from neurodecorr.circuit.spectrum import Spectrum
@@ -234,6 +235,7 @@ def flow_stream(
 FLOW_RULES = ("implicit", "congruent")
 
 
+@short_repr
 @dataclass(frozen=True)
 class ContinuousResult:
     """A circuit that learnt in continuous time, and its course; entry 0 of every trace is the start.

@@ -14,6 +14,7 @@ import scipy.sparse.linalg
 
 from neurodecorr._numerics.jit import jit, prange
 from neurodecorr._numerics.sparse import row_cuts, sparse_product
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array, Floats
 from neurodecorr._validation import choice, fraction, instance, positive, rule_name, samples
 from neurodecorr.circuit.solve import bicgstab
@@ -225,6 +226,7 @@ KRYLOV, LOOSE = 40, 1e-2
 MOST_PRODUCTS = 2000
 
 
+@short_repr
 @dataclass(frozen=True)
 class SparseLearningRule:
     """How sparse weights learn.
@@ -289,6 +291,7 @@ class SparseLearningRule:
         return self.form == "recurrent"
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class SparseState:
     """What sparse weights have learnt so far.

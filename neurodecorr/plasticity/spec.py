@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from neurodecorr._texts import short_repr
 from neurodecorr._validation import RATES, choice, count, positive, rule_name
 from neurodecorr.errors import ConfigError
 from neurodecorr.plasticity import steps
@@ -19,6 +20,7 @@ def never(value: object) -> bool:
     return isinstance(value, float | np.floating) and bool(value == math.inf)
 
 
+@short_repr
 @dataclass(frozen=True)
 class Constant:
     """Keep the rate as it is: for inputs whose statistics change.
@@ -40,6 +42,7 @@ class Constant:
         positive(self.half, "half")
 
 
+@short_repr
 @dataclass(frozen=True)
 class Decay:
     """Search at a constant rate, then converge.
@@ -121,6 +124,7 @@ MEANS = ("running", "batch", "none")
 ENGINES = ("auto", "plain", "fused", "delayed")
 
 
+@short_repr
 @dataclass(frozen=True)
 class LearningRule:
     """How to learn: form, rule, rate and what keeps the output's power.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import instance, samples
 from neurodecorr.measures import twin_error
@@ -14,6 +15,7 @@ from neurodecorr.plasticity import steps
 from neurodecorr.plasticity.spec import LearningRule
 
 
+@short_repr
 @dataclass(frozen=True)
 class State:
     """What was learnt so far. Powers, means and activities are in units of `scale`.
@@ -40,6 +42,13 @@ class State:
     counters: Floats
     scale: float
     resynchronised: int = 0
+
+    def __repr__(self) -> str:
+        form = "R and M" if self.R.size else "M"
+        return (
+            f"State({form} of n={len(self.M)}, {self.M.dtype}, samples={self.samples}, limited={self.limited}, "
+            f"resynchronised={self.resynchronised})"
+        )
 
     @property
     def matrix(self) -> Floats:

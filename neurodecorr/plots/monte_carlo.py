@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import checked_text, instance, positive, several
 from neurodecorr.plots.style import INK, QUIET, canvas, label_decades, legend_above, styled
@@ -24,6 +25,7 @@ APART = 0.035  # decades, or bits, by which the forms' points stand apart
 ROOM = 3.0  # above the highest point, for words on chips that are lost
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class ChipSeries:
     """Errors of one form over the levels of one imperfection.
@@ -55,6 +57,7 @@ class ChipSeries:
     first: Floats | None = None
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class ChipPanel:
     """One panel: its title, the kind of its levels, and its series."""

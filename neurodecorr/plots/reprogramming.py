@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neurodecorr._texts import short_repr
 from neurodecorr._validation import several
 from neurodecorr.plots.style import INK, QUIET, SHADE, canvas, label_decades, legend_above, styled
 
@@ -20,6 +21,7 @@ MARKERS = "sov^Dx"
 UNSTABLE = 2.0
 
 
+@short_repr
 @dataclass(frozen=True)
 class ReprogrammingPanel:
     """One panel: residual correlation of many chips against one thing.

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Float64s
 from neurodecorr._validation import entries, positive, square
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class SpikeCode:
     """Network of signed spikes whose filtered output settles at x̄ = R⁻¹x = M x.
@@ -86,6 +88,7 @@ class SpikeCode:
         return f"SpikeCode(units={self.units}, tau_s={self.tau_s:g}, decay_hz={self.decay_hz:g}, gamma={self.gamma:g})"
 
 
+@short_repr
 @dataclass(frozen=True)
 class LateralRule:
     """How synapses of a spike code learn, at each presynaptic spike.

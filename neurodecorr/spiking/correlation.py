@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Float64s
 from neurodecorr._validation import count, fraction, generator, samples
 from neurodecorr.errors import ConfigError, InputError
@@ -17,6 +18,7 @@ from neurodecorr.errors import ConfigError, InputError
 LEAST_BLOCKS, MOST_BLOCKS = 20, 20_000
 
 
+@short_repr
 @dataclass(frozen=True)
 class SpikeCorrelation:
     """Mean size of the correlation coefficients between different units.
@@ -44,6 +46,7 @@ class SpikeCorrelation:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
+@short_repr
 @dataclass(frozen=True)
 class Reduction:
     """By which factor the mean |correlation| fell.

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Float64s
 from neurodecorr._validation import number, positive, square
 from neurodecorr.errors import ConfigError, InputError
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class LIFNetwork:
     """Leaky integrate-and-fire units that inhibit each other through conductances.
@@ -91,6 +93,7 @@ class LIFNetwork:
         return f"LIFNetwork(units={self.units}, bias_a={self.bias_a:g}, gain_a={self.gain_a:g})"
 
 
+@short_repr
 @dataclass(frozen=True)
 class InhibitoryRule:
     """Inhibitory plasticity that holds the rate of each target.

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Float64s, Int64s
 from neurodecorr._validation import finite, number, real_array
 from neurodecorr.errors import ConfigError, InputError
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Spikes:
     """Spike trains, ordered by time and then by unit.
@@ -46,6 +48,7 @@ class Spikes:
         return f"Spikes({len(self)}, dt_s={self.dt_s:g})"
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class SpikeRun:
     """What one spiking network did.
@@ -130,6 +133,7 @@ class SpikeRun:
         return f"SpikeRun(units={self.units}, duration_s={self.duration_s:g}, spikes={len(self.spikes)}{behind})"
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class RateRun:
     """Activity of the rate circuit as Brian2 integrated it.

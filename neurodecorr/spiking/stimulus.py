@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Float64s
 from neurodecorr._validation import count, digits, finite, generator, positive, real_array, square
 from neurodecorr.errors import ConfigError, InputError
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Stimulus:
     """Input to n units, constant for one frame at a time.

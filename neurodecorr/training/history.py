@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr.errors import CheckpointError, InputError
 
 
+@short_repr
 @dataclass
 class History:
     """Numbers of a training run, each a list that grows.

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.circuit.stability import margin
 from neurodecorr.data import Batch, Epochs
@@ -44,6 +45,7 @@ MEANINGS = {
 }
 
 
+@short_repr
 @dataclass(frozen=True)
 class RecordingOptions:
     """Describe which arrays are kept while a network learns.

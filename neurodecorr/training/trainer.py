@@ -11,6 +11,7 @@ from array_api_compat import array_namespace
 
 from neurodecorr import _validation
 from neurodecorr._numerics.blas import one_pool
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr._validation import unmasked
 from neurodecorr.credit.base import CreditRule
@@ -56,6 +57,7 @@ Progress = Callable[[str, int, int], None]
 _FEEDBACK, _CREDIT = 0, 1
 
 
+@short_repr
 class Trainer:
     """Let a network learn.
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import checked_path, finite, instance, mapping, positive, real_array
 from neurodecorr.circuit import Circuit
@@ -45,6 +46,7 @@ from neurodecorr.network import Network
 STANDARD = Formats()
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Bundle:
     """What a bundle holds, after all of it was held against the rest.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array, Floats
 from neurodecorr._validation import checked_text, choice, count, positive, real_array, square
 from neurodecorr.circuit import Circuit, stability
@@ -168,6 +169,7 @@ EQUATION = (
 )
 
 
+@short_repr
 @dataclass(frozen=True)
 class Formats:
     """Describe in which formats a circuit is exported.
@@ -216,6 +218,7 @@ class Formats:
             positive(self.dt_s, "dt_s", "seconds")
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Contents:
     """One circuit of a bundle.

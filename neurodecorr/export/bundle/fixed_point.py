@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import count, finite, real_array
 from neurodecorr.errors import ConfigError, InputError
@@ -15,6 +16,7 @@ from neurodecorr.errors import ConfigError, InputError
 BITS = (2, 32)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class FixedPoint:
     """Signed two's-complement weights of b bits, of which f come after the binary point.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import positive, real_array, sample_or_samples
 from neurodecorr.circuit import Circuit, integrate, settle, stability
@@ -23,6 +24,7 @@ STIMULUS, REST, COURSE = "golden_stimulus.csv", "golden_rest.csv", "golden_cours
 SHAPES = ("stimulus (k, n), response (k, n), bound (k,), times (t,), course (t, n)", (2, 2, 1, 1, 2))
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class ReferenceResponse:
     """A stimulus and the response to expect.

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._validation import unmasked
 from neurodecorr.circuit import Trajectory
 from neurodecorr.errors import CheckpointError, InputError
@@ -29,6 +30,7 @@ from neurodecorr.io import Branch, read_tree, write_tree
 GRID = 1e-6
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class TimeGridded:
     """Activity on a grid of times.

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.io import Branch
 
@@ -35,6 +36,7 @@ PARAMETERS = {
 NIR_VERSION = "1.0.8"
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Node:
     """One node of a graph.
@@ -91,6 +93,7 @@ class Node:
         return length, length
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Graph:
     """Nodes, edges and metadata.

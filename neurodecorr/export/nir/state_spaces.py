@@ -13,6 +13,7 @@ import numpy.typing as npt
 import scipy.linalg
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import CheckpointError, ConfigError, InputError, StabilityError
@@ -24,6 +25,7 @@ LARGEST = 5_000
 LONGEST_PATH = 200
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class StateSpace:
     """A linear system.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._validation import checked_path
 from neurodecorr.errors import InputError
 from neurodecorr.io.files import read_regular
@@ -19,6 +20,7 @@ MOST_VARIABLES = 2**20
 FIELD = re.compile(rb"([A-Za-z. ]{1,40}?):[ \t]*([^\n]*)\n")
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class RawPlot:
     """One analysis of a raw file.

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import checked_path, choice, positive
 from neurodecorr.errors import ConfigError, InputError
@@ -137,6 +138,7 @@ quit
 """
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class SpiceResult:
     """What a simulator found.

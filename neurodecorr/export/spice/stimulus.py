@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import ROUNDING, finite, instants, number, real_array
 from neurodecorr.circuit import PiecewiseConstant
@@ -16,6 +17,7 @@ from neurodecorr.export.spice.deck import joined, spelt
 EDGE = 1e-3  # length of a switch, in steps; ngspice merges times nearer than 5e-5 of one
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class PiecewiseLinear:
     """Input that goes in straight lines from point to point, and stays at the last one.

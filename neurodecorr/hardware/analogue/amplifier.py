@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from neurodecorr._texts import short_repr
 from neurodecorr._validation import shown
 from neurodecorr.errors import ConfigError
 
 
+@short_repr
 @dataclass(frozen=True)
 class Amplifier:
     """Operational amplifier with one pole.

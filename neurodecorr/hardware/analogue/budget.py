@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import not_negative, samples, square
 from neurodecorr.errors import InputError
@@ -27,6 +28,7 @@ ORDER = (*SOURCES, "offset", "gain", "DAC", "ADC")
 LARGEST = 1e50
 
 
+@short_repr
 @dataclass(frozen=True)
 class Share:
     """What one imperfection adds.
@@ -53,6 +55,7 @@ class Share:
     holds: bool = True
 
 
+@short_repr
 @dataclass(frozen=True)
 class Budget:
     """Relative rms error of the outputs, source by source and in all.

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr import _validation
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr.circuit import Circuit, PiecewiseConstant, Stability, integrate, stability
 from neurodecorr.errors import ConfigError
@@ -30,6 +31,7 @@ from neurodecorr.hardware.devices.pairs import SIDES, Sides
 LOOKS = 1000
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class AnalogueCircuit:
     """Conductances, capacitors and amplifiers that settle at x̄ = R⁻¹x, or give x̄ = M x at once.

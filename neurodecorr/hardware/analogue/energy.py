@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 
 
+@short_repr
 @dataclass(frozen=True)
 class Energy:
     """Power at rest times the time that settling takes.

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Bools, Floats
 from neurodecorr._validation import (
     Progress,
@@ -34,6 +35,7 @@ BLOCK = 16
 MOST_JOBS = 2**15
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class ChipSimulation:
     """What became of chips of one kind.

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class RestingState:
     """Where the circuit rests.
@@ -33,6 +35,7 @@ class RestingState:
         return f"RestingState(xbar {np.shape(self.xbar)}, saturated={saturated})"
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Waveforms:
     """Voltages over time.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import positive, square
 from neurodecorr.circuit.stability import margin
@@ -19,6 +20,7 @@ WORST_MODES = 1e10
 STEPS = 80
 
 
+@short_repr
 @dataclass(frozen=True)
 class SettlingTime:
     """Settling times to a share ε of the distance to rest, in units of τ.

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from neurodecorr import _validation
 from neurodecorr._numerics import memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices.conductance_range import (
@@ -40,6 +41,7 @@ _BLOCK = 1 << 17  # devices worked on at a time: what they hold of one kind stay
 Made = TypeVar("Made", "Chip", "Array")
 
 
+@short_repr
 @dataclass(frozen=True)
 class Devices:
     """What the devices of a chip are like.
@@ -238,6 +240,7 @@ class Devices:
         return out
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Chip:
     """One chip: what its devices keep for life, whatever is programmed into them.
@@ -305,6 +308,7 @@ class Chip:
         return _first(_written(self, pair, [_validation.generator(rng, "rng")]))
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Array:
     """A chip with weights in it.

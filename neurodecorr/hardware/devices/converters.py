@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import count, entries, positive
 from neurodecorr.errors import ConfigError
 
 
+@short_repr
 @dataclass(frozen=True)
 class Converter:
     """A DAC or an ADC: values go to the nearest step, and no further than the bound.

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import entries, not_negative, positive
 from neurodecorr.errors import InputError
@@ -76,6 +77,7 @@ def power_law(exponents: Floats, time_s: float, t0_s: float) -> Floats:
     return np.asarray(left)
 
 
+@short_repr
 @dataclass(frozen=True)
 class Drift:
     """Drift whose exponents do not depend on the conductance.
@@ -114,6 +116,7 @@ class Drift:
         return np.asarray(np.maximum(self.nu + self.nu_sd * normals, 0.0))
 
 
+@short_repr
 @dataclass(frozen=True)
 class PCMDrift:
     """Drift as measured on phase-change memory: small conductances drift faster.

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, number, positive, samples
 from neurodecorr.errors import ConfigError, InputError
@@ -21,6 +22,7 @@ SIDES: tuple[Sides, ...] = ("two", "one")
 _ROUNDING = 1e-12
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Pair:
     """Conductances that stand for a matrix of weights.

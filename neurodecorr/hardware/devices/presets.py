@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from neurodecorr._texts import short_repr
 from neurodecorr._validation import choice
 from neurodecorr.hardware.devices.chip import Devices
 from neurodecorr.hardware.devices.drift import PCMDrift
@@ -11,6 +12,7 @@ from neurodecorr.hardware.devices.programming import PCM, RRAM
 from neurodecorr.hardware.devices.read_noise import PCMReadNoise
 
 
+@short_repr
 @dataclass(frozen=True)
 class Preset:
     """Devices, and where their numbers come from.

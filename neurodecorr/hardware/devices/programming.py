@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import not_negative
 from neurodecorr.hardware.devices.conductance_range import cells
@@ -27,6 +28,7 @@ class Programming(Protocol):
         ...
 
 
+@short_repr
 @dataclass(frozen=True)
 class Proportional:
     """Errors in proportion to the conductance.
@@ -57,6 +59,7 @@ class Proportional:
         return self.level * cells(G, g_max)[0]
 
 
+@short_repr
 @dataclass(frozen=True)
 class Independent:
     """Errors of one size at every conductance.
@@ -88,6 +91,7 @@ class Independent:
         return np.full_like(G, self.level * g_max)
 
 
+@short_repr
 @dataclass(frozen=True)
 class RRAM:
     """Errors as measured on resistive memory between 50 and 225 µS.
@@ -119,6 +123,7 @@ class RRAM:
         return np.asarray(self.scale * np.maximum(RRAM_OFFSET - RRAM_SLOPE * G, 0.0))
 
 
+@short_repr
 @dataclass(frozen=True)
 class PCM:
     """Errors as measured on phase-change memory.

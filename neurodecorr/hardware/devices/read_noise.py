@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import not_negative, positive
 from neurodecorr.hardware.devices.conductance_range import cells
@@ -23,6 +24,7 @@ class ReadNoiseModel(Protocol):
         ...
 
 
+@short_repr
 @dataclass(frozen=True)
 class ReadNoise:
     """Readings off in proportion to the conductance.
@@ -55,6 +57,7 @@ class ReadNoise:
         return self.level * G
 
 
+@short_repr
 @dataclass(frozen=True)
 class PCMReadNoise:
     """1/f noise of phase-change memory, accumulated since programming.

@@ -9,6 +9,7 @@ import numpy as np
 
 from neurodecorr._numerics.jit import jit
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Array, Floats, Int64s
 from neurodecorr._validation import count, flag, instance, samples, square
 from neurodecorr.errors import ConfigError, InputError
@@ -171,6 +172,7 @@ LARGEST_WORD = 2**32 - 1
 MOST_SHIFT = 62
 
 
+@short_repr
 @dataclass(frozen=True)
 class IntegerLearningRule:
     """How a digital chip learns R in whole numbers.
@@ -268,6 +270,7 @@ class IntegerLearningRule:
         )
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class IntegerState:
     """What was learnt, in whole numbers.

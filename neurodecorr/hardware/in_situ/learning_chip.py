@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import count, instance, not_negative, positive, square
 from neurodecorr.errors import ConfigError
@@ -27,6 +28,7 @@ from neurodecorr.hardware.in_situ.integers import COUNTERS
 from neurodecorr.hardware.in_situ.synapses import PulsedSynapse
 
 
+@short_repr
 @dataclass(eq=False)
 class LearningChips:
     """Chips with pulsed synapses, in units of weight; learning changes them in place.

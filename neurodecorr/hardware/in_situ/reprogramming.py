@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr import measures
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import count, instance, not_negative, positive, samples, square
 from neurodecorr.circuit.stability import margin
@@ -31,6 +32,7 @@ from neurodecorr.hardware.in_situ.synapses import PulsedSynapse
 STRETCH = 512
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class InSituComparison:
     """What learning in situ made of chips, beside programming them once.

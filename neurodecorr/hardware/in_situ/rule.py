@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, count, number, positive
 from neurodecorr._validation import samples as checked_samples
@@ -19,6 +20,7 @@ NEAR = Decay(hold=2.0)
 GAINS = ("layer", "node", "none")
 
 
+@short_repr
 @dataclass(frozen=True)
 class InSituRule:
     """How a chip learns its own R.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodecorr._numerics.memory import require_memory
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, count, flag, fraction, generator, number, positive
 from neurodecorr.errors import ConfigError
@@ -16,6 +17,7 @@ from neurodecorr.hardware.in_situ.kernels import Pulses
 MOST_PULSES = 2**31
 
 
+@short_repr
 @dataclass(frozen=True)
 class PulsedSynapse:
     """A pair of devices, G⁺ − G⁻, whose conductances move by pulses.
