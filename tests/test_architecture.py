@@ -267,3 +267,12 @@ def test_nobody_takes_a_scheduled_step_by_hand():
         assert (
             not re.search(r"(alpha|\ba) \* .* \+ (omega|\bw|\bo) \* step", text) or path.stem == "chebyshev_kernels"
         ), path
+
+
+def test_no_kernel_of_circuits_takes_more_than_eight_arguments():
+    for path in (PACKAGE / "circuit").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and any(
+                isinstance(one, ast.Call) and getattr(one.func, "id", "") == "jit" for one in node.decorator_list
+            ):
+                assert len(node.args.args) <= 8, f"{path.name}: {node.name}"

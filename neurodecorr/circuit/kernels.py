@@ -45,14 +45,29 @@ class Scheme(NamedTuple):
     error: Array
 
 
+class Frames(NamedTuple):
+    """Step h and number of steps up to each frame."""
+
+    h: Array
+    counts: Array
+
+
+class Trial(NamedTuple):
+    """Room of a step that may be rejected: its slopes; state, residual and error as rows of `new`."""
+
+    K: Array
+    new: Array
+
+
 class Control(NamedTuple):
-    """Error ‖·‖ ≤ atol + rtol ‖z‖ allowed per step, first and largest step, and the number of steps allowed."""
+    """Error ‖·‖ ≤ atol + rtol ‖z‖ allowed per step, first and largest step, number of steps allowed, and times."""
 
     rtol: float
     atol: float
     first: float
     largest: float
     most: int
+    times: Array
 
 
 settled_enough = jit()(reached)
@@ -125,7 +140,7 @@ def slopes(flow: Flow, a: Array, h: float, gap: Array, K: Array, work: Array) ->
 
 @jit()
 def march_row(
-    flow: Flow, u: Array, z: Array, scheme: Scheme, h: Array, counts: Array, goal: Goal, frames: Array
+    flow: Flow, u: Array, z: Array, scheme: Scheme, course: Frames, goal: Goal, frames: Array
 ) -> tuple[int, int]:
     """March one row through its frames; return the steps taken and the code."""
     gap, work = np.empty_like(z), np.empty_like(z)
@@ -135,12 +150,12 @@ def march_row(
     leftover(flow.A, u, z, gap)
     code = judge(gap, u, z, goal, memory)
     steps = 0
-    for frame in range(counts.size):
-        for _ in range(counts[frame]):
+    for frame in range(course.counts.size):
+        for _ in range(course.counts[frame]):
             if code != RUNNING:
                 break
-            slopes(flow, scheme.a, h[frame], gap, K, work)
-            combine(scheme.b, h[frame], K, scheme.b.size, work)
+            slopes(flow, scheme.a, course.h[frame], gap, K, work)
+            combine(scheme.b, course.h[frame], K, scheme.b.size, work)
             for p in range(z.size):
                 z[p] += work[p]
             steps += 1
@@ -166,9 +181,10 @@ def factor(error: float, last: float) -> float:
 
 @jit()
 def attempt(
-    flow: Flow, u: Array, z: Array, gap: Array, scheme: Scheme, step: float, control: Control, K: Array, new: Array
+    flow: Flow, u: Array, z: Array, gap: Array, scheme: Scheme, step: float, control: Control, trial: Trial
 ) -> float:
-    """Try one step: write state and residual into the rows of `new`; return the error over its tolerance."""
+    """Try one step: write state and residual into `trial`; return the error over its tolerance."""
+    K, new = trial.K, trial.new
     work = new[2]
     slopes(flow, scheme.a, step, gap, K, work)
     combine(scheme.b, step, K, scheme.b.size, work)
@@ -183,10 +199,11 @@ def attempt(
 
 @jit()
 def adapt_row(
-    flow: Flow, u: Array, z: Array, scheme: Scheme, control: Control, times: Array, goal: Goal, frames: Array
+    flow: Flow, u: Array, z: Array, scheme: Scheme, control: Control, goal: Goal, frames: Array
 ) -> tuple[int, int, int, float]:
     """Integrate one row with its own steps; return the steps taken and rejected, the code and the time."""
-    gap, new, K = np.empty_like(z), np.empty((3, z.size), z.dtype), np.empty((scheme.error.size, z.size), z.dtype)
+    gap, times, new = np.empty_like(z), control.times, np.empty((3, z.size), z.dtype)
+    trial = Trial(np.empty((scheme.error.size, z.size), z.dtype), new)
     memory = np.zeros(2)
     memory[0] = np.inf
     leftover(flow.A, u, z, gap)
@@ -196,7 +213,7 @@ def adapt_row(
         while code == RUNNING and t < times[frame] and taken < control.most:
             ends = t + h * (1 + 1e-12) >= times[frame]
             step = times[frame] - t if ends else h
-            error = attempt(flow, u, z, gap, scheme, step, control, K, new)
+            error = attempt(flow, u, z, gap, scheme, step, control, trial)
             if not np.isfinite(norm(new[1])):
                 code = DIVERGED
             elif error <= 1.0 or step <= LEAST_STEP * control.largest:
@@ -217,43 +234,43 @@ def adapt_row(
 
 @jit()
 def march(
-    flow: Flow, U: Array, Z: Array, scheme: Scheme, h: Array, counts: Array, goal: Goal, frames: Array, ends: Array
+    flow: Flow, U: Array, Z: Array, scheme: Scheme, course: Frames, goal: Goal, frames: Array, ends: Array
 ) -> None:
-    """Take `counts[f]` steps of size `h[f]` up to each frame f, unless the goal is met before.
+    """Take `course.counts[f]` steps of size `course.h[f]` up to each frame f, unless the goal is met before.
 
     Z moves along; each row of `ends` receives the steps taken and the code.
     """
     for row in range(U.shape[0]):
-        ends[row, 0], ends[row, 1] = march_row(flow, U[row], Z[row], scheme, h, counts, goal, frames[:, row])
+        ends[row, 0], ends[row, 1] = march_row(flow, U[row], Z[row], scheme, course, goal, frames[:, row])
 
 
 @jit(parallel=True)
 def march_on_threads(
-    flow: Flow, U: Array, Z: Array, scheme: Scheme, h: Array, counts: Array, goal: Goal, frames: Array, ends: Array
+    flow: Flow, U: Array, Z: Array, scheme: Scheme, course: Frames, goal: Goal, frames: Array, ends: Array
 ) -> None:
     """Do as `march` does, rows in parallel."""
     for row in prange(U.shape[0]):
-        ends[row, 0], ends[row, 1] = march_row(flow, U[row], Z[row], scheme, h, counts, goal, frames[:, row])
+        ends[row, 0], ends[row, 1] = march_row(flow, U[row], Z[row], scheme, course, goal, frames[:, row])
 
 
 @jit()
 def adapt(
-    flow: Flow, U: Array, Z: Array, scheme: Scheme, control: Control, s: Array, goal: Goal, frames: Array, ends: Array
+    flow: Flow, U: Array, Z: Array, scheme: Scheme, control: Control, goal: Goal, frames: Array, ends: Array
 ) -> None:
-    """Integrate each row to each time s with error control, unless the goal is met before.
+    """Integrate each row to each of the times with error control, unless the goal is met before.
 
     Z moves along; each row of `ends` receives the steps taken and rejected, the code, and the time.
     """
     for row in range(U.shape[0]):
-        found = adapt_row(flow, U[row], Z[row], scheme, control, s, goal, frames[:, row])
+        found = adapt_row(flow, U[row], Z[row], scheme, control, goal, frames[:, row])
         ends[row, 0], ends[row, 1], ends[row, 2], ends[row, 3] = found
 
 
 @jit(parallel=True)
 def adapt_on_threads(
-    flow: Flow, U: Array, Z: Array, scheme: Scheme, control: Control, s: Array, goal: Goal, frames: Array, ends: Array
+    flow: Flow, U: Array, Z: Array, scheme: Scheme, control: Control, goal: Goal, frames: Array, ends: Array
 ) -> None:
     """Do as `adapt` does, rows in parallel."""
     for row in prange(U.shape[0]):
-        found = adapt_row(flow, U[row], Z[row], scheme, control, s, goal, frames[:, row])
+        found = adapt_row(flow, U[row], Z[row], scheme, control, goal, frames[:, row])
         ends[row, 0], ends[row, 1], ends[row, 2], ends[row, 3] = found

@@ -8,7 +8,7 @@ import numpy as np
 
 from neurodecorr._typing import Floats, Ints
 from neurodecorr.circuit.certificate import Goal
-from neurodecorr.circuit.kernels import Control, Flow, Scheme, adapt, adapt_on_threads, march, march_on_threads
+from neurodecorr.circuit.kernels import Control, Flow, Frames, Scheme, adapt, adapt_on_threads, march, march_on_threads
 from neurodecorr.circuit.problem import Problem, Run
 from neurodecorr.circuit.stability import fastest_settling_step, require_step, shrinkage, step_limits
 from neurodecorr.circuit.tableaux import DORMAND_PRINCE, TABLEAUX, Tableau
@@ -51,7 +51,7 @@ def fixed_frames(problem: Problem, tableau: Tableau, h: Floats, counts: Ints, go
     Z, frames = problem.Z.copy(), np.empty((len(h), *problem.U.shape), problem.dtype)
     ends = np.zeros((len(Z), 2), np.int64)
     kernel = march_on_threads if _is_large(problem) else march
-    kernel(Flow(problem.A, problem.rates), problem.U, Z, _scheme(tableau), h, counts, goal, frames, ends)
+    kernel(Flow(problem.A, problem.rates), problem.U, Z, _scheme(tableau), Frames(h, counts), goal, frames, ends)
     steps, code = ends.T.copy()
     return frames, Run(Z, steps, steps * tableau.stages, np.zeros(len(Z)), code)
 
@@ -59,11 +59,11 @@ def fixed_frames(problem: Problem, tableau: Tableau, h: Floats, counts: Ints, go
 def adaptive_frames(problem: Problem, s: Floats, tolerances: tuple[float, float], goal: Goal) -> tuple[Floats, Run]:
     """Integrate to each time s (units of τ) with error control, or stop at the goal; return the frames and the run."""
     tableau, largest = DORMAND_PRINCE, largest_step(problem)
-    control = Control(*tolerances, FIRST_STEP * largest, largest, problem.max_steps)
+    control = Control(*tolerances, FIRST_STEP * largest, largest, problem.max_steps, s)
     Z, frames = problem.Z.copy(), np.empty((len(s), *problem.U.shape), problem.dtype)
     ends = np.zeros((len(Z), 4))
     kernel = adapt_on_threads if _is_large(problem) else adapt
-    kernel(Flow(problem.A, problem.rates), problem.U, Z, _scheme(tableau), control, s, goal, frames, ends)
+    kernel(Flow(problem.A, problem.rates), problem.U, Z, _scheme(tableau), control, goal, frames, ends)
     steps, rejected, code = ends[:, :3].T.astype(np.int64)
     return frames, Run(Z, steps, (steps + rejected) * tableau.stages, ends[:, 3], code)
 

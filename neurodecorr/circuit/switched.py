@@ -14,6 +14,7 @@ import numpy as np
 from neurodecorr._numerics.jit import jit
 from neurodecorr._numerics.norms import EPS
 from neurodecorr._typing import Array, Floats, Ints
+from neurodecorr.circuit.kernels import Flow
 from neurodecorr.circuit.problem import Problem
 from neurodecorr.circuit.propagators import SERIES_NORM, Ladder, exponential_propagator
 
@@ -58,57 +59,6 @@ def add_series(A: Array, rates: Array, h: float, r: Array, term: Array, z: Array
             z[i] += r[i]
 
 
-@jit()
-def walk(
-    A: Array,
-    rates: Array,
-    U: Array,
-    Z: Array,
-    Q: Array,
-    order: Array,
-    rest: Array,
-    piece: Array,
-    frame: Array,
-    frames: Array,
-) -> None:
-    """Take all steps of each sample, in place, and save the states that were asked for.
-
-    Parameters
-    ----------
-    A, rates : (N, N), (N,) arrays
-        Matrix and rates of the dynamics.
-    U : (pieces, samples, N) array
-        Drives.
-    Z : (samples, N) array
-        States.
-    Q : (count, N, N) array
-        Propagators.
-    order : (steps, most) array
-        Propagators to apply in each step, −1 for none.
-    rest : (steps,) array
-        What is left of each step, for the series.
-    piece, frame : (steps,) arrays
-        Piece of the input, and frame at the end of each step, −1 for none.
-    frames : (times, samples, N) array
-        Receives the states.
-    """
-    r, term = np.empty(Z.shape[1], Z.dtype), np.empty(Z.shape[1], Z.dtype)
-    for row in range(Z.shape[0]):
-        z = Z[row]
-        for k in range(piece.size):
-            u = U[piece[k], row]
-            for q in range(order.shape[1]):
-                if order[k, q] >= 0:
-                    residual(A, rates, u, z, r)
-                    add_product(Q[order[k, q]], r, z)
-            if rest[k] > 0:
-                residual(A, rates, u, z, r)
-                add_series(A, rates, rest[k], r, term, z)
-            if frame[k] >= 0:
-                for i in range(z.size):
-                    frames[frame[k], row, i] = z[i]
-
-
 # A propagator of N units costs about this many products per unit, a step by rungs and series this many products.
 PROPAGATOR, BY_RUNGS = 6, 24
 # Up to this many multiplications per step a compiled loop is faster than calls of BLAS.
@@ -129,6 +79,42 @@ class Walk(NamedTuple):
     Q: Floats
     order: Ints
     rest: Floats
+
+
+@jit()
+def walk(flow: Flow, U: Array, Z: Array, course: Events, chosen: Walk, frames: Array) -> None:
+    """Take all steps of each sample, in place, and save the states that were asked for.
+
+    Parameters
+    ----------
+    flow : Flow
+        Matrix and rates of the dynamics.
+    U : (pieces, samples, N) array
+        Drives.
+    Z : (samples, N) array
+        States.
+    course, chosen : Events, Walk
+        The steps, and the propagators that take them, in the precision of the states.
+    frames : (times, samples, N) array
+        Receives the states.
+    """
+    A, rates, Q, order, rest = flow.A, flow.rates, chosen.Q, chosen.order, chosen.rest
+    piece, frame = course.piece, course.frame
+    r, term = np.empty(Z.shape[1], Z.dtype), np.empty(Z.shape[1], Z.dtype)
+    for row in range(Z.shape[0]):
+        z = Z[row]
+        for k in range(piece.size):
+            u = U[piece[k], row]
+            for q in range(order.shape[1]):
+                if order[k, q] >= 0:
+                    residual(A, rates, u, z, r)
+                    add_product(Q[order[k, q]], r, z)
+            if rest[k] > 0:
+                residual(A, rates, u, z, r)
+                add_series(A, rates, rest[k], r, term, z)
+            if frame[k] >= 0:
+                for i in range(z.size):
+                    frames[frame[k], row, i] = z[i]
 
 
 def events(switches: Floats, s: Floats) -> Events:
@@ -178,21 +164,19 @@ def switched_frames(problem: Problem, switches: Floats, U: Floats, s: Floats) ->
     course = events(switches, s)
     found = plan(problem.circuit.flow, course.steps, float(s[-1]))
     frames, Z = np.empty((len(s), *problem.Z.shape), problem.dtype), problem.Z.copy()
-    Q, rest = found.Q.astype(problem.dtype), found.rest.astype(problem.dtype)
+    found = Walk(found.Q.astype(problem.dtype), found.order, found.rest.astype(problem.dtype))
     if Z.size * Z.shape[1] <= COMPILED:
-        walk(problem.A, problem.rates, U, Z, Q, found.order, rest, course.piece, course.frame, frames)
+        walk(Flow(problem.A, problem.rates), U, Z, course, found, frames)
     else:
-        _walk(problem, U, Z, Q, found.order, rest, course, frames)
+        _walk(problem, U, Z, course, found, frames)
     taken = np.full(len(Z), np.count_nonzero(course.steps))
-    products = 2 * np.count_nonzero(found.order >= 0) + (TERMS + 1) * np.count_nonzero(rest)
+    products = 2 * np.count_nonzero(found.order >= 0) + (TERMS + 1) * np.count_nonzero(found.rest)
     return frames, taken, np.full(len(Z), products)
 
 
-def _walk(
-    problem: Problem, U: Floats, Z: Floats, Q: Floats, order: Ints, rest: Floats, course: Events, frames: Floats
-) -> None:
+def _walk(problem: Problem, U: Floats, Z: Floats, course: Events, chosen: Walk, frames: Floats) -> None:
     """Do as the kernel `walk` does, by products of whole batches."""
-    A, rates = problem.A.T, problem.rates
+    A, rates, (Q, order, rest) = problem.A.T, problem.rates, chosen
     unit = bool((rates == 1).all())
     for k, (piece, frame) in enumerate(zip(course.piece.tolist(), course.frame.tolist(), strict=True)):
         for q in order[k].tolist():
