@@ -25,7 +25,7 @@ def public_classes():
         module = importlib.import_module(f"neurodecorr.{room}")
         for name in getattr(module, "__all__", ()):
             kind = getattr(module, name)
-            own = inspect.isclass(kind) and not getattr(kind, "_is_protocol", False)
+            own = inspect.isclass(kind) and not (getattr(kind, "_is_protocol", False) or inspect.isabstract(kind))
             if own and not issubclass(kind, BaseException | tuple):
                 yield pytest.param(kind, id=f"{room}.{name}")
 
