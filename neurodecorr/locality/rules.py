@@ -32,9 +32,9 @@ ROWS = 8
 
 def _gain(s: Signals, mode: str, explicit: bool = False) -> Floats:
     """Return the homeostatic gain as the kernel computes it; in layer mode the units share one broadcast power."""
-    power = s["power"] if mode == "node" else np.full(len(s["xbar"]), s.get("mean power", 0.0))
+    power = s["power"] if mode == "node" else np.zeros(len(s["xbar"]))
     gain = np.empty_like(power)
-    steps.homeostatic(gain, power, s["rate"], GAINS[mode], explicit)
+    steps.homeostatic(gain, power, float(s.get("mean power", 0.0)), s["rate"], GAINS[mode], explicit)
     return gain
 
 

@@ -15,8 +15,17 @@ from neurodecorr._typing import Array, Floats
 from neurodecorr.circuit import Circuit, settle
 from neurodecorr.circuit.chebyshev_kernels import coefficients, next_step
 from neurodecorr.online.bounds import Outlook
-from neurodecorr.plasticity.blockwise import limited
-from neurodecorr.plasticity.steps import CLOCK, EXPLICIT, HUGE, NO_GAIN, NODE_GAIN, SAMPLES
+from neurodecorr.plasticity.steps import (
+    SAMPLES,
+    Averages,
+    StepParameters,
+    lengths,
+    rescale,
+    step_size,
+    tick,
+    update_power,
+    weight_of,
+)
 
 # Rows of R that are turned into double precision at a time, so that they stay in the cache.
 PANEL = 256
@@ -24,29 +33,13 @@ PANEL = 256
 FEW = 32
 
 
-class Course(NamedTuple):
-    """How the rate and the gains run, in the units of a state."""
+class Block(NamedTuple):
+    """What k samples are turned into: z, x̄ and v, (k, n) each, and per sample c, c' and the largest growth."""
 
-    rule: int
-    memory: float
-    rate: float
-    hold: float
-    half: float
-    limit: float
-    gain: int
-    centred: bool
-    fixed_unit: float
-
-
-@jit()
-def centre(X: Array, mean: Array, seen: float, course: Course, drives: Array) -> None:
-    """Write x − μ for each row, after the running mean has moved."""
-    for t in range(X.shape[0]):
-        share = max(1.0 / (seen + t + 1.0), course.memory)
-        for j in range(X.shape[1]):
-            if course.centred:
-                mean[j] += share * (X[t, j] - mean[j])
-            drives[t, j] = X[t, j] - mean[j]
+    Z: Array
+    xbar: Array
+    V: Array
+    steps: Array
 
 
 @jit()
@@ -76,108 +69,67 @@ def advance(X: Array, P: Array, step: Array, Z: Array, schedule: Array, k: int, 
 
 
 @jit()
-def live_through(
-    course: Course,
-    X: Array,
-    Z: Array,
-    changes: Array,
-    scale: Array,
-    power: Array,
-    gain: Array,
-    counters: Array,
-    xbar: Array,
-    V: Array,
-    steps: Array,
+def learn_rows(
+    parameters: StepParameters, averages: Averages, scale: Array, X: Array, changes: Array, block: Block
 ) -> int:
-    """Settle and learn a few rows of a stretch one after the other; return the row that broke the rule, or −1.
+    """Settle and learn a few rows of a block one after the other; return the row that broke the rule, or −1.
 
     ::
 
         z = y + d,    x̄ = w∘z,    v = w∘x̄,    d_i ← d_i − c' z (vᵀ z_i) for the rows i to come,    w ← g∘w
 
-    The changes d are kept apart from y and added once: else every step of a stretch would round z anew.
+    The changes d are kept apart from y and added once: else every step of a block would round z anew.
 
     Parameters
     ----------
-    course : Course
+    parameters : StepParameters
         Rule, rate, gains.
+    averages : Averages
+        As in a state; the mean has moved already.
+    scale : (n,) array
+        Gains w.
     X : (k, n) array
         Drives x.
-    Z : (k, n) array
-        In: y = R₀⁻¹x. Out: z.
     changes : (k, n) array
         What the rows before these did to them; then, what these did to each other.
-    scale, power, gain : (n,) arrays
-        Gains w, running powers, gains of the last step.
-    counters : (5,) array
-        As in a state.
-    xbar, V : (k, n) arrays
-        Receive x̄ and v.
-    steps : (k, 3) array
-        Receives c, c' and the largest growth of a gain.
+    block : Block
+        Z in: y = R₀⁻¹x. Out: z, x̄, v, and in `steps` c, c' and the largest growth of a gain.
     """
     k, n = X.shape
+    Z, xbar, V = block.Z, block.xbar, block.V
     for t in range(k):
-        share = max(1.0 / (counters[SAMPLES] + 1.0), course.memory)
-        total = 0.0
-        for j in range(n):
-            power[j] += share * (X[t, j] * X[t, j] - power[j])
-            total += power[j]
-        unit = course.fixed_unit if course.fixed_unit > 0 else total / n
-        eta = course.rate * math.exp(-max(0.0, counters[CLOCK] - course.hold) / course.half)
-        eta = eta / unit if unit > 0 else 0.0
+        mean_power = update_power(weight_of(parameters, averages.counters[SAMPLES]), X[t], averages.power, n)
         size = 0.0
         for j in range(n):
             Z[t, j] += changes[t, j]
             xbar[t, j] = scale[j] * Z[t, j]
             V[t, j] = scale[j] * xbar[t, j]
             size += np.float64(xbar[t, j]) * xbar[t, j]
-        if not size < HUGE:
+        eta, unit, exists = step_size(parameters, averages, size, mean_power)
+        if not exists:
             return t
-        eta = limited(counters, eta, size, course.limit)
-        pull = size if course.gain == NO_GAIN else max(size, power.max())
-        if course.rule == EXPLICIT and eta * pull >= 1.0:
-            return t
-        grow = eta / (1.0 - eta * size) if course.rule == EXPLICIT else eta
-        shrink = eta if course.rule == EXPLICIT else eta / (1.0 + eta * size)
+        grow, shrink = lengths(parameters.rule, eta, size)
         move_rest(Z, changes, V[t], t, X.dtype.type(shrink))
-        steps[t, 0], steps[t, 1], steps[t, 2] = grow, shrink, 1.0
-        if course.gain != NO_GAIN:
-            for j in range(n):
-                growth = eta * (power[j] if course.gain == NODE_GAIN else total / n)
-                gain[j] = 1.0 / (1.0 - growth) if course.rule == EXPLICIT else 1.0 + growth
-                before = scale[j]
-                scale[j] *= gain[j]
-                steps[t, 2] = max(steps[t, 2], scale[j] / before)
-        counters[SAMPLES] += 1.0
-        counters[CLOCK] += eta * unit
+        # The growth of w is that of its rounded product, up to an ε.
+        growth = rescale(parameters, averages, scale, eta, mean_power) * (1.0 + EPS)
+        block.steps[t, 0], block.steps[t, 1], block.steps[t, 2] = grow, shrink, growth
+        tick(averages, eta, unit)
     return -1
 
 
-def go_through(
-    course: Course,
-    X: Floats,
-    Z: Floats,
-    scale: Floats,
-    power: Floats,
-    gain: Floats,
-    counters: Floats,
-    xbar: Floats,
-    V: Floats,
-    steps: Floats,
-) -> int:
-    """Do what `live_through` does for a whole stretch: a few rows one by one, and those after them by products.
+def learn_block(parameters: StepParameters, averages: Averages, scale: Floats, X: Floats, block: Block) -> int:
+    """Do what `learn_rows` does for a whole block: a few rows one by one, and those after them by products.
 
     ::
 
         D ← D − H Z_b,    (I + C' tril(V_b Z_bᵀ, −1)) Hᵀ = C' V_b (Y + D)ᵀ
     """
+    Z, xbar, V, steps = block
     changes = np.zeros_like(Z)
     for begin in range(0, len(Z), FEW):
         few, rest = slice(begin, begin + FEW), slice(begin + FEW, len(Z))
-        broke = live_through(
-            course, X[few], Z[few], changes[few], scale, power, gain, counters, xbar[few], V[few], steps[few]
-        )
+        part = Block(Z[few], xbar[few], V[few], steps[few])
+        broke = learn_rows(parameters, averages, scale, X[few], changes[few], part)
         if broke >= 0:
             return begin + broke
         if rest.start < rest.stop:
@@ -206,21 +158,18 @@ def move_rest(Z: Array, changes: Array, v: Array, t: int, shrink: float) -> None
             changes[i, j] -= dot * Z[t, j]
 
 
+class Limits(NamedTuple):
+    """What a certificate rests on: ‖R‖ (Frobenius), a bound of σ_min(R), rounding of a product, the share asked."""
+
+    frobenius: float
+    low: float
+    unit: float
+    share: float
+
+
 @jit()
 def judge(
-    gaps: Array,
-    X: Array,
-    Z: Array,
-    V: Array,
-    xbar: Array,
-    steps: Array,
-    frobenius: float,
-    low: float,
-    unit: float,
-    share: float,
-    residual: Array,
-    bound: Array,
-    proven: Array,
+    gaps: Array, X: Array, block: Block, limits: Limits, residual: Array, bound: Array, proven: Array
 ) -> tuple[float, float, float]:
     """Turn residuals into certified bounds of ‖x̄ − x̄*‖, proven if they are at most `share` ‖x̄‖.
 
@@ -233,8 +182,10 @@ def judge(
     γ bounds the rounding of sums of n + k terms in double precision, u that of one product in the type of the run.
     """
     k, n = X.shape
+    Z, xbar, V, steps = block.Z, block.xbar, block.V, block.steps
+    low, unit, share = limits.low, limits.unit, limits.share
     rounding = (n + k + 12) * EPS
-    size, worst = frobenius * (1.0 + rounding), 0.0
+    size, worst = limits.frobenius * (1.0 + rounding), 0.0
     # What underflow takes from n products in double precision, and from n entries in the type of the run.
     lost, least = 2.0 * (n + k + 4) * math.sqrt(n) * 5e-324, math.sqrt(n) * (5e-324 if unit < 1e-10 else 1.5e-45)
     for t in range(k):

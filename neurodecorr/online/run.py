@@ -32,13 +32,13 @@ from neurodecorr.errors import ConfigError, DivergenceError, InputError, Stabili
 from neurodecorr.io import provenance
 from neurodecorr.online import block
 from neurodecorr.online import sample as step
-from neurodecorr.online.block import Course, integrated, most_products, recalled, refined
+from neurodecorr.online.block import Block, Limits, integrated, most_products, recalled, refined
 from neurodecorr.online.bounds import ADVICE, STALE, Outlook, look
 from neurodecorr.online.recording import Diary
 from neurodecorr.plasticity import LearningRule, State, initial_state
 from neurodecorr.plasticity.guards import STRONGEST, inverse
-from neurodecorr.plasticity.spec import GAINS, RULES
-from neurodecorr.plasticity.steps import EXPLICIT
+from neurodecorr.plasticity.samplewise import step_parameters
+from neurodecorr.plasticity.steps import EXPLICIT, Averages, StepParameters, centre_rows
 
 # Samples per stretch: moving those to come costs 2nk a sample, the ends of a stretch n²/k or less.
 STRETCHES = {512: 128}
@@ -129,21 +129,6 @@ def between_checks(n: int) -> int:
     return max(BETWEEN_CHECKS, n)
 
 
-def course_of(plan: LearningRule, scale: float) -> Course:
-    """Return what the compiled steps ask of a plan, in the units of a state."""
-    return Course(
-        rule=RULES[plan.rule],
-        memory=plan.memory,
-        rate=plan.rate,
-        hold=plan.timing.hold,
-        half=plan.timing.half,
-        limit=math.inf if plan.limit is None else plan.limit,
-        gain=GAINS[plan.gain],
-        centred=plan.mean != "none",
-        fixed_unit=0.0 if plan.relative else scale**-2,
-    )
-
-
 def lived(living: Living, X: Floats, plan: LearningRule, tol: float) -> tuple[Living, Settling]:
     """Settle and learn the first rows of X, in the units of the state; what was given is left as it was.
 
@@ -157,16 +142,16 @@ def lived(living: Living, X: Floats, plan: LearningRule, tol: float) -> tuple[Li
         If the circuit no longer settles; the sample is named.
     """
     living = living.inspected(plan)
-    course, share = course_of(plan, living.learnt.scale), tol / (1 + tol)
+    parameters, share = step_parameters(plan, living.learnt.scale), tol / (1 + tol)
     if step.suited(living.learnt.R):
         for _ in range(2):  # a twin that has drifted is made anew once
-            living, found = _stepped(living, X, course, share)
+            living, found = _stepped(living, X, parameters, share)
             if len(found.bound):
                 return living, found
-    return _stretched(living, X[: longest_stretch(X.shape[1])], course, share)
+    return _stretched(living, X[: longest_stretch(X.shape[1])], parameters, share)
 
 
-def _stepped(living: Living, X: Floats, course: Course, share: float) -> tuple[Living, Settling]:
+def _stepped(living: Living, X: Floats, parameters: StepParameters, share: float) -> tuple[Living, Settling]:
     """Settle and learn one row after the other; none if the first does not settle that way."""
     learnt, outlook, n = living.learnt, living.outlook, X.shape[1]
     X = X[: between_checks(n) - (learnt.samples - living.checked)]
@@ -175,12 +160,12 @@ def _stepped(living: Living, X: Floats, course: Course, share: float) -> tuple[L
     P, Q = step.padded(learnt.R.T), step.padded(learnt.M.T)
     mean, counters = learnt.mean.copy(), learnt.counters.copy()
     power, gain = step.padded(learnt.power), step.padded(learnt.gain)
-    xbar, residual, bound, proven = np.empty_like(X), np.empty(len(X)), np.empty(len(X)), np.empty(len(X), np.bool_)
-    done, code, total, low, worst = step.live_step_by_step(
-        course, known, outlook.schedule, X, P, Q, mean, power, gain, counters, xbar, residual, bound, proven
+    certified = step.Certified(np.empty_like(X), np.empty(len(X)), np.empty(len(X)), np.empty(len(X), np.bool_))
+    done, code, total, low, worst = step.learn_step_by_step(
+        parameters, known, outlook.schedule, X, P, Q, Averages(mean, power, gain, counters), certified
     )
     if code == step.BROKE and done == 0:
-        raise _broken(course, learnt.samples)
+        raise _broken(parameters, learnt.samples)
     products, drifted = total / max(done, 1), code == step.WEARY
     R = np.ascontiguousarray(P[:n, :n].T)
     M = inverse(R) if drifted else np.ascontiguousarray(Q[:n, :n].T)
@@ -190,23 +175,24 @@ def _stepped(living: Living, X: Floats, course: Course, share: float) -> tuple[L
         outlook = look(R, state.samples)
     else:
         outlook = outlook.after(low, round(products))
+    xbar, residual, bound, proven = certified
     found = Settling(xbar[:done], residual[:done], bound[:done], proven[:done], worst, products)
     return Living(state, outlook, living.checked), found
 
 
-def _stretched(living: Living, X: Floats, course: Course, share: float) -> tuple[Living, Settling]:
+def _stretched(living: Living, X: Floats, parameters: StepParameters, share: float) -> tuple[Living, Settling]:
     """Settle and learn all rows together."""
     R, M, outlook = living.learnt.R, living.learnt.M, living.outlook
     mean, drives = living.learnt.mean.copy(), np.empty_like(X)
-    block.centre(X, mean, float(living.learnt.samples), course, drives)
+    centre_rows(parameters, X, mean, float(living.learnt.samples), drives)
     Y, products = recalled(R, M, drives, outlook, share) if M.size else integrated(R, drives, outlook, AIM * share)
-    trial = _tried(living, drives, Y.copy(), course, share)
+    trial = _tried(living, drives, Y.copy(), parameters, share)
     careful = not trial.settling.proven.all() and _curable(trial.settling, outlook, R)
     if careful:
         gaps, _ = block.residuals(R, drives, Y, Y[:0], np.empty((0, 3)))
         Y, more = refined(R, M, gaps, Y, outlook, CARE)
         products += more
-        trial = _tried(living, drives, Y, course, share)
+        trial = _tried(living, drives, Y, parameters, share)
     if not M.size and outlook.outgrown(products):
         outlook = look(R, living.learnt.samples)
     learnt, low = _learnt(living.learnt, trial, drives, mean, careful)
@@ -215,36 +201,29 @@ def _stretched(living: Living, X: Floats, course: Course, share: float) -> tuple
 
 
 class Trial(NamedTuple):
-    """What a stretch would leave behind."""
+    """What a block would leave behind."""
 
     settling: Settling
-    Z: Floats
-    V: Floats
-    steps: Floats
+    block: Block
+    averages: Averages
     scale: Floats
-    power: Floats
-    gain: Floats
-    counters: Floats
     low: float
     size: float
 
 
-def _tried(living: Living, drives: Floats, Z: Floats, course: Course, share: float) -> Trial:
-    """Go through a stretch from R₀⁻¹X and certify it; Z is used up."""
+def _tried(living: Living, drives: Floats, Z: Floats, parameters: StepParameters, share: float) -> Trial:
+    """Go through a block from R₀⁻¹X and certify it; Z is used up."""
     learnt, k = living.learnt, len(drives)
-    power, gain, counters = learnt.power.copy(), learnt.gain.copy(), learnt.counters.copy()
-    xbar, V, steps, scale = np.empty_like(Z), np.empty_like(Z), np.empty((k, 3)), np.ones(Z.shape[1])
-    broke = block.go_through(course, drives, Z, scale, power, gain, counters, xbar, V, steps)
+    averages = Averages(learnt.mean, learnt.power.copy(), learnt.gain.copy(), learnt.counters.copy())
+    rows, scale = Block(Z, np.empty_like(Z), np.empty_like(Z), np.empty((k, 3))), np.ones(Z.shape[1])
+    broke = block.learn_block(parameters, averages, scale, drives, rows)
     if broke >= 0:
-        raise _broken(course, learnt.samples + broke)
-    gaps, frobenius = block.residuals(learnt.R, drives, Z, V, steps)
+        raise _broken(parameters, learnt.samples + broke)
+    gaps, frobenius = block.residuals(learnt.R, drives, Z, rows.V, rows.steps)
     residual, bound, proven = np.empty(k), np.empty(k), np.empty(k, np.bool_)
-    unit, low = float(np.finfo(Z.dtype).eps), living.outlook.low
-    low, size, worst = block.judge(
-        gaps, drives, Z, V, xbar, steps, frobenius, low, unit, share, residual, bound, proven
-    )
-    settling = Settling(xbar, residual, bound, proven, worst, 0)
-    return Trial(settling, Z, V, steps, scale, power, gain, counters, low, size)
+    limits = Limits(frobenius, living.outlook.low, float(np.finfo(Z.dtype).eps), share)
+    low, size, worst = block.judge(gaps, drives, rows, limits, residual, bound, proven)
+    return Trial(Settling(rows.xbar, residual, bound, proven, worst, 0), rows, averages, scale, low, size)
 
 
 def _curable(settling: Settling, outlook: Outlook, R: Floats) -> bool:
@@ -256,9 +235,9 @@ def _curable(settling: Settling, outlook: Outlook, R: Floats) -> bool:
 
 def _learnt(learnt: State, trial: Trial, drives: Floats, mean: Floats, renew: bool) -> tuple[State, float]:
     """Return the state after a stretch, and the bound of its σ_min with the rounding of the new weights taken off."""
-    dtype, c = learnt.R.dtype, trial.steps[:, :1]
+    dtype, c = learnt.R.dtype, trial.block.steps[:, :1]
     scale = trial.scale.astype(dtype, copy=False)
-    pulls = (c * trial.V / trial.scale).astype(dtype, copy=False)
+    pulls = (c * trial.block.V / trial.scale).astype(dtype, copy=False)
     R = learnt.R / scale
     add_product(R, drives, pulls, 1.0)
     rounding = (len(drives) + 8) * float(np.finfo(dtype).eps) * trial.size
@@ -266,7 +245,7 @@ def _learnt(learnt: State, trial: Trial, drives: Floats, mean: Floats, renew: bo
     if M.size:
         M = inverse(R) if renew else _twin(M, trial, scale)
         resynchronised += renew
-    power, gain, counters = trial.power, trial.gain, trial.counters
+    _, power, gain, counters = trial.averages
     return State(M, R, mean, power, gain, counters, learnt.scale, resynchronised), trial.low - rounding
 
 
@@ -279,25 +258,27 @@ def _twin(M: Floats, trial: Trial, scale: Floats) -> Floats:
 
     The product of the steps I − c' z vᵀ, applied to all columns of M at once.
     """
-    shrink = trial.steps[:, 1].astype(M.dtype)
-    L = rows_product(trial.V, trial.Z)
+    Z, V = trial.block.Z, trial.block.V
+    shrink = trial.block.steps[:, 1].astype(M.dtype)
+    L = rows_product(V, Z)
     block.lower_part(L, shrink)
-    B = rows_product(trial.V, np.ascontiguousarray(M.T))
+    B = rows_product(V, np.ascontiguousarray(M.T))
     blas(M.dtype).trsm(1.0, L.T, B.T, side=1, lower=0, diag=1, overwrite_b=1)
     M = M.copy()
-    add_product(M, trial.Z * shrink[:, None], B, -1.0)
+    add_product(M, Z * shrink[:, None], B, -1.0)
     M *= scale[:, None]
     return M
 
 
-def _broken(course: Course, sample: int) -> DivergenceError:
-    if course.rule == EXPLICIT:
+def _broken(parameters: StepParameters, sample: int) -> DivergenceError:
+    if parameters.rule == EXPLICIT:
         return DivergenceError(
-            f"the explicit rule needs η‖x̄‖² < 1 and ηp < 1, which failed at sample {sample} (rate {course.rate:g}). "
-            "Set limit=0.1, lower the rate, or use the local rule."
+            f"the explicit rule needs η‖x̄‖² < 1 and ηp < 1, which failed at sample {sample} "
+            f"(rate {parameters.rate:g}). Set limit=0.1, lower the rate, or use the local rule."
         )
     return DivergenceError(
-        f"activity left the finite numbers at sample {sample} (rate {course.rate:g}). Lower the rate or set a limit."
+        f"activity left the finite numbers at sample {sample} (rate {parameters.rate:g}). "
+        "Lower the rate or set a limit."
     )
 
 

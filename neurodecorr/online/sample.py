@@ -24,9 +24,20 @@ from neurodecorr._numerics.norms import EPS, LEAST_SQUARE, root
 from neurodecorr._numerics.simd import COLUMNS, ROWS, dot_rows, grow_columns, sum_columns
 from neurodecorr._typing import Array, Floats
 from neurodecorr.circuit.chebyshev_kernels import coefficients, next_step
-from neurodecorr.online.block import Course
-from neurodecorr.plasticity.blockwise import limited
-from neurodecorr.plasticity.steps import CLOCK, EXPLICIT, HUGE, LIMITED, NO_GAIN, NODE_GAIN, SAMPLES, TRACE
+from neurodecorr.plasticity.steps import (
+    LIMITED,
+    SAMPLES,
+    TRACE,
+    Averages,
+    StepParameters,
+    centre,
+    lengths,
+    rescale,
+    step_size,
+    tick,
+    update_power,
+    weight_of,
+)
 
 # Why a loop ended before its last sample: a bound to renew, no rest, a twin that has drifted, a broken condition.
 DONE, STALE, RESTLESS, WEARY, BROKE = range(5)
@@ -200,30 +211,10 @@ def add_pending(P: Array, Q: Array, frame: Array) -> None:
 
 
 @jit()
-def rescaled(course: Course, power: Array, mean_power: float, eta: float, gain: Array, frame: Array) -> float:
-    """Let the gains w grow by g = 1 + ηp or 1/(1 − ηp) (explicit); return the largest growth."""
-    scale, inverse, most = frame[5], frame[6], 1.0
-    if course.gain == NO_GAIN:
-        return most
-    for j in range(power.size):
-        growth = eta * (power[j] if course.gain == NODE_GAIN else mean_power)
-        gain[j] = 1.0 / (1.0 - growth) if course.rule == EXPLICIT else 1.0 + growth
-        before = scale[j]
-        scale[j] *= gain[j]
-        inverse[j] = 1.0 / scale[j]
-        most = max(most, scale[j] / before)
-    return most
-
-
-@jit()
-def observed(course: Course, share: float, sample: Array, mean: Array, frame: Array) -> float:
-    """Write x = sample − μ after the running mean has moved, and the mean before; return ‖x‖."""
-    x, before, square = frame[0], frame[11], 0.0
-    for j in range(sample.size):
-        before[j] = mean[j]
-        if course.centred:
-            mean[j] += share * (sample[j] - mean[j])
-        x[j] = sample[j] - mean[j]
+def length_of(x: Array) -> float:
+    """Return ‖x‖, where squares underflow, too."""
+    square = 0.0
+    for j in range(x.size):
         square += x[j] * x[j]
     return root(square, x)
 
@@ -245,28 +236,31 @@ def pending(Q: Array, frame: Array, c: float, shrink: float) -> float:
     return math.sqrt(square)
 
 
+class Certified(NamedTuple):
+    """What is settled, and certified of it: activity (k, n), and residual, bound and verdict (k,) of each sample."""
+
+    xbar: Array
+    residual: Array
+    bound: Array
+    proven: Array
+
+
 @jit()
-def live_step_by_step(
-    course: Course,
+def learn_step_by_step(
+    parameters: StepParameters,
     known: Known,
     schedule: Array,
     X: Array,
     P: Array,
     Q: Array,
-    mean: Array,
-    power: Array,
-    gain: Array,
-    counters: Array,
-    xbar: Array,
-    residual: Array,
-    bound: Array,
-    proven: Array,
+    averages: Averages,
+    found: Certified,
 ) -> tuple[int, int, int, float, float]:
     """Settle, certify and learn the rows of X one by one, in place.
 
     Parameters
     ----------
-    course : Course
+    parameters : StepParameters
         Rule, rate, gains.
     known : Known
         Bounds, tolerance.
@@ -276,21 +270,18 @@ def live_step_by_step(
         Samples.
     P, Q : (N, N) arrays
         Rᵀ and Mᵀ, padded; Q of size 0 to integrate.
-    mean : (n,) array
-        Running mean.
-    power, gain : (N,) arrays
-        Running powers, gains of the last step; padded.
-    counters : (5,) array
-        As in a state.
-    xbar, residual, bound, proven : (k, n) and (k,) arrays
-        Receive the settled activity, and what is certified of it.
+    averages : Averages
+        Running mean (n,), powers and gains (N,), padded; counters.
+    found : Certified
+        Receives the settled activity, and what is certified of it.
 
     Returns
     -------
     tuple
-        Samples lived through, why it ended, products, bound of σ_min, largest bound over ‖x̄‖.
+        Samples done, why it ended, products, bound of σ_min, largest bound over ‖x̄‖.
     """
     k, n = X.shape
+    mean, power, counters = averages.mean, averages.power, averages.counters
     frame = np.zeros((12, P.shape[0]))
     z, scale, inverse, low, products, worst = frame[1], frame[5], frame[6], known.low, 0, 0.0
     size = fold(P, Q[:0], np.ones_like(scale), inverse) * (1.0 + known.rounding)
@@ -298,8 +289,10 @@ def live_step_by_step(
     scale[:] = 1.0
     inverse[:] = 1.0
     for t in range(k):
-        share = max(1.0 / (counters[SAMPLES] + 1.0), course.memory)
-        x = observed(course, share, X[t], mean, frame)
+        share = weight_of(parameters, counters[SAMPLES])
+        frame[11, :n] = mean
+        centre(parameters, share, X[t], mean, frame[0])
+        x = length_of(frame[0])
         if Q.shape[0] > 0:
             count, gap, a, length = settle_by_twin(known, P, Q, frame, low, size, x)
         else:
@@ -309,41 +302,35 @@ def live_step_by_step(
             mean[:] = frame[11, :n]
             done, code = t, WEARY if Q.shape[0] > 0 else RESTLESS
             break
-        before, trace, shortened = frame[3], counters[TRACE], counters[LIMITED]
-        total = 0.0
-        for j in range(n):
-            before[j] = power[j]
-            power[j] += share * (frame[0, j] * frame[0, j] - power[j])
-            total += power[j]
-        unit = course.fixed_unit if course.fixed_unit > 0 else total / n
-        eta = course.rate * math.exp(-max(0.0, counters[CLOCK] - course.hold) / course.half)
-        eta = eta / unit if unit > 0 else 0.0
-        square = a * a
-        if square < HUGE:
-            eta = limited(counters, eta, square, course.limit)
-        pull = square if course.gain == NO_GAIN else max(square, power.max())
-        if not square < HUGE or (course.rule == EXPLICIT and eta * pull >= 1.0):
-            mean[:], power[:n] = frame[11, :n], before[:n]
+        before, trace, shortened, square = frame[3], counters[TRACE], counters[LIMITED], a * a
+        before[:] = power
+        mean_power = update_power(share, frame[0], power, n)
+        eta, unit, exists = step_size(parameters, averages, square, mean_power)
+        if not exists:
+            mean[:] = frame[11, :n]
+            power[:] = before
             counters[TRACE], counters[LIMITED] = trace, shortened
             done, code = t, BROKE
             break
-        c = eta / (1.0 - eta * square) if course.rule == EXPLICIT else eta
-        v = pending(Q, frame, c, eta if course.rule == EXPLICIT else eta / (1.0 + eta * square))
+        c, shrink = lengths(parameters.rule, eta, square)
+        v = pending(Q, frame, c, shrink)
         for j in range(n):
-            xbar[t, j] = scale[j] * z[j]
+            found.xbar[t, j] = scale[j] * z[j]
         whole = whole_gap(gap, x, length, size, known.rounding)
-        residual[t] = gap
-        bound[t] = (whole / low + EPS * a) * (1.0 + known.rounding) if low > 0 else math.inf
-        proven[t] = bound[t] <= known.share * a * (1.0 - known.rounding)
-        worst = max(worst, bound[t] / a if a > 0 else bound[t])
-        growth = rescaled(course, power, total / n, eta, gain, frame)
+        bound = (whole / low + EPS * a) * (1.0 + known.rounding) if low > 0 else math.inf
+        found.residual[t], found.bound[t] = gap, bound
+        found.proven[t] = bound <= known.share * a * (1.0 - known.rounding)
+        worst = max(worst, bound / a if a > 0 else bound)
+        # The growth of w is that of its rounded product, up to an ε.
+        growth = rescale(parameters, averages, scale, eta, mean_power) * (1.0 + EPS)
+        for j in range(scale.size):
+            inverse[j] = 1.0 / scale[j]
         # The outer product is rounded into T, and both into the next; 2ε of the norm covers that.
         size += c * x * v * (1.0 + known.rounding)
         weights += c * x * a * (1.0 + known.rounding)
         lost = c * (1.0 + known.rounding) * (whole + 3.0 * EPS * weights * a) * a + 2.0 * EPS * weights
         low = (low - lost) / growth * (1.0 - 8.0 * EPS)
-        counters[SAMPLES] += 1.0
-        counters[CLOCK] += eta * unit
+        tick(averages, eta, unit)
         products += count
         grown, since = grown * growth, since + 1
         if since == FOLD or grown > GROWN:

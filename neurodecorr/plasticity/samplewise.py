@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,48 +11,40 @@ import numpy as np
 from neurodecorr._numerics.blas import add_product, blas, threads
 from neurodecorr._numerics.simd import ROWS
 from neurodecorr._typing import Floats
-from neurodecorr.plasticity import blockwise
-from neurodecorr.plasticity import steps as codes
-from neurodecorr.plasticity import steps as kernels
+from neurodecorr.plasticity import blockwise, steps
 from neurodecorr.plasticity.guards import settle_by_inverse
 from neurodecorr.plasticity.spec import GAINS, RULES, LearningRule
 from neurodecorr.plasticity.state import State
 
-# From this many units on, M stays untouched for a block: products of rank k cost less than k passes over M. The
-# congruent rule still reads M once a sample, and gains only once M no longer fits in cache; the others gain earlier
-# where products have more than one thread.
-SMALLEST_DELAYED, SMALLEST_DELAYED_ALONE, SMALLEST_DELAYED_CONGRUENT = 256, 320, 1536
+# From this many units on, M stays untouched for a block: products of rank k cost less than k passes over M. They gain
+# earlier where products have more than one thread. The congruent rule reads M at every sample in any case.
+SMALLEST_DELAYED, SMALLEST_DELAYED_ALONE = 256, 320
 # Samples per block, and those of a block that are taken one after the other before the rest is caught up with.
 FUSED_BLOCK = 512
 DELAYED_BLOCK, LONGEST_DELAYED_BLOCK = {768: 64}, 128
-CONGRUENT_BLOCK = 32
 STEPS = 16
 # Bytes of the widest register, and rows of a strip whose mirror image stays in cache.
 REGISTER, TILE = 64, 64
 
 
-@dataclass(frozen=True)
-class Pace:
-    """What the compiled steps ask of a plan, in the units of a state."""
+def step_parameters(plan: LearningRule, scale: float) -> steps.StepParameters:
+    """Return the numbers of a learning rule for inputs measured in `scale`."""
+    return steps.StepParameters(
+        rule=RULES[plan.rule],
+        gain=GAINS[plan.gain],
+        memory=plan.memory,
+        rate=plan.rate,
+        hold=plan.timing.hold,
+        half=plan.timing.half,
+        limit=math.inf if plan.limit is None else plan.limit,
+        centred=plan.mean != "none",
+        fixed_unit=0.0 if plan.relative else float(scale) ** -2,
+    )
 
-    memory: float
-    schedule: Floats
-    limit: float
-    gain: int
-    centred: bool
-    fixed_unit: float
 
-    @classmethod
-    def of(cls, plan: LearningRule, scale: float) -> Pace:
-        """Return the numbers of `plan` for inputs measured in `scale`."""
-        return cls(
-            memory=plan.memory,
-            schedule=np.array([plan.rate, plan.timing.hold, plan.timing.half]),
-            limit=math.inf if plan.limit is None else plan.limit,
-            gain=GAINS[plan.gain],
-            centred=plan.mean != "none",
-            fixed_unit=0.0 if plan.relative else scale**-2,
-        )
+def averages_of(state: State) -> steps.Averages:
+    """Return what a state has learnt beside its weights, to be changed in place."""
+    return steps.Averages(state.mean, state.power, state.gain, state.counters)
 
 
 def learn_samples(state: State, X: Floats, plan: LearningRule) -> bool:
@@ -68,179 +59,88 @@ def learn_samples(state: State, X: Floats, plan: LearningRule) -> bool:
     plan : LearningRule
         Form, rule, rate, gain and engine.
     """
-    rule, pace, engine = RULES[plan.rule], Pace.of(plan, state.scale), _engine(plan, X.shape[1])
+    parameters, averages = step_parameters(plan, state.scale), averages_of(state)
+    engine = _engine(plan, X.shape[1])
     if engine == "plain":
-        return _plain(state, X, plan, rule, pace)
+        return steps.learn_stream(parameters, plan.recurrent, state.M, state.R, averages, X) < 0
     if plan.recurrent:
-        settle_by_inverse(state, X[:1] - state.mean if pace.centred else X[:1])
-    if engine == "fused":
-        return _fused(state, X, plan, rule, pace)
-    return (
-        _delayed_congruent(state, X, plan, pace) if plan.rule == "congruent" else _delayed(state, X, plan, rule, pace)
-    )
+        settle_by_inverse(state, X[:1] - state.mean if parameters.centred else X[:1])
+    learn = _fused if engine == "fused" else _delayed
+    return learn(state, X, parameters, averages, plan.recurrent)
 
 
 def _engine(plan: LearningRule, n: int) -> str:
     """Return how M is kept up to date."""
+    if plan.rule == "congruent":
+        return "plain" if plan.engine == "plain" else "fused"
     if plan.engine != "auto":
         return plan.engine
-    return "delayed" if n >= smallest_delayed(plan.rule) else "fused"
+    return "delayed" if n >= smallest_delayed() else "fused"
 
 
-def smallest_delayed(rule: str) -> int:
-    """Return the units from which on M stays untouched for a block by default."""
-    if rule == "congruent":
-        return SMALLEST_DELAYED_CONGRUENT
+def smallest_delayed() -> int:
+    """Return the units from which on M stays untouched for a block by default (explicit and implicit rule)."""
     return SMALLEST_DELAYED if threads() > 1 else SMALLEST_DELAYED_ALONE
 
 
-def _plain(state: State, X: Floats, plan: LearningRule, rule: int, pace: Pace) -> bool:
-    """Every sample settled and refined, every weight changed by its rule: the definition, three passes or more."""
-    row = kernels.learn_stream(
-        plan.recurrent,
-        rule,
-        state.M,
-        state.R,
-        state.mean,
-        state.power,
-        state.gain,
-        state.counters,
-        X,
-        pace.memory,
-        pace.schedule,
-        pace.limit,
-        pace.gain,
-        pace.centred,
-        pace.fixed_unit,
-    )
-    return row < 0
-
-
-def _fused(state: State, X: Floats, plan: LearningRule, rule: int, pace: Pace) -> bool:
+def _fused(
+    state: State, X: Floats, parameters: steps.StepParameters, averages: steps.Averages, recurrent: bool
+) -> bool:
     """One pass over M a sample; R follows at the end of each block."""
-    symmetric, n = rule == codes.CONGRUENT, X.shape[1]
+    symmetric, n = parameters.rule == steps.CONGRUENT, X.shape[1]
     S, scale, vectors = _workspace(state.M, ROWS)
     for rows in _blocks(X, FUSED_BLOCK):
-        drives, pulls = np.empty((2, len(rows) if plan.recurrent else 0, n), X.dtype)
-        row = blockwise.fused_block(
-            rule,
-            S,
-            scale,
-            state.mean,
-            state.power,
-            state.gain,
-            state.counters,
-            rows,
-            pace.memory,
-            pace.schedule,
-            pace.limit,
-            pace.gain,
-            pace.centred,
-            pace.fixed_unit,
-            vectors,
-            drives,
-            pulls,
-        )
-        if row >= 0:
+        drives, pulls = np.empty((2, len(rows) if recurrent else 0, n), X.dtype)
+        if blockwise.fused_block(parameters, averages, S, scale, rows, vectors, drives, pulls) >= 0:
             return False
         _collect(state.R, drives, pulls, symmetric)
     state.M[...] = S[:n, :n]
-    _fold(state, scale[:n], symmetric, plan.recurrent)
+    _fold(state, scale[:n], symmetric, recurrent)
     return True
 
 
-def _delayed_congruent(state: State, X: Floats, plan: LearningRule, pace: Pace) -> bool:
-    """M read once a sample, and written once a block."""
-    n = X.shape[1]
-    S, scale, vectors = _workspace(state.M, 0)
-    pairs, swept = _aligned((2 * CONGRUENT_BLOCK, S.shape[1]), X.dtype), -(-n // ROWS) * ROWS
-    for rows in _blocks(X, CONGRUENT_BLOCK):
-        drives, pulls = np.empty((2, len(rows) if plan.recurrent else 0, n), X.dtype)
-        row = blockwise.delayed_congruent_block(
-            S[:swept],
-            scale,
-            state.mean,
-            state.power,
-            state.gain,
-            state.counters,
-            rows,
-            pace.memory,
-            pace.schedule,
-            pace.limit,
-            pace.gain,
-            pace.centred,
-            pace.fixed_unit,
-            pairs,
-            vectors,
-            drives,
-            pulls,
-        )
-        if row >= 0:
-            return False
-        steps = pairs[: 2 * len(rows)]
-        partners = steps.reshape(-1, 2, S.shape[1])[:, ::-1].reshape(steps.shape)
-        add_product(S, steps, partners, -1.0)
-        _collect(state.R, drives, pulls, symmetric=True)
-    state.M[...] = S[:n, :n]
-    _fold(state, scale[:n], True, plan.recurrent)
-    return True
-
-
-def _delayed(state: State, X: Floats, plan: LearningRule, rule: int, pace: Pace) -> bool:
+def _delayed(
+    state: State, X: Floats, parameters: steps.StepParameters, averages: steps.Averages, recurrent: bool
+) -> bool:
     """M neither read nor written within a block."""
     n = X.shape[1]
     length = next((k for bound, k in DELAYED_BLOCK.items() if n < bound), LONGEST_DELAYED_BLOCK)
     scale, buffers = np.ones_like(state.gain), np.empty((6, min(length, len(X)), n), X.dtype)
     near = _aligned((3, STEPS, _width(n, X.dtype)), X.dtype)
     for rows in _blocks(X, length):
-        if not _delayed_block(state, rows, plan, rule, pace, scale, buffers[:, : len(rows)], near):
-            return False
-    _fold(state, scale, False, plan.recurrent)
+        drives, Y, A, C, P, pulls = buffers[:, : len(rows)]
+        steps.centre_rows(parameters, rows, state.mean, state.counters[steps.SAMPLES], drives)
+        own = blas(X.dtype)
+        own.gemm(1.0, state.M.T, drives.T, c=Y.T, trans_a=True, overwrite_c=True)
+        for begin in range(0, len(rows), STEPS):
+            few, rest = slice(begin, begin + STEPS), slice(begin + STEPS, len(rows))
+            panel = blockwise.Panel(Y[few], A[few], C[few], np.empty((len(Y[few]), len(Y[few])), X.dtype))
+            taught = pulls[few] if recurrent else pulls[:0]
+            if blockwise.delayed_steps(parameters, averages, panel, scale, drives[few], near, taught) >= 0:
+                return False
+            if begin + STEPS < len(rows):
+                _take_off_rest(panel, Y[rest])
+        _take_off_block(state.M, A, C, P)
+        if recurrent:
+            add_product(state.R, drives, pulls, 1.0)
+    _fold(state, scale, False, recurrent)
     return True
 
 
-def _delayed_block(
-    state: State, X: Floats, plan: LearningRule, rule: int, pace: Pace, scale: Floats, buffers: Floats, near: Floats
-) -> bool:
-    """S ← S − Aᵀ(I + L)⁻¹ C S at the end of the block, A and C holding one row a sample."""
-    drives, Y, A, C, P, pulls = buffers
-    blockwise.centre_block(X, state.mean, state.counters[codes.SAMPLES], pace.memory, pace.centred, drives)
-    own = blas(X.dtype)
-    own.gemm(1.0, state.M.T, drives.T, c=Y.T, trans_a=True, overwrite_c=True)
-    for begin in range(0, len(X), STEPS):
-        steps, rest = slice(begin, begin + STEPS), slice(begin + STEPS, len(X))
-        L = np.empty((len(Y[steps]), len(Y[steps])), X.dtype)
-        row = blockwise.delayed_steps(
-            rule,
-            Y[steps],
-            A[steps],
-            C[steps],
-            L,
-            scale,
-            state.power,
-            state.gain,
-            state.counters,
-            drives[steps],
-            pace.memory,
-            pace.schedule,
-            pace.limit,
-            pace.gain,
-            pace.fixed_unit,
-            near,
-            pulls[steps] if plan.recurrent else pulls[:0],
-        )
-        if row >= 0:
-            return False
-        if begin + STEPS < len(X):
-            H = own.gemm(1.0, Y[rest].T, C[steps].T, trans_a=True)
-            H = own.trsm(1.0, L.T, H, side=1, diag=1, overwrite_b=True)
-            own.gemm(-1.0, A[steps].T, H, beta=1.0, c=Y[rest].T, trans_b=True, overwrite_c=True)
-    own.gemm(1.0, state.M.T, C.T, c=P.T, overwrite_c=True)
+def _take_off_rest(panel: blockwise.Panel, Y: Floats) -> None:
+    """Y ← Y − Y Cᵀ (I + L)⁻ᵀ A: take the steps of a panel off the rows that are still to come."""
+    own = blas(Y.dtype)
+    H = own.gemm(1.0, Y.T, panel.C.T, trans_a=True)
+    H = own.trsm(1.0, panel.L.T, H, side=1, diag=1, overwrite_b=True)
+    own.gemm(-1.0, panel.A.T, H, beta=1.0, c=Y.T, trans_b=True, overwrite_c=True)
+
+
+def _take_off_block(M: Floats, A: Floats, C: Floats, P: Floats) -> None:
+    """M ← M − Aᵀ(I + L)⁻¹ C M at the end of a block, A and C holding one row a sample; P is work space."""
+    own = blas(M.dtype)
+    own.gemm(1.0, M.T, C.T, c=P.T, overwrite_c=True)
     own.trsm(1.0, own.gemm(1.0, A.T, C.T, trans_a=True), P.T, side=1, diag=1, overwrite_b=True)
-    add_product(state.M, A, P, -1.0)
-    if plan.recurrent:
-        add_product(state.R, drives, pulls, 1.0)
-    return True
+    add_product(M, A, P, -1.0)
 
 
 def _blocks(X: Floats, length: int) -> Iterator[Floats]:

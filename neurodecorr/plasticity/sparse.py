@@ -21,10 +21,22 @@ from neurodecorr.circuit.solve import bicgstab
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.plasticity.spec import never
-from neurodecorr.plasticity.steps import FASTEST_MEMORY, HUGE, OUTLIER, TRACE_MEMORY
+from neurodecorr.plasticity.steps import (
+    COUNTERS,
+    FASTEST_MEMORY,
+    HUGE,
+    SAMPLES,
+    Averages,
+    StepParameters,
+    centre,
+    limited,
+    update_power,
+    weight_of,
+)
 
 LOCAL, SYMMETRIC, RELATIVE = 0, 1, 2
-SAMPLES, TRACE, LIMITED, CLIPPED, PRODUCTS = 0, 1, 2, 3, 4
+# Counters after those of every rule: rows clipped, products spent.
+CLIPPED, PRODUCTS = COUNTERS, COUNTERS + 1
 
 
 class Synapses(NamedTuple):
@@ -124,39 +136,13 @@ def clip(A: Synapses, share: float, symmetric: bool, factor: Array) -> int:
     return strong
 
 
-@jit()
-def learn_rows(
-    rule: int,
-    A: Synapses,
-    xbar: Array,
-    mean: Array,
-    power: Array,
-    counters: Array,
-    X: Array,
-    cuts: Array,
-    rate: float,
-    half: float,
-    limit: float,
-    share: float,
-    tol: float,
-    most: int,
-) -> int:
-    """Learn from the rows of X one by one, in place; return the row that did not settle, or −1.
+class Settings(NamedTuple):
+    """How sparse weights learn and settle.
 
     Parameters
     ----------
     rule : int
         `LOCAL`, `SYMMETRIC` (R, settled) or `RELATIVE` (M, one product).
-    A : Synapses
-        R or M.
-    xbar, mean, power : (n,) arrays
-        Last activity, where settling begins; running mean and power of the inputs.
-    counters : (5,) array
-        Samples, running ⟨x̄²⟩, steps limited, rows clipped, products spent.
-    X : (samples, n) array
-        The stream.
-    cuts : (parts + 1,) array
-        Where rows are cut for threads, 0 … n; two numbers for no threads.
     rate, half : float
         η = rate/(1 + t/half) in units of the inverse mean input power.
     limit : float
@@ -166,37 +152,61 @@ def learn_rows(
     tol, most : float, int
         Relative residual to settle to, and the products allowed.
     """
-    n = xbar.size
-    x, gain, work = np.empty(n), np.empty(n), np.empty((6, n))
+
+    rule: int
+    rate: float
+    half: float
+    limit: float
+    share: float
+    tol: float
+    most: int
+
+
+@jit()
+def learn_rows(settings: Settings, A: Synapses, xbar: Array, averages: Averages, X: Array, cuts: Array) -> int:
+    """Learn from the rows of X one by one, in place; return the row that did not settle, or −1.
+
+    Parameters
+    ----------
+    settings : Settings
+        Rule, rate, limits.
+    A : Synapses
+        R or M.
+    xbar : (n,) array
+        Last activity, where settling begins.
+    averages : Averages
+        Running mean and power of the inputs; the gain of the last step; counters, with two more.
+    X : (samples, n) array
+        The stream.
+    cuts : (parts + 1,) array
+        Where rows are cut for threads, 0 … n; two numbers for no threads.
+    """
+    n, rule = xbar.size, settings.rule
+    counters, gain = averages.counters, averages.gain
+    x, work = np.empty(n), np.empty((6, n))
     fan_in = A.data.size / n
     for k in range(X.shape[0]):
-        time = counters[SAMPLES]
-        eta = rate / (1.0 + time / half)
-        memory = max(1.0 / (time + 1.0), min(eta, FASTEST_MEMORY))
-        for j in range(n):
-            mean[j] += memory * (X[k, j] - mean[j])
-            x[j] = X[k, j] - mean[j]
-            power[j] += memory * (x[j] * x[j] - power[j])
-        unit = np.sum(power) / n
+        eta = settings.rate / (1.0 + counters[SAMPLES] / settings.half)
+        memory = min(eta, FASTEST_MEMORY)
+        parameters = StepParameters(rule, 0, memory, eta, 0.0, math.inf, settings.limit / fan_in, True, 0.0)
+        share = weight_of(parameters, counters[SAMPLES])
+        centre(parameters, share, X[k], averages.mean, x)
+        unit = update_power(share, x, averages.power, n)
         eta = eta / unit if unit > 0 else 0.0
         if rule == RELATIVE:
             sparse_product(A, x, xbar, cuts)
             counters[PRODUCTS] += 1
         else:
-            used = bicgstab(A, x, xbar, work, cuts, tol * tol * np.sum(x * x), most)
+            used = bicgstab(A, x, xbar, work, cuts, settings.tol * settings.tol * np.sum(x * x), settings.most)
             if used < 0:
                 return k
             counters[PRODUCTS] += used
         size = np.sum(xbar * xbar) / n
         if not size < HUGE:
             return k
-        counters[TRACE] += max(1.0 / (time + 1.0), TRACE_MEMORY) * (size - counters[TRACE])
-        strength = fan_in * max(counters[TRACE], size / OUTLIER)
-        if eta * strength > limit:
-            eta = limit / strength
-            counters[LIMITED] += 1
+        eta = limited(averages, eta, size, parameters.limit)
         for j in range(n):
-            gain[j] = 1.0 + eta * power[j]
+            gain[j] = 1.0 + eta * averages.power[j]
         if rule == LOCAL:
             gain[:] = 1.0 / gain
         elif rule == SYMMETRIC:
@@ -208,9 +218,9 @@ def learn_rows(
             step_on_threads(rule, A, x, xbar, eta, gain, cuts)
         else:
             step_rows(rule, A, x, xbar, eta, gain, 0, n)
-        if share < math.inf:
-            counters[CLIPPED] += clip(A, share, rule == SYMMETRIC, gain)
-        counters[SAMPLES] = time + 1.0
+        if settings.share < math.inf:
+            counters[CLIPPED] += clip(A, settings.share, rule == SYMMETRIC, gain)
+        counters[SAMPLES] += 1.0
     return -1
 
 
@@ -304,7 +314,7 @@ class SparseState:
         Reach w of each synapse.
     xbar, mean, power : (n,) arrays
         Last activity; running mean and power of the inputs.
-    counters : (5,) array
+    counters : (7,) array
         Samples, running ⟨x̄²⟩, steps limited, rows clipped, products spent.
     margin : float
         min Re λ(R) or a lower bound of it, at the last look; NaN before the first.
@@ -321,12 +331,12 @@ class SparseState:
     @property
     def samples(self) -> int:
         """Samples learnt from."""
-        return int(self.counters[0])
+        return int(self.counters[SAMPLES])
 
     @property
     def products(self) -> int:
         """Matrix–vector products spent on settling."""
-        return int(self.counters[4])
+        return int(self.counters[PRODUCTS])
 
 
 def initial_sparse_state(mask: Any) -> SparseState:
@@ -374,7 +384,7 @@ def initial_sparse_state(mask: Any) -> SparseState:
         )
     taper = np.ones(1) if (weights.data == 1).all() else weights.data.copy()
     weights.data[:] = own
-    return SparseState(weights, taper, np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(5))
+    return SparseState(weights, taper, np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(COUNTERS + 2))
 
 
 def learn_sparse(state: SparseState, X: npt.ArrayLike, plan: SparseLearningRule) -> SparseState:
@@ -429,15 +439,8 @@ def learn_sparse(state: SparseState, X: npt.ArrayLike, plan: SparseLearningRule)
 
 def _learn_chunk(state: SparseState, X: Floats, plan: SparseLearningRule) -> SparseState:
     A = state.weights
-    row = learn_rows(
+    settings = Settings(
         RULES_OF[plan.form][plan.rule],
-        Synapses(A.data, A.indices, A.indptr, state.taper),
-        state.xbar,
-        state.mean,
-        state.power,
-        state.counters,
-        X,
-        row_cuts(A.indptr),
         float(plan.rate),  # one type each, so that the kernel is compiled once
         float(plan.half),
         float(plan.limit),
@@ -445,6 +448,9 @@ def _learn_chunk(state: SparseState, X: Floats, plan: SparseLearningRule) -> Spa
         float(plan.tol),
         MOST_PRODUCTS,
     )
+    averages = Averages(state.mean, state.power, np.ones_like(state.power), state.counters)
+    synapses = Synapses(A.data, A.indices, A.indptr, state.taper)
+    row = learn_rows(settings, synapses, state.xbar, averages, X, row_cuts(A.indptr))
     if row >= 0 and not plan.recurrent:
         raise StabilityError(f"the output left the finite numbers at sample {state.samples}. Lower the rate.")
     if not plan.recurrent:

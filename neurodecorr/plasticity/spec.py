@@ -155,9 +155,8 @@ class LearningRule:
         Largest singular value of M; beyond it a direction carries no signal (None: 1e7 in float64, 3e3 in float32).
     engine : {"auto", "plain", "fused", "delayed"}
         How single samples are computed; the numbers agree to rounding. "plain": every weight by its rule, sample by
-        sample. "fused": one pass over M a sample. "delayed": M touched once a block; for the congruent rule, read once
-        a sample and written once a block. "auto": delayed from 256 units on (320 if BLAS has one thread), 1536 for the
-        congruent rule, else fused.
+        sample. "fused": one pass over M a sample. "delayed": M touched once a block; the congruent rule, which needs M
+        at every sample, is fused then, too. "auto": delayed from 256 units on (320 if BLAS has one thread), else fused.
     """
 
     form: str = "recurrent"

@@ -1,4 +1,11 @@
-"""Compiled single-sample learning: one pass of the twin rules over a stream.
+"""One sample's step: what every loop does before and after it changes the weights, and the changes themselves.
+
+::
+
+    observe      μ ← μ + s (x − μ),   x ← x − μ,   p ← p + s (x² − p),      s = max(1/(t + 1), memory)
+    step_size    η = η₀ exp(−max(0, clock − hold)/half)/unit,   at most limit/tr⟨x̄x̄ᵀ⟩
+    rescale      w ← g∘w,   g = 1 + η p   or   1/(1 − η p) (explicit)
+    tick         t ← t + 1,   clock ← clock + η · unit
 
 The four rank-one updates are the rules themselves, and are handed nothing but what their synapses may read:
 
@@ -13,6 +20,7 @@ The four rank-one updates are the rules themselves, and are handed nothing but w
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +43,173 @@ FASTEST_MEMORY = 0.1
 
 # An x̄ᵀx̄ beyond this has left the finite numbers, NaN included, for every purpose.
 HUGE = 1e300
+
+
+class StepParameters(NamedTuple):
+    """How the rate and the gains of a rule run, in the units of a state.
+
+    Parameters
+    ----------
+    rule : int
+        `EXPLICIT`, `LOCAL` (= implicit for M) or `CONGRUENT`.
+    gain : int
+        `NO_GAIN`, `NODE_GAIN` or `LAYER_GAIN`.
+    memory : float
+        Least weight of a sample in the running averages.
+    rate, hold, half : float
+        η₀, and the clock from which on it falls: η = η₀ exp(−max(0, clock − hold)/half).
+    limit : float
+        Upper bound of η·tr⟨x̄x̄ᵀ⟩; infinity for none.
+    centred : bool
+        Subtract the running mean.
+    fixed_unit : float
+        Power in whose inverse the rate is measured; 0 for the running mean power of the inputs.
+    """
+
+    rule: int
+    gain: int
+    memory: float
+    rate: float
+    hold: float
+    half: float
+    limit: float
+    centred: bool
+    fixed_unit: float
+
+
+class Averages(NamedTuple):
+    """What is learnt beside the weights, changed in place.
+
+    Parameters
+    ----------
+    mean, power : (n,) arrays
+        Running mean and power of each unit's own input.
+    gain : (n,) array
+        Gain of the last step.
+    counters : (5,) array
+        Samples seen, sum of the rates used, running x̄ᵀx̄, steps limited, worst relative settling error.
+    """
+
+    mean: Array
+    power: Array
+    gain: Array
+    counters: Array
+
+
+@jit()
+def weight_of(parameters: StepParameters, seen: float) -> float:
+    """Return the weight s = max(1/(t + 1), memory) of a sample in the running averages."""
+    return max(1.0 / (seen + 1.0), parameters.memory)
+
+
+@jit()
+def centre(parameters: StepParameters, share: float, sample: Array, mean: Array, x: Array) -> None:
+    """Write x = sample − μ, after the running mean μ has moved."""
+    for j in range(sample.size):
+        if parameters.centred:
+            mean[j] += share * (sample[j] - mean[j])
+        x[j] = sample[j] - mean[j]
+
+
+@jit()
+def centre_rows(parameters: StepParameters, X: Array, mean: Array, seen: float, drives: Array) -> None:
+    """Write x − μ for each row, after the running mean has moved; `seen` samples came before."""
+    for t in range(X.shape[0]):
+        centre(parameters, weight_of(parameters, seen + t), X[t], mean, drives[t])
+
+
+@jit()
+def update_power(share: float, x: Array, power: Array, n: int) -> float:
+    """p ← p + s (x² − p) for the first n units; return the mean of p."""
+    total = power[0] * 0
+    for j in range(n):
+        power[j] += share * (x[j] * x[j] - power[j])
+        total += power[j]
+    return float(total / n)
+
+
+@jit()
+def observe(parameters: StepParameters, averages: Averages, sample: Array, x: Array) -> float:
+    """Write x = sample − μ, after mean and power of each unit's input have moved; return the mean power."""
+    share = weight_of(parameters, averages.counters[SAMPLES])
+    centre(parameters, share, sample, averages.mean, x)
+    return update_power(share, x, averages.power, sample.size)
+
+
+@jit()
+def scheduled(parameters: StepParameters, clock: float) -> float:
+    """η = η₀ exp(−max(0, clock − hold)/half), the clock being the sum of the rates used so far (`spec.Decay`)."""
+    late = clock - parameters.hold
+    return parameters.rate * math.exp(-late / parameters.half) if late > 0 else parameters.rate
+
+
+@jit()
+def limited(averages: Averages, eta: float, size: float, limit: float) -> float:
+    """Return η, shortened to the limit on η tr⟨x̄x̄ᵀ⟩ and counted if it was; the running trace moves on."""
+    counters = averages.counters
+    counters[TRACE] += max(1.0 / (counters[SAMPLES] + 1.0), TRACE_MEMORY) * (size - counters[TRACE])
+    strongest = limit / max(counters[TRACE], size / OUTLIER) if size > 0 else math.inf
+    if eta <= strongest:
+        return eta
+    counters[LIMITED] += 1
+    return strongest
+
+
+@jit()
+def step_size(
+    parameters: StepParameters, averages: Averages, size: float, mean_power: float
+) -> tuple[float, float, bool]:
+    """Return η for an output of ‖x̄‖² = `size`, its unit, and whether the step exists.
+
+    The rate is due by the schedule and shortened by the limit. A step exists for finite activity, and, for the explicit
+    rule, if η‖x̄‖² < 1 and ηp < 1.
+    """
+    unit = parameters.fixed_unit if parameters.fixed_unit > 0 else mean_power
+    if not size < HUGE:
+        return 0.0, unit, False
+    eta = scheduled(parameters, averages.counters[CLOCK]) / unit if unit > 0 else 0.0
+    eta = limited(averages, eta, size, parameters.limit)
+    if parameters.rule != EXPLICIT:
+        return eta, unit, True
+    pull = size if parameters.gain == NO_GAIN else max(size, averages.power.max())
+    return eta, unit, eta * pull < 1.0
+
+
+@jit()
+def lengths(rule: int, eta: float, size: float) -> tuple[float, float]:
+    """Return how far R and M step: η and η/(1 + η‖x̄‖²), or η/(1 − η‖x̄‖²) and η (explicit)."""
+    return (eta / (1.0 - eta * size), eta) if rule == EXPLICIT else (eta, eta / (1.0 + eta * size))
+
+
+@jit()
+def homeostatic(gain: Array, power: Array, mean_power: float, eta: float, mode: int, explicit: bool) -> None:
+    """Write g = 1 + η p (implicit, local, congruent) or 1/(1 − η p) (explicit); p per node or its layer mean."""
+    for j in range(power.size):
+        p = power[j] if mode == NODE_GAIN else mean_power
+        growth = 0.0 if mode == NO_GAIN else eta * p
+        gain[j] = 1.0 / (1.0 - growth) if explicit else 1.0 + growth
+
+
+@jit()
+def rescale(parameters: StepParameters, averages: Averages, scale: Array, eta: float, mean_power: float) -> float:
+    """w ← g∘w, or √g∘w where the gain acts on both sides (congruent); return the largest growth of a w."""
+    most = 1.0
+    if parameters.gain == NO_GAIN:
+        return most
+    gain, explicit = averages.gain, parameters.rule == EXPLICIT
+    homeostatic(gain, averages.power, mean_power, eta, parameters.gain, explicit)
+    for j in range(gain.size):
+        growth = math.sqrt(gain[j]) if parameters.rule == CONGRUENT else gain[j]
+        scale[j] *= growth
+        most = max(most, growth)
+    return most
+
+
+@jit()
+def tick(averages: Averages, eta: float, unit: float) -> None:
+    """Count a sample, and its rate: t ← t + 1, clock ← clock + η · unit."""
+    averages.counters[SAMPLES] += 1.0
+    averages.counters[CLOCK] += eta * unit
 
 
 @jit()
@@ -104,22 +279,6 @@ def feedforward_sym(M: Array, back: Array, xbar: Array, beta: float, overlap: fl
 
 
 @jit()
-def scheduled(rate: float, clock: float, hold: float, half: float) -> float:
-    """η = η₀ exp(−max(0, s − hold)/half), s the sum of the rates used so far (`schedules.Decay`)."""
-    return rate * math.exp(-max(0.0, clock - hold) / half)
-
-
-@jit()
-def homeostatic(gain: Array, power: Array, eta: float, mode: int, explicit: bool) -> None:
-    """g = 1 + η p (implicit, local, congruent) or 1/(1 − η p) (explicit); p per node or its layer mean."""
-    mean_power = power.mean()
-    for j in range(power.size):
-        p = power[j] if mode == NODE_GAIN else mean_power
-        growth = 0.0 if mode == NO_GAIN else eta * p
-        gain[j] = 1.0 / (1.0 - growth) if explicit else 1.0 + growth
-
-
-@jit()
 def settle_by_twin(R: Array, M: Array, x: Array, xbar: Array, residual: Array, error: Array) -> float:
     """Set x̄ = M x, refine it once by its residual, and return the relative error ‖M r‖/‖x̄‖ found before that."""
     multiply(M, x, xbar)
@@ -136,89 +295,41 @@ def settle_by_twin(R: Array, M: Array, x: Array, xbar: Array, residual: Array, e
 
 
 @jit()
-def learn_stream(
-    recurrent: bool,
-    rule: int,
-    M: Array,
-    R: Array,
-    mean: Array,
-    power: Array,
-    gain: Array,
-    counters: Array,
-    X: Array,
-    memory: float,
-    schedule: Array,
-    limit: float,
-    gain_mode: int,
-    centred: bool,
-    fixed_unit: float,
-) -> int:
+def learn_stream(parameters: StepParameters, recurrent: bool, M: Array, R: Array, averages: Averages, X: Array) -> int:
     """Learn from the rows of X one by one, in place; return the row that broke the rule's condition, or −1.
+
+    The definition of every other loop: each sample settled and refined, every weight changed by its rule.
 
     Parameters
     ----------
+    parameters : StepParameters
+        Rule, rate, limit, gain.
     recurrent : bool
         Learn R from its own settled states, M following as its twin; otherwise learn M alone (R is not touched).
-    rule : int
-        `EXPLICIT`, `LOCAL` (= implicit for M) or `CONGRUENT`.
     M, R : (n, n) arrays
         The two forms.
-    mean, power, gain : (n,) arrays
-        Running mean and power of each unit's own input; gain of the last step.
-    counters : (5,) array
-        Samples seen, sum of the rates used, running x̄ᵀx̄, steps limited, worst relative settling error.
+    averages : Averages
+        Running mean and power, gain of the last step, counters.
     X : (samples, n) array
         The stream.
-    memory : float
-        Least weight of a sample in the running averages.
-    schedule : (3,) array
-        Rate, hold, half (see `scheduled`).
-    limit : float
-        Upper bound of η·tr⟨x̄x̄ᵀ⟩; infinity for none.
-    gain_mode : int
-        `NO_GAIN`, `NODE_GAIN`, `LAYER_GAIN`.
-    centred : bool
-        Subtract the running mean.
-    fixed_unit : float
-        Power in whose inverse the rate is measured; 0 for the running mean power of the inputs.
     """
-    n = M.shape[0]
-    x = np.empty(n, M.dtype)
-    xbar = np.empty(n, M.dtype)
-    back = np.empty(n, M.dtype)
-    residual = np.empty(n, M.dtype)
+    n, rule, gain = M.shape[0], parameters.rule, averages.gain
+    x, xbar = np.empty(n, M.dtype), np.empty(n, M.dtype)
+    back, residual = np.empty(n, M.dtype), np.empty(n, M.dtype)
     for k in range(X.shape[0]):
-        time = counters[SAMPLES]
-        eta = scheduled(schedule[0], counters[CLOCK], schedule[1], schedule[2])
-        share = max(1.0 / (time + 1.0), memory)
-        for j in range(n):
-            if centred:
-                mean[j] += share * (X[k, j] - mean[j])
-            x[j] = X[k, j] - mean[j]
-            power[j] += share * (x[j] * x[j] - power[j])
-        unit = fixed_unit if fixed_unit > 0 else power.mean()
-        eta = eta / unit if unit > 0 else 0.0
-
+        mean_power = observe(parameters, averages, X[k], x)
         if recurrent:
             error = settle_by_twin(R, M, x, xbar, residual, back)
-            counters[WORST_ERROR] = max(counters[WORST_ERROR], error)
+            averages.counters[WORST_ERROR] = max(averages.counters[WORST_ERROR], error)
         else:
             multiply(M, x, xbar)
         size = 0.0
         for j in range(n):
             size += xbar[j] * xbar[j]
-        if not size < HUGE:
+        eta, unit, exists = step_size(parameters, averages, size, mean_power)
+        if not exists:
             return k
-        counters[TRACE] += max(1.0 / (time + 1.0), TRACE_MEMORY) * (size - counters[TRACE])
-        strongest = limit / max(counters[TRACE], size / OUTLIER) if size > 0 else math.inf
-        if eta > strongest:
-            eta = strongest
-            counters[LIMITED] += 1
-        pull = size if gain_mode == NO_GAIN else max(size, power.max())
-        if rule == EXPLICIT and eta * pull >= 1.0:
-            return k
-        homeostatic(gain, power, eta, gain_mode, rule == EXPLICIT)
-
+        homeostatic(gain, averages.power, mean_power, eta, parameters.gain, rule == EXPLICIT)
         if rule == CONGRUENT:
             beta = eta / (1.0 + math.sqrt(1.0 + eta * size))
             if recurrent:
@@ -226,12 +337,10 @@ def learn_stream(
             multiply(M, xbar, back)
             feedforward_sym(M, back, xbar, beta / (1.0 + beta * size), np.sum(xbar * back), gain)
         else:
-            shrink = eta if rule == EXPLICIT else eta / (1.0 + eta * size)
-            grow = eta / (1.0 - eta * size) if rule == EXPLICIT else eta
+            grow, shrink = lengths(rule, eta, size)
             if recurrent:
                 recurrent_step(R, x, xbar, grow, gain)
             multiply_transposed(M, xbar, back)
             feedforward_step(M, back, xbar, shrink, gain)
-        counters[SAMPLES] = time + 1.0
-        counters[CLOCK] += eta * unit
+        tick(averages, eta, unit)
     return -1

@@ -99,12 +99,12 @@ def test_the_congruent_pair_is_symmetric_to_the_bit(engine):
     assert (state.R == state.R.T).all()
 
 
-@pytest.mark.parametrize("rule", ["implicit", "congruent"])
+@pytest.mark.parametrize("rule", ["implicit", "explicit"])
 @pytest.mark.parametrize("pool", [1, 2])
 def test_large_layers_delay_and_small_ones_fuse(rule, pool):
     """The default chooses by size and threads, and both choices are the engines tested above."""
     with threadpool_limits(pool, user_api="blas"):
-        smallest = smallest_delayed(rule)
+        smallest = smallest_delayed()
         for n in (smallest - 1, smallest):
             X = np.random.default_rng(0).standard_normal((20, n))
             chosen, fused, delayed = (

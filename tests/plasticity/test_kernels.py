@@ -213,9 +213,9 @@ def test_homeostatic_gains_are_the_printed_ones():
     p, eta = np.array([0.5, 1.0, 3.0]), 0.1
     for mode, power in ((steps.NODE_GAIN, p), (steps.LAYER_GAIN, np.full(3, 1.5)), (steps.NO_GAIN, np.zeros(3))):
         gain = np.empty(3)
-        steps.homeostatic(gain, p, eta, mode, False)
+        steps.homeostatic(gain, p, float(p.mean()), eta, mode, False)
         np.testing.assert_allclose(gain, 1 + eta * power, rtol=1e-15)
-        steps.homeostatic(gain, p, eta, mode, True)
+        steps.homeostatic(gain, p, float(p.mean()), eta, mode, True)
         np.testing.assert_allclose(gain, 1 / (1 - eta * power), rtol=1e-15)
 
 
