@@ -32,7 +32,7 @@ LOOKS = 60
 LOCAL = LearningRule("recurrent", "implicit", RATE, "constant", mean="none", limit=None)
 PAIRS = {
     "explicit pair": (replace(LOCAL, rule="explicit"), "#E69F00", "-"),
-    "local pair": (LOCAL, "#D55E00", "--"),
+    "implicit pair": (LOCAL, "#D55E00", "--"),
     "congruent pair": (replace(LOCAL, rule="congruent"), "#009E73", "-."),
 }
 READINGS = {"Appendix D, fed with M x": "#0072B2", "Appendix D, fed with R⁻¹x": "#56B4E9"}
