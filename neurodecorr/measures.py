@@ -21,7 +21,6 @@ from neurodecorr._validation import count, number, square, whole_numbers
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = [
-    "NullDirections",
     "covariance",
     "null_directions",
     "power",

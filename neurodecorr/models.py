@@ -474,4 +474,4 @@ def _own_files() -> list[Path]:
     return next((found for folder in _FOLDERS if (found := sorted(folder.glob("*.toml")))), [])
 
 
-__all__ = ["CREDITS", "Model", "load_model", "model_file", "model_names"]
+__all__ = ["Model", "load_model", "model_names"]

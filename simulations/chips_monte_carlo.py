@@ -53,8 +53,10 @@ def main(full: bool, out: Path) -> None:
     curves = {form: closed_forms(cases, form) for form in FORMS}
 
     panels = [
-        nd.plots.ChipPanel("Mismatch of devices", "mismatch", series(error, unstable, curves, "mismatch", MISMATCH)),
-        nd.plots.ChipPanel("Levels of devices", "bits", series(error, unstable, curves, "bits", BITS)),
+        nd.plots.monte_carlo.ChipPanel(
+            "Mismatch of devices", "mismatch", series(error, unstable, curves, "mismatch", MISMATCH)
+        ),
+        nd.plots.monte_carlo.ChipPanel("Levels of devices", "bits", series(error, unstable, curves, "bits", BITS)),
     ]
     with plt.rc_context(nd.plots.STYLE):
         figure = nd.plots.chip_errors(panels, wanted=WANTED)
@@ -100,7 +102,9 @@ def series(error, unstable, curves, kind, levels):
             else (CURVE_BITS, curves[form]["levels"], None)
         )
         level = np.array(levels, float)
-        found.append(nd.plots.ChipSeries(name, level, median, low, high, unstable[form, kind], at, curve, first))
+        found.append(
+            nd.plots.monte_carlo.ChipSeries(name, level, median, low, high, unstable[form, kind], at, curve, first)
+        )
     return tuple(found)
 
 

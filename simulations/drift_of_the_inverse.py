@@ -40,7 +40,7 @@ READINGS = {"Appendix D, fed with M x": "#0072B2", "Appendix D, fed with R⁻¹x
 
 def main(full: bool, out: Path) -> None:
     samples, seeds = (SAMPLES_FULL, SEEDS_FULL) if full else (SAMPLES, SEEDS)
-    looks = nd.io.spans(nd.io.LogSpaced(LOOKS, samples), samples)
+    looks = nd.io.observer.spans(nd.io.observer.LogSpaced(LOOKS, samples), samples)
     when, drift, mended = [end for _, end in looks], {}, {}
     for seed in range(seeds):
         X = nd.data.correlated_gaussian(FEATURES, samples, CONDITION, seed).inputs

@@ -22,7 +22,8 @@ import numpy as np
 
 import neurodecorr as nd
 from neurodecorr.export import spice
-from neurodecorr.export.bundle import Formats, read_topology
+from neurodecorr.export.bundle import Formats
+from neurodecorr.export.bundle.contents import read_topology
 from neurodecorr.export.nir import state_space
 
 NAME = "export_for_hardware"
@@ -99,7 +100,7 @@ def read_nir(folder, golden, rows, courses):
 def read_spice(folder, golden, circuit, simulator, rows, courses):
     """Run the netlist where the simulator is installed."""
     try:
-        version = spice.simulator_version(simulator)
+        version = spice.runner.simulator_version(simulator)
     except nd.errors.ConfigError as error:
         rows.append(("circuit.cir", simulator, str(error), np.nan))
         return

@@ -24,7 +24,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
-from neurodecorr.plasticity import Foldiak, LearningRule, OffDiagonal, RelativeRule, rules, run_rule
+from neurodecorr.plasticity import LearningRule, rules
+from neurodecorr.plasticity.baselines import Foldiak, OffDiagonal
+from neurodecorr.plasticity.benchmark import RelativeRule, run_rule
 
 NAME = "fig3_power"
 FEATURES, CONDITION = 64, 1e3

@@ -19,7 +19,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
-from neurodecorr.plasticity import Foldiak, LearningRule, OffDiagonal, RelativeRule, run_rule
+from neurodecorr.plasticity import LearningRule
+from neurodecorr.plasticity.baselines import Foldiak, OffDiagonal
+from neurodecorr.plasticity.benchmark import RelativeRule, run_rule
 
 NAME = "fig3_scale_free"
 FEATURES, CONDITION = 64, 1e3

@@ -20,6 +20,7 @@ from pathlib import Path
 import neurodecorr as nd
 from neurodecorr.experiments.learning_curves import train_curves
 from neurodecorr.models import load_model
+from neurodecorr.plots.training import envelopes
 
 NAME = "fig4_conv"
 MODELS = {
@@ -38,7 +39,7 @@ def main(full: bool, out: Path, data: Path | None, keep: Path | None, **variant:
     curves = train_curves(model, rules, data=data, epochs=epochs, seeds=seeds, folder=keep, **variant)
 
     title = f"{model.document.data.name}, {seeds} seeds: mean, lowest to highest"
-    nd.plots.save(nd.plots.envelopes(curves.values(), title=title), out, NAME)
+    nd.plots.save(envelopes(curves.values(), title=title), out, NAME)
     arrays = {"curves": list(curves.histories), "rates": rates(model, rules)}
     arrays |= {what: list(curves.values(what).values()) for what in ("test accuracy", "test loss", "training loss")}
     config = {"model": model.name, "epochs": epochs, "seeds": seeds, **variant}
@@ -60,9 +61,13 @@ if __name__ == "__main__":
     )
     parser.add_argument("--full", action="store_true", help=f"{SEEDS_FULL} seeds, and all epochs of the model")
     parser.add_argument("--data", type=Path, help="folder of CIFAR-10, CIFAR-100 or Tiny ImageNet (default: digits)")
-    parser.add_argument("--recipe", choices=nd.data.RECIPES, help="crops and flips in training (default: the model's)")
     parser.add_argument(
-        "--lateral-feedback", choices=nd.credit.LATERAL, help="how fa turns errors through M (default: none)"
+        "--recipe", choices=nd.data.augmentation.RECIPES, help="crops and flips in training (default: the model's)"
+    )
+    parser.add_argument(
+        "--lateral-feedback",
+        choices=nd.credit.feedback_alignment.LATERAL,
+        help="how fa turns errors through M (default: none)",
     )
     parser.add_argument("--keep", type=Path, help="folder for checkpoints: the same command goes on after a stop")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for figures and numbers")

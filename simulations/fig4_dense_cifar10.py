@@ -21,6 +21,7 @@ from pathlib import Path
 import neurodecorr as nd
 from neurodecorr.experiments.learning_curves import train_curves
 from neurodecorr.models import load_model
+from neurodecorr.plots.training import envelopes
 
 NAME = "fig4_dense_cifar10"
 MODELS = {"digits": "digits", "mnist": "mnist", "cifar10": "dense_cifar10"}
@@ -37,7 +38,7 @@ def main(full: bool, out: Path, data: Path | None, keep: Path | None, **variant:
     curves = train_curves(model, RULES, epochs=epochs, seeds=seeds, **options)
 
     title = f"{model.document.data.name}, {seeds} seeds: mean, lowest to highest"
-    nd.plots.save(nd.plots.envelopes(curves.values(), title=title), out, NAME)
+    nd.plots.save(envelopes(curves.values(), title=title), out, NAME)
     arrays = {"curves": list(curves.histories), "rates": rates(model, common)}
     arrays |= {what: list(curves.values(what).values()) for what in ("test accuracy", "test loss", "training loss")}
     config = {"model": model.name, "epochs": epochs, "seeds": seeds, **variant}
@@ -59,9 +60,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Local learning with and without decorrelation, dense networks.")
     parser.add_argument("--full", action="store_true", help=f"{SEEDS_FULL} seeds, and all epochs of the model")
     parser.add_argument("--data", type=Path, help="folder of MNIST or CIFAR-10 (default: scikit-learn's digits)")
-    parser.add_argument("--recipe", choices=nd.data.RECIPES, help="crops and flips in training (default: the model's)")
     parser.add_argument(
-        "--lateral-feedback", choices=nd.credit.LATERAL, help="how fa turns errors through M (default: none)"
+        "--recipe", choices=nd.data.augmentation.RECIPES, help="crops and flips in training (default: the model's)"
+    )
+    parser.add_argument(
+        "--lateral-feedback",
+        choices=nd.credit.feedback_alignment.LATERAL,
+        help="how fa turns errors through M (default: none)",
     )
     parser.add_argument("--keep", type=Path, help="folder for checkpoints: the same command goes on after a stop")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for figures and numbers")

@@ -34,6 +34,7 @@ from neurodecorr.hardware.in_situ import (
 )
 from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity import decorrelating_matrix
+from neurodecorr.plots.reprogramming import ReprogrammingPanel
 
 NAME = "healing_in_situ"
 FEATURES, CONDITION, SEED = 32, 1e3, 0
@@ -74,7 +75,7 @@ def main(full: bool, out: Path) -> None:
         panel("Mismatch", "mismatch of a device", MISMATCH, by_mismatch),
         panel("Drift, ν = 0.05 ± 0.02", "seconds from programming to learning", TIMES, {VERIFIED: by_time}),
         panel("Levels, mismatch 10 %", "bits of a device", BITS, {"in situ, one level a pulse": by_bits}, log=False),
-        nd.plots.ReprogrammingPanel(
+        ReprogrammingPanel(
             "Whole numbers, no mismatch",
             "bits of a weight",
             INTEGER_BITS,
@@ -123,7 +124,7 @@ def panel(title, xlabel, x, runs, log=True):
     """Return what to draw: the chips programmed once, and each way of learning."""
     once = [run.exported for run in next(iter(runs.values()))]
     curves = {ONCE: once, **{name: [run.learnt for run in found] for name, found in runs.items()}}
-    return nd.plots.ReprogrammingPanel(title, xlabel, x, curves, log)
+    return ReprogrammingPanel(title, xlabel, x, curves, log)
 
 
 def report(name, levels, runs):

@@ -23,7 +23,7 @@ import numpy as np
 
 import neurodecorr as nd
 from neurodecorr.export import run_spice, write_spice_learning
-from neurodecorr.export.spice import simulator_version
+from neurodecorr.export.spice.runner import simulator_version
 from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity import learn_continuously
 

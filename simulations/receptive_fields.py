@@ -34,7 +34,7 @@ LOOKS = {"closed form": ("#999999", "-", 6), "congruent": ("#009E73", "--", 2), 
 
 def main(full: bool, out: Path) -> None:
     size, samples = (SIZE_FULL, SAMPLES_FULL) if full else (SIZE, SAMPLES)
-    sigma = nd.data.natural_patch_covariance(size)
+    sigma = nd.data.patches.natural_patch_covariance(size)
     closed = nd.plasticity.decorrelating_matrix(sigma)
     matrices, laterals = {"closed form": [closed]}, {"closed form": [np.linalg.inv(closed)]}
     for seed in range(SEEDS):

@@ -25,7 +25,9 @@ import neurodecorr as nd
 from neurodecorr.credit import SGD, DirectFeedbackAlignment
 from neurodecorr.credit.base import output_error, weight_gradients
 from neurodecorr.data import Epochs
-from neurodecorr.network import Decorrelation, Dense, ForwardResult, Network, Signals
+from neurodecorr.network import Decorrelation, Dense, Network
+from neurodecorr.network.network import ForwardResult
+from neurodecorr.network.weights import Signals
 
 NAME = "recurrent_network"
 UNITS, CLASSES = (48, 48), 10

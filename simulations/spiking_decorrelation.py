@@ -125,7 +125,7 @@ def report(errors, reductions, costs, learn, test):
     seeds = f"seeds 0–{errors.shape[1] - 1}"
     print(f"{UNITS} units, κ(Σ) = {CONDITION:g}, {seeds}; {learn:g} s to learn, {test:g} s to test")
     for gamma, error in zip(GAMMAS, errors, strict=True):
-        ratio = error / spiking.coding_error_floor(gamma)
+        ratio = error / spiking.code.coding_error_floor(gamma)
         print(f"γ = {gamma:4}: rms error {error.mean():.5f}, over γ/√12 {ratio.min():.3f}–{ratio.max():.3f}")
     print(f"{'':24} mean |correlation| before → after (95 %, seed 0), all seeds; spikes per unit and second")
     for name, found in reductions.items():

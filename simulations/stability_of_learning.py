@@ -21,7 +21,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
-from neurodecorr.plasticity import LearningRule, RelativeRule, run_rule
+from neurodecorr.plasticity import LearningRule
+from neurodecorr.plasticity.benchmark import RelativeRule, run_rule
 from neurodecorr.plots.style import shade_unstable
 
 NAME = "stability_of_learning"
@@ -46,7 +47,7 @@ PLANS = {
 
 def main(full: bool, out: Path) -> None:
     samples, seeds = (SAMPLES_FULL, SEEDS_FULL) if full else (SAMPLES, SEEDS)
-    looks = nd.io.spans(nd.io.LogSpaced(LOOKS, samples), samples)
+    looks = nd.io.observer.spans(nd.io.observer.LogSpaced(LOOKS, samples), samples)
     courses = {(name, n): [] for name in PLANS for n in FEATURES}
     for n in FEATURES:
         for seed in range(seeds):

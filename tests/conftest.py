@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from neurodecorr import measures, plasticity
-from neurodecorr.comparison import Comparison, Entry
+from neurodecorr.comparison import Comparison
+from neurodecorr.comparison.comparison import Entry
 from neurodecorr.io import provenance
 
 

@@ -11,11 +11,13 @@ import neurodecorr as nd
 from neurodecorr import data, export, hardware, measures
 from neurodecorr.circuit import Circuit, PiecewiseConstant, SparseCircuit, integrate, settle
 from neurodecorr.errors import CheckpointError, InputError
-from neurodecorr.export.bundle import reference_response, to_fixed_point, topology_text
+from neurodecorr.export.bundle import reference_response
+from neurodecorr.export.bundle.contents import topology_text
+from neurodecorr.export.bundle.fixed_point import to_fixed_point
 from neurodecorr.export.circuits import find_circuits
-from neurodecorr.export.nir import Graph, Node
-from neurodecorr.export.nir.graph import branch_of
-from neurodecorr.io import Branch, Result, load_result, write_tree
+from neurodecorr.export.nir.graph import Graph, Node, branch_of
+from neurodecorr.io import Result, load_result
+from neurodecorr.io.trees import Branch, write_tree
 
 R = np.array([[3.0, 1, 0], [2, 5, 1], [1, 0, 4]])
 X = np.array([[7.0, 100, 31], [0, 120, 3], [9, 100, 25], [60, 2, 13], [21, 90, 17], [13, 45, 99]])
@@ -95,8 +97,8 @@ READERS = {
     "NIR": (lambda A, at: export.read_nir(nir_file(A, at), require_stable=False).R, R),
     "NIR as a system": (lambda A, at: export.state_space(nir_file(A, at)).A, R),
     "NIR activity": (
-        lambda A, at: export.read_nir_data(
-            export.write_nir_data(at / "d.nir", {"a": {"v": export.TimeGridded(A[None], 0.1)}})
+        lambda A, at: export.nir.data.read_nir_data(
+            export.nir.data.write_nir_data(at / "d.nir", {"a": {"v": export.nir.data.TimeGridded(A[None], 0.1)}})
         )["a"]["v"].data.astype(float),
         X,
     ),

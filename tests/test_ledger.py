@@ -75,7 +75,7 @@ def natural():
     """8 × 8 patches less their population mean, and their population covariance."""
     with one_thread(64):
         X = nd.data.natural_patches(8, 40_000, seed=0).inputs
-        return X - X.mean(axis=0), nd.data.natural_patch_covariance(8)
+        return X - X.mean(axis=0), nd.data.patches.natural_patch_covariance(8)
 
 
 # Misprints of the text.
@@ -112,7 +112,7 @@ def test_T2_without_the_root_the_gain_never_rests(condition):
 def _stream(condition):
     if condition == "natural":
         X = nd.data.natural_patches(4, 64_000, seed=0).inputs
-        return X - X.mean(axis=0), nd.data.natural_patch_covariance(4)
+        return X - X.mean(axis=0), nd.data.patches.natural_patch_covariance(4)
     sigma = nd.data.gaussian_covariance(16, condition)
     return nd.data.correlated_gaussian(16, 64_000, condition, seed=0).inputs, sigma
 

@@ -64,7 +64,7 @@ ENTRIES = {
     "Result": lambda tmp: nd.io.Result({"a": MASKED}),
     "meta": lambda tmp: nd.io.Result({}, {"a": MASKED}),
     "Recorder": lambda tmp: recorded(MASKED, tmp),
-    "Branch": lambda tmp: nd.io.Branch({"a": MASKED}),
+    "Branch": lambda tmp: nd.io.trees.Branch({"a": MASKED}),
     "write_nir": lambda tmp: nd.export.write_nir(nd.Circuit(SQUARE), tmp / "a.nir"),
     "compare": lambda tmp: nd.compare(nd.Dataset(MASKED)),
 }

@@ -9,8 +9,7 @@ import time
 import h5py
 import pytest
 
-from neurodecorr.io import atomic_path, write_text
-from neurodecorr.io.atomic import temporary_beside
+from neurodecorr.io.atomic import atomic_path, temporary_beside, write_text
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="locks of files are those of POSIX")
 WRITER = """

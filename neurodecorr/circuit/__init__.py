@@ -1,42 +1,29 @@
 """Circuits as ordinary differential equations: where they settle, how fast, and whether."""
 
-from neurodecorr.circuit.certificate import Certificate, certificate
-from neurodecorr.circuit.chebyshev import chebyshev_schedule
+from neurodecorr.circuit import chebyshev as chebyshev
+from neurodecorr.circuit import mismatch as mismatch
+from neurodecorr.circuit import problem as problem
+from neurodecorr.circuit import sparse_settling as sparse_settling
+from neurodecorr.circuit import topology as topology
+from neurodecorr.circuit.certificate import certificate
 from neurodecorr.circuit.inputs import PiecewiseConstant
-from neurodecorr.circuit.integrate import Trajectory, integrate, record_trajectory
-from neurodecorr.circuit.mismatch import mismatched
-from neurodecorr.circuit.model import Circuit, LinearCircuit, TwoPopulationCircuit
-from neurodecorr.circuit.problem import Settled
+from neurodecorr.circuit.integrate import integrate
+from neurodecorr.circuit.model import Circuit, TwoPopulationCircuit
 from neurodecorr.circuit.settle import settle, solve
 from neurodecorr.circuit.settler import Settler
-from neurodecorr.circuit.sparse import SparseCircuit, sigma_bound
-from neurodecorr.circuit.sparse_settling import settle_sparse
-from neurodecorr.circuit.stability import Stability, predicted_settling_time, stability, stability_limit
-from neurodecorr.circuit.topology import grid_neighbours, grid_taper, random_neighbours
+from neurodecorr.circuit.sparse import SparseCircuit
+from neurodecorr.circuit.stability import Stability, stability, stability_limit
 
 __all__ = [
-    "Certificate",
     "Circuit",
-    "LinearCircuit",
     "PiecewiseConstant",
-    "Settled",
     "Settler",
     "SparseCircuit",
     "Stability",
-    "Trajectory",
     "TwoPopulationCircuit",
     "certificate",
-    "chebyshev_schedule",
-    "grid_neighbours",
-    "grid_taper",
     "integrate",
-    "mismatched",
-    "predicted_settling_time",
-    "random_neighbours",
-    "record_trajectory",
     "settle",
-    "settle_sparse",
-    "sigma_bound",
     "solve",
     "stability",
     "stability_limit",

@@ -15,8 +15,8 @@ from neurodecorr.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from neurodecorr.comparison import Comparison
-    from neurodecorr.data import Split
-    from neurodecorr.io import Claim
+    from neurodecorr.data.sources import Split
+    from neurodecorr.io.claims import Claim
 
 
 RULES = ("explicit", "implicit", "congruent")
@@ -148,8 +148,8 @@ def compare(ctx: click.Context, /, out: Path | None, overwrite: bool, jobs: int,
     closed form M* is the reference. A comparison that is in its folder already is not run again.
     """
     from neurodecorr.comparison import compare as compare_forms
-    from neurodecorr.data import SOURCES
-    from neurodecorr.io import content_hash
+    from neurodecorr.data.sources import SOURCES
+    from neurodecorr.io.manifest import content_hash
     from neurodecorr.report.output_folder import claim_folder
 
     data = options["data"]
@@ -186,7 +186,7 @@ def report(ctx: click.Context, /, folder: Path, overwrite: bool, quiet: bool) ->
 
     Nothing is simulated.
     """
-    from neurodecorr.report import draw_again
+    from neurodecorr.report.folder import draw_again
 
     ctx.meta[WRITTEN] = _half(folder)
     comparison, path = draw_again(folder, overwrite=overwrite)
@@ -195,7 +195,7 @@ def report(ctx: click.Context, /, folder: Path, overwrite: bool, quiet: bool) ->
 
 def _publish(ctx: click.Context, comparison: Comparison, folder: Path, quiet: bool, mine: Claim) -> None:
     """Write the folder, then print the table and, last, the path of the report."""
-    from neurodecorr.report import publish
+    from neurodecorr.report.folder import publish
 
     ctx.meta[WRITTEN] = _half(folder)
     if not quiet:

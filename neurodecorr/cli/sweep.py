@@ -57,8 +57,10 @@ def sweep(
 ) -> None:
     """Run the sweep that FILE describes. Interrupted, it goes on where it was."""
     from neurodecorr.experiments.sweep import load_sweep, run_sweep, sweep_grid, sweep_settings, write_csv
-    from neurodecorr.io import claim, require_writable
-    from neurodecorr.plots import envelopes, save
+    from neurodecorr.io.atomic import require_writable
+    from neurodecorr.io.claims import claim
+    from neurodecorr.plots import save
+    from neurodecorr.plots.training import envelopes
 
     description = load_sweep(file)
     if data is not None:

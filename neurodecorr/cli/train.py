@@ -13,7 +13,7 @@ from neurodecorr.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from neurodecorr.models import Model
-    from neurodecorr.training import History
+    from neurodecorr.training.history import History
 
 
 # Spelt out here, as help comes at once only if nothing heavy is imported; tests compare them with the library's.
@@ -170,7 +170,7 @@ def train(
     **options: Any,
 ) -> None:
     """Train MODEL, a name from `neurodecorr models` or the path of a .toml file, and write weights and curves."""
-    from neurodecorr.io import require_writable
+    from neurodecorr.io.atomic import require_writable
     from neurodecorr.models import load_model
     from neurodecorr.plots import save, training
     from neurodecorr.training import RecordingOptions

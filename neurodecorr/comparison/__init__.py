@@ -1,21 +1,8 @@
 """Forms of decorrelation compared on one stream."""
 
-from neurodecorr.comparison.compare import FORMS, compare
-from neurodecorr.comparison.comparison import Comparison, Entry
+from neurodecorr.comparison import summary as summary
+from neurodecorr.comparison.compare import compare
+from neurodecorr.comparison.comparison import Comparison
 from neurodecorr.comparison.findings import findings
-from neurodecorr.comparison.summary import Block, Column, blocks, failures, format_number, headline, judged
 
-__all__ = [
-    "FORMS",
-    "Block",
-    "Column",
-    "Comparison",
-    "Entry",
-    "blocks",
-    "compare",
-    "failures",
-    "findings",
-    "format_number",
-    "headline",
-    "judged",
-]
+__all__ = ["Comparison", "compare", "findings"]

@@ -30,7 +30,8 @@ from neurodecorr._validation import (
 )
 from neurodecorr.comparison.comparison import Comparison, Entry, over_seeds
 from neurodecorr.comparison.trial import SETTLED, Bench, run_trial
-from neurodecorr.data import Dataset, Split, rows_split
+from neurodecorr.data import Dataset
+from neurodecorr.data.sources import Split, rows_split
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.io import provenance
 from neurodecorr.plasticity import LearningRule
@@ -281,7 +282,7 @@ def compare(
         Processes. The numbers do not depend on it.
     progress : callable, optional
         Called as `progress(words, done, total)`; a forecast of what will take long comes with a total of 0.
-        `neurodecorr.cli.progress_bar` draws a bar.
+        `neurodecorr.cli.progress.progress_bar` draws a bar.
 
     Returns
     -------

@@ -15,12 +15,13 @@ import numpy.typing as npt
 from neurodecorr import measures, plasticity
 from neurodecorr._numerics.blas import one_thread
 from neurodecorr._typing import Floats
-from neurodecorr.circuit import Circuit, certificate, integrate, mismatched, predicted_settling_time, settle, stability
+from neurodecorr.circuit import Circuit, certificate, integrate, settle, stability
+from neurodecorr.circuit.mismatch import mismatched
 from neurodecorr.circuit.spectrum import Spectrum
-from neurodecorr.circuit.stability import is_stable, margin
+from neurodecorr.circuit.stability import is_stable, margin, predicted_settling_time
 from neurodecorr.comparison.comparison import Entry
 from neurodecorr.errors import DivergenceError, StabilityError
-from neurodecorr.io import LogSpaced, spans
+from neurodecorr.io.observer import LogSpaced, spans
 from neurodecorr.measures import NullDirections
 from neurodecorr.plasticity import LearningRule, State
 from neurodecorr.plasticity.learn import advance

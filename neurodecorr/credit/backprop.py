@@ -13,8 +13,10 @@ from neurodecorr import _validation
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.credit.base import Credit, output_error, weight_gradients
-from neurodecorr.network import ForwardResult, Network, Signals
+from neurodecorr.network import Network
 from neurodecorr.network.algebra import product
+from neurodecorr.network.network import ForwardResult
+from neurodecorr.network.weights import Signals
 
 
 def errors_below(

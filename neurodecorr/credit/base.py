@@ -11,8 +11,10 @@ from array_api_compat import array_namespace
 
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
-from neurodecorr.network import ForwardResult, Network, Signals
+from neurodecorr.network import Network
 from neurodecorr.network.algebra import product, sum_rows
+from neurodecorr.network.network import ForwardResult
+from neurodecorr.network.weights import Signals
 
 Gradient = tuple[AnyArray, AnyArray]  # of W and b
 

@@ -16,8 +16,10 @@ from neurodecorr._typing import AnyArray
 from neurodecorr.credit.backprop import errors_below
 from neurodecorr.credit.base import Credit, Gradient, output_error, weight_gradients
 from neurodecorr.credit.feedback_weights import PATHWAYS, pathway
-from neurodecorr.network import ForwardResult, Network, Signals
+from neurodecorr.network import Network
 from neurodecorr.network.algebra import product
+from neurodecorr.network.network import ForwardResult
+from neurodecorr.network.weights import Signals
 
 LATERAL = ("none", "exact", "adjoint", "random")
 

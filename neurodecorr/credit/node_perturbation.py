@@ -16,7 +16,9 @@ from neurodecorr._typing import AnyArray
 from neurodecorr.credit.base import Credit, Gradient, weight_gradients
 from neurodecorr.credit.noise import GaussianNoise, Noise
 from neurodecorr.errors import ConfigError
-from neurodecorr.network import ForwardResult, Network, Signals
+from neurodecorr.network import Network
+from neurodecorr.network.network import ForwardResult
+from neurodecorr.network.weights import Signals
 
 VARIANTS = ("node", "activity", "iterative")
 # Weight of a batch in the mean loss that stands for ℓ where there is no clean pass.

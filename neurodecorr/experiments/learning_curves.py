@@ -13,7 +13,7 @@ from neurodecorr import _validation
 from neurodecorr._typing import Floats
 from neurodecorr.errors import ConfigError
 from neurodecorr.models import Model
-from neurodecorr.training import History
+from neurodecorr.training.history import History
 from neurodecorr.training.runs import prepare_run
 
 # Which curve lies above which in Figure 4 of "Correlations are ruining your gradient descent".

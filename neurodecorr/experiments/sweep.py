@@ -20,12 +20,13 @@ from neurodecorr._numerics.blas import one_thread
 from neurodecorr._validation import Progress
 from neurodecorr.errors import CheckpointError, ConfigError, DivergenceError, InputError
 from neurodecorr.experiments.workers import Workers
-from neurodecorr.io import Result, load_result, run_id, write_text
+from neurodecorr.io import Result, load_result
+from neurodecorr.io.atomic import write_text
 from neurodecorr.io.cells import csv_line
 from neurodecorr.io.checkpoints import RESULT
-from neurodecorr.io.provenance import package_version
+from neurodecorr.io.provenance import package_version, run_id
 from neurodecorr.models import CREDITS, LEARNING_FORMS, Table, checked, load_model, model_names, read_tables
-from neurodecorr.training import History
+from neurodecorr.training.history import History
 from neurodecorr.training.runs import goes_on, prepare_run
 
 RATES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # those of P0's grid

@@ -7,12 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neurodecorr.export.bundle.bundle import Bundle, export_bundle, load_bundle
-    from neurodecorr.export.nir.data import TimeGridded, read_nir_data, time_gridded, write_nir_data
-    from neurodecorr.export.nir.files import add_nir, nir_parts, read_nir, read_nir_graph, write_nir, write_nir_layers
-    from neurodecorr.export.nir.graph import Graph
+    from neurodecorr.export.bundle.bundle import export_bundle, load_bundle
+    from neurodecorr.export.nir.files import add_nir, read_nir, write_nir
     from neurodecorr.export.nir.nengo_script import write_nengo_script
-    from neurodecorr.export.nir.state_spaces import StateSpace, state_space
+    from neurodecorr.export.nir.state_spaces import state_space
     from neurodecorr.export.spice.netlist import write_spice, write_spice_chip
     from neurodecorr.export.spice.network_netlist import write_spice_learning, write_spice_network
     from neurodecorr.export.spice.runner import run_spice
@@ -20,25 +18,15 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "bundle": (
-        "Bundle",
         "export_bundle",
         "load_bundle",
     ),
     "nir": (
-        "Graph",
-        "StateSpace",
-        "TimeGridded",
         "add_nir",
-        "nir_parts",
         "read_nir",
-        "read_nir_data",
-        "read_nir_graph",
         "state_space",
-        "time_gridded",
         "write_nengo_script",
         "write_nir",
-        "write_nir_data",
-        "write_nir_layers",
     ),
     "spice": (
         "PiecewiseLinear",
@@ -52,25 +40,15 @@ _NAMES = {
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
-    "Bundle",
-    "Graph",
     "PiecewiseLinear",
-    "StateSpace",
-    "TimeGridded",
     "add_nir",
     "export_bundle",
     "load_bundle",
-    "nir_parts",
     "read_nir",
-    "read_nir_data",
-    "read_nir_graph",
     "run_spice",
     "state_space",
-    "time_gridded",
     "write_nengo_script",
     "write_nir",
-    "write_nir_data",
-    "write_nir_layers",
     "write_spice",
     "write_spice_chip",
     "write_spice_learning",

@@ -17,7 +17,6 @@ from neurodecorr.export.circuits import Found
 from neurodecorr.hardware.analogue import (
     Amplifier,
     AnalogueCircuit,
-    SettlingTime,
     bandwidth_needed,
     bits_needed,
     error_budget,
@@ -27,6 +26,7 @@ from neurodecorr.hardware.analogue import (
     settling_time,
     simulate_chips,
 )
+from neurodecorr.hardware.analogue.settling_time import SettlingTime
 from neurodecorr.hardware.analogue.wire_resistance import FORMS, Form
 from neurodecorr.hardware.devices import Devices
 
@@ -195,7 +195,7 @@ def hardware_budget(
     jobs : int, default 1
         Processes. The numbers do not depend on it.
     progress : callable, optional
-        Called as `progress(words, done, total)`; `neurodecorr.cli.progress_bar` draws a bar.
+        Called as `progress(words, done, total)`; `neurodecorr.cli.progress.progress_bar` draws a bar.
 
     Returns
     -------

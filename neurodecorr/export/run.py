@@ -20,8 +20,10 @@ from neurodecorr.export.circuits import Found, best_circuit, chosen_circuit, fin
 from neurodecorr.export.nir import write_nengo_script, write_nir
 from neurodecorr.export.spice import write_spice, write_spice_network
 from neurodecorr.hardware.devices import map_to_conductances
-from neurodecorr.io import Result, content_hash, load_result, require_writable, write_text
+from neurodecorr.io import Result, load_result
 from neurodecorr.io.archive import atomic_folder
+from neurodecorr.io.atomic import require_writable, write_text
+from neurodecorr.io.manifest import content_hash
 from neurodecorr.network import Network
 from neurodecorr.training.restore import trained_network
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurodecorr.hardware.analogue.amplifier import Amplifier
-    from neurodecorr.hardware.analogue.budget import Budget, error_budget
+    from neurodecorr.hardware.analogue.budget import error_budget
     from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
-    from neurodecorr.hardware.analogue.energy import Energy
-    from neurodecorr.hardware.analogue.monte_carlo import ChipSimulation, simulate_chips
+    from neurodecorr.hardware.analogue.monte_carlo import simulate_chips
     from neurodecorr.hardware.analogue.requirements import (
         bandwidth_needed,
         bits_needed,
@@ -20,20 +19,14 @@ if TYPE_CHECKING:
         offset_allowed,
     )
     from neurodecorr.hardware.analogue.settling_time import settling_time
-    from neurodecorr.hardware.devices.chip import Array, Chip, Devices
+    from neurodecorr.hardware.devices.chip import Chip, Devices
     from neurodecorr.hardware.devices.converters import Converter
-    from neurodecorr.hardware.devices.drift import Drift, PCMDrift
-    from neurodecorr.hardware.devices.pairs import Pair, map_to_conductances
-    from neurodecorr.hardware.devices.presets import preset, preset_names
-    from neurodecorr.hardware.devices.programming import PCM, RRAM, Independent, Proportional
-    from neurodecorr.hardware.devices.read_noise import PCMReadNoise, ReadNoise
-    from neurodecorr.hardware.devices.wires import effective_conductances
-    from neurodecorr.hardware.in_situ.integers import (
-        IntegerLearningRule,
-        IntegerState,
-        initial_integer_state,
-        learn_integers,
-    )
+    from neurodecorr.hardware.devices.drift import Drift
+    from neurodecorr.hardware.devices.pairs import map_to_conductances
+    from neurodecorr.hardware.devices.presets import preset
+    from neurodecorr.hardware.devices.programming import Proportional
+    from neurodecorr.hardware.devices.read_noise import ReadNoise
+    from neurodecorr.hardware.in_situ.integers import IntegerLearningRule, initial_integer_state, learn_integers
     from neurodecorr.hardware.in_situ.reprogramming import InSituComparison, compare_in_situ, learn_in_situ
     from neurodecorr.hardware.in_situ.rule import InSituRule
     from neurodecorr.hardware.in_situ.synapses import PulsedSynapse
@@ -42,9 +35,6 @@ _NAMES = {
     "analogue": (
         "Amplifier",
         "AnalogueCircuit",
-        "Budget",
-        "ChipSimulation",
-        "Energy",
         "bandwidth_needed",
         "bits_needed",
         "error_budget",
@@ -55,29 +45,19 @@ _NAMES = {
         "simulate_chips",
     ),
     "devices": (
-        "Array",
         "Chip",
         "Converter",
         "Devices",
         "Drift",
-        "Independent",
-        "PCM",
-        "PCMDrift",
-        "PCMReadNoise",
-        "Pair",
         "Proportional",
-        "RRAM",
         "ReadNoise",
-        "effective_conductances",
         "map_to_conductances",
         "preset",
-        "preset_names",
     ),
     "in_situ": (
         "InSituComparison",
         "InSituRule",
         "IntegerLearningRule",
-        "IntegerState",
         "PulsedSynapse",
         "compare_in_situ",
         "initial_integer_state",
@@ -88,33 +68,21 @@ _NAMES = {
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
-    "PCM",
-    "RRAM",
     "Amplifier",
     "AnalogueCircuit",
-    "Array",
-    "Budget",
     "Chip",
-    "ChipSimulation",
     "Converter",
     "Devices",
     "Drift",
-    "Energy",
     "InSituComparison",
     "InSituRule",
-    "Independent",
     "IntegerLearningRule",
-    "IntegerState",
-    "PCMDrift",
-    "PCMReadNoise",
-    "Pair",
     "Proportional",
     "PulsedSynapse",
     "ReadNoise",
     "bandwidth_needed",
     "bits_needed",
     "compare_in_situ",
-    "effective_conductances",
     "error_budget",
     "gain_needed",
     "initial_integer_state",
@@ -124,7 +92,6 @@ __all__ = [
     "mismatch_allowed",
     "offset_allowed",
     "preset",
-    "preset_names",
     "settling_time",
     "simulate_chips",
 ]

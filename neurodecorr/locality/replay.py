@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from neurodecorr._typing import Floats
-from neurodecorr.network import ForwardResult, Network, Signals
+from neurodecorr.network import Network
 from neurodecorr.network.losses import Loss
-from neurodecorr.network.weights import WeightedLayer
+from neurodecorr.network.network import ForwardResult
+from neurodecorr.network.weights import Signals, WeightedLayer
 
 Record = dict[str, Floats]
 FIELDS = ("x", "drive", "xbar", "h")

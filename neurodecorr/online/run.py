@@ -378,7 +378,7 @@ def run_online(
     every, look_every : int
         Samples between two recordings of the former, and of the latter.
     progress : callable, optional
-        Called as `progress(words, done, total)`; `neurodecorr.cli.progress_bar` draws a bar.
+        Called as `progress(words, done, total)`; `neurodecorr.cli.progress.progress_bar` draws a bar.
 
     Returns
     -------

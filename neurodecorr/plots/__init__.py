@@ -7,36 +7,29 @@ from matplotlib.figure import Figure
 from neurodecorr.comparison import Comparison
 from neurodecorr.plots.cost import cost, mismatch
 from neurodecorr.plots.dynamics import eigenvalues, settling
-from neurodecorr.plots.files import render, rendered, save
+from neurodecorr.plots.files import save
 from neurodecorr.plots.learning import learning
 from neurodecorr.plots.matrices import correlations, spectra
-from neurodecorr.plots.monte_carlo import ChipPanel, ChipSeries, chip_errors, hardware_budget
+from neurodecorr.plots.monte_carlo import chip_errors
 from neurodecorr.plots.receptive_fields import lateral_fields, receptive_fields
 from neurodecorr.plots.reference_response import reference_readers
-from neurodecorr.plots.reprogramming import ReprogrammingPanel, reprogramming
+from neurodecorr.plots.reprogramming import reprogramming
 from neurodecorr.plots.spikes import spike_codes
 from neurodecorr.plots.style import STYLE
-from neurodecorr.plots.training import envelopes, training
+from neurodecorr.plots.training import training
 
 __all__ = [
     "FIGURES",
     "STYLE",
-    "ChipPanel",
-    "ChipSeries",
-    "ReprogrammingPanel",
     "chip_errors",
     "correlations",
     "cost",
     "eigenvalues",
-    "envelopes",
-    "hardware_budget",
     "lateral_fields",
     "learning",
     "mismatch",
     "receptive_fields",
     "reference_readers",
-    "render",
-    "rendered",
     "reprogramming",
     "save",
     "settling",

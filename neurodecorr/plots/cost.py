@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurodecorr._typing import Floats
-from neurodecorr.comparison import Comparison, Entry
-from neurodecorr.comparison.comparison import require_comparison
+from neurodecorr.comparison import Comparison
+from neurodecorr.comparison.comparison import Entry, require_comparison
 from neurodecorr.plots.style import INK, QUIET, SHADE, canvas, label_decades, legend_above, mark, styled
 
 SPREAD = 0.6  # share of the distance between two levels over which the forms are spread

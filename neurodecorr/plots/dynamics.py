@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neurodecorr.comparison import Comparison, Entry, format_number
-from neurodecorr.comparison.comparison import require_comparison
+from neurodecorr.comparison import Comparison
+from neurodecorr.comparison.comparison import Entry, require_comparison
+from neurodecorr.comparison.summary import format_number
 from neurodecorr.plots.style import INK, QUIET, canvas, label_decades, legend_above, mark, shade_unstable, styled
 
 

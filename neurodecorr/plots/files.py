@@ -14,7 +14,7 @@ from matplotlib.text import Text
 
 from neurodecorr._texts import printable
 from neurodecorr._validation import checked_names, checked_path, checked_text, choice, instance
-from neurodecorr.io import write_bytes
+from neurodecorr.io.atomic import write_bytes
 from neurodecorr.plots.style import SETTINGS, STYLE
 
 FORMATS = ("svg", "png")

@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from neurodecorr._typing import Floats
 from neurodecorr._validation import instance, mapping, several, shaped, vector
 from neurodecorr.plots.style import INK, QUIET, canvas, label_decades, styled
-from neurodecorr.spiking import Reduction, SpikeRun, coding_error_floor
+from neurodecorr.spiking.code import coding_error_floor
+from neurodecorr.spiking.correlation import Reduction
+from neurodecorr.spiking.runs import SpikeRun
 
 UP, DOWN = "#D55E00", "#0072B2"
 TRACES = 3  # units whose activity is drawn

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from neurodecorr._validation import checked_text, choice, instance, mapping, shaped
 from neurodecorr.errors import ConfigError
 from neurodecorr.plots.style import canvas, legend_above, styled
-from neurodecorr.training import History
+from neurodecorr.training.history import History
 
 # Okabe–Ito: one colour per rule of credit assignment; decorrelated curves are solid, others dashed.
 COLOURS = {"bp": "#222222", "fa": "#0072B2", "dfa": "#009E73", "np": "#D55E00"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neurodecorr.comparison import Comparison, format_number
+from neurodecorr.comparison import Comparison
+from neurodecorr.comparison.summary import format_number
 
 PAPER = "Correlations are ruining your gradient descent"
 

@@ -9,7 +9,9 @@ from neurodecorr import plots
 from neurodecorr._validation import checked_path, flag, instance
 from neurodecorr.comparison import Comparison
 from neurodecorr.comparison.comparison import require_comparison
-from neurodecorr.io import Claim, Recorder, Variable, atomic_path, reclaim, write_bytes, write_text
+from neurodecorr.io import Recorder, Variable
+from neurodecorr.io.atomic import atomic_path, write_bytes, write_text
+from neurodecorr.io.claims import Claim, reclaim
 from neurodecorr.report.output_folder import FILES, KIND, claim_folder
 from neurodecorr.report.page import page
 
@@ -60,7 +62,7 @@ def publish(
     drawn = {
         f"{name}.{kind}": content
         for name, figure in figures.items()
-        for kind, content in plots.rendered(figure).items()
+        for kind, content in plots.files.rendered(figure).items()
     }
     text = page(comparison, {name: drawn[f"{name}.svg"] for name in figures})
     mine.begin()

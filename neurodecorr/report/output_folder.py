@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neurodecorr.io import Claim, claim, content_hash, read_manifest
+from neurodecorr.io.claims import Claim, claim
+from neurodecorr.io.manifest import content_hash, read_manifest
 
 KIND = "comparison"
 # Spelt out here, as they must be known before the figures' library is loaded; a test compares them with the figures.

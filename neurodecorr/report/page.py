@@ -19,11 +19,14 @@ from markupsafe import Markup, escape
 from neurodecorr import plots
 from neurodecorr._texts import printable
 from neurodecorr._validation import choice, instance, mapping
-from neurodecorr.comparison import Block, Comparison, blocks, failures, headline
+from neurodecorr.comparison import Comparison
 from neurodecorr.comparison.comparison import require_comparison
 from neurodecorr.comparison.findings import findings
+from neurodecorr.comparison.summary import Block, blocks, failures, headline
 from neurodecorr.export.budget import HardwareBudget
-from neurodecorr.io import Claim, run_id, write_bytes, write_json, write_text
+from neurodecorr.io.atomic import write_bytes, write_json, write_text
+from neurodecorr.io.claims import Claim
+from neurodecorr.io.provenance import run_id
 from neurodecorr.report.captions import CAPTIONS, alternative
 from neurodecorr.report.output_folder import claim_budget
 from neurodecorr.report.tables import budget_answer, budget_notes, budget_tables
@@ -201,7 +204,7 @@ def publish_budget(
     facts = {name: _finite(value) for name, value in dataclasses.asdict(budget).items()}
     if mine is None:
         mine = claim_budget(place, {"answers": run_id(facts)}, run_id({"circuit": budget.name}), overwrite=overwrite)
-    drawn = plots.rendered(plots.hardware_budget(budget))
+    drawn = plots.files.rendered(plots.monte_carlo.hardware_budget(budget))
     text = budget_page(budget, drawn["svg"])
     mine.begin()
     written = [write_bytes(place / f"budget.{kind}", content) for kind, content in drawn.items()]

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from neurodecorr._texts import one_line, printable
-from neurodecorr.comparison import Block, Comparison, blocks, failures, format_number, headline
+from neurodecorr.comparison import Comparison
+from neurodecorr.comparison.summary import Block, blocks, failures, format_number, headline
 from neurodecorr.export.budget import BIAS_A, MOST_CHIPS, SUPPLY_V, Cell, HardwareBudget, Needs
 
 WIDTH = 100  # columns of the terminal

@@ -19,8 +19,11 @@ from neurodecorr import _validation, data
 from neurodecorr._validation import Progress
 from neurodecorr.data import Epochs
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
-from neurodecorr.io import Claim, Result, claim, load_result, read_manifest, run_id
+from neurodecorr.io import Result, load_result
 from neurodecorr.io.checkpoints import CHECKPOINT, RESULT, CheckpointWriter
+from neurodecorr.io.claims import Claim, claim
+from neurodecorr.io.manifest import read_manifest
+from neurodecorr.io.provenance import run_id
 from neurodecorr.models import Model
 from neurodecorr.network.decorrelators import FORMS
 from neurodecorr.network.torch import on_device

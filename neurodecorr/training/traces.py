@@ -17,10 +17,12 @@ from neurodecorr import _validation
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.circuit.stability import margin
-from neurodecorr.data import Batch, Epochs
+from neurodecorr.data import Epochs
+from neurodecorr.data.epochs import Batch
 from neurodecorr.errors import CheckpointError, ConfigError
-from neurodecorr.io import Trace, Variable, read_traces
+from neurodecorr.io import Variable, read_traces
 from neurodecorr.io.observer import Observable, Observer
+from neurodecorr.io.traces import Trace
 from neurodecorr.network import Network
 from neurodecorr.network.algebra import as_numpy, product
 from neurodecorr.network.weights import Signals, WeightedLayer

@@ -16,7 +16,8 @@ from neurodecorr._typing import AnyArray
 from neurodecorr._validation import unmasked
 from neurodecorr.credit.base import CreditRule
 from neurodecorr.credit.optimisers import Optimiser
-from neurodecorr.data import Batch, Epochs
+from neurodecorr.data import Epochs
+from neurodecorr.data.epochs import Batch
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.io import provenance
 from neurodecorr.io.checkpoints import CheckpointWriter

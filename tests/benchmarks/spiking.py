@@ -39,14 +39,14 @@ def spent() -> float:
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def timed(call: Callable[[], spiking.SpikeRun]) -> tuple[float, spiking.SpikeRun]:
+def timed(call: Callable[[], spiking.runs.SpikeRun]) -> tuple[float, spiking.runs.SpikeRun]:
     """Return processor seconds and result of one call."""
     begin = spent()
     run = call()
     return spent() - begin, run
 
 
-def compare(title: str, run: Callable[..., spiking.SpikeRun], units: int, seconds: float) -> None:
+def compare(title: str, run: Callable[..., spiking.runs.SpikeRun], units: int, seconds: float) -> None:
     """Print what the first call costs, what the next one does before its first step, and each simulated second."""
     print(f"\n### {title}: {units} units, dt 0.1 ms\n")
     print(

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from neurodecorr.circuit import Circuit, SparseCircuit, chebyshev_schedule, settle
+from neurodecorr.circuit import Circuit, SparseCircuit, settle
 from neurodecorr.circuit.bounds import Ellipse, enclosing_ellipse
-from neurodecorr.circuit.chebyshev import count_of_schedule, schedule_time
+from neurodecorr.circuit.chebyshev import chebyshev_schedule, count_of_schedule, schedule_time
 from neurodecorr.errors import ConfigError
 
 

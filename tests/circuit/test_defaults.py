@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from neurodecorr.circuit import Circuit, PiecewiseConstant, TwoPopulationCircuit, integrate, record_trajectory, settle
+from neurodecorr.circuit import Circuit, PiecewiseConstant, TwoPopulationCircuit, integrate, settle
+from neurodecorr.circuit.integrate import record_trajectory
 from neurodecorr.circuit.stability import fastest_settling_step, following_step, require_step, step_limits
 from neurodecorr.circuit.tableaux import TABLEAUX
 from neurodecorr.errors import ConfigError, StabilityError

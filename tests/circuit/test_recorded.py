@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from neurodecorr.circuit import Circuit, PiecewiseConstant, TwoPopulationCircuit, integrate, record_trajectory
+from neurodecorr.circuit import Circuit, PiecewiseConstant, TwoPopulationCircuit, integrate
+from neurodecorr.circuit.integrate import record_trajectory
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.io import read_traces
 

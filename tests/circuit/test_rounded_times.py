@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from neurodecorr._validation import digits, instants, steps_within
-from neurodecorr.circuit import Circuit, PiecewiseConstant, integrate, record_trajectory, settle
+from neurodecorr.circuit import Circuit, PiecewiseConstant, integrate, settle
+from neurodecorr.circuit.integrate import record_trajectory
 from neurodecorr.errors import InputError
 from neurodecorr.io import read_traces
 

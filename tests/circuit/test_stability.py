@@ -3,9 +3,9 @@ import warnings
 import numpy as np
 import pytest
 
-from neurodecorr.circuit import Circuit, Settler, integrate, predicted_settling_time, settle, stability, stability_limit
+from neurodecorr.circuit import Circuit, Settler, integrate, settle, stability, stability_limit
 from neurodecorr.circuit.spectrum import Spectrum
-from neurodecorr.circuit.stability import fastest_settling_step, shrinkage, step_limits
+from neurodecorr.circuit.stability import fastest_settling_step, predicted_settling_time, shrinkage, step_limits
 from neurodecorr.circuit.tableaux import EULER, RK4, TABLEAUX
 from neurodecorr.errors import ConfigError, IllConditionedWarning, InputError, StabilityError
 

@@ -18,7 +18,8 @@ from neurodecorr.export.nir.dialects import DIALECTS
 from neurodecorr.export.run import TARGETS
 from neurodecorr.export.spice.netlist import KINDS
 from neurodecorr.hardware.devices.pairs import SIDES
-from neurodecorr.io import Result, content_hash, load_result
+from neurodecorr.io import Result, load_result
+from neurodecorr.io.manifest import content_hash
 
 
 def run(*words):

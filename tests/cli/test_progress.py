@@ -7,7 +7,8 @@ from unittest import mock
 
 import pytest
 
-from neurodecorr.cli import progress, progress_bar
+from neurodecorr.cli import progress
+from neurodecorr.cli.progress import progress_bar
 from neurodecorr.cli.streams import plain_output
 
 

@@ -12,12 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from neurodecorr.cli import main, train
-from neurodecorr.credit import LATERAL
-from neurodecorr.data import RECIPES
+from neurodecorr.credit.feedback_alignment import LATERAL
+from neurodecorr.data.augmentation import RECIPES
 from neurodecorr.io import load_result
 from neurodecorr.models import CREDITS, model_names
 from neurodecorr.network.decorrelators import FORMS
-from neurodecorr.training import MONITORS, training_traces
+from neurodecorr.training import training_traces
+from neurodecorr.training.monitors import MONITORS
 from neurodecorr.training.traces import KINDS
 
 SHORT = ["--epochs", "2", "--batch", "500"]

@@ -14,7 +14,8 @@ from neurodecorr import plots
 from neurodecorr.cli import main
 from neurodecorr.comparison import Comparison, compare
 from neurodecorr.comparison.compare import spelt_time
-from neurodecorr.data import SOURCES, Split, load_split
+from neurodecorr.data import load_split
+from neurodecorr.data.sources import SOURCES, Split
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.io import Result
 

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from neurodecorr.comparison import findings, format_number
+from neurodecorr.comparison import findings
+from neurodecorr.comparison.summary import format_number
 
 
 def changed(comparison, name, **values):

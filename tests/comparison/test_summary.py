@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from neurodecorr.comparison import Comparison, blocks, format_number
+from neurodecorr.comparison import Comparison
+from neurodecorr.comparison.summary import blocks, format_number
 from neurodecorr.errors import CheckpointError
 from neurodecorr.io import Result
 from neurodecorr.report.tables import drawn, table_text

@@ -21,7 +21,8 @@ from neurodecorr.credit.feedback_weights import DECAY, PATHWAYS
 from neurodecorr.data import Dataset, Epochs
 from neurodecorr.network import Conv2d, Decorrelation, Dense, MaxPool2d, Network
 from neurodecorr.network.algebra import as_numpy
-from neurodecorr.training import MONITORS, RecordingOptions, Trainer, evaluate, monitors, training_traces
+from neurodecorr.training import RecordingOptions, Trainer, evaluate, monitors, training_traces
+from neurodecorr.training.monitors import MONITORS
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((8, 2, 6, 6))

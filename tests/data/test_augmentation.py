@@ -5,13 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodecorr.data import (
+from neurodecorr.data import ImageDataset, preparation
+from neurodecorr.data.augmentation import (
     RECIPES,
-    ImageDataset,
     Preparation,
     centre_crop,
     normalised,
-    preparation,
     prepare,
     random_crop,
     random_flip,

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodecorr.data import Dataset, Epochs, ImageDataset, labelled, preparation, prepare
+from neurodecorr.data import Dataset, Epochs, ImageDataset, labelled, preparation
+from neurodecorr.data.augmentation import prepare
 from neurodecorr.errors import ConfigError, InputError
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from neurodecorr.data import image_patch_covariance, image_patches, natural_patch_covariance, natural_patches
+from neurodecorr.data import image_patches, natural_patches
+from neurodecorr.data.patches import image_patch_covariance, natural_patch_covariance
 from neurodecorr.errors import ConfigError, InputError
 
 

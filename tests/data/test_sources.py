@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neurodecorr.data import SOURCES, correlated_gaussian, digits, image_patches, load_inputs, natural_patches
+from neurodecorr.data import correlated_gaussian, digits, image_patches, load_inputs, natural_patches
+from neurodecorr.data.sources import SOURCES
 from neurodecorr.errors import ConfigError, InputError
 
 TABLE = np.random.default_rng(0).normal(size=(40, 5)) * 3 + 7

@@ -19,15 +19,15 @@ from neurodecorr.network import Decorrelation, Dense, Network
 CIRCUIT = Circuit([[2.0, 0.5], [0.25, 1.5]], 0.02)
 NETWORK = Network([Dense(2, "identity")], 2, decorrelation=Decorrelation("recurrent"), dtype="float64", seed=0)
 X, ROW = np.array([[1.0, 2.0], [0.5, -1.0]]), np.array([1.0, 2.0])
-LEAK = nir.Node("LI", {"tau": np.ones(2), "r": np.ones(2), "v_leak": np.zeros(2)})
+LEAK = nir.graph.Node("LI", {"tau": np.ones(2), "r": np.ones(2), "v_leak": np.zeros(2)})
 NODES = {
-    "in": nir.Node("Input", {"shape": np.array([2])}),
+    "in": nir.graph.Node("Input", {"shape": np.array([2])}),
     "xbar": LEAK,
-    "out": nir.Node("Output", {"shape": np.array([2])}),
+    "out": nir.graph.Node("Output", {"shape": np.array([2])}),
 }
 EDGES = (("in", "xbar"), ("xbar", "out"))
-ACTIVITY = {"xbar": {"v": nir.TimeGridded(np.ones((1, 3, 2)), 0.1)}}
-STATE = nir.state_space(nir.Graph(NODES, EDGES))
+ACTIVITY = {"xbar": {"v": nir.data.TimeGridded(np.ones((1, 3, 2)), 0.1)}}
+STATE = nir.state_space(nir.graph.Graph(NODES, EDGES))
 CHIP = hardware.AnalogueCircuit.build(
     np.asarray(CIRCUIT.R), hardware.Devices(), hardware.Amplifier(), np.random.default_rng(0), tau_s=1e-6
 )
@@ -71,7 +71,7 @@ GRAPH = {
     "dialect": Choice("sinabs"),
     "dt_s": Number(1e-4, above=0, below=1e-2),
     "discretisation": Choice("held"),
-    "data": Table({"xbar": {"v": nir.TimeGridded(np.ones((1, 3, 2)), 0.1)}}, none=True),
+    "data": Table({"xbar": {"v": nir.data.TimeGridded(np.ones((1, 3, 2)), 0.1)}}, none=True),
     "metadata": Valid({"rule": "implicit"}, {"None": "nothing", "empty dict": "nothing", "dict": "a number"}),
 }
 SIMULATOR = Choice("ngspice")
@@ -137,9 +137,9 @@ CALLS = (
             "step_s": Number(1e-3, above=0, none=True),
         },
     ),
-    Call("spice.read_raw", lambda path: spice.read_raw(file("a.raw", RAW) and path), {"path": Place("a.raw")}),
-    Call("spice.find_simulator", spice.find_simulator, {"simulator": SIMULATOR}),
-    Call("spice.simulator_version", spice.simulator_version, {"simulator": SIMULATOR}),
+    Call("spice.read_raw", lambda path: spice.raw.read_raw(file("a.raw", RAW) and path), {"path": Place("a.raw")}),
+    Call("spice.find_simulator", spice.runner.find_simulator, {"simulator": SIMULATOR}),
+    Call("spice.simulator_version", spice.runner.simulator_version, {"simulator": SIMULATOR}),
     Call(
         "spice.run_spice",
         lambda path, simulator, timeout_s: spice.run_spice(
@@ -158,11 +158,11 @@ CALLS = (
         lambda path, **o: nir.write_nir(o.pop("subject"), path, o.pop("dialect"), **o),
         {"path": Place("a.nir"), **GRAPH},
     ),
-    Call("nir.nir_parts", nir.nir_parts, GRAPH),
+    Call("nir.nir_parts", nir.files.nir_parts, GRAPH),
     Call("nir.add_nir", added, {"path": Place("traces.h5"), "subject": Valid(CIRCUIT)}),
     Call(
         "nir.write_nir_layers",
-        nir.write_nir_layers,
+        nir.files.write_nir_layers,
         {
             "network": Valid(NETWORK),
             "folder": Place("layers"),
@@ -180,24 +180,24 @@ CALLS = (
         read(nir.read_nir),
         {"path": Place("circuit.nir"), "require_stable": Flag(True), "max_bytes": BYTES},
     ),
-    Call("nir.read_nir_graph", read(nir.read_nir_graph), {"path": Place("circuit.nir"), "max_bytes": BYTES}),
-    Call("nir.read_nir_data", read(nir.read_nir_data), {"path": Place("circuit.nir"), "max_bytes": BYTES}),
+    Call("nir.read_nir_graph", read(nir.files.read_nir_graph), {"path": Place("circuit.nir"), "max_bytes": BYTES}),
+    Call("nir.read_nir_data", read(nir.data.read_nir_data), {"path": Place("circuit.nir"), "max_bytes": BYTES}),
     Call("nir.state_space", read(nir.state_space), {"path": Place("circuit.nir")}),
-    Call("nir.write_nir_data", nir.write_nir_data, {"path": Place("d.nir"), "observed": Table(ACTIVITY)}),
+    Call("nir.write_nir_data", nir.data.write_nir_data, {"path": Place("d.nir"), "observed": Table(ACTIVITY)}),
     Call(
         "nir.TimeGridded",
-        nir.TimeGridded,
+        nir.data.TimeGridded,
         {"data": Valid(np.ones((1, 3, 2))), "dt_s": Number(0.1, above=0)},
     ),
     Call(
         "nir.time_gridded",
-        nir.time_gridded,
+        nir.data.time_gridded,
         {"trajectory": Valid(integrate(CIRCUIT, ROW, 1.0, times=np.linspace(0, 1, 5))), "second": Number(1.0, above=0)},
     ),
-    Call("nir.Node", nir.Node, {"kind": Choice("LI"), "parameters": Table(dict(LEAK.parameters))}),
+    Call("nir.Node", nir.graph.Node, {"kind": Choice("LI"), "parameters": Table(dict(LEAK.parameters))}),
     Call(
         "nir.Graph",
-        nir.Graph,
+        nir.graph.Graph,
         {
             "nodes": Table(NODES),
             "edges": Valid(EDGES, {"empty list": "none", "empty tuple": "none", "no rows": "none"}),
@@ -247,14 +247,18 @@ CALLS = (
     ),
     Call(
         "bundle.to_fixed_point",
-        bundle.to_fixed_point,
+        bundle.fixed_point.to_fixed_point,
         {"weights": Numbers(X, also={"longer": "a matrix"}), "bits": Whole(8, low=2, high=32)},
     ),
-    Call("bundle.topology_text", bundle.topology_text, {"R": Numbers(X), "tau_s": Number(0.02, above=0, none=True)}),
+    Call(
+        "bundle.topology_text",
+        bundle.contents.topology_text,
+        {"R": Numbers(X), "tau_s": Number(0.02, above=0, none=True)},
+    ),
     Call(
         "bundle.read_topology",
-        bundle.read_topology,
-        {"text": Valid(bundle.topology_text(X)), "place": Free("topology")},
+        bundle.contents.read_topology,
+        {"text": Valid(bundle.contents.topology_text(X)), "place": Free("topology")},
     ),
 )
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
-from neurodecorr.io import atomic_path, write_atomically, write_bytes, write_json, write_text
+from neurodecorr.io.atomic import atomic_path, write_atomically, write_bytes, write_json, write_text
 
 OLD = "the older file"
 WRITERS = {

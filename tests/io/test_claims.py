@@ -6,8 +6,9 @@ import os
 import pytest
 
 from neurodecorr.errors import CheckpointError, InputError
-from neurodecorr.io import claim, content_hash, read_manifest
 from neurodecorr.io import claims as module
+from neurodecorr.io.claims import claim
+from neurodecorr.io.manifest import content_hash, read_manifest
 
 MAKES = ("page.html", "*.svg", "deep/*")
 

@@ -15,8 +15,8 @@ import pytest
 
 import neurodecorr
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.io import provenance, run_id
-from neurodecorr.io.provenance import _git_commit
+from neurodecorr.io import provenance
+from neurodecorr.io.provenance import _git_commit, run_id
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

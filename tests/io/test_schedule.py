@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodecorr.errors import ConfigError
-from neurodecorr.io import EverySamples, LogSpaced, spans
+from neurodecorr.io.observer import EverySamples, LogSpaced, spans
 
 SCHEDULES = st.builds(EverySamples, st.integers(1, 300)) | st.builds(LogSpaced, st.integers(1, 60), st.integers(1, 500))
 

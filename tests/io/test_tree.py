@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
-from neurodecorr.io import Branch, Recorder, Variable, graft, read_traces, read_tree, write_tree
+from neurodecorr.io import Recorder, Variable, read_traces
+from neurodecorr.io.trees import Branch, graft, read_tree, write_tree
 
 RNG = np.random.default_rng(0)
 ARRAYS = {

@@ -8,17 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodecorr.credit import Backprop
-from neurodecorr.network import (
-    ACTIVATIONS,
-    LOSSES,
-    AvgPool2d,
-    Conv2d,
-    Decorrelation,
-    Dense,
-    Flatten,
-    MaxPool2d,
-    Network,
-)
+from neurodecorr.network import AvgPool2d, Conv2d, Decorrelation, Dense, Flatten, MaxPool2d, Network
+from neurodecorr.network.activations import ACTIVATIONS
+from neurodecorr.network.losses import LOSSES
 
 FORMS = [
     *product(("feedforward", "recurrent"), ("explicit", "implicit", "congruent")),

@@ -5,8 +5,9 @@ import pytest
 from scipy.signal import correlate
 
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.network import AvgPool2d, Conv2d, Decorrelation, Dense, Flatten, MaxPool2d, Network, cross_entropy
+from neurodecorr.network import AvgPool2d, Conv2d, Decorrelation, Dense, Flatten, MaxPool2d, Network
 from neurodecorr.network.algebra import add_product, product, solve_positive
+from neurodecorr.network.losses import cross_entropy
 
 PICTURES = np.random.default_rng(0).standard_normal((3, 2, 7, 8))
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from neurodecorr.credit import Backprop
-from neurodecorr.network import ACTIVATIONS, Conv2d, Decorrelation, Dense, MaxPool2d, Network
+from neurodecorr.network import Conv2d, Decorrelation, Dense, MaxPool2d, Network
+from neurodecorr.network.activations import ACTIVATIONS
 from neurodecorr.network.algebra import as_numpy
 
 LIBRARIES = ("array_api_strict", "torch")

@@ -6,19 +6,9 @@ import pytest
 from neurodecorr.data import correlated_gaussian, gaussian_covariance
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.measures import power, rms_correlation
-from neurodecorr.plasticity import (
-    Easi,
-    Foldiak,
-    LearningRule,
-    OffDiagonal,
-    Oja,
-    RelativeRule,
-    RuleHistory,
-    decorrelating_matrix,
-    distances,
-    format_distances,
-    run_rule,
-)
+from neurodecorr.plasticity import LearningRule, decorrelating_matrix
+from neurodecorr.plasticity.baselines import Easi, Foldiak, OffDiagonal, Oja
+from neurodecorr.plasticity.benchmark import RelativeRule, RuleHistory, distances, format_distances, run_rule
 
 N = 6
 SIGMA = gaussian_covariance(N, 50.0)

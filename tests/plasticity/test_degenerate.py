@@ -7,7 +7,8 @@ import pytest
 
 from neurodecorr.errors import DegenerateInputWarning
 from neurodecorr.measures import rms_correlation
-from neurodecorr.plasticity import RULES, LearningRule, initial_state, learn
+from neurodecorr.plasticity import LearningRule, initial_state, learn
+from neurodecorr.plasticity.spec import RULES
 
 pytestmark = pytest.mark.rounding
 

@@ -10,7 +10,8 @@ import pytest
 from neurodecorr.data import correlated_gaussian
 from neurodecorr.errors import DegenerateInputWarning, DivergenceError, InputError, StabilityError
 from neurodecorr.measures import power, rms_correlation
-from neurodecorr.plasticity import RULES, LearningRule, initial_state, learn
+from neurodecorr.plasticity import LearningRule, initial_state, learn
+from neurodecorr.plasticity.spec import RULES
 
 pytestmark = pytest.mark.rounding
 

@@ -7,8 +7,8 @@ import pytest
 
 import neurodecorr as nd
 from neurodecorr.errors import ConfigError
-from neurodecorr.plasticity import RULES, Constant, Decay, LearningRule, SparseLearningRule, learn_continuously
-from neurodecorr.plasticity.spec import clock_after, rate_at, rows_until
+from neurodecorr.plasticity import Constant, Decay, LearningRule, SparseLearningRule, learn_continuously
+from neurodecorr.plasticity.spec import RULES, clock_after, rate_at, rows_until
 
 
 @pytest.mark.parametrize(

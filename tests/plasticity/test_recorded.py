@@ -6,7 +6,8 @@ import pytest
 import neurodecorr as nd
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.io import read_traces
-from neurodecorr.plasticity import RECORDED, LearningRule, initial_state, learn, record_learning
+from neurodecorr.plasticity import LearningRule, initial_state, learn
+from neurodecorr.plasticity.learn import RECORDED, record_learning
 
 X = nd.data.correlated_gaussian(features=5, samples=2500, condition=20.0).inputs
 PLANS = {

@@ -10,17 +10,9 @@ import pytest
 
 from neurodecorr.data import correlated_gaussian, gaussian_covariance
 from neurodecorr.measures import rms_correlation
-from neurodecorr.plasticity import (
-    Easi,
-    Foldiak,
-    LearningRule,
-    OffDiagonal,
-    RelativeRule,
-    Whitening,
-    distances,
-    format_distances,
-    run_rule,
-)
+from neurodecorr.plasticity import LearningRule
+from neurodecorr.plasticity.baselines import Easi, Foldiak, OffDiagonal, Whitening
+from neurodecorr.plasticity.benchmark import RelativeRule, distances, format_distances, run_rule
 
 N, KAPPA, ETA = 64, 1e3, 1e-2
 SIGMA = gaussian_covariance(N, KAPPA)

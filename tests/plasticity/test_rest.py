@@ -5,7 +5,8 @@ import pytest
 
 from neurodecorr.data import correlated_gaussian, gaussian_covariance
 from neurodecorr.measures import power, rms_correlation
-from neurodecorr.plasticity import RULES, LearningRule, decorrelating_matrix, initial_state, learn, rules
+from neurodecorr.plasticity import LearningRule, decorrelating_matrix, initial_state, learn, rules
+from neurodecorr.plasticity.spec import RULES
 
 pytestmark = pytest.mark.rounding
 

@@ -6,19 +6,9 @@ import pytest
 from neurodecorr.data import gaussian_covariance
 from neurodecorr.errors import ConfigError
 from neurodecorr.measures import rms_correlation
-from neurodecorr.plasticity import (
-    Easi,
-    Foldiak,
-    LearningRule,
-    OffDiagonal,
-    Oja,
-    RelativeRule,
-    SimilarityMatching,
-    Vogels,
-    Whitening,
-    decorrelating_matrix,
-    whitening_matrix,
-)
+from neurodecorr.plasticity import LearningRule, decorrelating_matrix, whitening_matrix
+from neurodecorr.plasticity.baselines import Easi, Foldiak, OffDiagonal, Oja, SimilarityMatching, Vogels, Whitening
+from neurodecorr.plasticity.benchmark import RelativeRule
 
 N = 5
 SIGMA = gaussian_covariance(N, 8.0, seed=1)

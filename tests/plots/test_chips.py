@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from neurodecorr.plots import ChipPanel, ChipSeries, chip_errors, rendered
+from neurodecorr.plots import chip_errors
+from neurodecorr.plots.files import rendered
+from neurodecorr.plots.monte_carlo import ChipPanel, ChipSeries
 
 LEVELS = np.array([0.01, 0.1, 0.2])
 

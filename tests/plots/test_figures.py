@@ -239,7 +239,7 @@ def test_cost_shows_every_form_and_gives_a_matrix_no_settling_time(specimen):
 
 def test_drawing_leaves_matplotlib_as_it_was(specimen):
     before = dict(matplotlib.rcParams)
-    plots.render(plots.lateral_fields(specimen), "png")
+    plots.files.render(plots.lateral_fields(specimen), "png")
     assert dict(matplotlib.rcParams) == before
 
 

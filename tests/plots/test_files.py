@@ -8,12 +8,12 @@ from neurodecorr.errors import CheckpointError
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
 def test_the_same_figure_gives_the_same_bytes(kind, specimen):
-    first, second = (plots.render(plots.mismatch(specimen), kind) for _ in range(2))
+    first, second = (plots.files.render(plots.mismatch(specimen), kind) for _ in range(2))
     assert first == second
 
 
 def test_an_svg_names_no_date(specimen):
-    assert b"<dc:date>" not in plots.render(plots.cost(specimen), "svg")
+    assert b"<dc:date>" not in plots.files.render(plots.cost(specimen), "svg")
 
 
 def test_save_writes_a_vector_and_a_pixel_file(tmp_path, specimen):

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from neurodecorr import plots
+from neurodecorr.plots.reprogramming import ReprogrammingPanel
 
 
 def panel(title="Mismatch", **options):
     learnt, once = np.full((3, 5), 0.01), np.full((3, 5), 0.1)
     once[1, 0], once[2] = np.inf, np.inf
-    return plots.ReprogrammingPanel(title, "level", [0.1, 1.0, 10.0], {"once": once, "in situ": learnt}, **options)
+    return ReprogrammingPanel(title, "level", [0.1, 1.0, 10.0], {"once": once, "in situ": learnt}, **options)
 
 
 def test_medians_are_drawn_and_unstable_chips_stand_above_every_correlation():
@@ -33,5 +34,5 @@ def test_each_panel_has_its_place_and_all_share_one_legend(count):
 
 def test_curves_beyond_the_colours_are_dashed():
     curves = {str(k): np.full((2, 2), 0.1) for k in range(8)}
-    figure = plots.reprogramming([plots.ReprogrammingPanel("many", "x", [1, 2], curves)])
+    figure = plots.reprogramming([ReprogrammingPanel("many", "x", [1, 2], curves)])
     assert [drawn.get_linestyle() for drawn in figure.axes[0].lines] == ["-"] * 6 + ["--"] * 2

@@ -24,14 +24,14 @@ def contents(folder):
 
 
 def test_everything_lies_in_the_folder(tmp_path, specimen):
-    path = report.publish(specimen, tmp_path / "deep" / "folder")
+    path = report.folder.publish(specimen, tmp_path / "deep" / "folder")
     figures = {f"{name}.{kind}" for name in plots.FIGURES for kind in ("svg", "png")}
     assert path == tmp_path / "deep" / "folder" / "report.html"
     assert set(contents(path.parent)) == figures | {"report.html", "result.npz", "traces.h5", "manifest.json"}
 
 
 def test_the_manifest_lists_every_other_file_with_its_checksum(tmp_path, specimen, quick):
-    files = contents(report.publish(specimen, tmp_path).parent)
+    files = contents(report.folder.publish(specimen, tmp_path).parent)
     manifest = json.loads(files.pop("manifest.json"))
     (run,) = manifest["runs"]
     assert (manifest["schema"], manifest["version"], run["kind"]) == ("neurodecorr-manifest", 2, "comparison")
@@ -41,7 +41,7 @@ def test_the_manifest_lists_every_other_file_with_its_checksum(tmp_path, specime
 
 
 def test_traces_hold_the_learning_curves_of_every_online_form(tmp_path, specimen, quick):
-    traces = read_traces(report.publish(specimen, tmp_path).parent)
+    traces = read_traces(report.folder.publish(specimen, tmp_path).parent)
     online = [entry for entry in specimen.entries if len(entry.steps)]
     for entry in online:
         for name, values in (("margin", entry.margins), ("correlation", entry.correlations), ("power", entry.powers)):
@@ -52,9 +52,9 @@ def test_traces_hold_the_learning_curves_of_every_online_form(tmp_path, specimen
 
 
 def test_a_report_drawn_again_from_the_result_is_the_same(tmp_path, troubled, quick):
-    report.publish(troubled, tmp_path)
+    report.folder.publish(troubled, tmp_path)
     before = contents(tmp_path)
-    report.publish(Comparison.load(tmp_path), tmp_path)
+    report.folder.publish(Comparison.load(tmp_path), tmp_path)
     after = contents(tmp_path)
     changed = {name for name in before if before[name] != after[name]}
     assert changed <= {"traces.h5", "manifest.json"}  # HDF5 may lay equal content out differently
@@ -64,25 +64,25 @@ def test_a_report_drawn_again_from_the_result_is_the_same(tmp_path, troubled, qu
 def test_a_folder_below_a_file_is_refused_and_the_file_kept(tmp_path, specimen, place):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(CheckpointError, match="file is a file, not a folder"):
-        report.publish(specimen, tmp_path / place)
+        report.folder.publish(specimen, tmp_path / place)
     assert contents(tmp_path) == {"file": b"mine"}
 
 
 def test_asking_whether_a_folder_can_be_written_makes_nothing(tmp_path):
-    io.require_writable(tmp_path / "a" / "b")
+    io.atomic.require_writable(tmp_path / "a" / "b")
     assert contents(tmp_path) == {}
 
 
 def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_module.os, "access", lambda *_: False)  # the tests may run as a user who may do all
     with pytest.raises(CheckpointError, match="no permission to write"):
-        io.require_writable(tmp_path / "a")
+        io.atomic.require_writable(tmp_path / "a")
 
 
 def test_a_full_disk_leaves_every_file_whole_and_the_old_report_in_place(
     tmp_path, specimen, troubled, quick, monkeypatch
 ):
-    report.publish(specimen, tmp_path)
+    report.folder.publish(specimen, tmp_path)
     before = contents(tmp_path)
 
     def full(path, text):
@@ -90,7 +90,7 @@ def test_a_full_disk_leaves_every_file_whole_and_the_old_report_in_place(
 
     monkeypatch.setattr(folder_module, "write_text", full)
     with pytest.raises(CheckpointError, match="No space left"):
-        report.publish(troubled, tmp_path)
+        report.folder.publish(troubled, tmp_path)
     after = contents(tmp_path)
     assert after.keys() == before.keys()
     assert after["report.html"] == before["report.html"]
@@ -104,5 +104,5 @@ def test_a_figure_that_cannot_be_drawn_costs_no_file(tmp_path, specimen, monkeyp
 
     monkeypatch.setattr(plots, "FIGURES", {"cost": broken})
     with pytest.raises(ZeroDivisionError):
-        report.publish(specimen, tmp_path / "new")
+        report.folder.publish(specimen, tmp_path / "new")
     assert contents(tmp_path) == {}

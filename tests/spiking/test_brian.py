@@ -61,7 +61,7 @@ def test_the_rate_circuit_settles_where_settle_says(brian2):
 
 
 def test_brian2_refuses_a_time_constant_without_unit(brian2):
-    network = spiking.rate_network(nd.Circuit(R, tau=0.02), spiking.constant_stimulus([1.0, 0.0, 0.0], 0.01))
+    network = spiking.brian.rate_network(nd.Circuit(R, tau=0.02), spiking.constant_stimulus([1.0, 0.0, 0.0], 0.01))
     network["units"].namespace["tau"] = 0.02
     with session("numpy"), pytest.raises(brian2.BrianObjectException) as caught:
         network.run(0.01 * brian2.second)
@@ -123,7 +123,7 @@ def test_the_error_of_the_spike_code_in_brian2_is_that_of_its_prediction(brian2)
     run = spiking.run_code(
         spiking.SpikeCode(R, gamma=0.2), spiking.constant_stimulus(R @ xbar, 2.0), record_s=1e-3, engine="brian2"
     )
-    assert run.error(xbar, 0.3) == pytest.approx(spiking.coding_error_floor(0.2), rel=0.05)
+    assert run.error(xbar, 0.3) == pytest.approx(spiking.code.coding_error_floor(0.2), rel=0.05)
 
 
 def test_global_state_is_left_as_it_was(brian2):
@@ -201,7 +201,7 @@ def test_without_brian2_the_message_holds_the_line_that_installs_it(monkeypatch)
     stimulus = spiking.constant_stimulus([1.0, 0.0, 0.0], 0.01)
     for call in (
         lambda: spiking.run_rate(nd.Circuit(R), stimulus),
-        lambda: spiking.rate_network(nd.Circuit(R), stimulus),
+        lambda: spiking.brian.rate_network(nd.Circuit(R), stimulus),
         lambda: spiking.run_code(spiking.SpikeCode(R), stimulus, engine="brian2"),
         lambda: spiking.run_lif(spiking.LIFNetwork(np.zeros((3, 3))), stimulus, engine="brian2"),
     ):

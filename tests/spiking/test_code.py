@@ -39,7 +39,7 @@ def at_rest(seed, gamma, tau_s=0.01, decay_hz=50.0, seconds=2.0):
 def test_the_error_against_mx_is_that_of_a_uniform_distribution_as_wide_as_a_spike(gamma):
     errors = np.array([at_rest(seed, gamma)[1].error(at_rest(seed, gamma)[0], 0.5) for seed in range(4)])
     assert errors / (gamma / math.sqrt(12)) == pytest.approx(1, abs=0.05)
-    assert math.sqrt(np.mean(errors**2)) == pytest.approx(spiking.coding_error_floor(gamma), rel=0.02)
+    assert math.sqrt(np.mean(errors**2)) == pytest.approx(spiking.code.coding_error_floor(gamma), rel=0.02)
 
 
 @pytest.mark.parametrize(("tau_s", "decay_hz"), [(0.02, 50.0), (0.01, 100.0), (0.005, 20.0)])
@@ -150,7 +150,7 @@ def plainly(code, stimulus, rule, dt):
         r, s = keep * r, keep * s
         sign = np.where(np.abs(u) > code.gamma / 2, np.sign(u), 0.0)
         rate = rule.rate * code.gamma / (1 + k * dt / rule.halving_s)
-        R = R + others * spiking.lateral_jump(sign[None], s[:, None], r[None], R, rate)
+        R = R + others * spiking.code.lateral_jump(sign[None], s[:, None], r[None], R, rate)
         if rule.one_signed:
             R = np.where(others, np.maximum(R, 0), R)
         s, u, r = s + code.gamma * R @ sign, u - code.gamma * sign, r + code.gamma * sign
@@ -176,8 +176,8 @@ def test_the_kernel_learns_spike_by_spike_what_the_jump_of_the_rule_says(one_sig
 def test_the_jump_is_the_same_before_and_after_the_kick_of_its_spike():
     rng = np.random.default_rng(0)
     sign, s, r, w = rng.choice([-1.0, 1.0], 50), *rng.standard_normal((3, 50))
-    before = spiking.lateral_jump(sign, s, r, w, 0.01)
-    after = spiking.lateral_jump(sign, s + 0.1 * sign * w, r + 0.1 * sign, w, 0.01)
+    before = spiking.code.lateral_jump(sign, s, r, w, 0.01)
+    after = spiking.code.lateral_jump(sign, s + 0.1 * sign * w, r + 0.1 * sign, w, 0.01)
     np.testing.assert_allclose(after, before, rtol=0, atol=1e-16)
 
 

@@ -13,12 +13,12 @@ def made_up():
     """A short run, and reductions made up in closed form."""
     run = spiking.run_code(spiking.SpikeCode(np.eye(4)), spiking.ou_stimulus(np.eye(4), 50, seed=0), record_s=2e-4)
     before, after = (
-        spiking.SpikeCorrelation(0.2, 0.19, 0.21, 0.02, 100),
-        spiking.SpikeCorrelation(0.05, 0.04, 0.06, 0.02, 100),
+        spiking.correlation.SpikeCorrelation(0.2, 0.19, 0.21, 0.02, 100),
+        spiking.correlation.SpikeCorrelation(0.05, 0.04, 0.06, 0.02, 100),
     )
-    reductions = {"one": [spiking.Reduction(before, after, 4.0, 3.5, 4.5)] * 2, "other": []}
+    reductions = {"one": [spiking.correlation.Reduction(before, after, 4.0, 3.5, 4.5)] * 2, "other": []}
     errors = np.outer(GAMMAS, [0.29, 0.28])
-    return run, spiking.coding_error_floor(1.0) * errors, reductions
+    return run, spiking.code.coding_error_floor(1.0) * errors, reductions
 
 
 def drawn(made_up):

@@ -6,8 +6,7 @@ import pytest
 from neurodecorr.credit import Backprop, DirectFeedbackAlignment, FeedbackAlignment
 from neurodecorr.errors import ConfigError
 from neurodecorr.network import Decorrelation, Dense, Network
-from neurodecorr.training import MONITORS
-from neurodecorr.training.monitors import measure
+from neurodecorr.training.monitors import MONITORS, measure
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 6)) @ RNG.standard_normal((6, 6))

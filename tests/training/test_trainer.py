@@ -29,7 +29,8 @@ from neurodecorr.data import Dataset, Epochs, labelled
 from neurodecorr.errors import CheckpointError, ConfigError, DivergenceError, InputError
 from neurodecorr.io import Result, load_result
 from neurodecorr.network import Conv2d, Decorrelation, Dense, MaxPool2d, Network
-from neurodecorr.training import History, RecordingOptions, Trainer, evaluate, training_traces
+from neurodecorr.training import RecordingOptions, Trainer, evaluate, training_traces
+from neurodecorr.training.history import History
 
 RNG = np.random.default_rng(0)
 CLASSES = RNG.integers(0, 3, 70)

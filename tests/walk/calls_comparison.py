@@ -4,6 +4,7 @@ import numpy as np
 from bad_values import Call, Choice, Number, Numbers, Place, Seed, Several, Valid, Whole, refusals_only
 
 from neurodecorr import comparison, data, online, plasticity
+from neurodecorr.comparison import summary
 
 X = np.random.default_rng(0).standard_normal((40, 3))
 PLAN = plasticity.LearningRule()
@@ -16,7 +17,7 @@ RECORDS = "a record of results, filled by the library"
 ONE = ("blocks", "failures", "headline", "judged")
 
 EXEMPT = {
-    **{f"comparison.{name}": RECORDS for name in ("Block", "Column", "Comparison", "Entry")},
+    **{f"comparison.{name}": RECORDS for name in ("Comparison",)},
     "online.OnlineResult": RECORDS,
 }
 
@@ -40,10 +41,10 @@ COMPARED = {
 
 CALLS = [
     Call("comparison.compare", comparison.compare, {name: refusals_only(one) for name, one in COMPARED.items()}),
-    *[Call(f"comparison.{name}", getattr(comparison, name), {"comparison": Valid(COMPARISON)}) for name in ONE],
+    *[Call(f"comparison.{name}", getattr(summary, name), {"comparison": Valid(COMPARISON)}) for name in ONE],
     Call(
         "comparison.format_number",
-        comparison.format_number,
+        comparison.summary.format_number,
         {
             "value": Number(
                 0.5,

@@ -4,7 +4,8 @@ import numpy as np
 from bad_values import Call, Choice, Flag, Number, Numbers, Place, Seed, Several, Text, Valid, Whole
 
 from neurodecorr import data
-from neurodecorr.data import Dataset, Epochs, ImageDataset, Preparation
+from neurodecorr.data import Dataset, Epochs, ImageDataset
+from neurodecorr.data.augmentation import Preparation
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((6, 4))
@@ -20,9 +21,6 @@ NAMES = Several(("a", "b"), empty=True, also=dict.fromkeys(("texts", "with a tex
 GENERATOR = Valid(np.random.default_rng(0))
 
 EXEMPT = {
-    "data.Batch": "a record of results, filled by the library",
-    "data.Split": "made by `load_split`",
-    "data.Contexts": "made by `contexts` and `switching_gaussian`",
     "data.cifar10": "needs the files; a wrong folder stands in docs/reliability.md",
     "data.cifar100": "needs the files; a wrong folder stands in docs/reliability.md",
     "data.mnist": "needs the files; a wrong folder stands in docs/reliability.md",
@@ -116,7 +114,9 @@ CALLS = [
         {"inputs": Numbers(X, also=OTHER), "size": Whole(2, low=1), "rng": Seed(0, none=True)},
     ),
     Call(
-        "data.centre_crop", data.centre_crop, {"images": Numbers(IMAGES, also=OTHER), "size": Whole(4, low=1, high=8)}
+        "data.centre_crop",
+        data.augmentation.centre_crop,
+        {"images": Numbers(IMAGES, also=OTHER), "size": Whole(4, low=1, high=8)},
     ),
     Call(
         "data.contexts",
@@ -147,7 +147,7 @@ CALLS = [
     ),
     Call(
         "data.image_patch_covariance",
-        data.image_patch_covariance,
+        data.patches.image_patch_covariance,
         {"images": Numbers(PHOTOGRAPH, also={"longer": "another size"}), "size": Whole(4, low=2, high=20)},
     ),
     Call(
@@ -164,8 +164,8 @@ CALLS = [
     Call("data.layout", data.layout, {"path": Place(".")}),
     Call("data.load_inputs", data.load_inputs, SOURCE),
     Call("data.load_split", data.load_split, SOURCE),
-    Call("data.rows_split", data.rows_split, {"dataset": Valid(DATASET), "seed": Seed(0)}),
-    Call("data.natural_patch_covariance", data.natural_patch_covariance, {"size": Whole(4, low=2, high=64)}),
+    Call("data.rows_split", data.sources.rows_split, {"dataset": Valid(DATASET), "seed": Seed(0)}),
+    Call("data.natural_patch_covariance", data.patches.natural_patch_covariance, {"size": Whole(4, low=2, high=64)}),
     Call(
         "data.natural_patches",
         data.natural_patches,
@@ -173,7 +173,7 @@ CALLS = [
     ),
     Call(
         "data.normalised",
-        data.normalised,
+        data.augmentation.normalised,
         {
             "images": Numbers(IMAGES, also=OTHER),
             "mean": Several((0.5,)),
@@ -184,12 +184,12 @@ CALLS = [
     Call("data.preparation", data.preparation, {"dataset": Valid(PICTURES), "recipe": Choice("plain")}),
     Call(
         "data.prepare",
-        data.prepare,
+        data.augmentation.prepare,
         {"images": Numbers(IMAGES, also=OTHER), "how": Valid(HOW), "rng": Valid(None, also={"None": "as for a test"})},
     ),
     Call(
         "data.random_crop",
-        data.random_crop,
+        data.augmentation.random_crop,
         {
             "images": Numbers(IMAGES, also=OTHER),
             "size": Whole(4, low=1, high=8),
@@ -197,7 +197,7 @@ CALLS = [
             "padding": Whole(0, low=0, high=100),
         },
     ),
-    Call("data.random_flip", data.random_flip, {"images": Numbers(IMAGES, also=OTHER), "rng": GENERATOR}),
+    Call("data.random_flip", data.augmentation.random_flip, {"images": Numbers(IMAGES, also=OTHER), "rng": GENERATOR}),
     Call(
         "data.switching_gaussian",
         data.switching_gaussian,

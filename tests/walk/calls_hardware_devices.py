@@ -4,7 +4,10 @@ import numpy as np
 from bad_values import Call, Choice, Flag, Number, Numbers, Seed, Several, Text, Valid, Whole
 
 from neurodecorr.hardware import devices
-from neurodecorr.hardware.devices import PCM, Converter, Devices, Drift, PCMDrift, PCMReadNoise, ReadNoise
+from neurodecorr.hardware.devices import Converter, Devices, Drift, ReadNoise
+from neurodecorr.hardware.devices.drift import PCMDrift
+from neurodecorr.hardware.devices.programming import PCM
+from neurodecorr.hardware.devices.read_noise import PCMReadNoise
 
 ROOM = "hardware.devices"
 W = np.array([[1.0, 0.25], [-0.5, 0.75]])
@@ -17,13 +20,7 @@ PAIR = PLAIN.map(W)
 EXEMPT = {
     f"{ROOM}.{name}": reason
     for name, reason in {
-        "Array": "made by `Chip.program`",
         "Chip": "made by `Devices.manufacture`",
-        "Pair": "made by `map_to_conductances`; what takes a pair looks at it",
-        "Preset": "a record of the table of presets",
-        "DriftModel": "a protocol",
-        "Programming": "a protocol",
-        "ReadNoiseModel": "a protocol",
     }.items()
 }
 RANGE = {"g_min": Number(0.0, low=0, below=25e-6), "g_max": Number(25e-6, above=0, high=1.0)}
@@ -46,8 +43,8 @@ def named(**calls):
 
 CALLS = named(
     PCM=(PCM, {"scale": Number(1.0, low=0)}),
-    RRAM=(devices.RRAM, {"scale": Number(1.0, low=0)}),
-    Independent=(devices.Independent, {"level": Number(0.1, low=0)}),
+    RRAM=(devices.programming.RRAM, {"scale": Number(1.0, low=0)}),
+    Independent=(devices.programming.Independent, {"level": Number(0.1, low=0)}),
     Proportional=(devices.Proportional, {"level": Number(0.1, low=0)}),
     ReadNoise=(ReadNoise, {"level": Number(0.1, low=0)}),
     PCMReadNoise=(
@@ -55,8 +52,8 @@ CALLS = named(
         {"t_read_s": Number(250e-9, above=0), "t0_s": Number(20.0, above=0), "scale": Number(1.0, low=0)},
     ),
     PCM__sigma=(PCM().sigma, STATE),
-    RRAM__sigma=(devices.RRAM().sigma, STATE),
-    Independent__sigma=(devices.Independent(0.1).sigma, STATE),
+    RRAM__sigma=(devices.programming.RRAM().sigma, STATE),
+    Independent__sigma=(devices.programming.Independent(0.1).sigma, STATE),
     Proportional__sigma=(devices.Proportional(0.1).sigma, STATE),
     ReadNoise__sigma=(ReadNoise(0.1).sigma, READING),
     PCMReadNoise__sigma=(PCMReadNoise().sigma, READING),
@@ -111,11 +108,11 @@ CALLS = named(
     Array__pair=(ARRAY.pair, {"time_s": TIME, "rng": READER}),
     Array__weights=(ARRAY.weights, {"time_s": TIME, "rng": READER}),
     code_unit=(
-        devices.code_unit,
+        devices.integer_weights.code_unit,
         {"weights": Numbers(W, also={"longer": "more columns"}), "codes": Several((-4, 4))},
     ),
     coded=(
-        devices.coded,
+        devices.integer_weights.coded,
         {
             "weights": Numbers(W, also={"longer": "more columns"}),
             "codes": Several((-4, 4)),
@@ -123,17 +120,17 @@ CALLS = named(
         },
     ),
     drift_factor=(
-        devices.drift_factor,
+        devices.drift.drift_factor,
         {"exponents": SPREAD, "time_s": TIME, "t0_s": Number(20.0, above=0)},
     ),
     effective_conductances=(
-        devices.effective_conductances,
+        devices.wires.effective_conductances,
         {
             "G": Numbers(G, also=dict.fromkeys(("one axis more", "longer", "five axes"), "crossbars of any number")),
             "wire_resistance_ohm": Number(1.0, above=0),
         },
     ),
-    level_step=(devices.level_step, {"bits": Whole(4, low=1, high=52), **RANGE}),
+    level_step=(devices.conductance_range.level_step, {"bits": Whole(4, low=1, high=52), **RANGE}),
     map_to_conductances=(
         devices.map_to_conductances,
         {
@@ -144,15 +141,15 @@ CALLS = named(
             "reference": Number(8e-6, low=5e-6, high=1.5e-5, none=True),
         },
     ),
-    mismatch_factors=(devices.mismatch_factors, {"level": Number(0.5, low=0), "normals": SPREAD}),
+    mismatch_factors=(devices.defects.mismatch_factors, {"level": Number(0.5, low=0), "normals": SPREAD}),
     node_equations=(
-        devices.node_equations,
+        devices.wires.node_equations,
         {"G": Numbers(G, also={"longer": "more columns"}), "wire": Number(1.0, above=0)},
     ),
     preset=(devices.preset, {"name": Choice("pcm")}),
-    preset_names=(devices.preset_names, {}),
+    preset_names=(devices.presets.preset_names, {}),
     quantised=(
-        devices.quantised,
+        devices.conductance_range.quantised,
         {
             "G": CELLS,
             "bits": Whole(4, low=1, high=52),
@@ -161,7 +158,7 @@ CALLS = named(
         },
     ),
     stuck_at=(
-        devices.stuck_at,
+        devices.defects.stuck_at,
         {
             "G": Numbers(G),
             "stuck": Numbers(np.array([[1, 0], [-1, 0]])),
@@ -170,7 +167,7 @@ CALLS = named(
         },
     ),
     stuck_devices=(
-        devices.stuck_devices,
+        devices.defects.stuck_devices,
         {
             "on": Number(0.1, low=0, high=0.8),
             "off": Number(0.2, low=0, high=0.9),

@@ -18,8 +18,6 @@ MADE = in_situ.learning_chips(R, Devices(), SYNAPSE, 2, 0, 1e-5, 0.0)
 HEALED = in_situ.compare_in_situ(R, X, SIGMA, Devices(mismatch=0.1), chips=3)
 EXEMPT = {
     f"{ROOM}.InSituComparison": "a record of results, filled by the library",
-    f"{ROOM}.IntegerState": "made by `integer_state`",
-    f"{ROOM}.LearningChips": "made by `learning_chips`",
 }
 STREAM = Numbers(X)
 DEVICES, SYNAPSES, PLANS = Valid(Devices(mismatch=0.1)), Valid(SYNAPSE), Valid(PLAN)

@@ -7,7 +7,10 @@ import numpy as np
 from bad_values import Call, Choice, Flag, Free, Number, Numbers, Place, Seed, Several, Table, Text, Valid, Whole
 
 from neurodecorr import io
-from neurodecorr.io import Branch, EverySamples, LogSpaced, Recorder, Result, Variable
+from neurodecorr.io import Recorder, Result, Variable
+from neurodecorr.io.observer import EverySamples, LogSpaced
+from neurodecorr.io.provenance import run_id
+from neurodecorr.io.trees import Branch
 
 ROW = np.array([1.0, 2.0])
 BRANCH = Branch({"a": ROW, "b": Branch({"c": "text"})}, {"unit": "s"})
@@ -16,10 +19,6 @@ JSON = Table({"rate": 0.1, "names": ["a"]}, json=True)
 MISSING = dict.fromkeys(("list of texts", "texts", "with a text"), "any names")
 
 EXEMPT = {
-    "io.Claim": "made by `claim`",
-    "io.RunManifest": "a record of results, filled by the library",
-    "io.Trace": "a record of results, filled by the library",
-    "io.Traces": "a record of results, filled by the library",
     "io.RecordingTimes": "a protocol",
 }
 
@@ -47,12 +46,12 @@ def recorder(**options):
 
 
 def atomically(path):
-    with io.atomic_path(path) as temporary:
+    with io.atomic.atomic_path(path) as temporary:
         temporary.write_text("text")
 
 
 def opened(path, mode):
-    with io.write_atomically(path, mode):
+    with io.atomic.write_atomically(path, mode):
         pass
 
 
@@ -69,13 +68,13 @@ def read(path, names, max_bytes, last=None):
 
 def read_tree(path, names, max_bytes):
     if not Path("tree.h5").exists():
-        io.write_tree("tree.h5", BRANCH)
-    return io.read_tree(path, names, max_bytes=max_bytes)
+        io.trees.write_tree("tree.h5", BRANCH)
+    return io.trees.read_tree(path, names, max_bytes=max_bytes)
 
 
 def graft(path, branch):
-    io.write_tree("grafted.h5", Branch({"z": ROW}))
-    return io.graft(path, branch)
+    io.trees.write_tree("grafted.h5", Branch({"z": ROW}))
+    return io.trees.graft(path, branch)
 
 
 CALLS = [
@@ -147,7 +146,7 @@ CALLS = [
     Call("io.atomic_path", atomically, {"path": Place("atomic.txt")}),
     Call(
         "io.claim",
-        io.claim,
+        io.claims.claim,
         {
             "folder": Place("claimed"),
             "kind": Text("note"),
@@ -159,7 +158,7 @@ CALLS = [
     ),
     Call(
         "io.reclaim",
-        io.reclaim,
+        io.claims.reclaim,
         {
             "folder": Place("claimed"),
             "kind": Text("note"),
@@ -168,8 +167,8 @@ CALLS = [
             "overwrite": Flag(False),
         },
     ),
-    Call("io.content_hash", io.content_hash, {"path": Place(__file__)}),
-    Call("io.read_manifest", io.read_manifest, {"folder": Place(".")}),
+    Call("io.content_hash", io.manifest.content_hash, {"path": Place(__file__)}),
+    Call("io.read_manifest", io.manifest.read_manifest, {"folder": Place(".")}),
     Call("io.graft", graft, {"path": Place("grafted.h5"), "branch": Valid(BRANCH)}),
     Call("io.load_result", result, {"path": Place("result.npz"), "max_bytes": Whole(10**6, low=1)}),
     Call(
@@ -196,20 +195,20 @@ CALLS = [
             "max_bytes": Whole(10**6, low=1),
         },
     ),
-    Call("io.require_writable", io.require_writable, {"folder": Place("folder")}),
-    Call("io.run_id", io.run_id, {"config": JSON}),
+    Call("io.require_writable", io.atomic.require_writable, {"folder": Place("folder")}),
+    Call("io.run_id", run_id, {"config": JSON}),
     Call(
         "io.spans",
-        io.spans,
+        io.observer.spans,
         {"times": Valid(EverySamples(10)), "total": Whole(100, low=0), "start": Whole(0, low=0)},
     ),
     Call("io.write_atomically", opened, {"path": Place("opened.txt"), "mode": Choice("w")}),
     Call(
         "io.write_bytes",
-        io.write_bytes,
+        io.atomic.write_bytes,
         {"path": Place("b"), "data": Valid(b"a", also={"bytes": "right"})},
     ),
-    Call("io.write_json", io.write_json, {"path": Place("j.json"), "value": Free({"a": 1})}),
-    Call("io.write_text", io.write_text, {"path": Place("t.txt"), "text": Text("text")}),
-    Call("io.write_tree", io.write_tree, {"path": Place("w.h5"), "branch": Valid(BRANCH)}),
+    Call("io.write_json", io.atomic.write_json, {"path": Place("j.json"), "value": Free({"a": 1})}),
+    Call("io.write_text", io.atomic.write_text, {"path": Place("t.txt"), "text": Text("text")}),
+    Call("io.write_tree", io.trees.write_tree, {"path": Place("w.h5"), "branch": Valid(BRANCH)}),
 ]

@@ -4,7 +4,9 @@ import numpy as np
 from bad_values import Call, Choice, Flag, Number, Numbers, Seed, Several, Table, Text, Valid, Whole
 
 from neurodecorr import network
-from neurodecorr.network import Activation, Conv2d, Decorrelation, Dense, Loss, MaxPool2d, Network
+from neurodecorr.network import Conv2d, Decorrelation, Dense, MaxPool2d, Network
+from neurodecorr.network.activations import Activation
+from neurodecorr.network.losses import Loss
 
 X = np.random.default_rng(0).standard_normal((4, 3))
 LAYERS = (Dense(5), Dense(2, "identity"))
@@ -22,10 +24,6 @@ RAW = dict.fromkeys(UNCHECKED, "as it comes; `forward` looks at it")
 RECORDS = "a record of results, filled by the library"
 
 EXEMPT = {
-    "network.NetworkRest": RECORDS,
-    "network.NetworkTrajectory": RECORDS,
-    "network.ForwardResult": RECORDS,
-    "network.Signals": RECORDS,
     "network.NetworkCircuit": "made by `Network.as_circuit`",
     "network.Flatten": "takes no arguments",
 }
@@ -81,7 +79,7 @@ CALLS = [
     ),
     Call("network.Decorrelation.public_code", Decorrelation.public_code, {"rate": RATE, "patches": Flag(False)}),
     Call("network.Dense", Dense, {"units": Whole(5, low=1), "activation": ACTIVATION, "decorrelation": PLAN}),
-    Call("network.Loss", Loss, {"name": Text("mine"), "measure": Valid(network.mse, also=CALLABLE)}),
+    Call("network.Loss", Loss, {"name": Text("mine"), "measure": Valid(network.losses.mse, also=CALLABLE)}),
     Call(
         "network.Network",
         Network,
@@ -123,6 +121,6 @@ CALLS = [
             "rtol": Number(1e-3, above=0),
         },
     ),
-    Call("network.cross_entropy", network.cross_entropy, {"x": Numbers(OUTPUT), "y": Numbers(TARGET)}),
-    Call("network.mse", network.mse, {"x": Numbers(OUTPUT), "y": Numbers(TARGET)}),
+    Call("network.cross_entropy", network.losses.cross_entropy, {"x": Numbers(OUTPUT), "y": Numbers(TARGET)}),
+    Call("network.mse", network.losses.mse, {"x": Numbers(OUTPUT), "y": Numbers(TARGET)}),
 ]

@@ -20,7 +20,9 @@ from bad_values import (
 
 from neurodecorr import locality, plasticity
 from neurodecorr.locality import Signal, SynapticRule
-from neurodecorr.plasticity import LearningRule, RelativeRule, SparseLearningRule
+from neurodecorr.plasticity import LearningRule, SparseLearningRule
+from neurodecorr.plasticity.benchmark import RelativeRule
+from neurodecorr.plasticity.learn import record_learning
 
 X = np.random.default_rng(0).standard_normal((20, 3))
 SIGMA = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.1], [0.0, 0.1, 1.5]])
@@ -29,15 +31,15 @@ STATE = plasticity.initial_state(X, PLAN)
 MASK = scipy.sparse.csr_array(np.ones((3, 3)))
 MASKED = plasticity.initial_sparse_state(MASK)
 RULES = (
-    plasticity.Easi,
-    plasticity.Foldiak,
-    plasticity.OffDiagonal,
-    plasticity.Oja,
-    plasticity.SimilarityMatching,
-    plasticity.Vogels,
-    plasticity.Whitening,
+    plasticity.baselines.Easi,
+    plasticity.baselines.Foldiak,
+    plasticity.baselines.OffDiagonal,
+    plasticity.baselines.Oja,
+    plasticity.baselines.SimilarityMatching,
+    plasticity.baselines.Vogels,
+    plasticity.baselines.Whitening,
 )
-COURSE = plasticity.run_rule(plasticity.Easi(), [X], SIGMA)
+COURSE = plasticity.benchmark.run_rule(plasticity.baselines.Easi(), [X], SIGMA)
 HEBB = SynapticRule("Hebb", (Signal("x", "unit"),), lambda s: np.outer(s["x"], s["x"]), ("pre", "post"))
 RATE, GAIN = Number(1e-2, above=0), Choice("none")
 TOL = Number(None, low=0, high=1, none=True)
@@ -45,8 +47,7 @@ RECORDS = "a record of results, filled by the library"
 
 EXEMPT = {
     "locality.Audit": RECORDS,
-    **{f"plasticity.{name}": RECORDS for name in ("RuleHistory", "Distance", "ContinuousResult", "SparseState")},
-    "plasticity.Rule": "a protocol",
+    **{f"plasticity.{name}": RECORDS for name in ()},
     "plasticity.State": "made by `initial_state`, and by learning at every step",
 }
 
@@ -57,23 +58,23 @@ CALLS = [
         {"hold": Number(1.0, above=0, also={"inf": "for ever"}), "half": Number(1.0, above=0)},
     ),
     Call("plasticity.Decay", plasticity.Decay, {"hold": Number(1.0, above=0), "half": Number(1.0, above=0)}),
-    Call("plasticity.Easi", plasticity.Easi, {"rate": RATE}),
-    Call("plasticity.Foldiak", plasticity.Foldiak, {"rate": RATE, "gain": GAIN}),
+    Call("plasticity.Easi", plasticity.baselines.Easi, {"rate": RATE}),
+    Call("plasticity.Foldiak", plasticity.baselines.Foldiak, {"rate": RATE, "gain": GAIN}),
     Call(
         "plasticity.OffDiagonal",
-        plasticity.OffDiagonal,
+        plasticity.baselines.OffDiagonal,
         {"rate": RATE, "kappa": Number(0.5, low=0, high=1), "relative": Flag(True), "gain": GAIN},
     ),
-    Call("plasticity.Oja", plasticity.Oja, {"rate": RATE}),
-    Call("plasticity.SimilarityMatching", plasticity.SimilarityMatching, {"history": Number(100.0, above=0)}),
+    Call("plasticity.Oja", plasticity.baselines.Oja, {"rate": RATE}),
+    Call("plasticity.SimilarityMatching", plasticity.baselines.SimilarityMatching, {"history": Number(100.0, above=0)}),
     Call(
         "plasticity.Vogels",
-        plasticity.Vogels,
+        plasticity.baselines.Vogels,
         {"rate": RATE, "target": Number(0.0), "inhibition": Choice("feedforward")},
     ),
     Call(
         "plasticity.Whitening",
-        plasticity.Whitening,
+        plasticity.baselines.Whitening,
         {"kind": Choice("zca"), "memory": Number(0.5, above=0, below=1, none=True)},
     ),
     *[
@@ -167,14 +168,14 @@ CALLS = [
     ),
     Call(
         "plasticity.distances",
-        plasticity.distances,
+        plasticity.benchmark.distances,
         {"courses": Several((COURSE,), empty=True), "covariance": Numbers(SIGMA)},
     ),
     Call(
         "plasticity.run_rule",
-        plasticity.run_rule,
+        plasticity.benchmark.run_rule,
         {
-            "rule": Valid(plasticity.Easi()),
+            "rule": Valid(plasticity.baselines.Easi()),
             "batches": Several((X, X), empty=True, also={"empty dict": "no batches", "generator": "no batches"}),
             "covariance": Numbers(SIGMA),
             "scale": Number(1.0, above=0),
@@ -189,8 +190,8 @@ CALLS = [
     ),
     Call(
         "plasticity.format_distances",
-        plasticity.format_distances,
-        {"table": Several(plasticity.distances((COURSE,), SIGMA))},
+        plasticity.benchmark.format_distances,
+        {"table": Several(plasticity.benchmark.distances((COURSE,), SIGMA))},
     ),
     Call("plasticity.learn", plasticity.learn, {"state": Valid(STATE), "X": Numbers(X), "plan": Valid(PLAN)}),
     Call(
@@ -219,7 +220,7 @@ CALLS = [
     ),
     Call(
         "plasticity.record_learning",
-        plasticity.record_learning,
+        record_learning,
         {
             "X": Numbers(X, also={"longer": "a start from any number of units"}),
             "plan": Valid(PLAN),

@@ -7,10 +7,12 @@ from bad_values import Call, Choice, Numbers, Place, Several, Table, Text, Valid
 
 from neurodecorr import comparison as workbench
 from neurodecorr import data, plots
-from neurodecorr.training import History
+from neurodecorr.plots.reprogramming import ReprogrammingPanel
+from neurodecorr.plots.training import envelopes
+from neurodecorr.training.history import History
 
 HISTORY = History({"training loss": [1.0, 0.5], "training accuracy": [0.5, 0.7]})
-PANEL = plots.ReprogrammingPanel("title", "x", [1.0, 2.0], {"now": np.ones((2, 3))})
+PANEL = ReprogrammingPanel("title", "x", [1.0, 2.0], {"now": np.ones((2, 3))})
 RECORDS = "what a figure is drawn of: a record"
 OF_COMPARISONS = (
     *("correlations", "cost", "eigenvalues", "lateral_fields", "learning", "mismatch"),
@@ -18,9 +20,8 @@ OF_COMPARISONS = (
 )
 
 EXEMPT = {
-    **{f"plots.{name}": RECORDS for name in ("ChipPanel", "ChipSeries", "ReprogrammingPanel")},
+    **{f"plots.{name}": RECORDS for name in ()},
     "plots.chip_errors": "of records, which tests/plots/test_chips.py makes",
-    "plots.hardware_budget": "of one record, which tests/plots/test_chips.py makes",
     "plots.spike_codes": "of a run, which tests/plots/test_spikes.py makes",
 }
 
@@ -39,7 +40,7 @@ CALLS = [
     *[Call(f"plots.{name}", getattr(plots, name), {"comparison": Valid(comparison())}) for name in OF_COMPARISONS],
     Call(
         "plots.envelopes",
-        plots.envelopes,
+        envelopes,
         {
             "curves": Table({"bp none": [[0.5, 0.6], [0.4, 0.7]]}),
             "what": Text("test accuracy"),
@@ -56,8 +57,8 @@ CALLS = [
         },
     ),
     Call("plots.reprogramming", plots.reprogramming, {"panels": Several((PANEL,))}),
-    Call("plots.render", plots.render, {"figure": Valid(figure()), "kind": Choice("svg")}),
-    Call("plots.rendered", plots.rendered, {"figure": Valid(figure()), "kinds": Several(("svg",))}),
+    Call("plots.render", plots.files.render, {"figure": Valid(figure()), "kind": Choice("svg")}),
+    Call("plots.rendered", plots.files.rendered, {"figure": Valid(figure()), "kinds": Several(("svg",))}),
     Call(
         "plots.save",
         plots.save,

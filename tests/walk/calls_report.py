@@ -13,7 +13,7 @@ EXEMPT = {"report.draw_again": "of a folder, which tests/report makes"}
 def publish(**options):
     """Publish without drawing figures, which takes seconds."""
     with mock.patch.dict(plots.FIGURES, clear=True):
-        return report.publish(**options)
+        return report.folder.publish(**options)
 
 
 CALLS = [
@@ -33,5 +33,5 @@ CALLS = [
             "mine": Valid(None, also={"None": "made here"}),
         },
     ),
-    Call("io.require_writable", io.require_writable, {"folder": Place("folder")}),
+    Call("io.require_writable", io.atomic.require_writable, {"folder": Place("folder")}),
 ]

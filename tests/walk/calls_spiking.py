@@ -16,11 +16,6 @@ ACTIVITY = np.random.default_rng(1).standard_normal((400, 3))
 EXEMPT = {
     f"spiking.{name}": reason
     for name, reason in {
-        "SpikeCorrelation": "a record of results, filled by the library",
-        "Reduction": "a record of results, filled by the library",
-        "RateRun": "a record of results, filled by the library",
-        "SpikeRun": "a record of results, filled by the library",
-        "Spikes": "a record of results, filled by the library",
         "rate_network": "needs Brian2",
         "run_rate": "needs Brian2",
     }.items()
@@ -80,13 +75,13 @@ CALLS = [
             {"values": Numbers(X, also={"longer": "more units"}), "frame_s": Number(0.01, above=0)},
         ),
         "Stimulus.steps_per_frame": (STIMULUS.steps_per_frame, {"dt_s": STEP}),
-        "coding_error_floor": (spiking.coding_error_floor, {"gamma": Number(0.2, above=0)}),
+        "coding_error_floor": (spiking.code.coding_error_floor, {"gamma": Number(0.2, above=0)}),
         "constant_stimulus": (
             spiking.constant_stimulus,
             {"x": Numbers(X[0], also={"longer": "more units"}), "duration_s": Number(0.2, above=0)},
         ),
         "lateral_jump": (
-            spiking.lateral_jump,
+            spiking.code.lateral_jump,
             {"sign": ANY, "current": ANY, "activity": ANY, "weight": ANY, "rate": Number(0.01, above=0)},
         ),
         "mean_correlation": (

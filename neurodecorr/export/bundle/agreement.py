@@ -16,7 +16,8 @@ from neurodecorr.circuit import stability
 from neurodecorr.errors import CheckpointError
 from neurodecorr.export.bundle.contents import GOLDEN, WEIGHTS, Contents, Formats, Part, make_contents
 from neurodecorr.export.bundle.reference_response import FINE, REACH
-from neurodecorr.io import Branch, Result, load_result, read_tree
+from neurodecorr.io import Result, load_result
+from neurodecorr.io.trees import Branch, read_tree
 
 # Backward error of a solved system over n ε, and error of the exponential of a matrix over that of its norm: both stay
 # far below these in practice, and a changed digit stays far above.

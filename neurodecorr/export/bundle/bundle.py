@@ -38,8 +38,9 @@ from neurodecorr.export.bundle.network import (
     stack_parts,
 )
 from neurodecorr.export.bundle.readme import guide
-from neurodecorr.io import provenance, write_json
+from neurodecorr.io import provenance
 from neurodecorr.io.archive import MAX_BYTES, atomic_folder, read_files, relative_name, write_zip
+from neurodecorr.io.atomic import write_json
 from neurodecorr.io.json import plain
 from neurodecorr.network import Network
 

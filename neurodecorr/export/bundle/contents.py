@@ -21,15 +21,18 @@ from neurodecorr.export.bundle.fixed_point import BITS, FixedPoint, to_fixed_poi
 from neurodecorr.export.bundle.netlist import Netlist
 from neurodecorr.export.bundle.reference_response import ReferenceResponse, reference_response
 from neurodecorr.export.bundle.tables import matrix_text, read_rows, table_text
-from neurodecorr.export.nir import TimeGridded, nir_parts
+from neurodecorr.export.nir.data import TimeGridded
 from neurodecorr.export.nir.dialects import DIALECTS
+from neurodecorr.export.nir.files import nir_parts
 from neurodecorr.export.nir.nengo_script import nengo_script
 from neurodecorr.export.spice.deck import SIMULATORS
 from neurodecorr.export.spice.netlist import KINDS
-from neurodecorr.hardware.devices import Pair, map_to_conductances
+from neurodecorr.hardware.devices import map_to_conductances
 from neurodecorr.hardware.devices.conductance_range import conductance_range
-from neurodecorr.hardware.devices.pairs import SIDES
-from neurodecorr.io import Branch, Result, load_result, write_text, write_tree
+from neurodecorr.hardware.devices.pairs import SIDES, Pair
+from neurodecorr.io import Result, load_result
+from neurodecorr.io.atomic import write_text
+from neurodecorr.io.trees import Branch, write_tree
 
 COLUMNS = ("pre", "post", "kind", "weight", "unit")
 DEVICE_KINDS = ("input", "leak", "inhibitory", "excitatory")

@@ -8,9 +8,9 @@ from typing import Any
 
 from neurodecorr.circuit import Circuit
 from neurodecorr.export.bundle.reference_response import ReferenceResponse
-from neurodecorr.export.spice import circuit_deck
 from neurodecorr.export.spice.deck import Deck, probes
-from neurodecorr.hardware.devices import Pair
+from neurodecorr.export.spice.netlist import circuit_deck
+from neurodecorr.hardware.devices.pairs import Pair
 
 
 @dataclass(frozen=True, eq=False)

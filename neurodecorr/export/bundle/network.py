@@ -16,8 +16,8 @@ from neurodecorr.circuit import Circuit
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.export.bundle.contents import Part
 from neurodecorr.export.bundle.tables import matrix_text
-from neurodecorr.export.nir import nir_parts
-from neurodecorr.export.spice import network_deck
+from neurodecorr.export.nir.files import nir_parts
+from neurodecorr.export.spice.network_netlist import network_deck
 from neurodecorr.io import Result, load_result
 from neurodecorr.network import Network, NetworkCircuit
 from neurodecorr.network.activations import Activation, activation_named

@@ -21,10 +21,10 @@ import numpy.typing as npt
 from neurodecorr import _validation
 from neurodecorr._texts import short_repr
 from neurodecorr._validation import unmasked
-from neurodecorr.circuit import Trajectory
+from neurodecorr.circuit.integrate import Trajectory
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.export.nir.graph import Graph
-from neurodecorr.io import Branch, read_tree, write_tree
+from neurodecorr.io.trees import Branch, read_tree, write_tree
 
 # Relative to the step: how far times may be from a grid.
 GRID = 1e-6

@@ -20,7 +20,8 @@ import numpy as np
 
 from neurodecorr import _validation
 from neurodecorr._typing import Floats
-from neurodecorr.circuit import Circuit, LinearCircuit, SparseCircuit, TwoPopulationCircuit, stability
+from neurodecorr.circuit import Circuit, SparseCircuit, TwoPopulationCircuit, stability
+from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.network import Network, NetworkCircuit
 

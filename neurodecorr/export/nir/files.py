@@ -18,7 +18,7 @@ from neurodecorr.export.nir.dialects import graph_in
 from neurodecorr.export.nir.export_graph import INPUT, OUTPUT, Projection, System, layer_parts, system_of
 from neurodecorr.export.nir.from_graph import subject_of
 from neurodecorr.export.nir.graph import Graph, branch_of, graph_of
-from neurodecorr.io import Branch, graft, read_tree, write_tree
+from neurodecorr.io.trees import Branch, graft, read_tree, write_tree
 from neurodecorr.network import Network, NetworkCircuit
 
 Subject = Circuit | TwoPopulationCircuit | Network | NetworkCircuit

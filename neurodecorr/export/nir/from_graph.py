@@ -13,7 +13,8 @@ from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.export.nir.dialects import graph_in
 from neurodecorr.export.nir.export_graph import system_of
 from neurodecorr.export.nir.graph import Graph, Node
-from neurodecorr.network import ACTIVATIONS, NetworkCircuit
+from neurodecorr.network import NetworkCircuit
+from neurodecorr.network.activations import ACTIVATIONS
 from neurodecorr.network.ode import LayerCircuit
 
 # Dialects are in single precision, and the exponential of a matrix may differ in the last digits between machines.

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from neurodecorr import _validation
 from neurodecorr._texts import short_repr
 from neurodecorr.errors import CheckpointError, InputError
-from neurodecorr.io import Branch
+from neurodecorr.io.trees import Branch
 
 PARAMETERS = {
     "Input": ("shape",),

@@ -10,7 +10,7 @@ from neurodecorr.errors import InputError
 from neurodecorr.export.nir.dialects import require_step
 from neurodecorr.export.nir.export_graph import system_of
 from neurodecorr.export.nir.files import Subject, write_nir
-from neurodecorr.io import write_text
+from neurodecorr.io.atomic import write_text
 
 SCRIPT = '''\
 """Runs {name} in Nengo. Needs: pip install nengo h5py

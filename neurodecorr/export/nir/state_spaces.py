@@ -18,7 +18,7 @@ from neurodecorr._typing import Floats
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import CheckpointError, ConfigError, InputError, StabilityError
 from neurodecorr.export.nir.graph import Graph, graph_of
-from neurodecorr.io import read_tree
+from neurodecorr.io.trees import read_tree
 
 Signal = tuple[Floats, Floats, Floats]  # weights of the state, of the input, and a constant
 LARGEST = 5_000

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, positive
-from neurodecorr.circuit import Circuit, LinearCircuit, SparseCircuit
-from neurodecorr.circuit.model import require_circuit
+from neurodecorr.circuit import Circuit, SparseCircuit
+from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.export.spice.deck import (
     INNER,
@@ -34,7 +34,7 @@ from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
 from neurodecorr.hardware.analogue.equations import require_settling
 from neurodecorr.hardware.devices.pairs import Pair
-from neurodecorr.io import write_text
+from neurodecorr.io.atomic import write_text
 
 KINDS = ("ota", "crossbar")
 

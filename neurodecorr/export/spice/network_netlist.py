@@ -18,7 +18,7 @@ from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.export.spice.deck import Deck, Probe, Run, checked_simulator, probes, spelt, stop_and_step
 from neurodecorr.export.spice.stimulus import waveforms
 from neurodecorr.export.spice.wire_resistance import SIEMENS
-from neurodecorr.io import write_text
+from neurodecorr.io.atomic import write_text
 from neurodecorr.network.ode import LayerCircuit, NetworkCircuit
 from neurodecorr.plasticity.continuous import FLOW_RULES, ContinuousResult, learn_continuously
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from neurodecorr._typing import Floats
 from neurodecorr._validation import finite, positive, real_array
-from neurodecorr.circuit import LinearCircuit
+from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.circuit.stability import margin, require_stable
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.hardware.analogue.amplifier import Amplifier

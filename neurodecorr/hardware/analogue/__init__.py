@@ -1,10 +1,11 @@
 """The circuit in volts, seconds and siemens: one chip, its error budget in closed form, and many chips."""
 
+from neurodecorr.hardware.analogue import energy as energy
+from neurodecorr.hardware.analogue import results as results
 from neurodecorr.hardware.analogue.amplifier import Amplifier
-from neurodecorr.hardware.analogue.budget import Budget, Share, error_budget
+from neurodecorr.hardware.analogue.budget import error_budget
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
-from neurodecorr.hardware.analogue.energy import Energy
-from neurodecorr.hardware.analogue.monte_carlo import ChipSimulation, simulate_chips
+from neurodecorr.hardware.analogue.monte_carlo import simulate_chips
 from neurodecorr.hardware.analogue.requirements import (
     bandwidth_needed,
     bits_needed,
@@ -12,19 +13,11 @@ from neurodecorr.hardware.analogue.requirements import (
     mismatch_allowed,
     offset_allowed,
 )
-from neurodecorr.hardware.analogue.results import RestingState, Waveforms
-from neurodecorr.hardware.analogue.settling_time import SettlingTime, settling_time
+from neurodecorr.hardware.analogue.settling_time import settling_time
 
 __all__ = [
     "Amplifier",
     "AnalogueCircuit",
-    "Budget",
-    "ChipSimulation",
-    "Energy",
-    "RestingState",
-    "SettlingTime",
-    "Share",
-    "Waveforms",
     "bandwidth_needed",
     "bits_needed",
     "error_budget",

@@ -18,7 +18,7 @@ import scipy.linalg
 from neurodecorr._numerics.norms import EPS
 from neurodecorr._numerics.simd import read_only
 from neurodecorr._typing import Floats
-from neurodecorr.circuit import LinearCircuit
+from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.circuit.spectrum import Sigma, Spectrum
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import StabilityError

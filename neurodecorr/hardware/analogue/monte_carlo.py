@@ -135,7 +135,7 @@ def simulate_chips(
     jobs : int, default 1
         Processes. The numbers do not depend on it.
     progress : callable, optional
-        Called as `progress(words, done, total)`; `neurodecorr.cli.progress_bar` draws a bar.
+        Called as `progress(words, done, total)`; `neurodecorr.cli.progress.progress_bar` draws a bar.
 
     Returns
     -------

@@ -13,8 +13,9 @@ import scipy.special
 from neurodecorr._typing import Floats
 from neurodecorr._validation import square
 from neurodecorr.hardware.analogue.wire_resistance import wired
-from neurodecorr.hardware.devices import Devices, Pair, map_to_conductances
+from neurodecorr.hardware.devices import Devices, map_to_conductances
 from neurodecorr.hardware.devices.drift import power_law
+from neurodecorr.hardware.devices.pairs import Pair
 
 # Abscissae for means over normal exponents of drift.
 NODES = 40

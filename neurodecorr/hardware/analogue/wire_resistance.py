@@ -10,8 +10,9 @@ from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, finite, positive, real_array, shown, square
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
-from neurodecorr.hardware.devices import Devices, effective_conductances
+from neurodecorr.hardware.devices import Devices
 from neurodecorr.hardware.devices.conductance_range import in_siemens
+from neurodecorr.hardware.devices.wires import effective_conductances
 
 Form = Literal["closed", "open"]
 FORMS: tuple[Form, ...] = ("closed", "open")

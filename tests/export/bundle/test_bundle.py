@@ -13,11 +13,13 @@ import pytest
 import neurodecorr as nd
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import CheckpointError, ConfigError, InputError, StabilityError
-from neurodecorr.export.bundle import Formats, ReferenceResponse, export_bundle, load_bundle
+from neurodecorr.export.bundle import Formats, export_bundle, load_bundle
 from neurodecorr.export.bundle.manifest import manifest, require_checksums
+from neurodecorr.export.bundle.reference_response import ReferenceResponse
 from neurodecorr.export.nir import write_nir
-from neurodecorr.io import Branch, Result, load_result, read_tree, write_tree
+from neurodecorr.io import Result, load_result
 from neurodecorr.io.archive import read_files, write_zip
+from neurodecorr.io.trees import Branch, read_tree, write_tree
 from neurodecorr.network import Conv2d, Decorrelation, Dense, Network
 
 N, TAU = 5, 0.02

@@ -8,8 +8,9 @@ from hypothesis.extra import numpy as hnp
 
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
-from neurodecorr.export.bundle import Formats, read_topology, to_fixed_point, topology_text
-from neurodecorr.export.bundle.contents import make_contents
+from neurodecorr.export.bundle import Formats
+from neurodecorr.export.bundle.contents import make_contents, read_topology, topology_text
+from neurodecorr.export.bundle.fixed_point import to_fixed_point
 from neurodecorr.export.bundle.tables import matrix_text
 
 square_matrices = st.integers(1, 5).flatmap(

@@ -7,7 +7,7 @@ import pytest
 from neurodecorr import export
 from neurodecorr.circuit import Circuit, integrate
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
-from neurodecorr.export import TimeGridded
+from neurodecorr.export.nir.data import TimeGridded
 
 RNG = np.random.default_rng(4)
 
@@ -15,27 +15,27 @@ RNG = np.random.default_rng(4)
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "u1", "?"])
 def test_activity_comes_back_to_the_bit(tmp_path, dtype):
     data = (100 * RNG.random((3, 5, 2))).astype(dtype)
-    path = export.write_nir_data(tmp_path / "d.nir", {"01_xbar": {"v": TimeGridded(data, 1e-3)}})
-    found = export.read_nir_data(path)["01_xbar"]["v"]
+    path = export.nir.data.write_nir_data(tmp_path / "d.nir", {"01_xbar": {"v": TimeGridded(data, 1e-3)}})
+    found = export.nir.data.read_nir_data(path)["01_xbar"]["v"]
     assert found.data.dtype == data.dtype and found.data.tobytes() == data.tobytes() and found.dt_s == 1e-3
 
 
 def test_nan_and_signed_zeros_come_back(tmp_path):
     data = np.array([[[np.nan, -0.0, np.inf]]])
-    path = export.write_nir_data(tmp_path / "d.nir", {"a": {"v": TimeGridded(data, 1.0)}})
-    assert export.read_nir_data(path)["a"]["v"].data.tobytes() == data.tobytes()
+    path = export.nir.data.write_nir_data(tmp_path / "d.nir", {"a": {"v": TimeGridded(data, 1.0)}})
+    assert export.nir.data.read_nir_data(path)["a"]["v"].data.tobytes() == data.tobytes()
 
 
 def test_a_trajectory_becomes_activity():
     circuit, t = Circuit([[2.0, 0.5], [0.0, 1.0]], tau=0.02), np.linspace(0, 0.1, 11)
     many = integrate(circuit, np.ones((3, 2)), 0.1, times=t)
-    found = export.time_gridded(many)
+    found = export.nir.data.time_gridded(many)
     assert found.data.shape == (3, 11, 2) and found.dt_s == pytest.approx(0.01)
     assert np.array_equal(found.data[1], many.xbar[:, 1])
-    one = export.time_gridded(integrate(circuit, np.ones(2), 0.1, times=t), second=1e-3)
+    one = export.nir.data.time_gridded(integrate(circuit, np.ones(2), 0.1, times=t), second=1e-3)
     assert one.data.shape == (1, 11, 2) and one.dt_s == pytest.approx(1e-5)
     with pytest.raises(InputError, match="0, h, 2h"):
-        export.time_gridded(integrate(circuit, np.ones(2), 0.1, times=[0.0, 0.01, 0.05]))
+        export.nir.data.time_gridded(integrate(circuit, np.ones(2), 0.1, times=[0.0, 0.01, 0.05]))
 
 
 CIRCUIT = Circuit(np.eye(2), 0.02)
@@ -49,11 +49,15 @@ GOOD = TimeGridded(np.ones((1, 3, 2)), 1e-3)
         (lambda p: TimeGridded(np.ones((4, 3)), 1e-3), InputError, r"\(samples, time, neurons\)"),
         (lambda p: TimeGridded(np.full((1, 1, 1), "a"), 1e-3), InputError, "must be numbers"),
         (lambda p: TimeGridded(np.ones((1, 1, 1)), 0.0), ConfigError, "dt_s must be > 0"),
-        (lambda p: export.write_nir_data(p, {"a/b": {"v": GOOD}}), InputError, "without slashes; got 'a/b'"),
-        (lambda p: export.write_nir_data(p, {"a": {"../v": GOOD}}), InputError, "without slashes"),
-        (lambda p: export.write_nir_data(p, {"a": GOOD}), InputError, "must be a mapping from names to TimeGridded"),
-        (lambda p: export.write_nir_data(p, {"a": {"v": np.ones((1, 1, 1))}}), InputError, "to TimeGridded"),
-        (lambda p: export.write_nir_data(p, {}), InputError, "activity must be a mapping"),
+        (lambda p: export.nir.data.write_nir_data(p, {"a/b": {"v": GOOD}}), InputError, "without slashes; got 'a/b'"),
+        (lambda p: export.nir.data.write_nir_data(p, {"a": {"../v": GOOD}}), InputError, "without slashes"),
+        (
+            lambda p: export.nir.data.write_nir_data(p, {"a": GOOD}),
+            InputError,
+            "must be a mapping from names to TimeGridded",
+        ),
+        (lambda p: export.nir.data.write_nir_data(p, {"a": {"v": np.ones((1, 1, 1))}}), InputError, "to TimeGridded"),
+        (lambda p: export.nir.data.write_nir_data(p, {}), InputError, "activity must be a mapping"),
         (lambda p: export.write_nir(CIRCUIT, p, data={"xbr": {"v": GOOD}}), ConfigError, "Did you mean '01_xbar'"),
         (
             lambda p: export.write_nir(Circuit(np.eye(3)), p, data={"xbar": {"v": GOOD}}),
@@ -90,9 +94,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_activity_is_refused(tmp_path, name):
-    path = export.write_nir_data(tmp_path / "d.nir", {"a": {"v": GOOD}})
+    path = export.nir.data.write_nir_data(tmp_path / "d.nir", {"a": {"v": GOOD}})
     forge, message = HOSTILE[name]
     with h5py.File(path, "r+") as file:
         forge(file)
     with pytest.raises(CheckpointError, match=message):
-        export.read_nir_data(path)
+        export.nir.data.read_nir_data(path)

@@ -69,7 +69,10 @@ def test_exact_steps_are_exact_to_single_precision(tmp_path, name, dialect):
     x = RNG.standard_normal(8)
     ends = space.respond(x, DT * np.arange(1, 1001))
     # Rounding of the weights by 6e-8 is amplified by 1/(1 − |eigenvalue of a step|), here up to 4000.
-    assert np.abs(simulated(export.read_nir_graph(path), dialect, x, 1000) - ends).max() < 2e-4 * np.abs(ends).max()
+    assert (
+        np.abs(simulated(export.nir.files.read_nir_graph(path), dialect, x, 1000) - ends).max()
+        < 2e-4 * np.abs(ends).max()
+    )
 
 
 @pytest.mark.parametrize("dialect", ["sinabs", "rockpool"])
@@ -81,18 +84,18 @@ def test_held_steps_err_in_proportion_to_the_step_and_rest_exactly(tmp_path, nam
     for dt in (8e-4, 4e-4, 2e-4):
         path = export.write_nir(own, tmp_path / "d.nir", dialect, dt_s=dt)
         steps = round(0.2 / dt)
-        found = simulated(export.read_nir_graph(path), dialect, x, steps)
+        found = simulated(export.nir.files.read_nir_graph(path), dialect, x, steps)
         errors.append(np.abs(found - space.respond(x, dt * np.arange(1, steps + 1))).max())
     ratios = np.array(errors[:-1]) / errors[1:]
     assert np.all(np.abs(np.log2(ratios) - 1) < 0.2)
-    long = simulated(export.read_nir_graph(path), dialect, x, 10_000)[-1]
+    long = simulated(export.nir.files.read_nir_graph(path), dialect, x, 10_000)[-1]
     assert np.abs(long - space.rest(x)).max() < 1e-4 * max(1.0, np.abs(space.rest(x)).max())
 
 
 def test_held_weights_show_the_circuit(tmp_path):
     own = circuit(5)
     path = export.write_nir(own, tmp_path / "d.nir", "sinabs", dt_s=DT)
-    graph = export.read_nir_graph(path)
+    graph = export.nir.files.read_nir_graph(path)
     gain = 1 - np.exp(-DT / own.tau)
     assert np.abs(graph.nodes["03_lateral"]["weight"] / gain - (np.eye(5) - own.R)).max() < 1e-6
     assert np.abs(graph.nodes["01_feed"]["weight"] / gain - np.eye(5)).max() < 1e-6

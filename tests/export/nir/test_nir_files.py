@@ -80,12 +80,12 @@ def test_time_constants_are_seconds_and_keep_their_ratio(tmp_path):
     own = circuit(4, tau=1.0).two_population(0.5)
     again = export.read_nir(export.write_nir(own, tmp_path / "c.nir", tau_s=0.02))
     assert (again.tau, again.tau_error) == (0.02, 0.01)
-    graph = export.read_nir_graph(tmp_path / "c.nir")
+    graph = export.nir.files.read_nir_graph(tmp_path / "c.nir")
     assert graph.metadata["time_unit"] == "s" and graph.nodes["01_error"]["tau"].tolist() == [0.01] * 4
 
 
 def test_names_sort_in_the_order_in_which_signals_pass(tmp_path):
-    graph = export.read_nir_graph(export.write_nir(network("feedforward"), tmp_path / "n.nir"))
+    graph = export.nir.files.read_nir_graph(export.write_nir(network("feedforward"), tmp_path / "n.nir"))
     names = list(graph.nodes)
     assert names == sorted(names) and not any(set(name) & set("./") for name in names)
     rank = {name: index for index, name in enumerate(names)}
@@ -94,7 +94,7 @@ def test_names_sort_in_the_order_in_which_signals_pass(tmp_path):
 
 def test_the_file_says_what_it_holds(tmp_path):
     own = circuit()
-    graph = export.read_nir_graph(
+    graph = export.nir.files.read_nir_graph(
         export.write_nir(own, tmp_path / "c.nir", metadata={"rule": "local", "rate": 1e-3, "seed": 4})
     )
     said = graph.metadata
@@ -127,10 +127,10 @@ def test_one_file_per_layer_gives_the_network_with_its_activations_between(tmp_p
     own = network("recurrent", "tanh")
     X = RNG.standard_normal((7, 6))
     x = X
-    paths = export.write_nir_layers(own, tmp_path / "layers")
+    paths = export.nir.files.write_nir_layers(own, tmp_path / "layers")
     assert [path.name for path in paths] == ["layer0.nir", "layer1.nir", "layer2.nir"]
     for path in paths:
-        said = export.read_nir_graph(path).metadata
+        said = export.nir.files.read_nir_graph(path).metadata
         h = export.state_space(path).rest(x)
         x = np.tanh(h) if said["activation"] == "tanh" else h
     assert np.abs(x - own.forward(X).output).max() < 1e-12
@@ -175,7 +175,7 @@ def test_an_unstable_layer_is_named(tmp_path):
         (lambda p: export.write_nir(circuit(), p, tau_s=-1), ConfigError, "tau_s must be > 0"),
         (lambda p: export.write_nir(circuit(), p, metadata={"a/b": 1}), ConfigError, "plain names.*'a/b'"),
         (lambda p: export.write_nir(circuit(), p, metadata={"R_diagonal": 1}), ConfigError, "not taken"),
-        (lambda p: export.write_nir_layers(circuit(), p), ConfigError, "takes a network; got Circuit"),
+        (lambda p: export.nir.files.write_nir_layers(circuit(), p), ConfigError, "takes a network; got Circuit"),
     ],
 )
 def test_bad_requests_are_refused_and_write_nothing(tmp_path, make, error, message):
@@ -276,15 +276,15 @@ def test_networks_changed_by_hand_are_refused(tmp_path, name):
 
 def test_one_file_is_graph_activity_and_traces(tmp_path):
     own, t = circuit(), np.linspace(0, 0.1, 51)
-    activity = export.time_gridded(integrate(own, RNG.standard_normal((2, 6)), 0.1, times=t))
+    activity = export.nir.data.time_gridded(integrate(own, RNG.standard_normal((2, 6)), 0.1, times=t))
     path = tmp_path / "one.h5"
     with Recorder(
-        path, [Variable("R", (6, 6))], parts=export.nir_parts(own, data={"xbar": {"v": activity}})
+        path, [Variable("R", (6, 6))], parts=export.nir.files.nir_parts(own, data={"xbar": {"v": activity}})
     ) as recorder:
         for step in range(10):
             recorder.record(step, {"R": own.R + step})
     assert identical(export.read_nir(path).R, own.R)
-    found = export.read_nir_data(path)["01_xbar"]["v"]
+    found = export.nir.data.read_nir_data(path)["01_xbar"]["v"]
     assert identical(found.data, activity.data) and found.dt_s == activity.dt_s
     traces = read_traces(path)
     assert traces.complete and identical(traces["R"].values[3], own.R + 3) and traces.metadata == {}

@@ -74,14 +74,14 @@ def test_activity_goes_through_nirdata_and_back_to_the_bit(tmp_path, nir):
     if not hasattr(nir, "read_data"):
         pytest.skip("this nir has no NIRData; pip install 'nir>=1.0.8'")
     own, t = circuit(6), np.linspace(0, 0.1, 51)
-    activity = export.time_gridded(integrate(own, RNG.standard_normal((2, 6)), 0.1, times=t))
+    activity = export.nir.data.time_gridded(integrate(own, RNG.standard_normal((2, 6)), 0.1, times=t))
     path = export.write_nir(own, tmp_path / "ours.nir", data={"xbar": {"v": activity}})
     data = nir.read_data(path)
     found = data.nodes["01_xbar"].observables["v"]
     assert alike(found.data, activity.data) and found.dt == activity.dt_s
     data.check_nodes(nir.read(path))
     nir.write_data(tmp_path / "theirs.nir", data)
-    again = export.read_nir_data(tmp_path / "theirs.nir")["01_xbar"]["v"]
+    again = export.nir.data.read_nir_data(tmp_path / "theirs.nir")["01_xbar"]["v"]
     assert alike(again.data, activity.data) and again.dt_s == activity.dt_s
 
 
@@ -198,9 +198,9 @@ def test_a_linear_network_with_means_and_biases_runs_too(tmp_path, monkeypatch, 
 def unified(tmp_path):
     """One file that is graph, activity and traces."""
     own, t = circuit(6), np.linspace(0, 0.1, 51)
-    activity = export.time_gridded(integrate(own, RNG.standard_normal((2, 6)), 0.1, times=t))
+    activity = export.nir.data.time_gridded(integrate(own, RNG.standard_normal((2, 6)), 0.1, times=t))
     variables = [Variable("R", (6, 6), unit="1", description="lateral weights"), Variable("margin", unit="1/τ")]
-    parts = export.nir_parts(own, data={"xbar": {"v": activity}})
+    parts = export.nir.files.nir_parts(own, data={"xbar": {"v": activity}})
     with Recorder(tmp_path / "one.h5", variables, metadata={"tau_s": 0.02}, parts=parts) as recorder:
         for step in range(700):
             recorder.record(step, {"R": own.R + step, "margin": step / 10})

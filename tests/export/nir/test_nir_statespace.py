@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 from neurodecorr import export
 from neurodecorr.circuit import Circuit, integrate, settle
 from neurodecorr.errors import ConfigError, InputError, StabilityError
-from neurodecorr.export.nir import Graph, Node
+from neurodecorr.export.nir.graph import Graph, Node
 from neurodecorr.network import Decorrelation, Dense, Network
 
 RNG = np.random.default_rng(8)

@@ -9,7 +9,8 @@ import pytest
 from neurodecorr.circuit import PiecewiseConstant
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.export import run_spice, write_spice, write_spice_chip
-from neurodecorr.export.spice import PiecewiseLinear, chip_deck
+from neurodecorr.export.spice import PiecewiseLinear
+from neurodecorr.export.spice.netlist import chip_deck
 from neurodecorr.hardware.analogue import Amplifier, AnalogueCircuit, simulate_chips
 from neurodecorr.hardware.devices import Converter, Devices
 

@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.export import run_spice, write_spice_learning
-from neurodecorr.export.spice import learning_deck
+from neurodecorr.export.spice.network_netlist import learning_deck
 
 TAU, TAU_R, DWELL, SAMPLES = 0.02, 2.0, 0.1, 40
 

@@ -10,7 +10,8 @@ import scipy.sparse
 from neurodecorr.circuit import Circuit, PiecewiseConstant, SparseCircuit, TwoPopulationCircuit
 from neurodecorr.errors import CheckpointError, ConfigError, InputError, StabilityError
 from neurodecorr.export import write_spice
-from neurodecorr.export.spice import PiecewiseLinear, circuit_deck
+from neurodecorr.export.spice import PiecewiseLinear
+from neurodecorr.export.spice.netlist import circuit_deck
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.devices import Devices, map_to_conductances
 

@@ -7,9 +7,9 @@ import pytest
 
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.export import run_spice, write_spice_network
-from neurodecorr.export.spice import network_deck
-from neurodecorr.network import Activation, Decorrelation, Dense, Network
-from neurodecorr.network.activations import ACTIVATIONS
+from neurodecorr.export.spice.network_netlist import network_deck
+from neurodecorr.network import Decorrelation, Dense, Network
+from neurodecorr.network.activations import ACTIVATIONS, Activation
 
 TAU, TAU_UNITS = 0.02, 0.01
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodecorr.errors import InputError
-from neurodecorr.export.spice import read_raw
+from neurodecorr.export.spice.raw import read_raw
 
 HEAD = """Title: * test
 Date: Sat Nov 21 14:25:00  2026

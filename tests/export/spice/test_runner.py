@@ -17,9 +17,16 @@ from hypothesis import strategies as st
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.export import run_spice, write_spice
-from neurodecorr.export.spice import circuit_deck, find_simulator, read_raw, simulator_version
 from neurodecorr.export.spice.cards import read_cards
-from neurodecorr.export.spice.runner import OutOfTimeError, program_folder, run_program
+from neurodecorr.export.spice.netlist import circuit_deck
+from neurodecorr.export.spice.raw import read_raw
+from neurodecorr.export.spice.runner import (
+    OutOfTimeError,
+    find_simulator,
+    program_folder,
+    run_program,
+    simulator_version,
+)
 from neurodecorr.export.spice.stdout_tables import complaints, measured, tables
 
 DIVIDER = """* two resistors

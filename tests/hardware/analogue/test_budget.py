@@ -15,7 +15,6 @@ from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.hardware.analogue import (
     Amplifier,
     AnalogueCircuit,
-    ChipSimulation,
     bandwidth_needed,
     bits_needed,
     error_budget,
@@ -25,19 +24,13 @@ from neurodecorr.hardware.analogue import (
     settling_time,
     simulate_chips,
 )
+from neurodecorr.hardware.analogue.monte_carlo import ChipSimulation
 from neurodecorr.hardware.analogue.perturbation import first_order, second_order, strain
 from neurodecorr.hardware.analogue.weight_statistics import device_moments, weight_moments
-from neurodecorr.hardware.devices import (
-    PCM,
-    Converter,
-    Devices,
-    Drift,
-    Independent,
-    PCMDrift,
-    PCMReadNoise,
-    Proportional,
-    ReadNoise,
-)
+from neurodecorr.hardware.devices import Converter, Devices, Drift, Proportional, ReadNoise
+from neurodecorr.hardware.devices.drift import PCMDrift
+from neurodecorr.hardware.devices.programming import PCM, Independent
+from neurodecorr.hardware.devices.read_noise import PCMReadNoise
 
 
 def decorrelator(n=32, condition=1e2, seed=0, samples=64):

@@ -9,7 +9,9 @@ import pytest
 import neurodecorr as nd
 from neurodecorr.hardware.analogue import Amplifier, error_budget, simulate_chips
 from neurodecorr.hardware.analogue.perturbation import mean_shift, shared_order, shared_strain
-from neurodecorr.hardware.devices import PCM, Converter, Devices, Drift, PCMDrift, preset
+from neurodecorr.hardware.devices import Converter, Devices, Drift, preset
+from neurodecorr.hardware.devices.drift import PCMDrift
+from neurodecorr.hardware.devices.programming import PCM
 
 CHIPS = 200
 HOUR, DAY, MONTH = 3600.0, 86400.0, 30 * 86400.0

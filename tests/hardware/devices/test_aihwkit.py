@@ -5,15 +5,10 @@ import warnings
 import numpy as np
 import pytest
 
-from neurodecorr.hardware.devices import (
-    PCM,
-    Converter,
-    Devices,
-    PCMDrift,
-    PCMReadNoise,
-    drift_factor,
-    map_to_conductances,
-)
+from neurodecorr.hardware.devices import Converter, Devices, map_to_conductances
+from neurodecorr.hardware.devices.drift import PCMDrift, drift_factor
+from neurodecorr.hardware.devices.programming import PCM
+from neurodecorr.hardware.devices.read_noise import PCMReadNoise
 
 INSTALL = "needs aihwkit: pip install torch, then pip install --no-deps aihwkit==1.1.0"
 with warnings.catch_warnings():

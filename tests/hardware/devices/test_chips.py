@@ -7,21 +7,11 @@ import numpy as np
 import pytest
 
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.hardware.devices import (
-    PCM,
-    Converter,
-    Devices,
-    Drift,
-    Independent,
-    PCMDrift,
-    PCMReadNoise,
-    Proportional,
-    ReadNoise,
-    map_to_conductances,
-    mismatch_factors,
-    stuck_at,
-    stuck_devices,
-)
+from neurodecorr.hardware.devices import Converter, Devices, Drift, Proportional, ReadNoise, map_to_conductances
+from neurodecorr.hardware.devices.defects import mismatch_factors, stuck_at, stuck_devices
+from neurodecorr.hardware.devices.drift import PCMDrift
+from neurodecorr.hardware.devices.programming import PCM, Independent
+from neurodecorr.hardware.devices.read_noise import PCMReadNoise
 
 R = np.eye(12) + 0.2 * np.random.default_rng(0).standard_normal((12, 12))
 

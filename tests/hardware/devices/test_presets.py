@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from neurodecorr.errors import ConfigError
-from neurodecorr.hardware.devices import PRESETS, coded, preset, preset_names
+from neurodecorr.hardware.devices import preset
+from neurodecorr.hardware.devices.integer_weights import coded
+from neurodecorr.hardware.devices.presets import PRESETS, preset_names
 
 W = np.random.default_rng(0).standard_normal((16, 16))
 # Smallest and largest whole-number weight, as the chips' own software has them.

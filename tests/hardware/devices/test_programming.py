@@ -6,18 +6,10 @@ import numpy as np
 import pytest
 
 from neurodecorr.errors import ConfigError
-from neurodecorr.hardware.devices import (
-    PCM,
-    RRAM,
-    Devices,
-    Drift,
-    Independent,
-    PCMDrift,
-    PCMReadNoise,
-    Proportional,
-    ReadNoise,
-    drift_factor,
-)
+from neurodecorr.hardware.devices import Devices, Drift, Proportional, ReadNoise
+from neurodecorr.hardware.devices.drift import PCMDrift, drift_factor
+from neurodecorr.hardware.devices.programming import PCM, RRAM, Independent
+from neurodecorr.hardware.devices.read_noise import PCMReadNoise
 
 MICRO = 1e-6
 # Conductances of 25 µS devices, µS; those of 40 µS devices are 1.6 times as large.

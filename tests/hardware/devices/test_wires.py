@@ -8,7 +8,8 @@ import pytest
 from scipy.sparse.linalg import splu
 
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.hardware.devices import Devices, effective_conductances, node_equations
+from neurodecorr.hardware.devices import Devices
+from neurodecorr.hardware.devices.wires import effective_conductances, node_equations
 
 
 def checkered(rows, columns):

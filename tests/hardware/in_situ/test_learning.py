@@ -9,14 +9,8 @@ import pytest
 from neurodecorr import data, locality, plasticity
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.devices import Converter, Devices, Drift
-from neurodecorr.hardware.in_situ import (
-    IN_SITU_RULES,
-    InSituRule,
-    PulsedSynapse,
-    kernels,
-    learn_in_situ,
-    learning_chips,
-)
+from neurodecorr.hardware.in_situ import InSituRule, PulsedSynapse, kernels, learn_in_situ, learning_chips
+from neurodecorr.hardware.in_situ.audit import IN_SITU_RULES
 
 pytestmark = pytest.mark.rounding
 
