@@ -232,18 +232,18 @@ def instants(
     if wrong.any():
         at = int(np.argmax(wrong)) + 1
         how = "increase strictly" if strictly and not from_zero else f"be a vector that {order}"
-        raise InputError(f"{name} must {how}; got {digits(t[at])} after {digits(t[at - 1])} at index {at}.")
+        raise InputError(f"{name} must {how}; got {numeral(t[at])} after {numeral(t[at - 1])} at index {at}.")
     if (np.abs(inside - t) > grain).any():
-        room = f"be ≥ 0, a vector that {order}" if end is None else f"lie in [0, {until}] = [0, {digits(end)}]"
-        raise InputError(f"{name} must {room}; got {digits(t[0])} to {digits(t[-1])}.")
+        room = f"be ≥ 0, a vector that {order}" if end is None else f"lie in [0, {until}] = [0, {numeral(end)}]"
+        raise InputError(f"{name} must {room}; got {numeral(t[0])} to {numeral(t[-1])}.")
     if from_zero:
         if inside[0] > grain:
-            raise InputError(f"{name} must be a vector that {order}; got {digits(t[0])} first.")
+            raise InputError(f"{name} must be a vector that {order}; got {numeral(t[0])} first.")
         inside[0] = 0.0
     return inside
 
 
-def digits(value: float) -> str:
+def numeral(value: float) -> str:
     """Return a number in as many digits as tell it from its neighbours, and no more than are needed."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))

@@ -194,7 +194,7 @@ def _head(matrix: Floats, bits: int) -> Floats:
     return np.asarray(np.rint(matrix / grid) * grid)
 
 
-class Goal(NamedTuple):
+class Tolerance(NamedTuple):
     """What a running method tests: when is a residual small enough, and when is it as small as rounding lets it be.
 
     Parameters
@@ -220,7 +220,7 @@ class Goal(NamedTuple):
     floor: float
 
 
-def target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeLike, patience: float) -> Goal:
+def target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeLike, patience: float) -> Tolerance:
     """Return the goal ‖z − z*‖ ≤ tol, or ≤ tol ‖x̄*‖, for a method that runs in this precision.
 
     Relative: bound ≤ tol (‖x̄‖ − bound) ≤ tol ‖x̄*‖, so bound ≤ tol/(1 + tol) ‖x̄‖.
@@ -230,10 +230,10 @@ def target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeL
     noise = gamma * circuit.frobenius
     share = low * tol / (1 + tol) if relative else 0.0
     floor = underflow(circuit.state_size, dtype)
-    return Goal(0.0 if relative else low * tol, share, noise, gamma, circuit.size, patience, floor)
+    return Tolerance(0.0 if relative else low * tol, share, noise, gamma, circuit.size, patience, floor)
 
 
-def wide_target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeLike, patience: float) -> Goal:
+def wide_target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeLike, patience: float) -> Tolerance:
     """Return the goal of a run in float64 whose end is rounded to `dtype`, by at most half an ulp of each entry.
 
     What rounding will add to the bound, u ‖z‖, is taken off the tolerance, or half of that where it is no larger.
@@ -247,12 +247,12 @@ def wide_target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.D
     return goal._replace(relative=-low * rounding)
 
 
-def rounding_level(state: Any, drive: Any, goal: Goal) -> Any:
+def rounding_level(state: Any, drive: Any, goal: Tolerance) -> Any:
     """Return the bound on the rounding of a plain residual, from the norms of state and drive."""
     return goal.noise * state + goal.noise_drive * drive + goal.floor * (state > 0)
 
 
-def reached(gap: Any, noise: Any, readout: Any, goal: Goal) -> Any:
+def reached(gap: Any, noise: Any, readout: Any, goal: Tolerance) -> Any:
     """Tell whether a plain residual of norm `gap` meets the goal.
 
     Its rounding is added, but at most the residual once more: beyond that the plain residual proves nothing either way

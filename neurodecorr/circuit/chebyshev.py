@@ -14,10 +14,10 @@ from neurodecorr._numerics.simd import read_only
 from neurodecorr._typing import Floats
 from neurodecorr._validation import ROUNDING, count, positive
 from neurodecorr.circuit.bounds import Ellipse, recurrence
-from neurodecorr.circuit.certificate import Goal
+from neurodecorr.circuit.certificate import Tolerance
 from neurodecorr.circuit.chebyshev_kernels import descend, march_rows, residuals
 from neurodecorr.circuit.kernels import DIVERGED, RUNNING
-from neurodecorr.circuit.problem import Problem, Run, Watch
+from neurodecorr.circuit.problem import ConvergenceMonitor, Problem, SolverResult
 from neurodecorr.circuit.propagators import implicit_propagator, settle_exactly
 from neurodecorr.errors import ConfigError
 
@@ -106,7 +106,7 @@ FUSED_SIZE = 48
 FUSED_SAMPLES = 3
 
 
-def settle_by_chebyshev(problem: Problem, method: str) -> Run:
+def settle_by_chebyshev(problem: Problem, method: str) -> SolverResult:
     """Settle by Chebyshev-scheduled Euler steps; samples that grow or overrun their budget settle exactly instead.
 
     The budget is `PATIENCE` times the steps that the eigenvalues predict from ‖z − z*‖ ≤ ‖u − A z‖/σ_min.
@@ -128,12 +128,12 @@ def settle_by_chebyshev(problem: Problem, method: str) -> Run:
     return run.patched(rows, settle_exactly(problem.only(rows), "exponential")) if rows.size else run
 
 
-def _fused(problem: Problem, goal: Goal, schedule: Floats, limit: int) -> Run:
+def _fused(problem: Problem, goal: Tolerance, schedule: Floats, limit: int) -> SolverResult:
     """March each row by itself, compiled: no work between its products."""
     Z, ends = problem.Z.copy(), np.empty((len(problem.Z), 4))
     descend(problem.circuit.panels, problem.rates, schedule, problem.U, Z, goal, limit, ends)
     steps, code = ends[:, :2].T.astype(np.int64)
-    return Run(Z, steps, steps + problem.first_product, np.zeros(len(Z)), code, ends[:, 2] + ends[:, 3])
+    return SolverResult(Z, steps, steps + problem.first_product, np.zeros(len(Z)), code, ends[:, 2] + ends[:, 3])
 
 
 def _mover(schedule: Floats, rates: Floats) -> Stepper:
@@ -143,7 +143,7 @@ def _mover(schedule: Floats, rates: Floats) -> Stepper:
     return move
 
 
-def settle_implicitly(problem: Problem, method: str) -> Run:
+def settle_implicitly(problem: Problem, method: str) -> SolverResult:
     """Settle by Radau IIA steps, stable at every size; a quarter of the slowest time constant by default."""
     spectrum = problem.circuit.spectrum
     dt = IMPLICIT_SHARE / spectrum.margin if problem.dt is None else problem.dt
@@ -158,10 +158,10 @@ def settle_implicitly(problem: Problem, method: str) -> Run:
     return run
 
 
-def _iterate(problem: Problem, goal: Goal, stepper: Stepper, limit: int, products_per_step: int) -> Run:
+def _iterate(problem: Problem, goal: Tolerance, stepper: Stepper, limit: int, products_per_step: int) -> SolverResult:
     """March all rows together, each until its own goal; rows that are done leave the batch."""
     A, u, z = problem.A.T, problem.U, problem.Z.copy()
-    watch, step, gap = Watch(problem, goal), np.zeros_like(z), np.empty_like(z)
+    watch, step, gap = ConvergenceMonitor(problem, goal), np.zeros_like(z), np.empty_like(z)
     Z, codes = np.empty_like(z), np.full(len(z), RUNNING)
     steps, rows = np.zeros(len(z), np.int64), np.arange(len(z))
     for k in range(limit + 1):
@@ -176,10 +176,12 @@ def _iterate(problem: Problem, goal: Goal, stepper: Stepper, limit: int, product
         if not rows.size:
             break
         stepper(k, gap, step, z)
-    return Run(Z, steps, steps * products_per_step + problem.first_product, np.zeros(len(Z)), codes, watch.proven)
+    return SolverResult(
+        Z, steps, steps * products_per_step + problem.first_product, np.zeros(len(Z)), codes, watch.proven
+    )
 
 
-def _reduction(problem: Problem, goal: Goal) -> float:
+def _reduction(problem: Problem, goal: Tolerance) -> float:
     """Return the largest ratio of a starting residual to the one that meets the goal; ‖x̄*‖ ≥ ‖u‖/σ_max."""
     start = norms(problem.U - problem.Z @ problem.A.T if problem.first_product else problem.U)
     wanted = goal.absolute + goal.relative * norms(problem.U) / problem.circuit.spectrum.size_bound

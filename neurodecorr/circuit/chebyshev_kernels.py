@@ -20,7 +20,7 @@ from neurodecorr._numerics.jit import LANES, jit, panel_residual, prange
 from neurodecorr._numerics.norms import norm, root
 from neurodecorr._numerics.sparse import Rows
 from neurodecorr._typing import Array
-from neurodecorr.circuit.certificate import Goal
+from neurodecorr.circuit.certificate import Tolerance
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED, copy, residual_rounding, settled_enough
 
 # Of single samples, others are left to `settle`, which scales them. Weights go from 2⁻²⁵⁶ to 2²⁵⁶.
@@ -73,7 +73,7 @@ def march_rows(schedule: Array, k: int, rates: Array, gap: Array, step: Array, Z
 
 @jit()
 def descend_row(
-    panels: Array, schedule: Array, work: Array, goal: Goal, first: int, most: int
+    panels: Array, schedule: Array, work: Array, goal: Tolerance, first: int, most: int
 ) -> tuple[int, int, float, float]:
     """Take Euler steps by the three-term recurrence; return the steps, the code, the residual and its rounding.
 
@@ -113,7 +113,7 @@ def descend_row(
 
 @jit()
 def descend(
-    panels: Array, rates: Array, schedule: Array, U: Array, Z: Array, goal: Goal, most: int, ends: Array
+    panels: Array, rates: Array, schedule: Array, U: Array, Z: Array, goal: Tolerance, most: int, ends: Array
 ) -> None:
     """Settle each row by scheduled Euler steps; Z moves along.
 
@@ -163,7 +163,7 @@ def proven(plan: Array, gap: float, state: float, drive: float) -> float:
 
 
 @jit()
-def solve(plan: Array, u: Array, z: Array, work: Array) -> float:
+def march_to_rest(plan: Array, u: Array, z: Array, work: Array) -> float:
     """Write M u into z; return the bound of ‖z − z*‖ by its residual, infinite if that is not near enough.
 
     `plan` is one array, because each argument costs as much as a product of ten units: n, the tolerance, whether it is
@@ -187,7 +187,7 @@ def solve(plan: Array, u: Array, z: Array, work: Array) -> float:
 
 @jit()
 def solve_whole(plan: Array, u: Array, z: Array) -> float:
-    """Do as `solve` does for float64 and whole panels, with room for the residual only."""
+    """Do as `march_to_rest` does for float64 and whole panels, with room for the residual only."""
     size = u.size
     if size != int(plan[0]):
         return float(np.inf)
@@ -204,14 +204,14 @@ def solve_whole(plan: Array, u: Array, z: Array) -> float:
 def descend_single(plan: Array, u: Array, z: Array) -> float:
     """Settle one sample from zero into z; return the bound of ‖z − z*‖, infinite if that is not near enough.
 
-    `plan` begins as that of `solve`, with the distance to rest per proven residual. From index 8 on: the goal, the
-    most steps, the steps taken unseen per unit of ln(‖u‖/residual wanted), 1/σ_max, the length of the schedule; from
+    `plan` begins as that of `march_to_rest`, with the distance to rest per proven residual. From index 8 on: the goal,
+    the most steps, the steps taken unseen per unit of ln(‖u‖/residual wanted), 1/σ_max, the length of the schedule; from
     index 24 on the panels of A, and the schedule. All rates are 1.
     """
     if u.size != int(plan[0]):
         return float(np.inf)
     lanes = (u.size + LANES - 1) // LANES * LANES
-    goal = Goal(plan[8], plan[9], plan[10], plan[11], int(plan[12]), plan[13], plan[14])
+    goal = Tolerance(plan[8], plan[9], plan[10], plan[11], int(plan[12]), plan[13], plan[14])
     most, rows = int(plan[15]), int(plan[18])
     panels = plan[24 : 24 + lanes * lanes].reshape(-1, lanes, LANES)
     schedule = plan[plan.size - 2 * rows :].reshape(rows, 2)
@@ -233,8 +233,8 @@ def descend_single(plan: Array, u: Array, z: Array) -> float:
 
 @jit()
 def solve_one(plan: Array, u: Array, z: Array) -> float:
-    """Do as `solve` does; a door of its own, which `only` may close."""
-    return solve(plan, u, z, np.zeros((4, (u.size + LANES - 1) // LANES * LANES)))
+    """Do as `march_to_rest` does; a door of its own, which `only` may close."""
+    return march_to_rest(plan, u, z, np.zeros((4, (u.size + LANES - 1) // LANES * LANES)))
 
 
 @jit()
@@ -245,10 +245,10 @@ def descend_one(plan: Array, u: Array, z: Array) -> float:
 
 @jit()
 def solve_rows(plan: Array, U: Array, Z: Array, bounds: Array) -> None:
-    """Do as `solve` does, sample by sample."""
+    """Do as `march_to_rest` does, sample by sample."""
     work = np.zeros((4, (U.shape[1] + LANES - 1) // LANES * LANES))
     for row in range(U.shape[0]):
-        bounds[row] = solve(plan, U[row], Z[row], work)
+        bounds[row] = march_to_rest(plan, U[row], Z[row], work)
 
 
 @jit()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from neurodecorr._numerics.norms import norms
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats, Ints
-from neurodecorr._validation import ROUNDING, digits, finite, instants, real_array, sample_or_samples
+from neurodecorr._validation import ROUNDING, numeral, finite, instants, real_array, sample_or_samples
 from neurodecorr.circuit.kernels import LEAST_ERROR, LEAST_STEP, factor
 from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.circuit.problem import Problem, drive
@@ -73,10 +73,10 @@ class PiecewiseConstant:
 
 def drives_at(x: Callable[[float], npt.ArrayLike], t: float, features: int, samples: int | None) -> tuple[Floats, bool]:
     """Return the input at a time as (samples, n), and whether it is a single one; its number must not change."""
-    drives, single = sample_or_samples(x(t), f"x({digits(t)})", features)
+    drives, single = sample_or_samples(x(t), f"x({numeral(t)})", features)
     if samples is not None and len(drives) != samples:
         raise InputError(
-            f"x(t) must return as many samples at all times; got {len(drives)} at t = {digits(t)}, {samples} at 0."
+            f"x(t) must return as many samples at all times; got {len(drives)} at t = {numeral(t)}, {samples} at 0."
         )
     return drives, single
 

@@ -22,7 +22,7 @@ from neurodecorr._validation import (
     checked_text,
     choice,
     count,
-    digits,
+    numeral,
     flag,
     instants,
     mapping,
@@ -32,7 +32,7 @@ from neurodecorr._validation import (
     vector,
 )
 from neurodecorr.circuit.bounds import Enclosure
-from neurodecorr.circuit.certificate import Goal
+from neurodecorr.circuit.certificate import Tolerance
 from neurodecorr.circuit.inputs import PiecewiseConstant, adaptive_driven_frames, driven_frames, drives_at, drives_of
 from neurodecorr.circuit.krylov_trajectories import Expansion, arnoldi_frames, expand, expanded_frames
 from neurodecorr.circuit.model import Circuit, LinearCircuit, require_circuit
@@ -346,9 +346,9 @@ def _default_step(problem: Problem, method: str, span: float) -> float:
     return step
 
 
-def _endless(problem: Problem) -> Goal:
+def _endless(problem: Problem) -> Tolerance:
     """Return the goal that is never met."""
-    return Goal(-1.0, 0.0, 0.0, 0.0, problem.circuit.size, math.inf, 0.0)
+    return Tolerance(-1.0, 0.0, 0.0, 0.0, problem.circuit.size, math.inf, 0.0)
 
 
 def _require_finite(frames: Floats, t: Floats) -> None:
@@ -358,7 +358,7 @@ def _require_finite(frames: Floats, t: Floats) -> None:
     bad = ~np.isfinite(frames).all(axis=(1, 2))
     if bad.any():
         raise DivergenceError(
-            f"the activity must stay within {frames.dtype}; it left it by t = {digits(t[int(np.argmax(bad))])}. "
+            f"the activity must stay within {frames.dtype}; it left it by t = {numeral(t[int(np.argmax(bad))])}. "
             "Integrate for less time, or use a stable circuit."
         )
 

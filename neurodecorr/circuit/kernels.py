@@ -14,7 +14,7 @@ import numpy as np
 from neurodecorr._numerics.jit import jit, prange
 from neurodecorr._numerics.norms import norm
 from neurodecorr._typing import Array
-from neurodecorr.circuit.certificate import Goal, reached, rounding_level
+from neurodecorr.circuit.certificate import Tolerance, reached, rounding_level
 
 RUNNING, MET, STALLED, DIVERGED, MISMATCH = 0, 1, 2, 3, 4
 
@@ -52,7 +52,7 @@ class Frames(NamedTuple):
     counts: Array
 
 
-class Trial(NamedTuple):
+class StepTrial(NamedTuple):
     """Room of a step that may be rejected: its slopes; state, residual and error as rows of `new`."""
 
     K: Array
@@ -82,7 +82,7 @@ def copy(source: Array, out: Array) -> None:
 
 
 @jit()
-def save(z: Array, code: int, frame: Array) -> None:
+def save_frame(z: Array, code: int, frame: Array) -> None:
     """Write a state into a frame; where its norm has overflowed there is none."""
     for p in range(z.size):
         frame[p] = np.nan if code == DIVERGED else z[p]
@@ -99,7 +99,7 @@ def leftover(A: Array, u: Array, z: Array, gap: Array) -> None:
 
 
 @jit()
-def judge(gap: Array, u: Array, z: Array, goal: Goal, memory: Array) -> int:
+def judge(gap: Array, u: Array, z: Array, goal: Tolerance, memory: Array) -> int:
     """Return the code of a state; `memory` holds the least residual so far and the steps since it last halved."""
     size = norm(gap)
     if not np.isfinite(size):
@@ -139,8 +139,8 @@ def slopes(flow: Flow, a: Array, h: float, gap: Array, K: Array, work: Array) ->
 
 
 @jit()
-def march_row(
-    flow: Flow, u: Array, z: Array, scheme: Scheme, course: Frames, goal: Goal, frames: Array
+def runge_kutta_row(
+    flow: Flow, u: Array, z: Array, scheme: Scheme, course: Frames, goal: Tolerance, frames: Array
 ) -> tuple[int, int]:
     """March one row through its frames; return the steps taken and the code."""
     gap, work = np.empty_like(z), np.empty_like(z)
@@ -161,7 +161,7 @@ def march_row(
             steps += 1
             leftover(flow.A, u, z, gap)
             code = judge(gap, u, z, goal, memory)
-        save(z, code, frames[frame])
+        save_frame(z, code, frames[frame])
     return steps, code
 
 
@@ -181,7 +181,7 @@ def factor(error: float, last: float) -> float:
 
 @jit()
 def attempt(
-    flow: Flow, u: Array, z: Array, gap: Array, scheme: Scheme, step: float, control: Control, trial: Trial
+    flow: Flow, u: Array, z: Array, gap: Array, scheme: Scheme, step: float, control: Control, trial: StepTrial
 ) -> float:
     """Try one step: write state and residual into `trial`; return the error over its tolerance."""
     K, new = trial.K, trial.new
@@ -199,11 +199,11 @@ def attempt(
 
 @jit()
 def adapt_row(
-    flow: Flow, u: Array, z: Array, scheme: Scheme, control: Control, goal: Goal, frames: Array
+    flow: Flow, u: Array, z: Array, scheme: Scheme, control: Control, goal: Tolerance, frames: Array
 ) -> tuple[int, int, int, float]:
     """Integrate one row with its own steps; return the steps taken and rejected, the code and the time."""
     gap, times, new = np.empty_like(z), control.times, np.empty((3, z.size), z.dtype)
-    trial = Trial(np.empty((scheme.error.size, z.size), z.dtype), new)
+    trial = StepTrial(np.empty((scheme.error.size, z.size), z.dtype), new)
     memory = np.zeros(2)
     memory[0] = np.inf
     leftover(flow.A, u, z, gap)
@@ -228,34 +228,34 @@ def adapt_row(
             else:
                 rejected += 1
                 h = step * (min(1.0, factor(error, 1.0)) if np.isfinite(error) else LARGEST_CUT)
-        save(z, code, frames[frame])
+        save_frame(z, code, frames[frame])
     return taken, rejected, code, t
 
 
 @jit()
 def march(
-    flow: Flow, U: Array, Z: Array, scheme: Scheme, course: Frames, goal: Goal, frames: Array, ends: Array
+    flow: Flow, U: Array, Z: Array, scheme: Scheme, course: Frames, goal: Tolerance, frames: Array, ends: Array
 ) -> None:
     """Take `course.counts[f]` steps of size `course.h[f]` up to each frame f, unless the goal is met before.
 
     Z moves along; each row of `ends` receives the steps taken and the code.
     """
     for row in range(U.shape[0]):
-        ends[row, 0], ends[row, 1] = march_row(flow, U[row], Z[row], scheme, course, goal, frames[:, row])
+        ends[row, 0], ends[row, 1] = runge_kutta_row(flow, U[row], Z[row], scheme, course, goal, frames[:, row])
 
 
 @jit(parallel=True)
 def march_on_threads(
-    flow: Flow, U: Array, Z: Array, scheme: Scheme, course: Frames, goal: Goal, frames: Array, ends: Array
+    flow: Flow, U: Array, Z: Array, scheme: Scheme, course: Frames, goal: Tolerance, frames: Array, ends: Array
 ) -> None:
     """Do as `march` does, rows in parallel."""
     for row in prange(U.shape[0]):
-        ends[row, 0], ends[row, 1] = march_row(flow, U[row], Z[row], scheme, course, goal, frames[:, row])
+        ends[row, 0], ends[row, 1] = runge_kutta_row(flow, U[row], Z[row], scheme, course, goal, frames[:, row])
 
 
 @jit()
 def adapt(
-    flow: Flow, U: Array, Z: Array, scheme: Scheme, control: Control, goal: Goal, frames: Array, ends: Array
+    flow: Flow, U: Array, Z: Array, scheme: Scheme, control: Control, goal: Tolerance, frames: Array, ends: Array
 ) -> None:
     """Integrate each row to each of the times with error control, unless the goal is met before.
 
@@ -268,7 +268,7 @@ def adapt(
 
 @jit(parallel=True)
 def adapt_on_threads(
-    flow: Flow, U: Array, Z: Array, scheme: Scheme, control: Control, goal: Goal, frames: Array, ends: Array
+    flow: Flow, U: Array, Z: Array, scheme: Scheme, control: Control, goal: Tolerance, frames: Array, ends: Array
 ) -> None:
     """Do as `adapt` does, rows in parallel."""
     for row in prange(U.shape[0]):

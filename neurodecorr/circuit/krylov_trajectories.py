@@ -33,7 +33,7 @@ MOST_POINTS = 4096
 MEMORY = 2**26
 
 
-class Projection(NamedTuple):
+class KrylovProjection(NamedTuple):
     """The small flow y' = e₁ − H y on a grid from 0 in equal steps, and the largest ‖e^(−tH)‖ met on the way."""
 
     H: Floats
@@ -54,7 +54,7 @@ class Projection(NamedTuple):
         return np.asarray(y + total)
 
 
-def projected(H: Floats, span: float) -> Projection:
+def projected(H: Floats, span: float) -> KrylovProjection:
     """Solve y' = e₁ − H y, y(0) = 0, on a grid that resolves it, up to `span` or to the last point there is room for.
 
     ::
@@ -73,7 +73,7 @@ def projected(H: Floats, span: float) -> Projection:
         y[done + 1 : done + 1 + more] = y[done] + y[1 : 1 + more] @ E.T
         done += more
         E = E @ E
-    return Projection(H, step, y, largest)
+    return KrylovProjection(H, step, y, largest)
 
 
 def arnoldi_frames(problem: Problem, s: Floats, rtol: float, most: float) -> tuple[Floats, int] | None:
@@ -152,7 +152,7 @@ class _Basis:
         self.beta = norms(start)
         self.V[:, 0] = start / np.where(self.beta > 0, self.beta, 1)[:, None].astype(problem.dtype)
         self.contracts = problem.circuit.spectrum.field is not None
-        self.flows: dict[int, Projection] = {}
+        self.flows: dict[int, KrylovProjection] = {}
 
     def reach(self, span: float, whole: float, rtol: float, scale: Floats, most: float) -> float:
         """Grow until the error keeps its bound up to `span`; return up to where it does once no more vectors fit."""

@@ -22,7 +22,7 @@ import scipy.linalg
 from neurodecorr._numerics.simd import in_panels, read_only
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
-from neurodecorr._validation import digits, positive, square
+from neurodecorr._validation import numeral, positive, square
 from neurodecorr.circuit.spectrum import Spectrum, two_population_spectrum
 from neurodecorr.errors import ConfigError, IllConditionedWarning, InputError
 
@@ -292,8 +292,8 @@ class TwoPopulationCircuit(LinearCircuit):
         object.__setattr__(self, "tau_error", tau_error)
         if not 1 / LARGEST_RATIO <= self.tau / tau_error <= LARGEST_RATIO:
             raise ConfigError(
-                f"tau and tau_error must differ by a factor of at most {LARGEST_RATIO:.0e}; got {digits(self.tau)} and "
-                f"{digits(tau_error)}."
+                f"tau and tau_error must differ by a factor of at most {LARGEST_RATIO:.0e}; got {numeral(self.tau)} and "
+                f"{numeral(tau_error)}."
             )
         _require_regular(self.weights_spectrum)
 

@@ -16,7 +16,7 @@ from neurodecorr._numerics.simd import read_only
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats, Ints
 from neurodecorr._validation import count, sample_or_samples, steps_within
-from neurodecorr.circuit.certificate import Goal, reached, rounding_level, scaled, target, wide_target
+from neurodecorr.circuit.certificate import Tolerance, reached, rounding_level, scaled, target, wide_target
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED
 from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.errors import InputError
@@ -85,7 +85,7 @@ class Problem:
         """Products for the residual of the start: none from zero, where it is the drive."""
         return int(self.Z.any())
 
-    def goal(self, shrinkage: float) -> Goal:
+    def goal(self, shrinkage: float) -> Tolerance:
         """Return the goal of a method that shrinks the slowest mode by this factor per step, < 1."""
         patience = 4 * math.log(2) / -math.log(min(max(shrinkage, 1e-3), 1 - 1e-15)) + 16
         if self.delivered is None or self.U.dtype == self.delivered:
@@ -118,7 +118,7 @@ class Problem:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class SolverResult:
     """What a method made of a problem, per sample.
 
     Parameters
@@ -142,7 +142,7 @@ class Run:
     code: Ints
     proven: Floats | None = None
 
-    def patched(self, rows: npt.NDArray[Any], other: Run) -> Run:
+    def patched(self, rows: npt.NDArray[Any], other: SolverResult) -> SolverResult:
         """Return this run with some rows settled by another, whose products come on top."""
         new = copy.deepcopy(self)
         new.Z[rows], new.steps[rows], new.time[rows], new.code[rows] = other.Z, other.steps, other.time, other.code
@@ -208,10 +208,10 @@ class Settled:
         return self.outcome == "settled"
 
 
-class Watch:
+class ConvergenceMonitor:
     """Judge batches of states as `kernels.judge` does single ones: the same goal, the same memory."""
 
-    def __init__(self, problem: Problem, goal: Goal) -> None:
+    def __init__(self, problem: Problem, goal: Tolerance) -> None:
         self.goal = goal
         self.drive = norms(problem.U)
         self.best = np.full(len(self.drive), np.inf)

@@ -15,7 +15,7 @@ from neurodecorr._numerics.norms import EPS
 from neurodecorr._typing import Floats, Ints
 from neurodecorr._validation import ROUNDING
 from neurodecorr.circuit.kernels import MET, RUNNING, STALLED
-from neurodecorr.circuit.problem import Problem, Run, Watch
+from neurodecorr.circuit.problem import ConvergenceMonitor, Problem, SolverResult
 from neurodecorr.errors import ConfigError
 
 # With ‖hF‖ ≤ 1/2 the series below ends within rounding: 2⁻¹⁶/17! < 1e-19.
@@ -247,7 +247,7 @@ def _doubled_frames(problem: Problem, h: float, count: int, with_start: bool) ->
 RESOLUTION = 1 / 64
 
 
-def settle_exactly(problem: Problem, method: str) -> Run:
+def settle_exactly(problem: Problem, method: str) -> SolverResult:
     """Settle by exact exponential steps of dt, found by doubling and bisection over their number."""
     margin = problem.circuit.spectrum.margin
     dt = RESOLUTION / margin if problem.dt is None else problem.dt
@@ -262,7 +262,7 @@ class _Search:
 
     def __init__(self, problem: Problem, ladder: Ladder, limit: int) -> None:
         self.problem, self.ladder, self.limit = problem, ladder, limit
-        self.watch = Watch(problem, problem.goal(0.5))
+        self.watch = ConvergenceMonitor(problem, problem.goal(0.5))
         samples = len(problem.U)
         self.base, self.found = problem.Z.copy(), problem.Z.copy()
         self.base_steps, self.found_steps = np.zeros(samples, np.int64), np.zeros(samples, np.int64)
@@ -295,12 +295,12 @@ class _Search:
                 code = self._try(rows, self.base[rows], self.slope[rows], self.base_steps[rows], level)
                 self.code[rows] = np.maximum(self.code[rows], code)
 
-    def run(self, dt: float) -> Run:
+    def run(self, dt: float) -> SolverResult:
         """Return the earliest settled states, or the latest ones reached."""
         met = self.code == MET
         Z = np.where(met[:, None], self.found, self.base)
         steps = np.where(met, self.found_steps, self.base_steps)
-        return Run(Z, steps, self.products, steps * dt, self.code)
+        return SolverResult(Z, steps, self.products, steps * dt, self.code)
 
     def _try(self, rows: Ints, z: Floats, slope: Floats, steps: Ints, level: int) -> Ints:
         """Move rows 2^level steps on and keep where they come to."""

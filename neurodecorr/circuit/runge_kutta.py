@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from neurodecorr._typing import Floats, Ints
-from neurodecorr.circuit.certificate import Goal
+from neurodecorr.circuit.certificate import Tolerance
 from neurodecorr.circuit.kernels import Control, Flow, Frames, Scheme, adapt, adapt_on_threads, march, march_on_threads
-from neurodecorr.circuit.problem import Problem, Run
+from neurodecorr.circuit.problem import Problem, SolverResult
 from neurodecorr.circuit.stability import fastest_settling_step, require_step, shrinkage, step_limits
 from neurodecorr.circuit.tableaux import DORMAND_PRINCE, TABLEAUX, Tableau
 
@@ -22,7 +22,7 @@ FIRST_STEP = 0.1
 WORTH_THREADS = 2**18
 
 
-def settle_explicitly(problem: Problem, method: str) -> Run:
+def settle_explicitly(problem: Problem, method: str) -> SolverResult:
     """Settle by steps of one size: the given one, or the one whose slowest mode shrinks fastest."""
     tableau, eigenvalues = TABLEAUX[method], problem.circuit.spectrum.eigenvalues
     dt = fastest_settling_step(tableau, eigenvalues) if problem.dt is None else problem.dt
@@ -34,7 +34,7 @@ def settle_explicitly(problem: Problem, method: str) -> Run:
     return run
 
 
-def settle_adaptively(problem: Problem, method: str) -> Run:
+def settle_adaptively(problem: Problem, method: str) -> SolverResult:
     """Settle by steps under error control, each sample at its own pace, never beyond the limit of stability."""
     spectrum = problem.circuit.spectrum
     goal = problem.goal(math.exp(-spectrum.margin * largest_step(problem)))
@@ -46,17 +46,21 @@ def settle_adaptively(problem: Problem, method: str) -> Run:
     return run
 
 
-def fixed_frames(problem: Problem, tableau: Tableau, h: Floats, counts: Ints, goal: Goal) -> tuple[Floats, Run]:
+def fixed_frames(
+    problem: Problem, tableau: Tableau, h: Floats, counts: Ints, goal: Tolerance
+) -> tuple[Floats, SolverResult]:
     """Take `counts[f]` steps of `h[f]` τ to each frame f, or stop at the goal; return the frames and the run."""
     Z, frames = problem.Z.copy(), np.empty((len(h), *problem.U.shape), problem.dtype)
     ends = np.zeros((len(Z), 2), np.int64)
     kernel = march_on_threads if _is_large(problem) else march
     kernel(Flow(problem.A, problem.rates), problem.U, Z, _scheme(tableau), Frames(h, counts), goal, frames, ends)
     steps, code = ends.T.copy()
-    return frames, Run(Z, steps, steps * tableau.stages, np.zeros(len(Z)), code)
+    return frames, SolverResult(Z, steps, steps * tableau.stages, np.zeros(len(Z)), code)
 
 
-def adaptive_frames(problem: Problem, s: Floats, tolerances: tuple[float, float], goal: Goal) -> tuple[Floats, Run]:
+def adaptive_frames(
+    problem: Problem, s: Floats, tolerances: tuple[float, float], goal: Tolerance
+) -> tuple[Floats, SolverResult]:
     """Integrate to each time s (units of τ) with error control, or stop at the goal; return the frames and the run."""
     tableau, largest = DORMAND_PRINCE, largest_step(problem)
     control = Control(*tolerances, FIRST_STEP * largest, largest, problem.max_steps, s)
@@ -65,7 +69,7 @@ def adaptive_frames(problem: Problem, s: Floats, tolerances: tuple[float, float]
     kernel = adapt_on_threads if _is_large(problem) else adapt
     kernel(Flow(problem.A, problem.rates), problem.U, Z, _scheme(tableau), control, goal, frames, ends)
     steps, rejected, code = ends[:, :3].T.astype(np.int64)
-    return frames, Run(Z, steps, (steps + rejected) * tableau.stages, ends[:, 3], code)
+    return frames, SolverResult(Z, steps, (steps + rejected) * tableau.stages, ends[:, 3], code)
 
 
 def largest_step(problem: Problem) -> float:

@@ -19,7 +19,7 @@ from neurodecorr.circuit.certificate import Certificate, bound_of, certified, ex
 from neurodecorr.circuit.chebyshev import settle_by_chebyshev, settle_implicitly
 from neurodecorr.circuit.kernels import DIVERGED, MISMATCH, RUNNING
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
-from neurodecorr.circuit.problem import PER_SAMPLE, Problem, Run, Settled, start
+from neurodecorr.circuit.problem import PER_SAMPLE, Problem, Settled, SolverResult, start
 from neurodecorr.circuit.propagators import RESOLUTION, settle_exactly
 from neurodecorr.circuit.runge_kutta import settle_adaptively, settle_explicitly
 from neurodecorr.circuit.solve import settle_by_twin, settle_directly
@@ -95,7 +95,7 @@ def cheapest(circuit: LinearCircuit, samples: int, factor: float, most: float) -
     return together if shared[together][0] * WORTH <= shared[alone][0] else alone
 
 
-def reduction(circuit: LinearCircuit, X: Floats, begin: Floats, tol: float, relative: bool) -> float:
+def expected_reduction(circuit: LinearCircuit, X: Floats, begin: Floats, tol: float, relative: bool) -> float:
     """Return the largest ratio of a starting residual to the one that meets the tolerance; ‖x̄*‖ ≥ ‖x‖/σ_max.
 
     Infinite where there is no bound of σ_min, and no tolerance is met.
@@ -111,7 +111,7 @@ def reduction(circuit: LinearCircuit, X: Floats, begin: Floats, tol: float, rela
 
 
 # The methods that integrate the dynamics, by name.
-SIMULATIONS: dict[str, Callable[[Problem, str], Run]] = {
+SIMULATIONS: dict[str, Callable[[Problem, str], SolverResult]] = {
     "euler": settle_explicitly,
     "rk4": settle_explicitly,
     "rk45": settle_adaptively,
@@ -139,7 +139,7 @@ def settle(
     max_steps: int | None = None,
     matrix: npt.ArrayLike | None = None,
 ) -> Settled:
-    """Run a circuit on each input until its distance to rest is certified.
+    """SolverResult a circuit on each input until its distance to rest is certified.
 
     ::
 
@@ -223,7 +223,9 @@ def settle(
         require_stable(circuit)
         auto = method == "auto"
         if auto:
-            method = cheapest(circuit, len(wanted.U), reduction(circuit, wanted.U, wanted.Z, tol, relative), steps)
+            method = cheapest(
+                circuit, len(wanted.U), expected_reduction(circuit, wanted.U, wanted.Z, tol, relative), steps
+            )
         found = _settled_by(wanted, method, matrix, refine=auto)
     return found.sample(0) if single else found
 
@@ -338,7 +340,7 @@ def _require_options(method: str, dt: Any, initial: Any, t_max: Any, max_steps: 
                 )
 
 
-def _run(problem: Problem, method: str, matrix: npt.ArrayLike | None) -> Run:
+def _run(problem: Problem, method: str, matrix: npt.ArrayLike | None) -> SolverResult:
     if method == "direct":
         return settle_directly(problem)
     if method == "twin":
@@ -350,7 +352,7 @@ def _run(problem: Problem, method: str, matrix: npt.ArrayLike | None) -> Run:
     return settle_explicitly(problem, method) if fixed else SIMULATIONS[method](problem, method)
 
 
-def _settled(problem: Problem, run: Run, method: str, rows: Ints) -> Settled:
+def _settled(problem: Problem, run: SolverResult, method: str, rows: Ints) -> Settled:
     """Certify the states of a run and name what came of each."""
     Z, moved = problem.rounded(run.Z)
     xbar = scaled(problem.circuit.readout(Z), problem.shift) if problem.shift else problem.circuit.readout(Z)
@@ -393,7 +395,7 @@ def _refined(problem: Problem, found: Settled, rows: Ints) -> Settled:
     return replace(found, **new)
 
 
-def _proof(problem: Problem, run: Run, Z: Floats, moved: Floats | float) -> Certificate:
+def _proof(problem: Problem, run: SolverResult, Z: Floats, moved: Floats | float) -> Certificate:
     """Return the bound that the method has proven, and where that does not do, the sharper one of three products.
 
     What rounding the end to Z has moved comes on top.

@@ -17,7 +17,7 @@ from neurodecorr._typing import Array, Floats, Ints
 from neurodecorr.circuit.bounds import rows_of
 from neurodecorr.circuit.certificate import bound_of, certified, residual, rounding_level
 from neurodecorr.circuit.kernels import MET, MISMATCH
-from neurodecorr.circuit.problem import Problem, Run
+from neurodecorr.circuit.problem import Problem, SolverResult
 
 GMRES_VECTORS = 30
 # A residual whose square is larger has left all hope, and soon the range of floats.
@@ -108,7 +108,7 @@ def krylov(solver: str, R: Any, u: Floats, z: Floats, aim: float, most: int) -> 
     return np.asarray(np.ldexp(scipy.sparse.linalg.gmres(counted, u, **options)[0], shift)), spent
 
 
-def settle_directly(problem: Problem) -> Run:
+def settle_directly(problem: Problem) -> SolverResult:
     """Solve A z = u by factorisation, and take the residual of what came out; where it is too large, refine once.
 
     ::
@@ -131,7 +131,7 @@ def settle_directly(problem: Problem) -> Run:
     return replace(_still(Z, np.zeros_like(met), met), proven=proven)
 
 
-def settle_by_twin(problem: Problem, M: Floats) -> Run:
+def settle_by_twin(problem: Problem, M: Floats) -> SolverResult:
     """Take x̄ = M x, and where that is not near enough x̄ ← x̄ + M (x − R x̄), once.
 
     The correction squares the mismatch: x̄ − x̄* shrinks by I − MR. What is still too far shows that M is no twin of R.
@@ -162,5 +162,5 @@ def _explained(problem: Problem, Z: Floats) -> npt.NDArray[np.bool_]:
     return np.asarray((size <= noise) | _near(problem, Z))
 
 
-def _still(Z: Floats, products: Ints, code: Ints) -> Run:
-    return Run(Z, np.zeros_like(products), products, np.full(len(Z), np.nan), code)
+def _still(Z: Floats, products: Ints, code: Ints) -> SolverResult:
+    return SolverResult(Z, np.zeros_like(products), products, np.full(len(Z), np.nan), code)

@@ -23,7 +23,7 @@ TERMS = 16
 
 
 @jit()
-def residual(A: Array, rates: Array, u: Array, z: Array, out: Array) -> None:
+def switched_residual(A: Array, rates: Array, u: Array, z: Array, out: Array) -> None:
     """Write κ ∘ (u − A z) into `out`."""
     for i in range(z.size):
         total = A[i, 0] * z[0]
@@ -33,7 +33,7 @@ def residual(A: Array, rates: Array, u: Array, z: Array, out: Array) -> None:
 
 
 @jit()
-def add_product(Q: Array, r: Array, z: Array) -> None:
+def add_term(Q: Array, r: Array, z: Array) -> None:
     """z ← z + Q r."""
     for i in range(z.size):
         total = Q[i, 0] * r[0]
@@ -107,10 +107,10 @@ def walk(flow: Flow, U: Array, Z: Array, course: Events, chosen: Walk, frames: A
             u = U[piece[k], row]
             for q in range(order.shape[1]):
                 if order[k, q] >= 0:
-                    residual(A, rates, u, z, r)
-                    add_product(Q[order[k, q]], r, z)
+                    switched_residual(A, rates, u, z, r)
+                    add_term(Q[order[k, q]], r, z)
             if rest[k] > 0:
-                residual(A, rates, u, z, r)
+                switched_residual(A, rates, u, z, r)
                 add_series(A, rates, rest[k], r, term, z)
             if frame[k] >= 0:
                 for i in range(z.size):

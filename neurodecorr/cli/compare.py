@@ -85,7 +85,7 @@ class Limit(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is neither a number nor 'none'.", param, ctx)
 
 
-@click.command(epilog=EPILOG, short_help="Run the comparison and write its report.")
+@click.command("compare", epilog=EPILOG, short_help="Run the comparison and write its report.")
 @click.option(
     "--data",
     default="natural",
@@ -140,7 +140,9 @@ class Limit(click.ParamType):  # type: ignore[type-arg]
 @click.option("--jobs", type=int, default=1, help="Processes to use; the numbers do not depend on it.")
 @click.option("--quiet", is_flag=True, help="Print the path of the report only.")
 @click.pass_context
-def compare(ctx: click.Context, /, out: Path | None, overwrite: bool, jobs: int, quiet: bool, **options: Any) -> None:
+def compare_command(
+    ctx: click.Context, /, out: Path | None, overwrite: bool, jobs: int, quiet: bool, **options: Any
+) -> None:
     """Decorrelate one stream by matrices M and by circuits R, and report how they differ.
 
     Every form sees the same samples in the same order and is judged on what was held out: how well it decorrelates,

@@ -6,7 +6,7 @@ import click
 
 from neurodecorr import __version__
 from neurodecorr.cli.budget import budget
-from neurodecorr.cli.compare import compare, report
+from neurodecorr.cli.compare import compare_command, report
 from neurodecorr.cli.doctor import doctor
 from neurodecorr.cli.errors import DEBUG, Shell
 from neurodecorr.cli.export import export

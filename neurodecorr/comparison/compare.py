@@ -29,7 +29,7 @@ from neurodecorr._validation import (
     sequence,
 )
 from neurodecorr.comparison.comparison import Comparison, Entry, over_seeds
-from neurodecorr.comparison.trial import SETTLED, Bench, run_trial
+from neurodecorr.comparison.trial import SETTLED, TrialInputs, run_trial
 from neurodecorr.data import Dataset
 from neurodecorr.data.sources import Split, rows_split
 from neurodecorr.errors import ConfigError, InputError
@@ -138,7 +138,7 @@ SETTLING = 6
 INSPECTED = 1000
 
 
-def forecast(bench: Bench, plans: Sequence[LearningRule | None], jobs: int) -> float:
+def forecast(bench: TrialInputs, plans: Sequence[LearningRule | None], jobs: int) -> float:
     """Return the seconds that the trials will take, about; 0 for what is short on any machine.
 
     One decomposition, one solution and a few steps of every rule are timed. What a circuit takes beside learning
@@ -146,7 +146,7 @@ def forecast(bench: Bench, plans: Sequence[LearningRule | None], jobs: int) -> f
 
     Parameters
     ----------
-    bench : Bench
+    bench : TrialInputs
         What the trials share.
     plans : sequence of LearningRule or None
         How each form learns; None for the closed form.
@@ -190,7 +190,7 @@ def spelt_time(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours"
 
 
-def _costs(bench: Bench, plan: LearningRule) -> tuple[float, float]:
+def _costs(bench: TrialInputs, plan: LearningRule) -> tuple[float, float]:
     """Return the seconds that a row takes, and those that a call takes beside its rows."""
     few, many = (bench.stream[: max(1, rows // plan.batch) * plan.batch] for rows in (ROWS, 4 * ROWS))
     state = plasticity.learn(plasticity.initial_state(bench.stream, plan), few, plan)  # loads, or compiles, the kernels
@@ -370,7 +370,7 @@ def _compare_one(split: Split, seed: int, settings: _Settings, runs: int) -> Com
     )
 
 
-def _config(split: Split, bench: Bench, settings: _Settings, seed: int) -> dict[str, Any]:
+def _config(split: Split, bench: TrialInputs, settings: _Settings, seed: int) -> dict[str, Any]:
     """Return what decides the numbers, in plain values."""
     stream, held_out, plan = split.stream, split.held_out, settings.plan
     return {
@@ -395,7 +395,7 @@ def _config(split: Split, bench: Bench, settings: _Settings, seed: int) -> dict[
     }
 
 
-def _tell_forecast(bench: Bench, plans: list[LearningRule | None], settings: _Settings, runs: int) -> None:
+def _tell_forecast(bench: TrialInputs, plans: list[LearningRule | None], settings: _Settings, runs: int) -> None:
     """Say how long it will take, where somebody listens and it is worth a line."""
     if settings.progress is None:
         return
@@ -420,7 +420,7 @@ def _chosen(rules: Sequence[str]) -> list[tuple[str, str, str]]:
     return [OFFLINE, *(form for form in ONLINE if form[2] in wanted)]
 
 
-def _bench(split: Split, settings: _Settings, seed: int) -> Bench:
+def _bench(split: Split, settings: _Settings, seed: int) -> TrialInputs:
     """Gather what every trial shares."""
     stream, held_out = split.stream, split.held_out
     if held_out.features != stream.features:
@@ -432,7 +432,7 @@ def _bench(split: Split, settings: _Settings, seed: int) -> Bench:
     null = measures.null_directions(covariance=sigma)
     reference = plasticity.decorrelating_matrix(sigma, str(settings.plan.gain))
     circuit = np.linalg.inv(reference + null.basis @ null.basis.T)  # R* = M*⁺ + N Nᵀ
-    return Bench(
+    return TrialInputs(
         stream=stream.inputs,
         held_out=held_out.inputs,
         covariance=covariance,

@@ -21,7 +21,7 @@ FAILED = " †"
 
 @short_repr
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column of numbers: its head, and one line that says what it is."""
 
     head: str
@@ -30,15 +30,15 @@ class Column:
 
 @short_repr
 @dataclass(frozen=True)
-class Block:
+class TableBlock:
     """A table of its own: a title, columns, and one row per form, its name and its cells."""
 
     title: str
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     rows: tuple[tuple[str, tuple[str, ...]], ...]
 
     @property
-    def legend(self) -> tuple[Column, ...]:
+    def legend(self) -> tuple[TableColumn, ...]:
         """Every column once; what several have in common comes last."""
         return tuple(dict.fromkeys(reversed(self.columns)))[::-1]
 
@@ -129,7 +129,7 @@ def failures(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-def blocks(comparison: Comparison) -> tuple[Block, ...]:
+def blocks(comparison: Comparison) -> tuple[TableBlock, ...]:
     """Return how well each form does, what it takes, and what mismatch does to it.
 
     Parameters
@@ -139,7 +139,7 @@ def blocks(comparison: Comparison) -> tuple[Block, ...]:
 
     Returns
     -------
-    tuple of Block
+    tuple of TableBlock
         Cells are texts of sensible precision; "unstable" where a circuit does not settle, "–" where a form has no such
         number.
     """
@@ -200,68 +200,84 @@ def _lowest(entry: Entry) -> str:
 
 QUALITY = (
     (
-        Column("rms corr.", "root mean square correlation coefficient between units"),
+        TableColumn("rms corr.", "root mean square correlation coefficient between units"),
         lambda e: format_number(e.correlation),
     ),
-    (Column("‖off‖/‖diag‖", "covariance: size off the diagonal over size on it"), lambda e: format_number(e.relative)),
-    (Column("power", "variance of the output over that of the input"), lambda e: f"{e.power:.3f}"),
     (
-        Column("to M*", "rms distance of the output from that of the closed form, relative to it"),
+        TableColumn("‖off‖/‖diag‖", "covariance: size off the diagonal over size on it"),
+        lambda e: format_number(e.relative),
+    ),
+    (TableColumn("power", "variance of the output over that of the input"), lambda e: f"{e.power:.3f}"),
+    (
+        TableColumn("to M*", "rms distance of the output from that of the closed form, relative to it"),
         lambda e: NONE if e.form == "offline" else format_number(e.distance),
     ),
     (
-        Column("‖RM−I‖/√n", "how far R and M are from being each other's inverse"),
+        TableColumn("‖RM−I‖/√n", "how far R and M are from being each other's inverse"),
         lambda e: format_number(e.twin_error, 2),
     ),
     (
-        Column("limited", "learning steps shortened by the limiter"),
+        TableColumn("limited", "learning steps shortened by the limiter"),
         lambda e: NONE if e.form == "offline" else _count(e.limited),
     ),
 )
 COST = (
     (
-        Column("error", "worst certified distance to the fixed point, relative to the output"),
+        TableColumn("error", "worst certified distance to the fixed point, relative to the output"),
         _settled(lambda e: format_number(e.settling_error)),
     ),
     (
-        Column("median τ", "settling time, median over samples, in τ"),
+        TableColumn("median τ", "settling time, median over samples, in τ"),
         _settled(lambda e: format_number(e.settling_time)),
     ),
     (
-        Column("predicted", "the median, predicted from the modes of R"),
+        TableColumn("predicted", "the median, predicted from the modes of R"),
         _settled(lambda e: format_number(e.predicted_time)),
     ),
     (
-        Column("worst τ", "settling time, slowest sample, in τ"),
+        TableColumn("worst τ", "settling time, slowest sample, in τ"),
         _settled(lambda e: format_number(e.settling_time_worst)),
     ),
     (
-        Column("products", "matrix–vector products per sample (Chebyshev-scheduled; counted up to 5,000)"),
+        TableColumn("products", "matrix–vector products per sample (Chebyshev-scheduled; counted up to 5,000)"),
         lambda e: _count(e.products),
     ),
-    (Column("mult-adds", "multiply-adds per sample"), lambda e: _count(e.operations)),
-    (Column("synapses", "weights to store"), lambda e: _count(e.synapses)),
-    (Column("margin", "min Re λ(R) at the end, in 1/τ; of R = M⁻¹ for a matrix"), lambda e: format_number(e.margin)),
-    (Column("lowest", "smallest min Re λ(R) met while learning, in 1/τ"), _lowest),
+    (TableColumn("mult-adds", "multiply-adds per sample"), lambda e: _count(e.operations)),
+    (TableColumn("synapses", "weights to store"), lambda e: _count(e.synapses)),
+    (
+        TableColumn("margin", "min Re λ(R) at the end, in 1/τ; of R = M⁻¹ for a matrix"),
+        lambda e: format_number(e.margin),
+    ),
+    (TableColumn("lowest", "smallest min Re λ(R) met while learning, in 1/τ"), _lowest),
 )
 
 
 # Of a block over seeds: name in SPREAD, column, and whether only circuits have it.
 SEEDS = (
-    ("correlation", Column("rms corr.", "root mean square correlation coefficient between units, held out"), False),
-    ("power", Column("power", "variance of the output over that of the input"), False),
-    ("settling_time", Column("median τ", "settling time, median over samples, in τ"), True),
-    ("lowest", Column("lowest", "smallest min Re λ(R) met while learning, in 1/τ"), False),
-    ("mismatched", Column("mismatch", "relative output error at the largest mismatch, median of the draws"), False),
+    (
+        "correlation",
+        TableColumn("rms corr.", "root mean square correlation coefficient between units, held out"),
+        False,
+    ),
+    ("power", TableColumn("power", "variance of the output over that of the input"), False),
+    ("settling_time", TableColumn("median τ", "settling time, median over samples, in τ"), True),
+    ("lowest", TableColumn("lowest", "smallest min Re λ(R) met while learning, in 1/τ"), False),
+    (
+        "mismatched",
+        TableColumn("mismatch", "relative output error at the largest mismatch, median of the draws"),
+        False,
+    ),
 )
 
 
-def _block(title: str, columns: tuple[tuple[Column, Callable[[Entry], str]], ...], comparison: Comparison) -> Block:
+def _block(
+    title: str, columns: tuple[tuple[TableColumn, Callable[[Entry], str]], ...], comparison: Comparison
+) -> TableBlock:
     rows = tuple((_name(entry), tuple(read(entry) for _, read in columns)) for entry in comparison.entries)
-    return Block(title, tuple(column for column, _ in columns), rows)
+    return TableBlock(title, tuple(column for column, _ in columns), rows)
 
 
-def _seeds_block(comparison: Comparison) -> Iterator[Block]:
+def _seeds_block(comparison: Comparison) -> Iterator[TableBlock]:
     """Give mean and standard deviation over the seeds, where there are several."""
     if comparison.seeds is None:
         return
@@ -275,7 +291,9 @@ def _seeds_block(comparison: Comparison) -> Iterator[Block]:
         rows.append((_name(entry), tuple(cells)))
     before = "" if comparison.before_over_seeds is None else f"; before: {_over(comparison.before_over_seeds)}"
     count = len(comparison.seeds)
-    yield Block(f"Over {count} seeds: mean ± standard deviation{before}", tuple(c for _, c, _ in SEEDS), tuple(rows))
+    yield TableBlock(
+        f"Over {count} seeds: mean ± standard deviation{before}", tuple(c for _, c, _ in SEEDS), tuple(rows)
+    )
 
 
 def _over(values: npt.NDArray[np.floating[Any]]) -> str:
@@ -285,18 +303,18 @@ def _over(values: npt.NDArray[np.floating[Any]]) -> str:
     return f"{format_number(mean)} ± {format_number(deviation, 2)}"
 
 
-def _mismatch_block(comparison: Comparison, chosen: range) -> Block:
+def _mismatch_block(comparison: Comparison, chosen: range) -> TableBlock:
     """Return the median error and the share of stable draws, for some of the levels."""
     draws = comparison.entries[0].mismatch_error.shape[1]
     columns = []
     for level in comparison.mismatch_levels[chosen.start : chosen.stop]:
         off = f"{100 * level:g} %"
         columns.append(
-            Column(off, f"relative output error, median of {draws} draws, with every weight off by σ = {off}")
+            TableColumn(off, f"relative output error, median of {draws} draws, with every weight off by σ = {off}")
         )
-        columns.append(Column("settle", f"circuits out of {draws} that settle with it"))
+        columns.append(TableColumn("settle", f"circuits out of {draws} that settle with it"))
     rows = tuple((_name(entry), tuple(_mismatch_cells(entry, chosen))) for entry in comparison.entries)
-    return Block("What synaptic mismatch does to the output", tuple(columns), rows)
+    return TableBlock("What synaptic mismatch does to the output", tuple(columns), rows)
 
 
 def _mismatch_cells(entry: Entry, chosen: range) -> Iterator[str]:

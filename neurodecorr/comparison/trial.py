@@ -38,7 +38,7 @@ LEARNT, SETTLED_BY, DONE = 0.6, 0.75, 1.0
 
 
 @dataclass(frozen=True)
-class Bench:
+class TrialInputs:
     """What every form is given: stream, held-out samples and their covariance, reference, mismatch.
 
     `reference` is M*, `circuit` its R*; `null` names the directions of the stream without signal.
@@ -77,7 +77,7 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrialHistory:
     """How learning went: the last state and what was seen on the way."""
 
     M: Floats
@@ -95,7 +95,7 @@ def run_trial(
     form: str,
     rule: str,
     plan: LearningRule | None,
-    bench: Bench,
+    bench: TrialInputs,
     tell: Callable[[float], None] | None = None,
 ) -> Entry:
     """Learn one form on the stream and measure it on the held-out samples.
@@ -106,7 +106,7 @@ def run_trial(
         What is tried; `form` is "offline", "feedforward" or "recurrent".
     plan : LearningRule or None
         How to learn; None for the closed form.
-    bench : Bench
+    bench : TrialInputs
         Common inputs.
     tell : callable, optional
         Called now and then with the share of the trial that is done.
@@ -151,22 +151,22 @@ def _silent(share: float) -> None:
     """Tell nobody."""
 
 
-def _reference_error(R: Floats, M: Floats, bench: Bench) -> float:
+def _reference_error(R: Floats, M: Floats, bench: TrialInputs) -> float:
     """Return ‖R*M* − P‖/√n: M* is zero in null directions, which P leaves out."""
     return float(np.linalg.norm(R @ M - bench.null.projector) / math.sqrt(len(R)))
 
 
-def _output_distance(M: Floats, bench: Bench) -> float:
+def _output_distance(M: Floats, bench: TrialInputs) -> float:
     """Return √(⟨‖(M − M*)x‖²⟩/⟨‖M*x‖²⟩): what a difference of weights does to outputs; silent units do not count."""
     gap, S = M - bench.reference, bench.covariance
     return math.sqrt(np.trace(gap @ S @ gap.T) / np.trace(bench.reference @ S @ bench.reference.T))
 
 
-def _offline(bench: Bench) -> Course:
-    return Course(bench.reference, bench.circuit, bench.mean, np.empty((0, 4)), "", 0, len(bench.stream), 0.0)
+def _offline(bench: TrialInputs) -> TrialHistory:
+    return TrialHistory(bench.reference, bench.circuit, bench.mean, np.empty((0, 4)), "", 0, len(bench.stream), 0.0)
 
 
-def _learnt(plan: LearningRule, bench: Bench, tell: Callable[[float], None]) -> Course:
+def _learnt(plan: LearningRule, bench: TrialInputs, tell: Callable[[float], None]) -> TrialHistory:
     stream = bench.stream
     total = max(len(stream), plan.visits(stream.shape[1]))
     state, failure, seconds = plasticity.initial_state(stream, plan), "", 0.0
@@ -183,10 +183,12 @@ def _learnt(plan: LearningRule, bench: Bench, tell: Callable[[float], None]) -> 
         looks.append(_look(state, end, bench))
         tell(LEARNT * end / total)
     mean = state.mean * state.scale
-    return Course(state.M, state.lateral, mean, np.array(looks), failure, state.limited, int(looks[-1][0]), seconds)
+    return TrialHistory(
+        state.M, state.lateral, mean, np.array(looks), failure, state.limited, int(looks[-1][0]), seconds
+    )
 
 
-def _look(state: State, step: int, bench: Bench) -> tuple[float, float, float, float]:
+def _look(state: State, step: int, bench: TrialInputs) -> tuple[float, float, float, float]:
     output = state.M @ bench.covariance @ state.M.T
     return float(step), margin(state.lateral), bench.correlation(output), _power(output) / bench.power
 
@@ -195,7 +197,7 @@ def _power(C: Floats) -> float:
     return float(np.trace(C) / len(C))
 
 
-def _settling(R: Floats, mean: Floats, bench: Bench) -> dict[str, Any]:
+def _settling(R: Floats, mean: Floats, bench: TrialInputs) -> dict[str, Any]:
     """Settle held-out samples: how far from the fixed point at worst, how long, how many products."""
     circuit = Circuit(R)
     drive = bench.held_out[:SETTLED] - mean
@@ -252,7 +254,7 @@ def _instant(R: Floats) -> dict[str, Any]:
 
 
 def _mismatch(
-    M: Floats, R: Floats, recurrent: bool, mean: Floats, bench: Bench, tell: Callable[[float], None]
+    M: Floats, R: Floats, recurrent: bool, mean: Floats, bench: TrialInputs, tell: Callable[[float], None]
 ) -> Floats:
     """Return the rms relative output error of copies with synaptic mismatch.
 

@@ -14,7 +14,7 @@ from array_api_compat import array_namespace, device
 from neurodecorr import _validation
 from neurodecorr._typing import AnyArray
 from neurodecorr.network import Network
-from neurodecorr.network.algebra import add_product, product
+from neurodecorr.network.algebra import add_matrix_product, product
 
 # Decay that Kolen–Pollack and the weight mirror apply per batch (Akrout et al. 2019, §3).
 DECAY = 1e-3
@@ -147,7 +147,7 @@ def kolen_pollack_step(B: AnyArray, change: AnyArray) -> None:
 
 def mirror_step(B: AnyArray, response: AnyArray, noise: AnyArray) -> None:
     """B ← (1 − η) B + η ⟨h ξᵀ⟩, in place: postsynaptic response times presynaptic noise."""
-    add_product(B, response.T, noise, MIRROR_RATE / noise.shape[0], 1 - MIRROR_RATE)
+    add_matrix_product(B, response.T, noise, MIRROR_RATE / noise.shape[0], 1 - MIRROR_RATE)
 
 
 PATHWAYS: dict[str, Any] = {

@@ -51,7 +51,7 @@ def gaussian_covariance(features: int = 64, condition: float = 1e3, seed: int = 
     >>> round(float(np.linalg.cond(covariance)), 6), round(float(np.trace(covariance)), 12)
     (100.0, 3.0)
     """
-    axes = root(features, condition, seed, context)
+    axes = matrix_root(features, condition, seed, context)
     covariance: Floats = axes @ axes.T
     return (covariance + covariance.T) / 2
 
@@ -103,7 +103,7 @@ def correlated_gaussian(
     True
     """
     exact = _validation.flag(exact, "exact")
-    axes = root(features, condition, seed, 0)
+    axes = matrix_root(features, condition, seed, 0)
     z = white(samples, features, seed, (SAMPLES, 0, _validation.count(draw, "draw", least=0)))
     if exact:
         z = _exactly_white(z)
@@ -111,7 +111,7 @@ def correlated_gaussian(
     return Dataset(z @ axes.T, name="gaussian", description=description)
 
 
-def root(features: int, condition: float, seed: int, context: int) -> Floats:
+def matrix_root(features: int, condition: float, seed: int, context: int) -> Floats:
     """Return Q Λ^½, which turns white samples into samples with covariance Σ.
 
     Parameters

@@ -14,7 +14,7 @@ from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import unmasked
 from neurodecorr.data.dataset import Dataset
-from neurodecorr.data.gaussian import STREAM, gaussian_covariance, root, white
+from neurodecorr.data.gaussian import STREAM, gaussian_covariance, matrix_root, white
 from neurodecorr.errors import ConfigError, InputError
 
 
@@ -151,7 +151,7 @@ def switching_gaussian(
     laws = [k % cycle for k in range(len(at) + 1)]
     x = np.empty_like(z)
     for k, (start, stop) in zip(laws, pairwise((0, *at, samples)), strict=True):
-        x[start:stop] = z[start:stop] @ root(features, condition, seed, k).T
+        x[start:stop] = z[start:stop] @ matrix_root(features, condition, seed, k).T
     stretch = np.searchsorted(at, np.arange(samples), side="right")
     description = f"Gaussian, {features} features, condition {condition:g}, {len(set(laws))} covariances in turn."
     dataset = Dataset(x, stretch, name="switching gaussian", description=description)

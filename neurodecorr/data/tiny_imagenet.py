@@ -44,7 +44,7 @@ def tiny_imagenet(
         A folder for `train.npy` and `val.npy`, made if need be. What lies there is believed if it has as many pictures
         as the folder; delete it when pictures change.
     progress : callable, optional
-        Called as `progress(words, done, total)` while pictures are decoded; `neurodecorr.cli.progress.progress_bar` draws a bar.
+        Called as `progress(words, done, total)` while pictures are decoded; `cli.progress.progress_bar` draws a bar.
 
     Returns
     -------

@@ -31,7 +31,7 @@ class _WrongTypeError(InputError, TypeError):
     """Inputs that are no numbers: an InputError, and the TypeError that scikit-learn's contract asks for."""
 
 
-class Decorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """What the two forms share: learning a `State` by a `LearningRule`."""
 
     rate: float

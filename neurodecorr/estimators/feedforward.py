@@ -8,11 +8,11 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from neurodecorr._typing import Floats
-from neurodecorr.estimators.base import Decorrelator
+from neurodecorr.estimators.base import BaseDecorrelator
 from neurodecorr.plasticity.spec import Schedule
 
 
-class FeedforwardDecorrelator(Decorrelator):
+class FeedforwardDecorrelator(BaseDecorrelator):
     """Decorrelate by one matrix product with a learnt M.
 
     ::

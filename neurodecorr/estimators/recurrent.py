@@ -11,14 +11,14 @@ from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, positive
 from neurodecorr.circuit import Circuit, settle
 from neurodecorr.errors import StabilityError
-from neurodecorr.estimators.base import Decorrelator
+from neurodecorr.estimators.base import BaseDecorrelator
 from neurodecorr.plasticity import LearningRule, State
 from neurodecorr.plasticity.spec import Schedule
 
 SETTLING = ("direct", "auto", "chebyshev", "exponential", "euler", "rk4", "rk45", "implicit")
 
 
-class RecurrentDecorrelator(Decorrelator):
+class RecurrentDecorrelator(BaseDecorrelator):
     """Decorrelate by a recurrent circuit whose lateral weights R learn locally.
 
     ::

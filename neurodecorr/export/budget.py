@@ -61,7 +61,7 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Cell:
+class BudgetCell:
     """Error of one form with one imperfection, relative to the output.
 
     Parameters
@@ -91,8 +91,8 @@ class Row:
     label: str
     kind: str  # "bits", "mismatch", "amplifier" or "together"
     level: float
-    closed: Cell
-    open: Cell
+    closed: BudgetCell
+    open: BudgetCell
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,7 +323,7 @@ class _Bench:
         """Return both cells of a row."""
         return Row(label, kind, level, *(self.cell(form, *made[form], varies=kind != "bits") for form in FORMS))
 
-    def cell(self, form: Form, devices: Devices, amplifier: Amplifier, varies: bool) -> Cell:
+    def cell(self, form: Form, devices: Devices, amplifier: Amplifier, varies: bool) -> BudgetCell:
         """Return closed form and chips; where nothing varies from chip to chip, one is made."""
         W, volts = self.weights[form], self.volts_per_unit
         budget = error_budget(W, self.X, devices, amplifier, form=form, volts_per_unit=volts)
@@ -332,7 +332,7 @@ class _Bench:
             volts_per_unit=volts, jobs=self.jobs if varies else 1,
         )  # fmt: skip
         most = chips.quantile(MOST_CHIPS / 100)
-        return Cell(budget.second, budget.holds, chips.median, most, chips.unstable, len(chips.error))
+        return BudgetCell(budget.second, budget.holds, chips.median, most, chips.unstable, len(chips.error))
 
 
 def _design(devices: Devices, needs: Needs) -> tuple[Devices, Amplifier]:

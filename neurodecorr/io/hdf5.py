@@ -40,7 +40,7 @@ STEP_SAID = ("step_unit", "step_description")
 STEP_ROWS = (PAGE - CHECKSUM) // 8
 
 
-def write_text(place: h5py.HLObject, name: str, text: str) -> None:
+def write_text_attribute(place: h5py.HLObject, name: str, text: str) -> None:
     """Attach `text` to `place` as UTF-8 of fixed length."""
     data = text.encode()
     place.attrs.create(name, np.array(data), dtype=h5py.string_dtype("utf-8", max(len(data), 1)))

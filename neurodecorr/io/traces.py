@@ -37,7 +37,7 @@ from neurodecorr.io.hdf5 import (
     read_text,
     step_meaning,
     time_between_steps,
-    write_text,
+    write_text_attribute,
 )
 from neurodecorr.io.hdf5_files import DAMAGE, checked_bytes, closed_by_writer, open_hdf5, refuse_references
 from neurodecorr.io.json import read_json
@@ -80,9 +80,9 @@ def create_tracefile(
     options: dict[str, Any] = {"libver": LIBVER, "fs_strategy": "page", "fs_page_size": PAGE}
     image = io.BytesIO()
     with h5py.File(image, "w", **options) as file:
-        write_text(file, "schema", SCHEMA)
+        write_text_attribute(file, "schema", SCHEMA)
         file.attrs["schema_version"] = np.int64(SCHEMA_VERSION)
-        write_text(file, "provenance", provenance)
+        write_text_attribute(file, "provenance", provenance)
         for name, value in metadata.items():
             _write_attribute(file, name, value)
         if parts is not None:
@@ -114,7 +114,7 @@ def _create_variable(group: h5py.Group, variable: Variable, compression: int | N
     )
     steps.make_scale(variable.name + STEP)
     for part, text in zip(("units", "description"), meaning, strict=True):
-        write_text(steps, part, text)
+        write_text_attribute(steps, part, text)
     values = group.create_dataset(
         variable.name,
         (0, *variable.shape),
@@ -127,10 +127,10 @@ def _create_variable(group: h5py.Group, variable: Variable, compression: int | N
     values.dims[0].attach_scale(steps)
     for axis, length in enumerate(variable.shape):
         values.dims[axis + 1].attach_scale(_create_axis(group, f"{variable.name}{AXIS}{axis}", length))
-    write_text(values, "units", variable.unit)
-    write_text(values, "description", variable.description)
+    write_text_attribute(values, "units", variable.unit)
+    write_text_attribute(values, "description", variable.description)
     if variable.dtype == np.bool_:
-        write_text(values, "dtype", "bool")
+        write_text_attribute(values, "dtype", "bool")
 
 
 def _create_axis(group: h5py.Group, name: str, length: int) -> h5py.Dataset:
@@ -142,7 +142,7 @@ def _create_axis(group: h5py.Group, name: str, length: int) -> h5py.Dataset:
 
 def _write_attribute(file: h5py.File, name: str, value: str | int | float) -> None:
     if isinstance(value, str):
-        write_text(file, name, value)
+        write_text_attribute(file, name, value)
     else:
         file.attrs[name] = value
 

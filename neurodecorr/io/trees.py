@@ -32,7 +32,7 @@ from neurodecorr.io.npz import check_total
 TEXTS = 100_000
 
 
-class Budget:
+class SizeBudget:
     """Count what may still be read.
 
     Parameters
@@ -60,7 +60,7 @@ class Budget:
         check_total(self._taken, self._limit, self._place)
 
 
-def read_leaf(dataset: h5py.Dataset, place: str, budget: Budget) -> Array | str:
+def read_leaf(dataset: h5py.Dataset, place: str, budget: SizeBudget) -> Array | str:
     """Return the values of a dataset, a text for a scalar one of texts.
 
     Raises
@@ -114,7 +114,7 @@ def _declared_bytes(dataset: h5py.h5d.DatasetID, place: str, file_bytes: int) ->
 
 
 def _read_texts(
-    dataset: h5py.Dataset, kind: h5py.h5t.TypeStringID, declared: int, place: str, budget: Budget
+    dataset: h5py.Dataset, kind: h5py.h5t.TypeStringID, declared: int, place: str, budget: SizeBudget
 ) -> Array | str:
     if not kind.is_variable_str():
         budget.take(4 * declared)
@@ -130,7 +130,7 @@ def _read_texts(
     return np.array(texts, dtype=f"U{max(longest, 1)}").reshape(dataset.shape)
 
 
-def _one(value: Any, place: str, budget: Budget) -> str:
+def _one(value: Any, place: str, budget: SizeBudget) -> str:
     if not isinstance(value, bytes):
         raise CheckpointError(f"{place} must hold texts; got {type(value).__name__}.")
     budget.take(len(value))
@@ -302,7 +302,7 @@ def read_tree(
     try:
         with open_hdf5(place, complete) as file:
             refuse_references(h5py.h5g.open(file.id, b"/"), str(place))
-            budget = Budget(str(place), place.stat().st_size, limit)
+            budget = SizeBudget(str(place), place.stat().st_size, limit)
             chosen = list(file) if wanted is None else [name for name in wanted if name in file]
             return _read_branch(file, str(place), budget, chosen)
     except CheckpointError:
@@ -312,7 +312,7 @@ def read_tree(
         raise CheckpointError(f"{place} must be an undamaged HDF5 file; {type(error).__name__}: {reason}.") from error
 
 
-def _read_branch(group: h5py.Group, place: str, budget: Budget, names: Iterable[str]) -> Branch:
+def _read_branch(group: h5py.Group, place: str, budget: SizeBudget, names: Iterable[str]) -> Branch:
     parts: dict[str, Any] = {}
     for name in names:
         item = group[name]

@@ -31,7 +31,7 @@ def product(A: AnyArray, B: AnyArray, weight: float = 1.0) -> AnyArray:
     return out
 
 
-def add_product(C: AnyArray, A: AnyArray, B: AnyArray, weight: float = 1.0, keep: float = 1.0) -> None:
+def add_matrix_product(C: AnyArray, A: AnyArray, B: AnyArray, weight: float = 1.0, keep: float = 1.0) -> None:
     """C ← keep C + weight A B, in place."""
     if _for_blas(A, B) and C.flags.c_contiguous and C.dtype == A.dtype:
         _gemm(C, A, B, weight, keep)
@@ -65,7 +65,7 @@ def empty_like(like: AnyArray, shape: tuple[int, ...]) -> AnyArray:
 def add_row(X: AnyArray, row: AnyArray) -> None:
     """Add the same numbers to every row of X, in place."""
     if isinstance(X, np.ndarray) and X.flags.c_contiguous and X.dtype == row.dtype:
-        kernels.add_row(X, row)
+        kernels.add_row_compiled(X, row)
         return
     X += row
 
@@ -73,7 +73,7 @@ def add_row(X: AnyArray, row: AnyArray) -> None:
 def sum_rows(X: AnyArray) -> AnyArray:
     """Return the sum of all rows of X."""
     if isinstance(X, np.ndarray) and X.flags.c_contiguous:
-        return kernels.sum_rows(X)
+        return kernels.sum_rows_compiled(X)
     return array_namespace(X).sum(X, axis=0)
 
 

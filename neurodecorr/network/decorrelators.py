@@ -21,7 +21,7 @@ from neurodecorr.circuit import Circuit, settle
 from neurodecorr.circuit.settle import METHODS
 from neurodecorr.errors import ConfigError, DivergenceError
 from neurodecorr.network import kernels, panels
-from neurodecorr.network.algebra import add_product, alike, as_numpy, identity, product, solve_positive, sum_rows
+from neurodecorr.network.algebra import add_matrix_product, alike, as_numpy, identity, product, solve_positive, sum_rows
 from neurodecorr.plasticity import guards, rules
 
 FORMS = ("none", "feedforward", "recurrent", "batch_norm")
@@ -132,7 +132,7 @@ class Decorrelation:
 Gain = Any  # a float for the whole layer, or an (n,) array
 
 
-def power_gain(drive: AnyArray, Xbar: AnyArray, gain: str) -> Gain:
+def layer_power_gain(drive: AnyArray, Xbar: AnyArray, gain: str) -> Gain:
     """Return g = √(⟨x²⟩/⟨x̄²⟩), per unit or for the layer; see `plasticity.rules.power_gain`."""
     if gain == "none":
         return 1.0
@@ -200,13 +200,13 @@ def shrink_columns(M: AnyArray, Xbar: AnyArray, rate: float, gain: Gain) -> None
 def _add(M: AnyArray, Xbar: AnyArray, pulled: AnyArray, weight: float, gain: Gain) -> None:
     """M ← g∘(M + weight X̄ᵀ pulled); the gain of a layer needs no pass of its own."""
     if isinstance(gain, float):
-        add_product(M, Xbar.T, pulled, weight * gain, gain)
+        add_matrix_product(M, Xbar.T, pulled, weight * gain, gain)
         return
     M *= gain[:, None]
-    add_product(M, (Xbar * gain).T, pulled, weight)
+    add_matrix_product(M, (Xbar * gain).T, pulled, weight)
 
 
-def grow(R: AnyArray, drive: AnyArray, Xbar: AnyArray, rule: str, rate: float, gain: Gain) -> None:
+def apply_gain(R: AnyArray, drive: AnyArray, Xbar: AnyArray, rule: str, rate: float, gain: Gain) -> None:
     """R ← (R (I − ηC)⁻¹)/g (explicit) or (R (I + ηC))/g (implicit: local), in place, by R x̄ = x − μ.
 
     The implicit step is postsynaptic drive times presynaptic activity. Neither needs a product with R.
@@ -218,9 +218,9 @@ def grow(R: AnyArray, drive: AnyArray, Xbar: AnyArray, rule: str, rate: float, g
     else:
         pulling = solve_positive(_gram(Xbar, -rate), Xbar) if rule == "explicit" else Xbar
         if isinstance(gain, float):
-            add_product(R, drive.T, pulling, rate / (rows * gain), 1 / gain)
+            add_matrix_product(R, drive.T, pulling, rate / (rows * gain), 1 / gain)
             return
-        add_product(R, drive.T, pulling, rate / rows)
+        add_matrix_product(R, drive.T, pulling, rate / rows)
     R /= gain
 
 
@@ -403,7 +403,7 @@ class _Lateral(_Centred):
     def _gain(self, X: AnyArray, drive: AnyArray, Xbar: AnyArray) -> Any:
         if self.plan.gain == "norms":
             return norm_ratio(X[: drive.shape[0], :], Xbar)
-        return power_gain(drive, Xbar, self.plan.gain)
+        return layer_power_gain(drive, Xbar, self.plan.gain)
 
     def _through_mean(self, E: AnyArray, found: Any) -> AnyArray:
         passes = self.plan.mean_passes and self.plan.mean == "batch" and found.training
@@ -476,7 +476,7 @@ class Recurrent(_Lateral):
         return None, self.arrays["R"]
 
     def _step(self, drive: AnyArray, Xbar: AnyArray, rate: float, gain: Any) -> None:
-        grow(self.arrays["R"], drive, Xbar, self.plan.rule, rate, gain)
+        apply_gain(self.arrays["R"], drive, Xbar, self.plan.rule, rate, gain)
         if "M" in self.arrays:
             super()._step(drive, Xbar, rate, gain)
             self._keep_inverse(drive)
@@ -493,11 +493,11 @@ class Recurrent(_Lateral):
         M, R, few = self.arrays["M"], self.arrays["R"], drive[: guards.PROBES, :]
         rounding = float(array_namespace(drive).finfo(drive.dtype).eps)
         allowed = max(self.plan.tol, ROUNDING * rounding)
-        if guards.drift(R, M, few, product).error <= allowed:
+        if guards.measure_drift(R, M, few, product).error <= allowed:
             return
         with suppress(np.linalg.LinAlgError):
             M[...] = alike(guards.inverse(as_numpy(R)), M)
-        error = guards.drift(R, M, few, product).error
+        error = guards.measure_drift(R, M, few, product).error
         if not error <= max(allowed, math.sqrt(rounding)):
             raise DivergenceError(
                 f"a recurrent layer must settle to {allowed:.2g} of x̄; in {drive.dtype} its R leaves {error:.2g}. "

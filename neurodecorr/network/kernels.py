@@ -116,7 +116,7 @@ def leaky_slope(h: Array, leak: float, slope: Array) -> None:
 
 
 @jit()
-def add_row(X: Array, row: Array) -> None:
+def add_row_compiled(X: Array, row: Array) -> None:
     """Add the same numbers to every row of X."""
     for i in range(X.shape[0]):
         line = X[i]
@@ -125,7 +125,7 @@ def add_row(X: Array, row: Array) -> None:
 
 
 @jit()
-def sum_rows(X: Array) -> Array:
+def sum_rows_compiled(X: Array) -> Array:
     """Return the sum of all rows."""
     found = np.zeros(X.shape[1], X.dtype)
     for i in range(X.shape[0]):

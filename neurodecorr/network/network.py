@@ -59,7 +59,7 @@ class Stack:
     def flatten(self) -> None:
         """Go on with one row of features per sample."""
         if len(self.shape) > 1:
-            self.route(routes.Flatten(self.shape))
+            self.route(routes.FlattenRoute(self.shape))
 
     def pictures(self, size: int, padding: int = 0) -> tuple[int, ...]:
         """Return the shape (H, W, C) of the pictures here, on which windows of a size must fit.

@@ -302,7 +302,9 @@ class NetworkCircuit:
 
         done = solve_ivp(slope, (0.0, t_end), _joined(start), "RK45", frames, rtol=rtol, atol=1e-3 * rtol)
         if not done.success:
-            raise DivergenceError(f"the network could not be integrated to {_validation.digits(t_end)}: {done.message}")
+            raise DivergenceError(
+                f"the network could not be integrated to {_validation.numeral(t_end)}: {done.message}"
+            )
         states = [_split(z, start) for z in done.y.T]
         parts = [np.stack(part) for part in zip(*states, strict=True)]
         return NetworkTrajectory(done.t, parts[::2], parts[1::2])

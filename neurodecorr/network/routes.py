@@ -34,7 +34,7 @@ class Route(Protocol):
 
 
 @dataclass(frozen=True)
-class Flatten:
+class FlattenRoute:
     """(b, *shape) → (b, features)."""
 
     shape: tuple[int, ...]

@@ -14,7 +14,7 @@ from neurodecorr._numerics.norms import EPS, root
 from neurodecorr._typing import Array, Floats
 from neurodecorr.circuit import Circuit, settle
 from neurodecorr.circuit.chebyshev_kernels import coefficients, next_step
-from neurodecorr.online.bounds import Outlook
+from neurodecorr.online.bounds import Bounds
 from neurodecorr.plasticity.steps import (
     SAMPLES,
     Averages,
@@ -43,7 +43,7 @@ class Block(NamedTuple):
 
 
 @jit()
-def advance(X: Array, P: Array, step: Array, Z: Array, schedule: Array, k: int, squares: Array) -> float:
+def step_rows_by_schedule(X: Array, P: Array, step: Array, Z: Array, schedule: Array, k: int, squares: Array) -> float:
     """Take one Chebyshev-scheduled Euler step per row, P = Z Rᵀ given; return the largest ‖x − R z‖/‖z‖ before it.
 
     The root of a row's entry in `squares` takes the place of ‖z‖ where it is larger.
@@ -69,7 +69,7 @@ def advance(X: Array, P: Array, step: Array, Z: Array, schedule: Array, k: int, 
 
 
 @jit()
-def learn_rows(
+def settle_and_learn_rows(
     parameters: StepParameters, averages: Averages, scale: Array, X: Array, changes: Array, block: Block
 ) -> int:
     """Settle and learn a few rows of a block one after the other; return the row that broke the rule, or −1.
@@ -118,7 +118,7 @@ def learn_rows(
 
 
 def learn_block(parameters: StepParameters, averages: Averages, scale: Floats, X: Floats, block: Block) -> int:
-    """Do what `learn_rows` does for a whole block: a few rows one by one, and those after them by products.
+    """Do what `settle_and_learn_rows` does for a whole block: a few rows one by one, and those after them by products.
 
     ::
 
@@ -129,7 +129,7 @@ def learn_block(parameters: StepParameters, averages: Averages, scale: Floats, X
     for begin in range(0, len(Z), FEW):
         few, rest = slice(begin, begin + FEW), slice(begin + FEW, len(Z))
         part = Block(Z[few], xbar[few], V[few], steps[few])
-        broke = learn_rows(parameters, averages, scale, X[few], changes[few], part)
+        broke = settle_and_learn_rows(parameters, averages, scale, X[few], changes[few], part)
         if broke >= 0:
             return begin + broke
         if rest.start < rest.stop:
@@ -168,7 +168,7 @@ class Limits(NamedTuple):
 
 
 @jit()
-def judge(
+def certify_rows(
     gaps: Array, X: Array, block: Block, limits: Limits, residual: Array, bound: Array, proven: Array
 ) -> tuple[float, float, float]:
     """Turn residuals into certified bounds of ‖x̄ − x̄*‖, proven if they are at most `share` ‖x̄‖.
@@ -216,7 +216,7 @@ def lower_part(W: Array, weights: Array) -> None:
             W[t, s] = W[t, s] * weights[s] if s < t else W[t, s] * 0
 
 
-def residuals(R: Floats, X: Floats, Z: Floats, V: Floats, steps: Floats) -> tuple[Floats, float]:
+def block_residuals(R: Floats, X: Floats, Z: Floats, V: Floats, steps: Floats) -> tuple[Floats, float]:
     """Return x − T_t z per row in double precision, and ‖R‖ (Frobenius).
 
     ::
@@ -244,7 +244,7 @@ FREE, PATIENCE = 20, 3
 BLIND, HANDOVER = 6.0, 30.0
 
 
-def integrated(R: Floats, X: Floats, outlook: Outlook, share: float) -> tuple[Floats, int]:
+def integrated(R: Floats, X: Floats, outlook: Bounds, share: float) -> tuple[Floats, int]:
     """Settle all rows together by Chebyshev-scheduled Euler steps; return R⁻¹X and the products that took.
 
     ::
@@ -260,7 +260,7 @@ def integrated(R: Floats, X: Floats, outlook: Outlook, share: float) -> tuple[Fl
         Lateral weights.
     X : (k, n) array
         Inputs.
-    outlook : Outlook
+    outlook : Bounds
         Schedule and bounds.
     share : float
         Largest certified distance to rest, relative to ‖z‖.
@@ -270,26 +270,26 @@ def integrated(R: Floats, X: Floats, outlook: Outlook, share: float) -> tuple[Fl
     if goal > BLIND * rounding or R.dtype == np.float64:
         return _marched(R, X, outlook, max(goal, rounding), nothing)
     Z, products = _marched(R, X, outlook, HANDOVER * rounding, nothing)
-    gaps, _ = residuals(R, X, Z, Z[:0], np.empty((0, 3)))
+    gaps, _ = block_residuals(R, X, Z, Z[:0], np.empty((0, 3)))
     squares = np.einsum("ij,ij->i", Z, Z, dtype=np.float64)  # float32 squares do not underflow in float64
     change, more = _marched(R, gaps.astype(R.dtype), outlook, goal, squares)
     return Z + change, products + more + 1
 
 
-def most_products(outlook: Outlook, goal: float, dtype: npt.DTypeLike) -> int:
+def most_products(outlook: Bounds, goal: float, dtype: npt.DTypeLike) -> int:
     """Return the products after which a circuit that should come to rest at `goal` counts as restless."""
     goal = max(goal, float(np.finfo(dtype).eps) * outlook.size)
     return FREE + PATIENCE * outlook.ellipse.steps(outlook.size / goal)
 
 
-def _marched(R: Floats, X: Floats, outlook: Outlook, goal: float, squares: Floats) -> tuple[Floats, int]:
+def _marched(R: Floats, X: Floats, outlook: Bounds, goal: float, squares: Floats) -> tuple[Floats, int]:
     """March until ‖x − R z‖ ≤ goal ‖z‖ for each row, or goal times the root of `squares` if that is larger."""
     schedule, last = outlook.schedule, 0.0
     most = most_products(outlook, goal, R.dtype)
     Z = X * R.dtype.type(schedule[0, 0])
     step, P = Z.copy(), np.empty_like(Z)
     for k in range(1, most):
-        gap = advance(X, rows_product(Z, R, P), step, Z, schedule, k, squares)
+        gap = step_rows_by_schedule(X, rows_product(Z, R, P), step, Z, schedule, k, squares)
         # The step just taken is not in the gap yet; it will do what the one before did.
         if gap <= goal or (last > 0 and gap * (gap / last) <= goal):
             return Z, k
@@ -300,16 +300,16 @@ def _marched(R: Floats, X: Floats, outlook: Outlook, goal: float, squares: Float
     return np.asarray(settle(Circuit(R), X, tol, relative=True).xbar, R.dtype), most
 
 
-def recalled(R: Floats, M: Floats, X: Floats, outlook: Outlook, share: float) -> tuple[Floats, int]:
+def recalled(R: Floats, M: Floats, X: Floats, outlook: Bounds, share: float) -> tuple[Floats, int]:
     """Return X Mᵀ; refined once where its own rounding, in single precision, exceeds the tolerance."""
     Y = rows_product(X, M)
     if share * outlook.low > BLIND * float(np.finfo(R.dtype).eps) * outlook.size or R.dtype == np.float64:
         return Y, 1
-    gaps, _ = residuals(R, X, Y, Y[:0], np.empty((0, 3)))
+    gaps, _ = block_residuals(R, X, Y, Y[:0], np.empty((0, 3)))
     return Y + rows_product(gaps.astype(R.dtype), M), 3
 
 
-def refined(R: Floats, M: Floats, gaps: Floats, Y: Floats, outlook: Outlook, share: float) -> tuple[Floats, int]:
+def refined(R: Floats, M: Floats, gaps: Floats, Y: Floats, outlook: Bounds, share: float) -> tuple[Floats, int]:
     """Return Y + R⁻¹ gaps, the gaps being X − Y Rᵀ in double precision: one step of iterative refinement."""
     rows = gaps.astype(R.dtype)
     if M.size:

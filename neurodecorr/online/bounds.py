@@ -28,7 +28,7 @@ ROOM = 1.03
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Bounds:
     """What is known of a circuit.
 
     Parameters
@@ -59,7 +59,7 @@ class Outlook:
         """Whether the bound has become loose."""
         return self.low < STALE * self.fresh
 
-    def after(self, low: float, products: int) -> Outlook:
+    def after(self, low: float, products: int) -> Bounds:
         """Return what is known after a stretch that left this bound and took this many products."""
         return replace(self, low=low, products=self.products or products)
 
@@ -67,16 +67,16 @@ class Outlook:
         """Whether the spectrum has left the ellipse, to judge by the number of products."""
         return self.products > 0 and products > max(SLOWER * self.products, self.products + MORE)
 
-    def renewed(self, R: Floats, seen: int) -> Outlook:
+    def renewed(self, R: Floats, seen: int) -> Bounds:
         """Return the same with a fresh bound: one factorisation where it lies near the last, a new look elsewhere."""
         for share in SHARES:
             low = _proven(R, share * self.fresh)
             if low > STALE * share * self.fresh:
                 return replace(self, low=low, fresh=low)
-        return look(R, seen)
+        return compute_bounds(R, seen)
 
 
-def look(R: Floats, seen: int) -> Outlook:
+def compute_bounds(R: Floats, seen: int) -> Bounds:
     """Look at a circuit.
 
     Parameters
@@ -101,7 +101,7 @@ def look(R: Floats, seen: int) -> Outlook:
             )
         ellipse = _wider(spectrum.ellipse)
         schedule = recurrence(ellipse, LONGEST)
-    return Outlook(ellipse, schedule, spectrum.size_bound, spectrum.sigma_low, spectrum.sigma_low)
+    return Bounds(ellipse, schedule, spectrum.size_bound, spectrum.sigma_low, spectrum.sigma_low)
 
 
 def _wider(ellipse: Ellipse) -> Ellipse:

@@ -18,7 +18,7 @@ from neurodecorr.plasticity import State
 EQUATION = "τ dx̄/dt = (x − μ) − R x̄ to rest; R[i, j] acts from unit j on unit i; then R learns from x̄"
 
 
-class Diary:
+class OnlineRecorder:
     """Write what happens to a file of traces, in bounded memory.
 
     Parameters

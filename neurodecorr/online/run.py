@@ -33,16 +33,16 @@ from neurodecorr.io import provenance
 from neurodecorr.online import block
 from neurodecorr.online import sample as step
 from neurodecorr.online.block import Block, Limits, integrated, most_products, recalled, refined
-from neurodecorr.online.bounds import ADVICE, STALE, Outlook, look
-from neurodecorr.online.recording import Diary
+from neurodecorr.online.bounds import ADVICE, STALE, Bounds, compute_bounds
+from neurodecorr.online.recording import OnlineRecorder
 from neurodecorr.plasticity import LearningRule, State, initial_state
 from neurodecorr.plasticity.guards import STRONGEST, inverse
 from neurodecorr.plasticity.samplewise import step_parameters
 from neurodecorr.plasticity.steps import EXPLICIT, Averages, StepParameters, centre_rows
 
 # Samples per stretch: moving those to come costs 2nk a sample, the ends of a stretch n²/k or less.
-STRETCHES = {512: 128}
-LONGEST_STRETCH = 256
+BLOCKS = {512: 128}
+LONGEST_BLOCK = 256
 # Stability is looked at this often, or once in n samples.
 BETWEEN_CHECKS = 1000
 # What settling aims at, as a share of the tolerance, and the same with care: the rest is for rounding and the steps.
@@ -61,25 +61,25 @@ class Settling(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Living:
+class OnlineCircuit:
     """A circuit between two stretches.
 
     Parameters
     ----------
     learnt : State
         Weights and running statistics. M is empty, unless a twin is kept.
-    outlook : Outlook
+    outlook : Bounds
         Bounds of R.
     checked : int
         Sample after which stability was last looked at.
     """
 
     learnt: State
-    outlook: Outlook
+    outlook: Bounds
     checked: int
 
     @classmethod
-    def begin(cls, learnt: State) -> Living:
+    def begin(cls, learnt: State) -> OnlineCircuit:
         """Return the circuit ready for its first stretch.
 
         Raises
@@ -87,15 +87,15 @@ class Living:
         StabilityError
             If it does not settle.
         """
-        return cls(learnt, look(learnt.R, learnt.samples), learnt.samples)
+        return cls(learnt, compute_bounds(learnt.R, learnt.samples), learnt.samples)
 
     @property
     def reach(self) -> int:
-        """Most samples that `lived` takes at once."""
+        """Most samples that `process_block` takes at once."""
         R = self.learnt.R
-        return between_checks(len(R)) if step.suited(R) else longest_stretch(len(R))
+        return between_checks(len(R)) if step.suited(R) else longest_block(len(R))
 
-    def inspected(self, plan: LearningRule) -> Living:
+    def inspected(self, plan: LearningRule) -> OnlineCircuit:
         """Return the same with bounds that are tight enough, and looked at if that is due.
 
         Raises
@@ -116,12 +116,12 @@ class Living:
                 f"{outlook.low:.3g}. Some direction of the input carries no independent signal: remove collinear "
                 "units, or let the rate decay."
             )
-        return Living(self.learnt, outlook, checked)
+        return OnlineCircuit(self.learnt, outlook, checked)
 
 
-def longest_stretch(n: int) -> int:
+def longest_block(n: int) -> int:
     """Return how many samples share a stretch."""
-    return next((k for bound, k in STRETCHES.items() if n < bound), LONGEST_STRETCH)
+    return next((k for bound, k in BLOCKS.items() if n < bound), LONGEST_BLOCK)
 
 
 def between_checks(n: int) -> int:
@@ -129,7 +129,7 @@ def between_checks(n: int) -> int:
     return max(BETWEEN_CHECKS, n)
 
 
-def lived(living: Living, X: Floats, plan: LearningRule, tol: float) -> tuple[Living, Settling]:
+def process_block(living: OnlineCircuit, X: Floats, plan: LearningRule, tol: float) -> tuple[OnlineCircuit, Settling]:
     """Settle and learn the first rows of X, in the units of the state; what was given is left as it was.
 
     How many they were is the length of what returns: at least one, at most `reach`.
@@ -145,42 +145,46 @@ def lived(living: Living, X: Floats, plan: LearningRule, tol: float) -> tuple[Li
     parameters, share = step_parameters(plan, living.learnt.scale), tol / (1 + tol)
     if step.suited(living.learnt.R):
         for _ in range(2):  # a twin that has drifted is made anew once
-            living, found = _stepped(living, X, parameters, share)
+            living, found = _process_samples(living, X, parameters, share)
             if len(found.bound):
                 return living, found
-    return _stretched(living, X[: longest_stretch(X.shape[1])], parameters, share)
+    return _process_rows(living, X[: longest_block(X.shape[1])], parameters, share)
 
 
-def _stepped(living: Living, X: Floats, parameters: StepParameters, share: float) -> tuple[Living, Settling]:
+def _process_samples(
+    living: OnlineCircuit, X: Floats, parameters: StepParameters, share: float
+) -> tuple[OnlineCircuit, Settling]:
     """Settle and learn one row after the other; none if the first does not settle that way."""
     learnt, outlook, n = living.learnt, living.outlook, X.shape[1]
     X = X[: between_checks(n) - (learnt.samples - living.checked)]
     most = most_products(outlook, AIM * share * outlook.low, X.dtype)
     known = step.Known(outlook.low, STALE * outlook.fresh, share, (n + 16) * EPS, most)
-    P, Q = step.padded(learnt.R.T), step.padded(learnt.M.T)
+    P, Q = step.pad_to_registers(learnt.R.T), step.pad_to_registers(learnt.M.T)
     mean, counters = learnt.mean.copy(), learnt.counters.copy()
-    power, gain = step.padded(learnt.power), step.padded(learnt.gain)
+    power, gain = step.pad_to_registers(learnt.power), step.pad_to_registers(learnt.gain)
     certified = step.Certified(np.empty_like(X), np.empty(len(X)), np.empty(len(X)), np.empty(len(X), np.bool_))
     done, code, total, low, worst = step.learn_step_by_step(
         parameters, known, outlook.schedule, X, P, Q, Averages(mean, power, gain, counters), certified
     )
-    if code == step.BROKE and done == 0:
+    if code == step.DIVERGED and done == 0:
         raise _broken(parameters, learnt.samples)
-    products, drifted = total / max(done, 1), code == step.WEARY
+    products, drifted = total / max(done, 1), code == step.INVERSE_DRIFTED
     R = np.ascontiguousarray(P[:n, :n].T)
     M = inverse(R) if drifted else np.ascontiguousarray(Q[:n, :n].T)
     resynchronised = learnt.resynchronised + drifted
     state = State(M, R, mean, power[:n], gain[:n], counters, learnt.scale, resynchronised)
-    if code == step.RESTLESS or (not M.size and outlook.outgrown(round(products))):
-        outlook = look(R, state.samples)
+    if code == step.NOT_SETTLED or (not M.size and outlook.outgrown(round(products))):
+        outlook = compute_bounds(R, state.samples)
     else:
         outlook = outlook.after(low, round(products))
     xbar, residual, bound, proven = certified
     found = Settling(xbar[:done], residual[:done], bound[:done], proven[:done], worst, products)
-    return Living(state, outlook, living.checked), found
+    return OnlineCircuit(state, outlook, living.checked), found
 
 
-def _stretched(living: Living, X: Floats, parameters: StepParameters, share: float) -> tuple[Living, Settling]:
+def _process_rows(
+    living: OnlineCircuit, X: Floats, parameters: StepParameters, share: float
+) -> tuple[OnlineCircuit, Settling]:
     """Settle and learn all rows together."""
     R, M, outlook = living.learnt.R, living.learnt.M, living.outlook
     mean, drives = living.learnt.mean.copy(), np.empty_like(X)
@@ -189,18 +193,18 @@ def _stretched(living: Living, X: Floats, parameters: StepParameters, share: flo
     trial = _tried(living, drives, Y.copy(), parameters, share)
     careful = not trial.settling.proven.all() and _curable(trial.settling, outlook, R)
     if careful:
-        gaps, _ = block.residuals(R, drives, Y, Y[:0], np.empty((0, 3)))
+        gaps, _ = block.block_residuals(R, drives, Y, Y[:0], np.empty((0, 3)))
         Y, more = refined(R, M, gaps, Y, outlook, CARE)
         products += more
         trial = _tried(living, drives, Y, parameters, share)
     if not M.size and outlook.outgrown(products):
-        outlook = look(R, living.learnt.samples)
+        outlook = compute_bounds(R, living.learnt.samples)
     learnt, low = _learnt(living.learnt, trial, drives, mean, careful)
-    found = Living(learnt, outlook.after(low, products), living.checked)
+    found = OnlineCircuit(learnt, outlook.after(low, products), living.checked)
     return found, trial.settling._replace(products=products)
 
 
-class Trial(NamedTuple):
+class BlockTrial(NamedTuple):
     """What a block would leave behind."""
 
     settling: Settling
@@ -211,7 +215,7 @@ class Trial(NamedTuple):
     size: float
 
 
-def _tried(living: Living, drives: Floats, Z: Floats, parameters: StepParameters, share: float) -> Trial:
+def _tried(living: OnlineCircuit, drives: Floats, Z: Floats, parameters: StepParameters, share: float) -> BlockTrial:
     """Go through a block from R₀⁻¹X and certify it; Z is used up."""
     learnt, k = living.learnt, len(drives)
     averages = Averages(learnt.mean, learnt.power.copy(), learnt.gain.copy(), learnt.counters.copy())
@@ -219,21 +223,21 @@ def _tried(living: Living, drives: Floats, Z: Floats, parameters: StepParameters
     broke = block.learn_block(parameters, averages, scale, drives, rows)
     if broke >= 0:
         raise _broken(parameters, learnt.samples + broke)
-    gaps, frobenius = block.residuals(learnt.R, drives, Z, rows.V, rows.steps)
+    gaps, frobenius = block.block_residuals(learnt.R, drives, Z, rows.V, rows.steps)
     residual, bound, proven = np.empty(k), np.empty(k), np.empty(k, np.bool_)
     limits = Limits(frobenius, living.outlook.low, float(np.finfo(Z.dtype).eps), share)
-    low, size, worst = block.judge(gaps, drives, rows, limits, residual, bound, proven)
-    return Trial(Settling(rows.xbar, residual, bound, proven, worst, 0), rows, averages, scale, low, size)
+    low, size, worst = block.certify_rows(gaps, drives, rows, limits, residual, bound, proven)
+    return BlockTrial(Settling(rows.xbar, residual, bound, proven, worst, 0), rows, averages, scale, low, size)
 
 
-def _curable(settling: Settling, outlook: Outlook, R: Floats) -> bool:
+def _curable(settling: Settling, outlook: Bounds, R: Floats) -> bool:
     """Tell whether some sample missed the tolerance by more than the rounding of x̄ itself explains."""
     missed = ~settling.proven
     size = norms(settling.xbar[missed])
     return bool((settling.residual[missed] > float(np.finfo(R.dtype).eps) * outlook.size * size).any())
 
 
-def _learnt(learnt: State, trial: Trial, drives: Floats, mean: Floats, renew: bool) -> tuple[State, float]:
+def _learnt(learnt: State, trial: BlockTrial, drives: Floats, mean: Floats, renew: bool) -> tuple[State, float]:
     """Return the state after a stretch, and the bound of its σ_min with the rounding of the new weights taken off."""
     dtype, c = learnt.R.dtype, trial.block.steps[:, :1]
     scale = trial.scale.astype(dtype, copy=False)
@@ -249,7 +253,7 @@ def _learnt(learnt: State, trial: Trial, drives: Floats, mean: Floats, renew: bo
     return State(M, R, mean, power, gain, counters, learnt.scale, resynchronised), trial.low - rounding
 
 
-def _twin(M: Floats, trial: Trial, scale: Floats) -> Floats:
+def _twin(M: Floats, trial: BlockTrial, scale: Floats) -> Floats:
     """Return the twin after a stretch, without a product of two n × n matrices.
 
     ::
@@ -396,8 +400,8 @@ def run_online(
 
     Notes
     -----
-    Whatever ends a run early, Ctrl-C included, carries the `OnlineResult` so far as its attribute `life`, and leaves
-    the traces up to the last stretch in the file. Stability is looked at every 1000 samples, or every n.
+    Whatever ends a run early, Ctrl-C included, carries the `OnlineResult` so far as its attribute
+    `partial_result`, and leaves the traces up to the last block in the file. Stability is looked at every 1000 samples, or every n.
 
     Examples
     --------
@@ -420,14 +424,16 @@ def run_online(
     if first is None:
         raise InputError("X must hold at least one block of samples; the iterable was empty.")
     state = initial_state(_checked(first, 0, None), plan) if state is None else state
-    living = Living.begin(_prepared(state, engine))
+    living = OnlineCircuit.begin(_prepared(state, engine))
     n, dtype = len(state.mean), living.learnt.R.dtype
     life = OnlineResult(living.learnt, *_rows(total if whole else 0, n, dtype))
     with contextlib.ExitStack() as stack:
         diary = None
         if record is not None:
             about = provenance(_config(plan, tol, engine, every, look_every), 0)
-            diary = stack.enter_context(Diary(record, n, dtype, every, look_every, living.learnt.samples, about))
+            diary = stack.enter_context(
+                OnlineRecorder(record, n, dtype, every, look_every, living.learnt.samples, about)
+            )
             diary.look(living.learnt)
         stack.enter_context(one_thread(n))
         try:
@@ -436,7 +442,7 @@ def run_online(
                 if tell is not None:
                     tell("samples settled and learnt", life.samples, total or math.inf)
         except BaseException as error:
-            error.life = life  # type: ignore[attr-defined]
+            error.partial_result = life  # type: ignore[attr-defined]
             raise
         if diary is not None:
             diary.last_look(life.learnt)
@@ -444,7 +450,12 @@ def run_online(
 
 
 def _lives(
-    life: OnlineResult, living: Living, blocks: Iterator[Any], plan: LearningRule, tol: float, diary: Diary | None
+    life: OnlineResult,
+    living: OnlineCircuit,
+    blocks: Iterator[Any],
+    plan: LearningRule,
+    tol: float,
+    diary: OnlineRecorder | None,
 ) -> Iterator[OnlineResult]:
     """Yield the life after each stretch."""
     n, keeps = len(living.learnt.mean), life.xbar.size > 0
@@ -457,7 +468,7 @@ def _lives(
             if diary is not None:
                 length = diary.room(living.learnt.samples, length)
             X = _scaled(checked[done : done + length], scale)
-            living, found = lived(living, X, plan, tol)
+            living, found = process_block(living, X, plan, tol)
             life = _longer(life, living.learnt, found, keeps)
             if diary is not None:
                 diary.settled(found.xbar * dtype.type(scale), found.residual * scale, found.bound * scale)

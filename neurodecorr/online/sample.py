@@ -40,7 +40,7 @@ from neurodecorr.plasticity.steps import (
 )
 
 # Why a loop ended before its last sample: a bound to renew, no rest, a twin that has drifted, a broken condition.
-DONE, STALE, RESTLESS, WEARY, BROKE = range(5)
+DONE, BOUND_EXPIRED, NOT_SETTLED, INVERSE_DRIFTED, DIVERGED = range(5)
 # What underflow may take from a residual of that many units: (n + 4) √n · 5e-324, and room.
 LOST = 1e-318
 # Largest circuit that is stepped through: beyond, products of matrices are faster than passes over them.
@@ -80,7 +80,7 @@ def suited(R: Floats) -> bool:
     return R.dtype == np.float64 and len(R) <= LARGEST
 
 
-def padded(array: Floats) -> Floats:
+def pad_to_registers(array: Floats) -> Floats:
     """Return a copy with every axis filled up with zeros to whole registers."""
     whole = np.zeros([-(-size // COLUMNS) * COLUMNS for size in array.shape])
     whole[tuple(slice(size) for size in array.shape)] = array
@@ -101,7 +101,7 @@ def small_norm(scale: Array, z: Array) -> float:
 
 
 @jit()
-def sizes(x: Array, out: Array, z: Array, scale: Array, r: Array) -> tuple[float, float, float]:
+def residual_sizes(x: Array, out: Array, z: Array, scale: Array, r: Array) -> tuple[float, float, float]:
     """Write r = x − T z, T z given; return ‖r‖, ‖x̄‖ and ‖z‖."""
     gap, a, size = 0.0, 0.0, 0.0
     for j in range(x.size):
@@ -129,14 +129,14 @@ def enough(known: Known, low: float, size: float, gap: float, x: float, z: float
 
 
 @jit()
-def multiply(S: Array, z: Array, out: Array) -> None:
+def multiply_padded(S: Array, z: Array, out: Array) -> None:
     """Write Sᵀ z into `out`."""
     for c in range(0, z.size, COLUMNS):
         sum_columns(S, z, z, z, out, c)
 
 
 @jit()
-def grow(S: Array, left: Array, right: Array, z: Array, out: Array) -> None:
+def add_outer_product(S: Array, left: Array, right: Array, z: Array, out: Array) -> None:
     """S ← S + left rightᵀ, and `out` ← Sᵀ z."""
     for c in range(0, z.size, COLUMNS):
         grow_columns(S, left, right, z, out, c)
@@ -151,9 +151,9 @@ def settle_by_steps(
     for j in range(z.size):
         p[j] = schedule[0, 0] * drive[j]
         z[j] = inverse[j] * p[j]
-    grow(P, frame[7], frame[8], z, out)
+    add_outer_product(P, frame[7], frame[8], z, out)
     for k in range(1, known.most):
-        gap, a, length = sizes(drive, out, z, scale, r)
+        gap, a, length = residual_sizes(drive, out, z, scale, r)
         if not gap < math.inf:
             return 0, gap, a, length
         if enough(known, low, size, gap, x, length, a):
@@ -162,26 +162,26 @@ def settle_by_steps(
         for j in range(z.size):
             p[j] = next_step(alpha, r[j], omega, p[j])
             z[j] += inverse[j] * p[j]
-        multiply(P, z, out)
+        multiply_padded(P, z, out)
     return 0, math.inf, 0.0, 0.0
 
 
 @jit()
-def settle_by_twin(
+def settle_by_kept_inverse(
     known: Known, P: Array, Q: Array, frame: Array, low: float, size: float, x: float
 ) -> tuple[int, float, float, float]:
     """Settle by z = S x, refined while that is needed; return the products with S (0: drifted), ‖r‖, ‖x̄‖ and ‖z‖."""
     drive, z, out, r, p, scale = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
-    grow(Q, frame[9], frame[10], drive, z)
-    grow(P, frame[7], frame[8], z, out)
+    add_outer_product(Q, frame[9], frame[10], drive, z)
+    add_outer_product(P, frame[7], frame[8], z, out)
     for k in range(1, REFINEMENTS + 2):
-        gap, a, length = sizes(drive, out, z, scale, r)
+        gap, a, length = residual_sizes(drive, out, z, scale, r)
         if not gap < math.inf or enough(known, low, size, gap, x, length, a):
             return k, gap, a, length
-        multiply(Q, r, p)
+        multiply_padded(Q, r, p)
         for j in range(z.size):
             z[j] += p[j]
-        multiply(P, z, out)
+        multiply_padded(P, z, out)
     return 0, math.inf, 0.0, 0.0
 
 
@@ -204,9 +204,9 @@ def fold(P: Array, Q: Array, scale: Array, inverse: Array) -> float:
 @jit()
 def add_pending(P: Array, Q: Array, frame: Array) -> None:
     """Add the outer products that no sample came to add."""
-    grow(P, frame[7], frame[8], frame[1], frame[2])
+    add_outer_product(P, frame[7], frame[8], frame[1], frame[2])
     if Q.shape[0] > 0:
-        grow(Q, frame[9], frame[10], frame[1], frame[2])
+        add_outer_product(Q, frame[9], frame[10], frame[1], frame[2])
     frame[7:] = 0.0
 
 
@@ -294,13 +294,13 @@ def learn_step_by_step(
         centre(parameters, share, X[t], mean, frame[0])
         x = length_of(frame[0])
         if Q.shape[0] > 0:
-            count, gap, a, length = settle_by_twin(known, P, Q, frame, low, size, x)
+            count, gap, a, length = settle_by_kept_inverse(known, P, Q, frame, low, size, x)
         else:
             count, gap, a, length = settle_by_steps(known, schedule, P, frame, low, size, x)
         frame[7:11] = 0.0
         if count == 0:
             mean[:] = frame[11, :n]
-            done, code = t, WEARY if Q.shape[0] > 0 else RESTLESS
+            done, code = t, INVERSE_DRIFTED if Q.shape[0] > 0 else NOT_SETTLED
             break
         before, trace, shortened, square = frame[3], counters[TRACE], counters[LIMITED], a * a
         before[:] = power
@@ -310,7 +310,7 @@ def learn_step_by_step(
             mean[:] = frame[11, :n]
             power[:] = before
             counters[TRACE], counters[LIMITED] = trace, shortened
-            done, code = t, BROKE
+            done, code = t, DIVERGED
             break
         c, shrink = lengths(parameters.rule, eta, square)
         v = pending(Q, frame, c, shrink)
@@ -339,7 +339,7 @@ def learn_step_by_step(
             low -= 2.0 * EPS * size
             weights, grown, since = size, 1.0, 0
         if low < known.stale:
-            done, code = t + 1, STALE
+            done, code = t + 1, BOUND_EXPIRED
             break
     add_pending(P, Q, frame)
     low -= 2.0 * EPS * fold(P, Q, scale, inverse) * (1.0 + known.rounding)

@@ -81,7 +81,7 @@ def relax(R: Array, drive: Array, xbar: Array, h: float, tau: float, work: Array
 
 
 @jit()
-def grow(R: Array, xbar: Array, c: float, congruent: bool, pull: Array) -> None:
+def apply_growth(R: Array, xbar: Array, c: float, congruent: bool, pull: Array) -> None:
     """R ← R exp(c x̄x̄ᵀ), or exp(½c x̄x̄ᵀ) R exp(½c x̄x̄ᵀ) computed once and mirrored."""
     n, size, overlap = xbar.size, squared(xbar), 0.0
     for i in range(n):
@@ -139,7 +139,7 @@ def drift(
 
 
 @jit()
-def advance(
+def advance_stream(
     R: Array, xbar: Array, power: Array, drive: Array, x: Array, h: float, times: Array, congruent: bool, work: Array
 ) -> float:
     """Move everything by one step h; `times` are τ_x, τ_R, τ_p (infinite: p is given), τ_u (0: no filter).
@@ -150,15 +150,15 @@ def advance(
     share = -math.expm1(-0.5 * h / times[2])
     grown: float = squared(xbar)
     decay(R, power, c / 6.0, congruent, work[3])
-    grow(R, xbar, c / 6.0, congruent, work[3])
+    apply_growth(R, xbar, c / 6.0, congruent, work[3])
     drift(R, xbar, power, drive, x, 0.5 * h, times, share, work)
     grown += 4.0 * squared(xbar)
     decay(R, power, c / 3.0, congruent, work[3])
-    grow(R, xbar, 2.0 * c / 3.0, congruent, work[3])
+    apply_growth(R, xbar, 2.0 * c / 3.0, congruent, work[3])
     decay(R, power, c / 3.0, congruent, work[3])
     drift(R, xbar, power, drive, x, 0.5 * h, times, share, work)
     grown += squared(xbar)
-    grow(R, xbar, c / 6.0, congruent, work[3])
+    apply_growth(R, xbar, c / 6.0, congruent, work[3])
     decay(R, power, c / 6.0, congruent, work[3])
     return float(c / 6.0 * grown)
 
@@ -222,7 +222,7 @@ def flow_stream(
                 if not longest > SHORTEST * times[0]:
                     return k * dwell + elapsed
                 h = (dwell - elapsed) / math.ceil((dwell - elapsed) / longest)
-            grown = advance(R, xbar, power, drive, X[k], h, times, congruent, work)
+            grown = advance_stream(R, xbar, power, drive, X[k], h, times, congruent, work)
             if not squared(xbar) < HUGE:
                 return k * dwell + elapsed
             bound *= math.exp(grown)  # of growth by exp(c x̄x̄ᵀ)

@@ -30,7 +30,7 @@ ADVICE = "Use rule='congruent', a lower rate or limit, or the feedforward form."
 STRONGEST = {"float32": 3e3, "float64": 1e7}
 
 
-class Drift(NamedTuple):
+class InverseDrift(NamedTuple):
     """Where M puts some inputs, and how far that is from where R lets them settle.
 
     Parameters
@@ -48,9 +48,9 @@ class Drift(NamedTuple):
     error: float
 
 
-def drift(
+def measure_drift(
     R: AnyArray, M: AnyArray, X: AnyArray, product: Callable[[AnyArray, AnyArray], AnyArray] = operator.matmul
-) -> Drift:
+) -> InverseDrift:
     """Measure how far M has drifted from R⁻¹, by some inputs.
 
     ::
@@ -69,7 +69,7 @@ def drift(
     Xbar = product(X, M.T)
     change = product(X - product(Xbar, R.T), M.T)
     size = _size(Xbar)
-    return Drift(Xbar, change, _size(change) / size if size > 0 else 0.0)
+    return InverseDrift(Xbar, change, _size(change) / size if size > 0 else 0.0)
 
 
 def inverse(R: Floats, symmetric: bool = False) -> Floats:
@@ -80,7 +80,7 @@ def inverse(R: Floats, symmetric: bool = False) -> Floats:
 
 def settle_by_inverse(state: State, drive: Floats) -> Floats:
     """Return X̄ with R x̄ = x for each row: M x, refined once; the state keeps the largest drift met before that."""
-    found = drift(state.R, state.M, drive)
+    found = measure_drift(state.R, state.M, drive)
     state.counters[steps.WORST_ERROR] = max(state.counters[steps.WORST_ERROR], found.error)
     return np.asarray(found.xbar + found.change)
 

@@ -61,7 +61,7 @@ def product_transposed(A: Synapses, v: Array, out: Array) -> None:
 
 
 @jit()
-def local_step(A: Synapses, x: Array, xbar: Array, eta: float, keep: Array, first: int, last: int) -> None:
+def sparse_local_step(A: Synapses, x: Array, xbar: Array, eta: float, keep: Array, first: int, last: int) -> None:
     """R_ij ← (R_ij + η w_ij x_i x̄_j)/g_j in rows `first` … `last` − 1; `keep` holds 1/g."""
     each = A.taper.size > 1
     for i in range(first, last):
@@ -72,7 +72,7 @@ def local_step(A: Synapses, x: Array, xbar: Array, eta: float, keep: Array, firs
 
 
 @jit()
-def symmetric_step(A: Synapses, x: Array, xbar: Array, eta: float, keep: Array, first: int, last: int) -> None:
+def sparse_symmetric_step(A: Synapses, x: Array, xbar: Array, eta: float, keep: Array, first: int, last: int) -> None:
     """R_ij ← (R_ij + η/2 w_ij (x_i x̄_j + x̄_i x_j))/√(g_i g_j) in the given rows; `keep` holds 1/√g."""
     each = A.taper.size > 1
     for i in range(first, last):
@@ -83,7 +83,9 @@ def symmetric_step(A: Synapses, x: Array, xbar: Array, eta: float, keep: Array, 
 
 
 @jit()
-def relative_step(A: Synapses, back: Array, xbar: Array, shrink: float, gain: Array, first: int, last: int) -> None:
+def sparse_feedforward_step(
+    A: Synapses, back: Array, xbar: Array, shrink: float, gain: Array, first: int, last: int
+) -> None:
     """M_ij ← g_i (M_ij − η/(1 + η x̄ᵀx̄) x̄_i (x̄ᵀM)_j) in the given rows; `shrink` is η/(1 + η x̄ᵀx̄)."""
     for i in range(first, last):
         pull = shrink * xbar[i]
@@ -95,11 +97,11 @@ def relative_step(A: Synapses, back: Array, xbar: Array, shrink: float, gain: Ar
 def step_rows(rule: int, A: Synapses, x: Array, xbar: Array, eta: float, gain: Array, first: int, last: int) -> None:
     """Take the step of a rule in rows `first` … `last` − 1."""
     if rule == LOCAL:
-        local_step(A, x, xbar, eta, gain, first, last)
+        sparse_local_step(A, x, xbar, eta, gain, first, last)
     elif rule == SYMMETRIC:
-        symmetric_step(A, x, xbar, eta, gain, first, last)
+        sparse_symmetric_step(A, x, xbar, eta, gain, first, last)
     else:
-        relative_step(A, x, xbar, eta, gain, first, last)
+        sparse_feedforward_step(A, x, xbar, eta, gain, first, last)
 
 
 @jit(parallel=True)

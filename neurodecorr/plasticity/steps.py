@@ -279,7 +279,7 @@ def feedforward_sym(M: Array, back: Array, xbar: Array, beta: float, overlap: fl
 
 
 @jit()
-def settle_by_twin(R: Array, M: Array, x: Array, xbar: Array, residual: Array, error: Array) -> float:
+def settle_and_refine(R: Array, M: Array, x: Array, xbar: Array, residual: Array, error: Array) -> float:
     """Set x̄ = M x, refine it once by its residual, and return the relative error ‖M r‖/‖x̄‖ found before that."""
     multiply(M, x, xbar)
     multiply(R, xbar, residual)
@@ -319,7 +319,7 @@ def learn_stream(parameters: StepParameters, recurrent: bool, M: Array, R: Array
     for k in range(X.shape[0]):
         mean_power = observe(parameters, averages, X[k], x)
         if recurrent:
-            error = settle_by_twin(R, M, x, xbar, residual, back)
+            error = settle_and_refine(R, M, x, xbar, residual, back)
             averages.counters[WORST_ERROR] = max(averages.counters[WORST_ERROR], error)
         else:
             multiply(M, x, xbar)

@@ -45,7 +45,7 @@ def correlations(comparison: Comparison) -> Figure:
     image: Any = None
     for index, (panel, (name, covariance, rms)) in enumerate(zip(axes.flat, panels, strict=False)):
         panel.set_facecolor("#bbbbbb")
-        image = panel.imshow(coefficients(covariance), cmap=DIVERGING, vmin=-1, vmax=1)
+        image = panel.imshow(correlation_coefficients(covariance), cmap=DIVERGING, vmin=-1, vmax=1)
         panel.set_title(name)
         panel.set_title(f"rms {rms:.3f}", loc="right", fontweight="normal", fontsize=9.5)
         panel.grid(False)
@@ -63,7 +63,7 @@ def correlations(comparison: Comparison) -> Figure:
     return figure
 
 
-def coefficients(covariance: Floats) -> Floats:
+def correlation_coefficients(covariance: Floats) -> Floats:
     """Return correlation coefficients; NaN for units without power."""
     variance = np.diag(covariance)
     active = variance > variance.max(initial=0.0) * np.finfo(float).eps ** 2

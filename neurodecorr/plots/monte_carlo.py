@@ -109,7 +109,7 @@ def chip_errors(panels: Sequence[ChipPanel], envelope: str = "median, 5–95 %",
     return figure
 
 
-def hardware_budget(budget: HardwareBudget) -> Figure:
+def budget_panels(budget: HardwareBudget) -> Figure:
     """Draw the hardware budget of one circuit: error over mismatch and over bits, in both forms.
 
     Parameters

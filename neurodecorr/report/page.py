@@ -22,7 +22,7 @@ from neurodecorr._validation import choice, instance, mapping
 from neurodecorr.comparison import Comparison
 from neurodecorr.comparison.comparison import require_comparison
 from neurodecorr.comparison.findings import findings
-from neurodecorr.comparison.summary import Block, blocks, failures, headline
+from neurodecorr.comparison.summary import TableBlock, blocks, failures, headline
 from neurodecorr.export.budget import HardwareBudget
 from neurodecorr.io.atomic import write_bytes, write_json, write_text
 from neurodecorr.io.claims import Claim
@@ -51,7 +51,7 @@ def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
         choice(name, "each name of pictures", CAPTIONS)
         instance(picture, bytes, f"pictures[{name!r}]", "the bytes of an SVG figure")
     require_comparison(comparison)
-    return render(
+    return render_page(
         "comparison.html",
         title=f"Decorrelation by a matrix and by a circuit: {comparison.dataset}",
         headline=headline(comparison),
@@ -63,7 +63,7 @@ def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
     )
 
 
-def render(template: str, **values: Any) -> str:
+def render_page(template: str, **values: Any) -> str:
     """Return a template of this room filled with values.
 
     Every text is escaped, and what would act on a reader's screen, such as a mark of direction, is spelt out.
@@ -103,7 +103,7 @@ def _equation(text: str) -> Markup:
     return Markup(re.sub(r"\^\{(.*?)\}", r"<sup>\1</sup>", low))
 
 
-def _block(block: Block) -> dict[str, Any]:
+def _block(block: TableBlock) -> dict[str, Any]:
     return {
         "title": block.title,
         "heads": ("form", *(column.head for column in block.columns)),
@@ -204,7 +204,7 @@ def publish_budget(
     facts = {name: _finite(value) for name, value in dataclasses.asdict(budget).items()}
     if mine is None:
         mine = claim_budget(place, {"answers": run_id(facts)}, run_id({"circuit": budget.name}), overwrite=overwrite)
-    drawn = plots.files.rendered(plots.monte_carlo.hardware_budget(budget))
+    drawn = plots.files.rendered(plots.monte_carlo.budget_panels(budget))
     text = budget_page(budget, drawn["svg"])
     mine.begin()
     written = [write_bytes(place / f"budget.{kind}", content) for kind, content in drawn.items()]
@@ -231,7 +231,7 @@ def budget_page(budget: HardwareBudget, svg: bytes) -> str:
     """
     asked, answer = budget_answer(budget)
     needed, errors = budget_tables(budget)
-    return render(
+    return render_page(
         "budget.html",
         title=f"Hardware budget of {budget.name}",
         asked=asked,

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from neurodecorr._texts import one_line, printable
 from neurodecorr.comparison import Comparison
-from neurodecorr.comparison.summary import Block, blocks, failures, format_number, headline
-from neurodecorr.export.budget import BIAS_A, MOST_CHIPS, SUPPLY_V, Cell, HardwareBudget, Needs
+from neurodecorr.comparison.summary import TableBlock, blocks, failures, format_number, headline
+from neurodecorr.export.budget import BIAS_A, MOST_CHIPS, SUPPLY_V, BudgetCell, HardwareBudget, Needs
 
 WIDTH = 100  # columns of the terminal
 # A rule below the heads, and nothing else.
@@ -75,7 +75,7 @@ def drawn(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     str
         Lines without blanks at their ends.
     """
-    texts = [[shown(cell) for cell in row] for row in (heads, *rows)]
+    texts = [[display_text(cell) for cell in row] for row in (heads, *rows)]
     width = sum(max(map(cell_len, column)) for column in zip(*texts, strict=True))
     gap = 2 if width + 2 * (len(heads) - 1) <= WIDTH else 1
     table = Table(box=RULED, show_edge=False, pad_edge=False, padding=(0, 0, 0, gap - 1))
@@ -87,7 +87,7 @@ def drawn(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     return "\n".join([title, *lines])
 
 
-def _legend(block: Block) -> str:
+def _legend(block: TableBlock) -> str:
     """Return a line for each column that says what it is."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for column in block.legend:
@@ -258,7 +258,7 @@ def si(value: float, unit: str) -> str:
     return f"{value:.3g} {unit}"
 
 
-def _cells(cell: Cell) -> tuple[str, str, str, str]:
+def _cells(cell: BudgetCell) -> tuple[str, str, str, str]:
     mark = "" if cell.holds else "*"
     share = f"{cell.unstable}/{cell.chips}"
     if cell.chips == 1:
@@ -270,7 +270,7 @@ def _bits(needs: Needs) -> str:
     return "> 24" if needs.bits is None else str(needs.bits)
 
 
-def shown(cell: str) -> str:
+def display_text(cell: str) -> str:
     """Return a cell in one line, in which nothing acts; blanks at its beginning indent it."""
     return printable(cell, keep="")
 

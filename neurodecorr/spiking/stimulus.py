@@ -13,7 +13,7 @@ import numpy.typing as npt
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Float64s
-from neurodecorr._validation import count, digits, finite, generator, positive, real_array, square
+from neurodecorr._validation import count, numeral, finite, generator, positive, real_array, square
 from neurodecorr.errors import ConfigError, InputError
 
 
@@ -64,7 +64,7 @@ class Stimulus:
         steps = round(ratio) if math.isfinite(ratio) else 0
         if steps < 1 or abs(steps * dt_s - self.frame_s) > 1e-9 * self.frame_s:
             raise ConfigError(
-                f"dt_s must divide the frame of {digits(self.frame_s)} s into whole steps; got {digits(dt_s)} s, "
+                f"dt_s must divide the frame of {numeral(self.frame_s)} s into whole steps; got {numeral(dt_s)} s, "
                 f"{self.frame_s / dt_s:g} steps. Use frame_s/{max(steps, 1)} = {self.frame_s / max(steps, 1):g} s."
             )
         return steps
@@ -214,5 +214,5 @@ def timing(stimulus: Any, units: int, dt_s: float, record_s: float) -> Timing:
         return Timing(dt_s, steps, hold, steps)  # the first record is the only one
     every = round(record_s / dt_s)
     if every < 1 or abs(every * dt_s - record_s) > 1e-9 * record_s:
-        raise ConfigError(f"record_s must be a whole number of steps of {digits(dt_s)} s; got {digits(record_s)} s.")
+        raise ConfigError(f"record_s must be a whole number of steps of {numeral(dt_s)} s; got {numeral(record_s)} s.")
     return Timing(dt_s, steps, hold, every)

@@ -52,14 +52,14 @@ def described_rule(rule: Any) -> str:
 def described_data(training: Epochs) -> dict[str, Any]:
     """Return which samples a run learns from, and in which order; where they lie on disk plays no part."""
     return {
-        "data": fingerprint(training.dataset),
+        "data": training_fingerprint(training.dataset),
         "batch": training.size,
         "order": f"seed {training.seed}, {'shuffled' if training.shuffle else 'as it is'}",
         "preparation": described_rule(training.preparation) if training.augment else "not augmented",
     }
 
 
-def fingerprint(dataset: Dataset | ImageDataset) -> str:
+def training_fingerprint(dataset: Dataset | ImageDataset) -> str:
     """Return the number of samples, and a hash of every input and every target."""
     inputs = dataset.images if isinstance(dataset, ImageDataset) else dataset.inputs
     digest = hashlib.blake2b(digest_size=16)

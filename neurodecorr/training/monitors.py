@@ -27,7 +27,7 @@ def angles(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Floats
     return np.array([_angle(as_numpy(mine), as_numpy(true)) for (mine, _), (true, _) in pairs])
 
 
-def correlations(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Floats:
+def layer_correlations(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Floats:
     """Return the rms correlation coefficient between the units of each layer's decorrelated input."""
     return np.array([_correlation(as_numpy(found.xbar)) for found in credit.forward.signals])
 
@@ -60,7 +60,7 @@ def activities(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Fl
 Watch = Callable[[Network, Credit, AnyArray, AnyArray], Floats]
 MONITORS: dict[str, Watch] = {
     "angle": angles,
-    "correlation": correlations,
+    "correlation": layer_correlations,
     "input correlation": input_correlations,
     "condition": conditions,
     "weight norm": weight_norms,

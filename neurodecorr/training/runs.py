@@ -27,7 +27,7 @@ from neurodecorr.io.provenance import run_id
 from neurodecorr.models import Model
 from neurodecorr.network.decorrelators import FORMS
 from neurodecorr.network.torch import on_device
-from neurodecorr.training.checkpoint import described_library, fingerprint
+from neurodecorr.training.checkpoint import described_library, training_fingerprint
 from neurodecorr.training.history import History
 from neurodecorr.training.traces import RecordingOptions
 from neurodecorr.training.trainer import Trainer
@@ -56,7 +56,7 @@ OPTIONS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """Everything that a training run needs.
 
     Parameters
@@ -81,12 +81,12 @@ class Run:
     def described(self) -> dict[str, Any]:
         """Return what decides the numbers of the run, its data as hashes: no path, no number of epochs."""
         held_out = {"validation data": self.validation, "test data": self.test}
-        hashes = {name: fingerprint(part.dataset) for name, part in held_out.items() if part is not None}
+        hashes = {name: training_fingerprint(part.dataset) for name, part in held_out.items() if part is not None}
         return {**self.trainer.described(self.training), **hashes}
 
     def content(self) -> str:
         """Return a hash of every sample and target, held out or not; where they lie plays no part."""
-        return run_id({"data": [fingerprint(part) for part in self.sources]})
+        return run_id({"data": [training_fingerprint(part) for part in self.sources]})
 
     def keeper(self, folder: str | Path) -> CheckpointWriter:
         """Return who keeps the checkpoint of this run in a folder."""
@@ -130,7 +130,7 @@ class Run:
             )
 
 
-def prepare_run(model: Model, options: Mapping[str, Any]) -> Run:
+def prepare_run(model: Model, options: Mapping[str, Any]) -> TrainingRun:
     """Return a run of a model with some of its numbers replaced.
 
     Parameters
@@ -179,7 +179,7 @@ def prepare_run(model: Model, options: Mapping[str, Any]) -> Run:
     )
     held_out = Epochs(test, given["batch"], preparation=prepared, shuffle=False, augment=False)
     document = model.document.model_dump(by_alias=True)
-    return Run(
+    return TrainingRun(
         {"model": model.name, **given, "document": document}, trainer, training, validation, held_out, (train, test)
     )
 
@@ -198,7 +198,7 @@ def unfinished(folder: str | Path) -> bool:
 
 
 def claim_run(
-    run: Run,
+    run: TrainingRun,
     folder: str | Path,
     *,
     recording: RecordingOptions | None = None,
@@ -211,7 +211,7 @@ def claim_run(
 
     Parameters
     ----------
-    run : Run
+    run : TrainingRun
         From `prepare_run`.
     folder : path
         Where it is to write.
@@ -269,7 +269,7 @@ def _known(folder: Path) -> bool:
     return any(made.kind == KIND for made in read_manifest(folder))
 
 
-def _finished(folder: Path, run: Run) -> int | None:
+def _finished(folder: Path, run: TrainingRun) -> int | None:
     """Return the epochs of the result of this run that is there; None if there is none that is whole."""
     try:
         found = load_result(folder / RESULT)
@@ -281,7 +281,7 @@ def _finished(folder: Path, run: Run) -> int | None:
     return epochs if found.meta.get("run") == own and isinstance(epochs, int) else None
 
 
-def goes_on(run: Run, folder: str | Path) -> bool:
+def goes_on(run: TrainingRun, folder: str | Path) -> bool:
     """Whether a folder holds a checkpoint of this run that is whole, so that it can go on; it is then loaded."""
     keeper = run.keeper(folder)
     with warnings.catch_warnings():

@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits
 from neurodecorr._numerics.jit import jit
 from neurodecorr.circuit.bounds import Ellipse, recurrence
 from neurodecorr.online import run_online
-from neurodecorr.online.bounds import look
-from neurodecorr.online.run import longest_stretch
+from neurodecorr.online.bounds import compute_bounds
+from neurodecorr.online.run import longest_block
 from neurodecorr.plasticity import LearningRule, initial_state
 
 LOW, HIGH, TOL = 0.5, 2.0, 1e-6
@@ -114,7 +114,7 @@ def circuit_with_known_spectrum(n, dtype, rng):
 
 def seconds_after_a_look(X, plan, state, engine="integrate"):
     """Return seconds per sample once the circuit has been looked at: the peers are given their spectrum for nothing."""
-    begun, first = [], longest_stretch(X.shape[1])
+    begun, first = [], longest_block(X.shape[1])
 
     def blocks():
         yield X[:first]
@@ -147,7 +147,7 @@ def against_samples(n, samples, repeats, dtype=np.float32):
         "solve_ivp + outer": lambda: seconds(lambda: ivp_rule(wide, fewer, np.ones(n), rate, plan.memory), len(fewer)),
     }
     report(f"n = {n}, {np.dtype(dtype).name}, settle each sample to 1e-6 and learn", rivals, repeats)
-    print(f"\nthe look at the spectrum at the start: {seconds(lambda: look(R, 0), 1):.2f} s")
+    print(f"\nthe look at the spectrum at the start: {seconds(lambda: compute_bounds(R, 0), 1):.2f} s")
     life = run_online(X, plan, TOL, state=state)
     found = numba_rule(R.copy(), few, power, rate, plan.memory, schedule, goal) / len(few)
     print(f"\nproducts a sample: {life.products:.1f} ours, {found:.1f} per sample; unproven {life.unproven}")

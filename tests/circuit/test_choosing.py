@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 
 from neurodecorr.circuit import Circuit, Settler, SparseCircuit, TwoPopulationCircuit, settle
-from neurodecorr.circuit.settle import WORTH, cheapest, chosen, forecasts, reduction
+from neurodecorr.circuit.settle import WORTH, cheapest, chosen, expected_reduction, forecasts
 from neurodecorr.errors import IllConditionedWarning
 
 CONDITIONS = (1e1, 1e3, 1e5, 1e8, 1e10, 1e11, 1e12)
@@ -45,7 +45,7 @@ def test_auto_settles_wherever_a_method_does_and_within_its_forecast(rng, condit
         X = rng.standard_normal((samples, n)) @ circuit.R.T
         for tol in (1e-6, 1e-3):
             found = settle(circuit, X, tol, relative=True)
-            factor = reduction(circuit, X, 0 * X, tol, True)
+            factor = expected_reduction(circuit, X, 0 * X, tol, True)
             forecast = forecasts(circuit, samples, factor)
             assert found.method == cheapest(circuit, samples, factor, 1_000_000)
             assert forecast[found.method][0] <= WORTH * min(cost for cost, _ in forecast.values())
@@ -71,7 +71,7 @@ def test_ill_conditioned_circuits_take_tens_of_products(rng, symmetric):
 def test_forecasts_of_both_methods_are_near_their_counts(rng, symmetric):
     for condition in (3.0, 30.0, 1e3, 1e4):
         circuit, X = Circuit(symmetric(rng, 8, condition)), rng.standard_normal((500, 8))
-        forecast = forecasts(circuit, 500, reduction(circuit, X, 0 * X, 1e-6, False))
+        forecast = forecasts(circuit, 500, expected_reduction(circuit, X, 0 * X, 1e-6, False))
         for method in SIMULATED:
             counted = settle(circuit, X, 1e-6, method=method).products.max()
             assert counted / FACTOR <= forecast[method][0] <= FACTOR * counted

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neurodecorr._validation import digits, instants, steps_within
+from neurodecorr._validation import numeral, instants, steps_within
 from neurodecorr.circuit import Circuit, PiecewiseConstant, integrate, settle
 from neurodecorr.circuit.integrate import record_trajectory
 from neurodecorr.errors import InputError
@@ -35,7 +35,7 @@ def test_times_that_are_late_by_more_are_refused_with_all_their_digits():
     for late in (0.3 * (1 + 1e-11), 0.31, 2.0):
         with pytest.raises(InputError, match="t_end") as caught:
             integrate(CIRCUIT, [1.0, 1.0], 0.3, times=[0.1, late])
-        assert digits(late) in str(caught.value)
+        assert numeral(late) in str(caught.value)
     with pytest.raises(InputError, match="times"):
         integrate(CIRCUIT, [1.0, 1.0], 0.3, times=[-1e-3, 0.1])
 
@@ -50,8 +50,8 @@ def test_rounding_below_zero_is_zero_and_a_time_stays_what_it_is_elsewhere():
 
 def test_digits_tell_a_number_from_its_neighbours():
     for value in (0.3, np.nextafter(0.3, 1), 1e300, 1.0, 123456789.123, 5e-324):
-        assert float(digits(value)) == value
-    assert digits(1.0) == "1" and digits(0.1 + 0.2) == "0.30000000000000004"
+        assert float(numeral(value)) == value
+    assert numeral(1.0) == "1" and numeral(0.1 + 0.2) == "0.30000000000000004"
 
 
 @pytest.mark.parametrize(("t_end", "dt"), [(0.3, 0.1), (0.6, 0.2), (0.7, 0.1), (29.0, 0.29), (1.1, 0.1)])

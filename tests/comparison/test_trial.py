@@ -18,7 +18,7 @@ SIGMA = measures.covariance(X)
 
 def bench(**changed):
     reference = plasticity.decorrelating_matrix(SIGMA, "node")
-    shared = trial.TrialInputs if hasattr(trial, "TrialInputs") else trial.Bench
+    shared = trial.TrialInputs
     made = shared(
         stream=X,
         held_out=X[:100],

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodecorr.data import correlated_gaussian, gaussian_covariance
-from neurodecorr.data.gaussian import root
+from neurodecorr.data.gaussian import matrix_root
 from neurodecorr.errors import ConfigError
 
 
@@ -46,7 +46,7 @@ def test_random_bases_give_the_reference_correlation():
 
 def test_bases_are_orthogonal_and_uniform():
     """For Haar measure on O(3), ⟨tr Q⟩ = 0 and ⟨(tr Q)²⟩ = 1; QR without fixed signs misses the first."""
-    bases = np.array([root(3, 1.0, 5, context) for context in range(2000)])
+    bases = np.array([matrix_root(3, 1.0, 5, context) for context in range(2000)])
     assert np.allclose(bases @ bases.transpose(0, 2, 1), np.eye(3), atol=1e-14)
     traces = np.trace(bases, axis1=1, axis2=2)
     for moment, expected in ((traces, 0), (traces**2, 1)):
@@ -88,7 +88,7 @@ def test_another_draw_is_independent_data_with_the_same_covariance():
     assert np.array_equal(first, again)
     correlation = np.corrcoef(first.T, other.T)[:4, 4:]
     assert np.abs(correlation).max() < 5 / np.sqrt(10_000)
-    whitener = np.linalg.inv(root(4, 10.0, 1, 0))
+    whitener = np.linalg.inv(matrix_root(4, 10.0, 1, 0))
     for x in (first, other):
         white = x @ whitener.T
         assert np.allclose(white.T @ white / 10_000, np.eye(4), atol=5 * np.sqrt(2 / 10_000))

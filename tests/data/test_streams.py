@@ -13,7 +13,7 @@ from neurodecorr.data import (
     natural_patches,
     switching_gaussian,
 )
-from neurodecorr.data.gaussian import root
+from neurodecorr.data.gaussian import matrix_root
 from neurodecorr.errors import ConfigError, InputError
 
 
@@ -35,9 +35,11 @@ def test_the_stream_switches_at_the_given_samples_to_the_given_covariances(at, d
 
 def test_each_stretch_is_white_noise_coloured_by_its_own_covariance():
     """Undo each stretch's colour: what is left is one white draw, whatever the switches are."""
-    whole = switching_gaussian(4, 400, (), 10.0, seed=2).dataset.inputs @ np.linalg.inv(root(4, 10.0, 2, 0)).T
+    whole = switching_gaussian(4, 400, (), 10.0, seed=2).dataset.inputs @ np.linalg.inv(matrix_root(4, 10.0, 2, 0)).T
     stream = switching_gaussian(4, 400, (100, 250), 10.0, seed=2)
-    parts = [stream.dataset.inputs[s] @ np.linalg.inv(root(4, 10.0, 2, k)).T for k, s in enumerate(stream.stretches)]
+    parts = [
+        stream.dataset.inputs[s] @ np.linalg.inv(matrix_root(4, 10.0, 2, k)).T for k, s in enumerate(stream.stretches)
+    ]
     assert np.allclose(np.concatenate(parts), whole, atol=1e-13)
     variance = (whole**2).mean(axis=0)
     assert np.abs(variance - 1).max() < 5 * np.sqrt(2 / 400)

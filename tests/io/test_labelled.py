@@ -8,7 +8,7 @@ import pytest
 
 from neurodecorr.errors import ConfigError
 from neurodecorr.io import Recorder, Result, Variable, read_traces
-from neurodecorr.io.hdf5 import read_attribute, write_text
+from neurodecorr.io.hdf5 import read_attribute, write_text_attribute
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def test_files_whose_axes_all_said_samples_are_read_by_their_metadata(tmp_path):
     recorded(tmp_path / "t.h5", CLOCK)
     with h5py.File(tmp_path / "t.h5", "r+") as file:
         for name in ("xbar_step", "margin_step"):
-            write_text(file[f"traces/{name}"], "units", "samples")
-            write_text(file[f"traces/{name}"], "description", "samples seen before the row was recorded")
+            write_text_attribute(file[f"traces/{name}"], "units", "samples")
+            write_text_attribute(file[f"traces/{name}"], "description", "samples seen before the row was recorded")
     assert read_traces(tmp_path / "t.h5")["xbar"].step_unit == "dt"
 
 

@@ -6,7 +6,7 @@ from scipy.signal import correlate
 
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.network import AvgPool2d, Conv2d, Decorrelation, Dense, Flatten, MaxPool2d, Network
-from neurodecorr.network.algebra import add_product, product, solve_positive
+from neurodecorr.network.algebra import add_matrix_product, product, solve_positive
 from neurodecorr.network.losses import cross_entropy
 
 PICTURES = np.random.default_rng(0).standard_normal((3, 2, 7, 8))
@@ -180,7 +180,7 @@ def test_products_are_those_of_numpy_for_every_layout(dtype):
         for b in (B, np.asfortranarray(B), B[::-1][::-1]):
             np.testing.assert_allclose(product(a, b, 0.5), 0.5 * (A @ B), rtol=0, atol=tol)
             C = np.ones((6, 8), dtype)
-            add_product(C, a, b, -2.0, 3.0)
+            add_matrix_product(C, a, b, -2.0, 3.0)
             np.testing.assert_allclose(C, 3 - 2 * (A @ B), rtol=0, atol=4 * tol)
     S = (A @ A.T + 6 * np.eye(6)).astype(dtype)
     np.testing.assert_allclose(S @ solve_positive(S, A), A, rtol=0, atol=20 * tol)

@@ -62,7 +62,7 @@ def test_the_gain_of_a_layer_is_that_of_the_twin_rules(silent):
     _, X, _ = drawn(50, 9, np.float32)
     Xbar = 0 * X if silent else 1.3 * X + X[:, ::-1]
     expected = float(rules.power_gain(X.astype(float), Xbar.astype(float), "layer")[0])
-    assert decorrelators.power_gain(X, Xbar, "layer") == pytest.approx(expected, rel=1e-5)
+    assert decorrelators.layer_power_gain(X, Xbar, "layer") == pytest.approx(expected, rel=1e-5)
 
 
 def test_passes_over_rows_are_those_of_numpy():

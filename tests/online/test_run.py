@@ -14,14 +14,14 @@ from neurodecorr.errors import ConfigError, DivergenceError, InputError, Stabili
 from neurodecorr.io import read_traces
 from neurodecorr.online import run
 from neurodecorr.online import sample as step
-from neurodecorr.online.bounds import SHARES, look
-from neurodecorr.online.run import Living, lived, longest_stretch
+from neurodecorr.online.bounds import SHARES, compute_bounds
+from neurodecorr.online.run import OnlineCircuit, longest_block, process_block
 from neurodecorr.plasticity import LearningRule, initial_state, learn
 
 pytestmark = pytest.mark.rounding
 
 N = 17
-SAMPLES = 2 * longest_stretch(N) + 45  # whole stretches and a remainder
+SAMPLES = 2 * longest_block(N) + 45  # whole stretches and a remainder
 ENGINES = ["integrate", "twin"]
 REGIMES = [
     {"rate": 1e-3, "schedule": "constant", "limit": None, "gain": "node"},
@@ -80,7 +80,7 @@ def test_it_learns_what_the_twin_rules_learn(rule, regime, engine):
 
 @pytest.mark.parametrize("n", [5, 64, 300])
 def test_both_engines_agree_at_every_size(n):
-    X = stream(n=n, samples=longest_stretch(n) + 20)
+    X = stream(n=n, samples=longest_block(n) + 20)
     first, second = (
         nd.run_online(X, LearningRule(rate=0.05 / n, schedule="constant"), 1e-10, engine=engine) for engine in ENGINES
     )
@@ -242,10 +242,10 @@ def test_the_state_given_is_left_as_it_was():
 def test_the_tracked_bound_never_exceeds_the_smallest_singular_value():
     X = stream()
     plan = LearningRule(rate=5e-3, schedule="constant", limit=None)
-    circuit = Living.begin(dataclasses.replace(initial_state(X, plan), M=np.empty((0, 0))))
+    circuit = OnlineCircuit.begin(dataclasses.replace(initial_state(X, plan), M=np.empty((0, 0))))
     while circuit.learnt.samples < len(X):
         begin = circuit.learnt.samples
-        circuit, _ = lived(circuit, X[begin : begin + 50], plan, 1e-6)
+        circuit, _ = process_block(circuit, X[begin : begin + 50], plan, 1e-6)
         sigma = np.linalg.svd(circuit.learnt.R, compute_uv=False)[-1]
         assert 0.3 * sigma < circuit.outlook.low <= sigma
 
@@ -253,7 +253,7 @@ def test_the_tracked_bound_never_exceeds_the_smallest_singular_value():
 def test_a_renewed_bound_is_proven_and_near():
     rng = np.random.default_rng(0)
     R = np.eye(30) + 0.1 * rng.standard_normal((30, 30))
-    outlook = look(R, 0)
+    outlook = compute_bounds(R, 0)
     sigma = np.linalg.svd(0.7 * R, compute_uv=False)[-1]
     low = outlook.renewed(0.7 * R, 0).low
     assert min(SHARES) * sigma < low <= sigma
@@ -298,11 +298,11 @@ def test_an_interrupted_run_leaves_its_traces_and_its_life(tmp_path, error):
     path = tmp_path / "traces.h5"
     with pytest.raises(type(error)) as caught:
         nd.run_online(Interrupted(X, error), record=path, every=10)
-    life = caught.value.life
-    assert life.samples == 150 and life.learnt.samples == 150
+    result = caught.value.partial_result
+    assert result.samples == 150 and result.learnt.samples == 150
     assert read_traces(path)["xbar"].step[-1] == 150
     np.testing.assert_allclose(
-        life.lateral, nd.run_online(X[:150], state=initial_state(X[:100], LearningRule())).lateral, atol=1e-5
+        result.lateral, nd.run_online(X[:150], state=initial_state(X[:100], LearningRule())).lateral, atol=1e-5
     )
 
 
@@ -314,7 +314,7 @@ def test_a_bad_sample_is_named_and_nothing_before_it_is_lost(tmp_path):
     path = tmp_path / "traces.h5"
     with pytest.raises(InputError, match="found nan at sample 230, column 3") as caught:
         nd.run_online(iter([X[:200], X[200:]]), record=path, every=50)
-    assert caught.value.life.samples == 200
+    assert caught.value.partial_result.samples == 200
     assert read_traces(path)["xbar"].step.tolist() == [50, 100, 150, 200]
 
 
@@ -352,7 +352,7 @@ def test_the_sample_that_breaks_the_explicit_rule_is_named():
     plan = LearningRule(rule="explicit", rate=1e-2, limit=None, schedule="constant")
     with pytest.raises(DivergenceError, match="at sample 200 ") as caught:
         nd.run_online(X, plan)
-    assert caught.value.life.samples == 200
+    assert caught.value.partial_result.samples == 200
 
 
 def test_a_circuit_that_lost_its_stability_is_stopped_and_the_sample_named():

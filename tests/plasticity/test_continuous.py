@@ -11,7 +11,7 @@ from scipy.linalg import expm
 from neurodecorr.data import correlated_gaussian, gaussian_covariance
 from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
 from neurodecorr.plasticity import learn_continuously
-from neurodecorr.plasticity.continuous import decay, grow, size_bound
+from neurodecorr.plasticity.continuous import apply_growth, decay, size_bound
 
 pytestmark = pytest.mark.rounding
 
@@ -117,12 +117,12 @@ def test_growth_and_decay_are_the_exponentials_they_stand_for(c):
     S, D = np.outer(xbar, xbar), np.diag(POWER)
     R = stable(2)
     moved = R.copy()
-    grow(moved, xbar, c, False, work)
+    apply_growth(moved, xbar, c, False, work)
     decay(moved, POWER, c, False, work)
     np.testing.assert_allclose(moved, R @ expm(c * S) @ expm(-c * D), rtol=1e-11, atol=1e-12)
     R = stable(2, symmetric=True)
     moved = R.copy()
-    grow(moved, xbar, c, True, work)
+    apply_growth(moved, xbar, c, True, work)
     decay(moved, POWER, c, True, work)
     A, half = expm(c / 2 * S), expm(-c / 2 * D)
     np.testing.assert_allclose(moved, half @ A @ R @ A @ half, rtol=1e-11, atol=1e-12)
@@ -144,7 +144,7 @@ def test_the_congruent_step_stays_positive_definite_where_explicit_euler_does_no
         # R^-½ R' R^-½ = I + ½c (R^½ S R^-½ + its transpose): positive definite if c ‖S‖ √κ(R) < 1.
         assert np.linalg.eigvalsh(explicit_euler(R, xbar, 0.99 / (size * 10)))[0] > 0
         lost += np.linalg.eigvalsh(explicit_euler(R, xbar, 4 / size))[0] < 0
-        grow(R, xbar, 4 / size, True, work)
+        apply_growth(R, xbar, 4 / size, True, work)
         decay(R, POWER, 4 / size, True, work)
         assert (R == R.T).all() and np.linalg.eigvalsh(R)[0] > 0
     assert lost > 100

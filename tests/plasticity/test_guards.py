@@ -28,11 +28,11 @@ def drifted(n, size, seed=0):
 def test_the_drift_is_the_distance_from_rest_and_its_change_leaves_the_square():
     R, M, X = drifted(9, 1e-5)
     rest = np.linalg.solve(R, X.T).T
-    found = guards.drift(R, M, X)
+    found = guards.measure_drift(R, M, X)
     size = np.linalg.norm(found.xbar)
     assert found.error == pytest.approx(np.linalg.norm(found.xbar - rest) / size, rel=1e-3)
     assert np.linalg.norm(found.xbar + found.change - rest) / size < 100 * found.error**2
-    assert guards.drift(R, M, 0 * X).error == 0
+    assert guards.measure_drift(R, M, 0 * X).error == 0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -201,7 +201,7 @@ def test_settling_by_the_twin_is_refined_to_the_square_of_the_twins_error():
     R = np.eye(5) + 0.2 * rng.standard_normal((5, 5))
     M = np.linalg.inv(R) + 1e-5 * rng.standard_normal((5, 5))
     x, xbar, work, found = rng.standard_normal(5), np.empty(5), np.empty(5), np.empty(5)
-    error = steps.settle_by_twin(R, M, x, xbar, work, found)
+    error = steps.settle_and_refine(R, M, x, xbar, work, found)
     exact = np.linalg.solve(R, x)
     before = np.linalg.norm(M @ x - exact) / np.linalg.norm(exact)
     assert before > 1e-6

@@ -9,7 +9,7 @@ from neurodecorr.errors import CheckpointError
 from neurodecorr.io import Result, load_result
 from neurodecorr.network import Decorrelation, Dense, Network
 from neurodecorr.training import RecordingOptions, Trainer, training_traces
-from neurodecorr.training.checkpoint import fingerprint
+from neurodecorr.training.checkpoint import training_fingerprint
 
 RNG = np.random.default_rng(3)
 X = RNG.standard_normal((60, 6)) @ RNG.standard_normal((6, 6))
@@ -160,14 +160,16 @@ def test_a_damaged_result_does_not_stop_a_run_whose_checkpoint_is_whole(tmp_path
 
 def test_the_fingerprint_sees_every_sample_and_every_target_and_no_name():
     inputs, targets = RNG.standard_normal((5003, 2)), np.zeros(5003, int)
-    own = fingerprint(Dataset(inputs, targets, "a"))
-    assert fingerprint(Dataset(inputs, targets, "b")) == own
+    own = training_fingerprint(Dataset(inputs, targets, "a"))
+    assert training_fingerprint(Dataset(inputs, targets, "b")) == own
     for row in (1, 2, 4999, 5001):
         other = inputs.copy()
         other[row, 1] += 1e-9
         labels = targets.copy()
         labels[row] = 1
-        assert own != fingerprint(Dataset(other, targets)) and own != fingerprint(Dataset(inputs, labels))
+        assert own != training_fingerprint(Dataset(other, targets)) and own != training_fingerprint(
+            Dataset(inputs, labels)
+        )
 
 
 @pytest.mark.parametrize("mean", ["running", "batch", "none"])

@@ -18,7 +18,7 @@ import scipy.linalg
 
 from neurodecorr import _validation
 from neurodecorr._typing import Floats
-from neurodecorr._validation import digits
+from neurodecorr._validation import numeral
 from neurodecorr.circuit.stability import is_stable
 from neurodecorr.errors import ConfigError, StabilityError
 from neurodecorr.export.nir.export_graph import INPUT, OUTPUT, Population, Projection, System
@@ -98,11 +98,11 @@ def graph_in(system: System, dialect: str, dt_s: float | None, discretisation: s
     dt, simulator = _validation.positive(dt_s, "dt_s", "seconds"), SIMULATORS[dialect]
     space, taus = space_and_taus(system)
     if dt >= taus.min():
-        raise ConfigError(f"dt_s must be < {digits(taus.min())} s, the shortest time constant; got {dt_s!r}.")
+        raise ConfigError(f"dt_s must be < {numeral(taus.min())} s, the shortest time constant; got {dt_s!r}.")
     if len(taus) < simulator.smallest:
         raise ConfigError(f"{dialect} reads at least {simulator.smallest} units; the circuit has {len(taus)}.")
     if discretisation == "held":
-        require_step(system, dt)
+        require_stable_step(system, dt)
     else:
         taus = np.full(len(taus), taus.min())
     W, B, b = (_held if discretisation == "held" else _exact)(space, dt, taus)
@@ -117,7 +117,7 @@ def space_and_taus(system: System) -> tuple[StateSpace, Floats]:
     return space, np.concatenate([np.full(size, own[name.partition("_")[2]]) for name, size in space.states])
 
 
-def require_step(system: System, dt_s: float) -> None:
+def require_stable_step(system: System, dt_s: float) -> None:
     """Raise where a system that settles would not, if the drive of each unit is held during a step of `dt_s`.
 
     Raises
@@ -129,7 +129,7 @@ def require_step(system: System, dt_s: float) -> None:
     growth = float(np.abs(np.linalg.eigvals(np.diag(np.exp(-dt_s / taus)) + _held(space, dt_s, taus)[0])).max())
     if growth >= 1 and is_stable(-space.A):
         raise StabilityError(
-            f"dt_s must be so short that every mode decays while drives are held during a step; at {digits(dt_s)} s "
+            f"dt_s must be so short that every mode decays while drives are held during a step; at {numeral(dt_s)} s "
             f"one grows by {growth:.6g} per step. Take a shorter dt_s, or discretisation='exact'."
         )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodecorr._typing import Floats
-from neurodecorr._validation import ROUNDING, choice, digits, number, positive, sequence
+from neurodecorr._validation import ROUNDING, choice, numeral, number, positive, sequence
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.export.spice.wire_resistance import Wiring
 from neurodecorr.hardware.analogue.amplifier import Amplifier
@@ -47,7 +47,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Run:
+class Analysis:
     """What to simulate.
 
     Parameters
@@ -82,7 +82,7 @@ class Deck:
         Nodes to save and to measure.
     cards : tuple of str
         The elements.
-    run : Run
+    run : Analysis
         What to simulate.
     simulator : {"ngspice", "gnucap"}
         Whose dialect.
@@ -92,7 +92,7 @@ class Deck:
     facts: Mapping[str, str | float]
     probes: tuple[Probe, ...]
     cards: tuple[str, ...]
-    run: Run
+    run: Analysis
     simulator: str
 
     def __repr__(self) -> str:
@@ -133,7 +133,7 @@ def _require_own_names(probes: Sequence[Probe], cards: Sequence[str]) -> None:
             raise InputError(f"names of nodes must not be those of elements; {nodes[name]!r} is both. Choose another.")
 
 
-def _ask_ngspice(run: Run, probes: Sequence[Probe]) -> list[str]:
+def _ask_ngspice(run: Analysis, probes: Sequence[Probe]) -> list[str]:
     step, stop = spelt(run.step_s), spelt(run.stop_s)
     tolerances = _tolerances(run) | {"chgtol": 5e-7 * run.volts * run.farads, "pivtol": 1e-9 * run.siemens}
     lines = [
@@ -150,7 +150,7 @@ def _ask_ngspice(run: Run, probes: Sequence[Probe]) -> list[str]:
     ]
 
 
-def _ask_gnucap(run: Run, probes: Sequence[Probe]) -> list[str]:
+def _ask_gnucap(run: Analysis, probes: Sequence[Probe]) -> list[str]:
     step, stop = spelt(run.step_s), spelt(run.stop_s)
     nodes = [voltage(probe.node) for probe in probes]
     # Its sources of voltage have an inner resistance, "short"; increments would add up rounding over many steps.
@@ -173,7 +173,7 @@ def _ask_gnucap(run: Run, probes: Sequence[Probe]) -> list[str]:
     ]
 
 
-def _tolerances(run: Run) -> dict[str, float]:
+def _tolerances(run: Analysis) -> dict[str, float]:
     """Return relative and absolute tolerances; `gmin`, which some put across every node, far below any weight."""
     # Of the unit current; that of the reference setting, 1e-15 A where G₀ is 1 µS.
     return {
@@ -279,7 +279,7 @@ def stop_and_step(
     step = max(tau_s / 200, stop / 20_000) if step_s is None else positive(step_s, "step_s", "seconds")
     count = stop / step
     if count > MOST_STEPS:
-        raise ConfigError(f"step_s must make at most {MOST_STEPS} steps of {digits(stop)} s; got {digits(step)} s.")
+        raise ConfigError(f"step_s must make at most {MOST_STEPS} steps of {numeral(stop)} s; got {numeral(step)} s.")
     return stop, stop / math.ceil(count * (1 - ROUNDING)) if stop > 0 else step
 
 

@@ -18,8 +18,8 @@ from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.export.spice.deck import (
     INNER,
+    Analysis,
     Deck,
-    Run,
     checked_simulator,
     crossbar,
     node_names,
@@ -28,7 +28,7 @@ from neurodecorr.export.spice.deck import (
     summing_amplifiers,
     transconductors,
 )
-from neurodecorr.export.spice.stimulus import Waveforms, waveforms
+from neurodecorr.export.spice.stimulus import SourceWaveforms, waveforms
 from neurodecorr.export.spice.wire_resistance import Wiring, initial_outputs, margin_of, wiring
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
@@ -200,7 +200,7 @@ def circuit_deck(
     facts |= {"units": "seconds, volts, amperes, siemens, farads, ohms", "simulator": simulator, "kind": kind}
     facts |= {"tau_s": tau_s, "siemens_per_weight": wires.siemens, "farads": farads, "volts_per_unit": volts}
     facts["slowest_mode_s"] = tau_s / margin
-    run = Run(stop_s, step, True, volts, wires.siemens, farads)
+    run = Analysis(stop_s, step, True, volts, wires.siemens, farads)
     title = f"neurodecorr: decorrelating circuit of {circuit.size} units, {_words(kind)}, for {simulator}"
     return Deck(title, facts, probes("xbar", own, rest), tuple(cards), run, simulator)
 
@@ -323,12 +323,12 @@ def chip_deck(
     elements = crossbar if chip.form == "closed" else summing_amplifiers
     sources = _driven(chip, wave).sources(-volts, step, simulator)
     cards = elements(wires, nodes, sources, start * volts, chip.capacitance_f)
-    run = Run(stop_s, step, True, volts, siemens, chip.capacitance_f)
+    run = Analysis(stop_s, step, True, volts, siemens, chip.capacitance_f)
     title = f"neurodecorr: a chip of {n} units, {chip.form} loop of operational amplifiers, for {simulator}"
     return Deck(title, _facts(chip, simulator, slowest), probes("xbar", nodes, rest), tuple(cards), run, simulator)
 
 
-def _time_constants(chip: AnalogueCircuit, wave: Waveforms) -> tuple[float, float]:
+def _time_constants(chip: AnalogueCircuit, wave: SourceWaveforms) -> tuple[float, float]:
     """Return the shortest time constant to be resolved and that of the slowest mode, in seconds."""
     if chip.form == "closed":
         require_settling(chip.loop)
@@ -338,7 +338,7 @@ def _time_constants(chip: AnalogueCircuit, wave: Waveforms) -> tuple[float, floa
     return 1 / chip.amplifier.rate, chip.tau_s / chip.stability().margin
 
 
-def _require_swing(chip: AnalogueCircuit, x: Any, wave: Waveforms, stop_s: float, start: Floats) -> None:
+def _require_swing(chip: AnalogueCircuit, x: Any, wave: SourceWaveforms, stop_s: float, start: Floats) -> None:
     """Raise `ConfigError` if an amplifier meets its rail."""
     if np.isinf(chip.amplifier.swing_v):
         return
@@ -353,7 +353,7 @@ def _require_swing(chip: AnalogueCircuit, x: Any, wave: Waveforms, stop_s: float
         )
 
 
-def _driven(chip: AnalogueCircuit, wave: Waveforms) -> Waveforms:
+def _driven(chip: AnalogueCircuit, wave: SourceWaveforms) -> SourceWaveforms:
     """Return the inputs as the DAC gives them."""
     if chip.dac is None:
         return wave

@@ -15,7 +15,7 @@ from neurodecorr._typing import Floats
 from neurodecorr._validation import finite, positive, real_array, rule_name, samples, square
 from neurodecorr.circuit import PiecewiseConstant
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.export.spice.deck import Deck, Probe, Run, checked_simulator, probes, spelt, stop_and_step
+from neurodecorr.export.spice.deck import Analysis, Deck, Probe, checked_simulator, probes, spelt, stop_and_step
 from neurodecorr.export.spice.stimulus import waveforms
 from neurodecorr.export.spice.wire_resistance import SIEMENS
 from neurodecorr.io.atomic import write_text
@@ -164,7 +164,7 @@ def learning_deck(
     facts |= {"rule": rule, "tau_s": tau_s, "tau_R_s": tau_R_s, "dwell_s": dwell_s, "siemens_per_weight": siemens}
     facts |= {"farads": tau_s * siemens, "farads_of_weights": tau_R_s * siemens, "volts_per_unit": 1.0}
     facts |= {"samples": str(len(inputs)), "power": " ".join(spelt(p) for p in strengths)}
-    run = Run(stop, step, False, 1.0, siemens, tau_s * siemens)
+    run = Analysis(stop, step, False, 1.0, siemens, tau_s * siemens)
     title = f"neurodecorr: circuit of {n} units that learns its lateral weights, {rule} rule, for ngspice"
     return Deck(title, facts, _probes(flow, rule), tuple(cards), run, "ngspice")
 
@@ -350,7 +350,7 @@ def network_deck(
         "volts_per_unit": 1.0,
     }
     shortest = min(system.tau, system.tau_units) * siemens
-    run = Run(stop, step, True, 1.0, siemens, shortest)
+    run = Analysis(stop, step, True, 1.0, siemens, shortest)
     title = f"neurodecorr: network of {len(system.layers)} layers with decorrelating circuits, for {simulator}"
     return Deck(title, facts, found, tuple(cards), run, simulator)
 

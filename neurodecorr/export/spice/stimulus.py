@@ -64,7 +64,7 @@ class PiecewiseLinear:
 
 
 @dataclass(frozen=True, eq=False)
-class Waveforms:
+class SourceWaveforms:
     """One waveform for each unit, in seconds and in units of x.
 
     Parameters
@@ -82,7 +82,7 @@ class Waveforms:
     switches: bool
 
     def __repr__(self) -> str:
-        return f"Waveforms(n={self.values.shape[1]}, times={len(self.times)}, switches={self.switches})"
+        return f"SourceWaveforms(n={self.values.shape[1]}, times={len(self.times)}, switches={self.switches})"
 
     @property
     def end(self) -> float:
@@ -128,7 +128,7 @@ def _line(stamps: list[str], values: Floats, simulator: str) -> str:
     return joined(start, points) + ")"
 
 
-def waveforms(x: Any, n: int, unit_s: float) -> Waveforms:
+def waveforms(x: Any, n: int, unit_s: float) -> SourceWaveforms:
     """Return the waveforms of an input of n units.
 
     Parameters
@@ -148,7 +148,7 @@ def waveforms(x: Any, n: int, unit_s: float) -> Waveforms:
     if isinstance(x, PiecewiseConstant | PiecewiseLinear):
         if x.values.ndim != 2 or x.values.shape[1] != n:
             raise InputError(f"x must have one value per unit and time, (times, {n}); got {x.values.shape}.")
-        return Waveforms(x.times * unit_s, x.values.astype(np.float64), isinstance(x, PiecewiseConstant))
+        return SourceWaveforms(x.times * unit_s, x.values.astype(np.float64), isinstance(x, PiecewiseConstant))
     if callable(x):
         raise InputError(
             "x must be known at points for a netlist; wrap it: PiecewiseLinear(times, [x(t) for t in times])."
@@ -159,4 +159,4 @@ def waveforms(x: Any, n: int, unit_s: float) -> Waveforms:
             f"x must have shape ({n},), one entry per unit; got {vector.shape}. Present many samples one after the "
             "other, with PiecewiseConstant(times, X)."
         )
-    return Waveforms(np.zeros(1), vector[None, :], switches=True)
+    return SourceWaveforms(np.zeros(1), vector[None, :], switches=True)

@@ -14,11 +14,11 @@ from neurodecorr._validation import not_negative, samples, square
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
-from neurodecorr.hardware.analogue.equations import Network, margin_required
+from neurodecorr.hardware.analogue.equations import ResistorNetwork, margin_required
 from neurodecorr.hardware.analogue.joint_moments import joint_error, offset_reach, spread_second, steps
 from neurodecorr.hardware.analogue.perturbation import first_order, strain
 from neurodecorr.hardware.analogue.weight_statistics import SOURCES, sources, weight_moments
-from neurodecorr.hardware.analogue.wire_resistance import Form, checked_form, parts, unit_volts
+from neurodecorr.hardware.analogue.wire_resistance import Form, checked_form, unit_volts, wire_parts
 from neurodecorr.hardware.devices import Devices
 
 # Within a tenth of the rms of chips: strain up to which the second order is (the first up to 0.04), and how far Δ²/12
@@ -156,7 +156,7 @@ def error_budget(
     """
     W = _of_a_size(square(weights, "weights").astype(np.float64))
     rows = samples(X, "X", len(W)).astype(np.float64)
-    devices, amplifier = parts(devices, amplifier)
+    devices, amplifier = wire_parts(devices, amplifier)
     form, volts, time_s = checked_form(form), unit_volts(volts_per_unit), not_negative(time_s, "time_s", "seconds")
     if form == "closed":
         margin_required(W)
@@ -236,7 +236,7 @@ def _plain(name: str, error: float) -> Share:
 
 
 def _of_gain(
-    chip: Network, M: Floats, signal: Floats, outputs: Floats, leak: float, size: float, form: Form
+    chip: ResistorNetwork, M: Floats, signal: Floats, outputs: Floats, leak: float, size: float, form: Form
 ) -> tuple[Share, Floats]:
     """Return the share of finite gain, and its first order; N raises the matrix of a loop, and lowers one in front."""
     sign = 1 if form == "closed" else -1

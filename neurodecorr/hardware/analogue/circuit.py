@@ -18,7 +18,14 @@ from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.analogue import wire_resistance
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.energy import Energy, array_power, bias_power
-from neurodecorr.hardware.analogue.equations import Loop, Network, closed_loop, open_loop, require_settling, rest_system
+from neurodecorr.hardware.analogue.equations import (
+    Loop,
+    ResistorNetwork,
+    closed_loop,
+    open_loop,
+    require_settling,
+    rest_system,
+)
 from neurodecorr.hardware.analogue.results import RestingState, Waveforms
 from neurodecorr.hardware.analogue.saturation import inverters, outputs, outputs_at_rails, rest_at_rails, summing_nodes
 from neurodecorr.hardware.analogue.settling_time import share
@@ -166,7 +173,7 @@ class AnalogueCircuit:
         W = _validation.square(weights.R if isinstance(weights, Circuit) else weights, "weights").astype(np.float64)
         if tau_s is None:
             tau_s = weights.tau if isinstance(weights, Circuit) else 1.0
-        made, amplifier = wire_resistance.parts(devices, amplifier)
+        made, amplifier = wire_resistance.wire_parts(devices, amplifier)
         for_devices, for_offsets, for_reading = _validation.generator(rng, "rng").spawn(3)
         pair = made.program(W, for_devices).pair(time_s, for_reading)
         plus, minus = wire_resistance.wired(pair.plus, pair.minus, made.wire_resistance_ohm)
@@ -197,11 +204,11 @@ class AnalogueCircuit:
         return np.asarray((self.plus - self.minus) / self.unit_siemens)
 
     @cached_property
-    def network(self) -> Network:
+    def network(self) -> ResistorNetwork:
         """The circuit without units."""
         G0, speed = self.unit_siemens, self.amplifier.rate * self.tau_s
         assert self.offsets_v is not None and self.inverter_offsets_v is not None
-        return Network(
+        return ResistorNetwork(
             self.plus / G0, self.minus / G0, self.offsets_v, self.inverter_offsets_v, self.amplifier, speed
         )  # fmt: skip
 

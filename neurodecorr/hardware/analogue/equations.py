@@ -26,7 +26,7 @@ from neurodecorr.hardware.analogue.amplifier import Amplifier
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class ResistorNetwork:
     """What is wired to what, without units.
 
     Parameters
@@ -52,7 +52,7 @@ class Network:
         _lock(self, "P", "N", "offsets", "inverter_offsets")
 
     def __repr__(self) -> str:
-        return f"Network(n={len(self.P)}, speed={self.speed:g}, {self.amplifier})"
+        return f"ResistorNetwork(n={len(self.P)}, speed={self.speed:g}, {self.amplifier})"
 
     @cached_property
     def load(self) -> Floats:
@@ -142,7 +142,7 @@ def _lock(system: Any, *names: str) -> None:
         object.__setattr__(system, name, read_only(getattr(system, name)))
 
 
-def rest_system(network: Network, closed: bool) -> tuple[Floats, Floats, Floats]:
+def rest_system(network: ResistorNetwork, closed: bool) -> tuple[Floats, Floats, Floats]:
     """Return A, b and B of the outputs at rest, A o = B x + b.
 
     ::
@@ -155,7 +155,7 @@ def rest_system(network: Network, closed: bool) -> tuple[Floats, Floats, Floats]
 
     Parameters
     ----------
-    network : Network
+    network : ResistorNetwork
         The circuit.
     closed : bool
         Whether the devices hold R inside the loop, or M in front of it.
@@ -180,7 +180,7 @@ def rest_system(network: Network, closed: bool) -> tuple[Floats, Floats, Floats]
     return np.diag(1 + leak), b, weights
 
 
-def closed_loop(network: Network, tau_s: float) -> Loop:
+def closed_loop(network: ResistorNetwork, tau_s: float) -> Loop:
     """Return the closed loop with its amplifiers as a linear system.
 
     ::
@@ -194,7 +194,7 @@ def closed_loop(network: Network, tau_s: float) -> Loop:
 
     Parameters
     ----------
-    network : Network
+    network : ResistorNetwork
         The circuit.
     tau_s : float
         τ = C/G₀ in seconds.
@@ -225,7 +225,7 @@ def closed_loop(network: Network, tau_s: float) -> Loop:
     return Loop(A, kappa, np.vstack([zero, unit, zero]), c, start, start_c, R, tau_s)
 
 
-def open_loop(network: Network, tau_s: float) -> Loop:
+def open_loop(network: ResistorNetwork, tau_s: float) -> Loop:
     """Return the open loop with its amplifiers as a linear system; their bandwidth must be finite.
 
     ::
@@ -235,7 +235,7 @@ def open_loop(network: Network, tau_s: float) -> Loop:
 
     Parameters
     ----------
-    network : Network
+    network : ResistorNetwork
         The circuit.
     tau_s : float
         The unit of time in seconds.

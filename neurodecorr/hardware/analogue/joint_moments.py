@@ -10,7 +10,7 @@ import numpy as np
 from neurodecorr._typing import Floats
 from neurodecorr.circuit.stability import is_stable
 from neurodecorr.hardware.analogue.amplifier import Amplifier
-from neurodecorr.hardware.analogue.equations import Network, rest_system
+from neurodecorr.hardware.analogue.equations import ResistorNetwork, rest_system
 from neurodecorr.hardware.analogue.perturbation import (
     first_order,
     mean_shift,
@@ -92,7 +92,7 @@ def joint_error(
     x = X
     if as_made and devices.dac is not None:
         x = devices.dac(volts_per_unit * X) / volts_per_unit
-    network = Network(moments.plus, moments.minus, np.zeros(n), np.zeros(n), amplifier, math.inf)
+    network = ResistorNetwork(moments.plus, moments.minus, np.zeros(n), np.zeros(n), amplifier, math.inf)
     A, _, B = rest_system(network, closed)
     if closed and not is_stable(A):
         return Joint(math.inf, math.inf)
@@ -114,7 +114,7 @@ def joint_error(
     return Joint(math.sqrt(max(total, 0.0) / float((ideal**2).mean())), load, clips)
 
 
-def offset_reach(through: Floats, network: Network) -> float:
+def offset_reach(through: Floats, network: ResistorNetwork) -> float:
     """Return the mean square of the outputs per square of offset: of amplifiers through t, of inverters through 2hN."""
     inverters = 2 * network.amplifier.inversion * through @ network.N
     return float((through**2 @ network.load**2 + (inverters**2).sum(axis=1)).mean())

@@ -27,7 +27,7 @@ from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.analogue import wire_resistance
 from neurodecorr.hardware.analogue.amplifier import Amplifier
-from neurodecorr.hardware.analogue.equations import Network, closed_loop, margin_required, rest_system
+from neurodecorr.hardware.analogue.equations import ResistorNetwork, closed_loop, margin_required, rest_system
 from neurodecorr.hardware.devices import Devices
 
 # Chips that one task makes at once. Fixed, so that chip k is the same chip whoever makes it.
@@ -165,7 +165,7 @@ def simulate_chips(
     tell = progress_function(progress)
     require_memory(8 * (3 * total), "the figures of all chips")
     plan = _Plan(
-        W, x, _ideal(W, x, wire_resistance.checked_form(form)), *wire_resistance.parts(devices, amplifier), form,
+        W, x, _ideal(W, x, wire_resistance.checked_form(form)), *wire_resistance.wire_parts(devices, amplifier), form,
         positive(tau_s, "tau_s", "seconds"), not_negative(time_s, "time_s", "seconds"),
     )  # fmt: skip
     tasks = (joblib.delayed(_block)(plan, root, k, min(BLOCK, total - k)) for k in range(0, total, BLOCK))
@@ -224,16 +224,16 @@ def _block(plan: _Plan, seed: int, first: int, number: int) -> tuple[Floats, Flo
     return np.where(margin > 0, error, np.inf), margin, saturated
 
 
-def _network(plan: _Plan, seed: np.random.SeedSequence) -> Network:
+def _network(plan: _Plan, seed: np.random.SeedSequence) -> ResistorNetwork:
     for_devices, for_offsets, for_reading = np.random.default_rng(seed).spawn(3)
     pair = plan.devices.program(plan.W, for_devices).pair(plan.time_s, for_reading)
     plus, minus = wire_resistance.wired(pair.plus, pair.minus, plan.devices.wire_resistance_ohm)
     offsets = plan.amplifier.offset_v * for_offsets.standard_normal((2, len(plan.W)))
     speed = plan.amplifier.rate * plan.tau_s
-    return Network(plus / pair.scale, minus / pair.scale, offsets[0], offsets[1], plan.amplifier, speed)
+    return ResistorNetwork(plus / pair.scale, minus / pair.scale, offsets[0], offsets[1], plan.amplifier, speed)
 
 
-def _margins(plan: _Plan, networks: list[Network], A: Floats) -> Floats:
+def _margins(plan: _Plan, networks: list[ResistorNetwork], A: Floats) -> Floats:
     """Return min Re λ of each loop; amplifiers that follow at once leave the eigenvalues of A, slowed by 1 + 1/A₀."""
     if np.isinf(plan.amplifier.bandwidth_hz):
         return np.asarray(margin(A) / (1 + plan.amplifier.leak))

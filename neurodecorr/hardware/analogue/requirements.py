@@ -16,7 +16,7 @@ from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.budget import Budget, error_budget
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
 from neurodecorr.hardware.analogue.equations import margin_required
-from neurodecorr.hardware.analogue.wire_resistance import Form, checked_form, parts
+from neurodecorr.hardware.analogue.wire_resistance import Form, checked_form, wire_parts
 from neurodecorr.hardware.devices import Devices
 
 MOST_BITS = 24
@@ -256,7 +256,7 @@ def _wanted(error: float) -> float:
 
 
 def _plain(devices: Devices | None) -> Devices:
-    made, _ = parts(devices, None)
+    made, _ = wire_parts(devices, None)
     return Devices(made.g_min, made.g_max, made.sides)
 
 

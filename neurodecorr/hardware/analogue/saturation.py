@@ -11,7 +11,7 @@ import scipy.integrate
 from neurodecorr._typing import Floats
 from neurodecorr.circuit import PiecewiseConstant
 from neurodecorr.errors import DivergenceError
-from neurodecorr.hardware.analogue.equations import Network
+from neurodecorr.hardware.analogue.equations import ResistorNetwork
 
 # Integration towards rest: tolerances relative to the swing, and stages of doubled length.
 RTOL, ATOL, CHECK = 1e-8, 1e-10, 1e-7
@@ -21,7 +21,7 @@ FIRST, STAGES = 20.0, 14
 STIFF = 100.0
 
 
-def outputs(network: Network, q: Floats) -> tuple[Floats, Floats]:
+def outputs(network: ResistorNetwork, q: Floats) -> tuple[Floats, Floats]:
     """Return the outputs of amplifiers and inverters from the voltages of the capacitors.
 
     ::
@@ -30,7 +30,7 @@ def outputs(network: Network, q: Floats) -> tuple[Floats, Floats]:
 
     Parameters
     ----------
-    network : Network
+    network : ResistorNetwork
         The circuit, of amplifiers that follow at once.
     q : (..., n) array
         Capacitors, in volts.
@@ -45,12 +45,12 @@ def outputs(network: Network, q: Floats) -> tuple[Floats, Floats]:
     return o, inverters(network, o)
 
 
-def inverters(network: Network, u: Floats) -> Floats:
+def inverters(network: ResistorNetwork, u: Floats) -> Floats:
     """Return what the inverters make of voltages u, w = clip(h(2v' − u), ±V).
 
     Parameters
     ----------
-    network : Network
+    network : ResistorNetwork
         The circuit.
     u : (..., n) array
         In volts.
@@ -64,7 +64,7 @@ def inverters(network: Network, u: Floats) -> Floats:
     return np.clip(amplifier.inversion * (2 * network.inverter_offsets - u), -amplifier.swing_v, amplifier.swing_v)
 
 
-def summing_nodes(network: Network, o: Floats, x: Floats, closed: bool) -> Floats:
+def summing_nodes(network: ResistorNetwork, o: Floats, x: Floats, closed: bool) -> Floats:
     """Return the voltages e of the summing nodes at rest, by Kirchhoff's law, which holds at a rail too.
 
     ::
@@ -73,7 +73,7 @@ def summing_nodes(network: Network, o: Floats, x: Floats, closed: bool) -> Float
 
     Parameters
     ----------
-    network : Network
+    network : ResistorNetwork
         The circuit.
     o, x : (samples, n) array
         Outputs and inputs in volts.
@@ -90,7 +90,7 @@ def summing_nodes(network: Network, o: Floats, x: Floats, closed: bool) -> Float
     return np.asarray((o - x @ network.P.T + inverters(network, -x) @ network.N.T) / network.load)
 
 
-def rest_at_rails(network: Network, x: Floats) -> Floats:
+def rest_at_rails(network: ResistorNetwork, x: Floats) -> Floats:
     """Return the rest point of one input under saturation, found by integration and then solved for.
 
     ::
@@ -101,7 +101,7 @@ def rest_at_rails(network: Network, x: Floats) -> Floats:
 
     Parameters
     ----------
-    network : Network
+    network : ResistorNetwork
         The closed loop.
     x : (n,) array
         Input in volts.
@@ -131,7 +131,7 @@ def rest_at_rails(network: Network, x: Floats) -> Floats:
     )
 
 
-def outputs_at_rails(network: Network, drive: Any, t: Floats, begin: Floats, tau_s: float) -> Floats:
+def outputs_at_rails(network: ResistorNetwork, drive: Any, t: Floats, begin: Floats, tau_s: float) -> Floats:
     """Return the outputs over time of a closed loop whose amplifiers meet their rails.
 
     ::
@@ -140,7 +140,7 @@ def outputs_at_rails(network: Network, drive: Any, t: Floats, begin: Floats, tau
 
     Parameters
     ----------
-    network : Network
+    network : ResistorNetwork
         The closed loop.
     drive : (n,) or (samples, n) array, PiecewiseConstant, or function of seconds
         Input in volts.
@@ -176,7 +176,7 @@ def _pieces(drive: Any) -> tuple[Any, Floats, bool]:
     return (drive[None, None], np.zeros(1), True) if drive.ndim == 1 else (drive[:, None], np.zeros(1), False)
 
 
-def _run(network: Network, values: Any, starts: Floats, t: Floats, begin: Floats, tau: float) -> Floats:
+def _run(network: ResistorNetwork, values: Any, starts: Floats, t: Floats, begin: Floats, tau: float) -> Floats:
     """Return the outputs for one input: piece after piece, each with a drive of its own."""
     found, z = np.empty((len(t), len(begin))), _start(network, begin)
     for k, first in enumerate(starts):
@@ -200,17 +200,17 @@ def _drive(values: Any, piece: int, tau: float) -> Callable[[float], Floats]:
     return lambda now: row
 
 
-def _at_once(network: Network) -> bool:
+def _at_once(network: ResistorNetwork) -> bool:
     return bool(np.isinf(network.speed))
 
 
-def _start(network: Network, o: Floats) -> Floats:
+def _start(network: ResistorNetwork, o: Floats) -> Floats:
     """Return the state with these outputs: capacitors, or amplifiers, capacitors and inverters."""
     q = (1 + network.amplifier.leak) * o - network.offsets
     return q if _at_once(network) else np.concatenate([o, q, outputs(network, q)[1]])
 
 
-def _follow(network: Network, drive: Callable[[float], Floats], z: Floats, s: Floats, begin: float) -> Floats:
+def _follow(network: ResistorNetwork, drive: Callable[[float], Floats], z: Floats, s: Floats, begin: float) -> Floats:
     """Return the states at the times s, in units of τ."""
     slope = _slope if _at_once(network) else _full_slope
     later, where = np.unique(s, return_inverse=True)
@@ -223,12 +223,12 @@ def _follow(network: Network, drive: Callable[[float], Floats], z: Floats, s: Fl
     return found[where]
 
 
-def _slope(network: Network, x: Floats, q: Floats) -> Floats:
+def _slope(network: ResistorNetwork, x: Floats, q: Floats) -> Floats:
     o, w = outputs(network, q)
     return np.asarray(x + network.load * (o - q) - network.P @ o - network.N @ w)
 
 
-def _full_slope(network: Network, x: Floats, z: Floats) -> Floats:
+def _full_slope(network: ResistorNetwork, x: Floats, z: Floats) -> Floats:
     n, swing, leak = len(x), network.amplifier.swing_v, network.amplifier.leak
     o, w = np.clip(z[:n], -swing, swing), np.clip(z[2 * n :], -swing, swing)
     q = z[n : 2 * n]
@@ -238,12 +238,12 @@ def _full_slope(network: Network, x: Floats, z: Floats) -> Floats:
     return np.concatenate([network.speed * up, capacitor, network.speed * down])
 
 
-def _advance(network: Network, x: Floats, q: Floats, span: float) -> Floats:
+def _advance(network: ResistorNetwork, x: Floats, q: Floats, span: float) -> Floats:
     found = _integrate(lambda _, z: _slope(network, x, z), q, 0.0, np.array([span]), network)
     return np.asarray(found[-1])
 
 
-def _integrate(slope: Any, z: Floats, begin: float, s: Floats, network: Network) -> Floats:
+def _integrate(slope: Any, z: Floats, begin: float, s: Floats, network: ResistorNetwork) -> Floats:
     atol = ATOL * network.amplifier.swing_v
     done = scipy.integrate.solve_ivp(slope, (begin, float(s[-1])), z, "LSODA", s, rtol=RTOL, atol=atol)
     if not done.success:
@@ -251,7 +251,7 @@ def _integrate(slope: Any, z: Floats, begin: float, s: Floats, network: Network)
     return np.asarray(done.y.T)
 
 
-def _solve(network: Network, x: Floats, q: Floats) -> Floats:
+def _solve(network: ResistorNetwork, x: Floats, q: Floats) -> Floats:
     """Return the rest point, given which amplifiers sit at a rail now."""
     amplifier, swing, n = network.amplifier, network.amplifier.swing_v, len(x)
     o, w = outputs(network, q)

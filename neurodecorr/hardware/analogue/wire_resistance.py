@@ -33,7 +33,7 @@ def unit_volts(value: Any) -> float:
     return volts
 
 
-def parts(devices: Any, amplifier: Any) -> tuple[Devices, Amplifier]:
+def wire_parts(devices: Any, amplifier: Any) -> tuple[Devices, Amplifier]:
     """Return devices and amplifier, ideal ones for None.
 
     Raises

@@ -231,7 +231,7 @@ def invert(W: Array, M: Array, work: Array) -> None:
 
 
 @jit()
-def product(A: Array, v: Array, out: Array) -> None:
+def chip_product(A: Array, v: Array, out: Array) -> None:
     """Write A v into `out`."""
     for i in range(A.shape[0]):
         total = 0.0
@@ -245,25 +245,25 @@ def refine(W: Array, M: Array, x: Array, xbar: Array, residual: Array, error: Ar
     """Correct x̄ by M (x − W x̄) until that is small; return whether it got there."""
     size = norm(x)
     for _ in range(REFINEMENTS):
-        product(W, xbar, residual)
+        chip_product(W, xbar, residual)
         for i in range(x.size):
             residual[i] = x[i] - residual[i]
         if norm(residual) <= SETTLED * size:
             return True
-        product(M, residual, error)
+        chip_product(M, residual, error)
         for i in range(x.size):
             xbar[i] += error[i]
     return False
 
 
 @jit()
-def settle(W: Array, M: Array, work: Array, x: Array, xbar: Array, residual: Array, error: Array) -> bool:
+def settle_chip(W: Array, M: Array, work: Array, x: Array, xbar: Array, residual: Array, error: Array) -> bool:
     """Settle one sample on the weights as they are now; M is an inverse of some samples ago, renewed if need be."""
-    product(M, x, xbar)
+    chip_product(M, x, xbar)
     if refine(W, M, x, xbar, residual, error):
         return True
     invert(W, M, work)
-    product(M, x, xbar)
+    chip_product(M, x, xbar)
     return refine(W, M, x, xbar, residual, error)
 
 
@@ -281,7 +281,7 @@ def stress(W: Array, x: Array, test: StabilityTest, room: Room) -> bool:
     for i in range(x.size):
         hit[i] = False
     for _ in range(int(test.duration / dt) + 1):
-        product(W, v, flow)
+        chip_product(W, v, flow)
         passed = False
         for i in range(x.size):
             v[i] += dt * (x[i] - flow[i] + test.margin * v[i])
@@ -364,10 +364,10 @@ def learn_chip(
             guard(W, leak, X, t, test, ROUNDS, room, counters)
         if t % BLOCK == 0 or (every > 0 and t % every == 0):
             invert(W, M, work)
-        if not settle(W, M, work, X[t], xbar, drive, error):
+        if not settle_chip(W, M, work, X[t], xbar, drive, error):
             counters[UNSETTLED] += 1
             continue
-        product(W, xbar, drive)
+        chip_product(W, xbar, drive)
         for j in range(n):
             drive[j] *= sense[j]
             if abs(xbar[j]) > test.rail:

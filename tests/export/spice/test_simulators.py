@@ -9,7 +9,7 @@ from neurodecorr.circuit import Circuit, PiecewiseConstant, SparseCircuit, TwoPo
 from neurodecorr.export import run_spice, write_spice
 from neurodecorr.export.spice import PiecewiseLinear
 from neurodecorr.hardware.analogue.amplifier import Amplifier
-from neurodecorr.hardware.analogue.equations import Network, closed_loop
+from neurodecorr.hardware.analogue.equations import ResistorNetwork, closed_loop
 from neurodecorr.hardware.devices import Devices
 
 KINDS = ("ota", "crossbar")
@@ -120,7 +120,9 @@ def test_amplifiers_with_gain_bandwidth_and_offset_do_what_kirchhoffs_laws_say(a
     offsets = np.random.default_rng(3).normal(0, 5e-3, (2, 4))
     options = {"amplifier": amplifier, "offsets_v": offsets, "t_end_s": 0.1}
     found = run_spice(write_spice(circuit, x, tmp_path / "circuit.cir", "crossbar", simulator, **options))
-    wires = Network(np.maximum(circuit.R, 0), np.maximum(-circuit.R, 0), *offsets, amplifier, amplifier.rate * 0.02)
+    wires = ResistorNetwork(
+        np.maximum(circuit.R, 0), np.maximum(-circuit.R, 0), *offsets, amplifier, amplifier.rate * 0.02
+    )
     loop = closed_loop(wires, 0.02)
     np.testing.assert_allclose(found.op, np.linalg.solve(loop.A, loop.drive(x[None])[0])[:4], atol=1e-9)
     np.testing.assert_allclose(found.op, list(found.expected.values()), atol=1e-9)
