@@ -276,3 +276,26 @@ def test_no_kernel_of_circuits_takes_more_than_eight_arguments():
                 isinstance(one, ast.Call) and getattr(one.func, "id", "") == "jit" for one in node.decorator_list
             ):
                 assert len(node.args.args) <= 8, f"{path.name}: {node.name}"
+
+
+def test_no_public_class_or_function_has_a_name_twice():
+    homes = {}
+    for path in modules():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(path.relative_to(PACKAGE).as_posix())
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}
+
+
+def test_only_faces_say_what_is_public():
+    rooms = {"errors.py", "measures.py", "models.py"}
+    for path in modules():
+        names = {
+            target.id
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        here = path.relative_to(PACKAGE).as_posix()
+        assert "__all__" not in names or path.name == "__init__.py" or here in rooms, here

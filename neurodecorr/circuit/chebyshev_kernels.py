@@ -205,8 +205,8 @@ def descend_single(plan: Array, u: Array, z: Array) -> float:
     """Settle one sample from zero into z; return the bound of ‖z − z*‖, infinite if that is not near enough.
 
     `plan` begins as that of `march_to_rest`, with the distance to rest per proven residual. From index 8 on: the goal,
-    the most steps, the steps taken unseen per unit of ln(‖u‖/residual wanted), 1/σ_max, the length of the schedule; from
-    index 24 on the panels of A, and the schedule. All rates are 1.
+    the most steps, the steps taken unseen per unit of ln(‖u‖/residual wanted), 1/σ_max, the length of the schedule;
+    from index 24 on the panels of A, and the schedule. All rates are 1.
     """
     if u.size != int(plan[0]):
         return float(np.inf)

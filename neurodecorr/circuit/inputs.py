@@ -11,7 +11,7 @@ import numpy.typing as npt
 from neurodecorr._numerics.norms import norms
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats, Ints
-from neurodecorr._validation import ROUNDING, numeral, finite, instants, real_array, sample_or_samples
+from neurodecorr._validation import ROUNDING, finite, instants, numeral, real_array, sample_or_samples
 from neurodecorr.circuit.kernels import LEAST_ERROR, LEAST_STEP, factor
 from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.circuit.problem import Problem, drive

@@ -292,8 +292,8 @@ class TwoPopulationCircuit(LinearCircuit):
         object.__setattr__(self, "tau_error", tau_error)
         if not 1 / LARGEST_RATIO <= self.tau / tau_error <= LARGEST_RATIO:
             raise ConfigError(
-                f"tau and tau_error must differ by a factor of at most {LARGEST_RATIO:.0e}; got {numeral(self.tau)} and "
-                f"{numeral(tau_error)}."
+                f"tau and tau_error must differ by a factor of at most {LARGEST_RATIO:.0e}; got "
+                f"{numeral(self.tau)} and {numeral(tau_error)}."
             )
         _require_regular(self.weights_spectrum)
 

@@ -46,7 +46,7 @@ def main(**options: bool) -> None:
     """Gather the commands."""
 
 
-main.add_command(compare)
+main.add_command(compare_command)
 main.add_command(report)
 main.add_command(models)
 main.add_command(show)

@@ -111,7 +111,7 @@ def preparation(dataset: ImageDataset, recipe: str = "plain") -> Preparation:
     Examples
     --------
     >>> preparation(ImageDataset(np.uint8([[[[0, 255]]]]), [0]), "cifar")
-    Preparation(mean=(0.5,), std=(0.5,), white=255.0, crop=None, padding=4, flip=True)
+    Preparation(mean=(0.5,), std=(0.5,), white=255, crop=None, padding=4, flip=True)
     """
     crop, padding, flip = RECIPES[_validation.choice(recipe, "recipe", RECIPES)]
     _validation.instance(dataset, ImageDataset, "dataset")

@@ -400,8 +400,8 @@ def run_online(
 
     Notes
     -----
-    Whatever ends a run early, Ctrl-C included, carries the `OnlineResult` so far as its attribute
-    `partial_result`, and leaves the traces up to the last block in the file. Stability is looked at every 1000 samples, or every n.
+    Whatever ends a run early, Ctrl-C included, carries the `OnlineResult` so far as its attribute `partial_result`, and
+    leaves the traces up to the last block in the file. Stability is looked at every 1000 samples, or every n.
 
     Examples
     --------

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Float64s
-from neurodecorr._validation import count, numeral, finite, generator, positive, real_array, square
+from neurodecorr._validation import count, finite, generator, numeral, positive, real_array, square
 from neurodecorr.errors import ConfigError, InputError
 
 

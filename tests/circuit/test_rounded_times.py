@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neurodecorr._validation import numeral, instants, steps_within
+from neurodecorr._validation import instants, numeral, steps_within
 from neurodecorr.circuit import Circuit, PiecewiseConstant, integrate, settle
 from neurodecorr.circuit.integrate import record_trajectory
 from neurodecorr.errors import InputError

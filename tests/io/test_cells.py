@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodecorr.experiments.sweep import write_csv
-from neurodecorr.export.bundle.tables import table_text
+from neurodecorr.export.bundle.tables import csv_text
 from neurodecorr.io.cells import csv_cell, csv_line
 
 FORMULAS = [
@@ -26,13 +26,13 @@ def test_no_text_reaches_a_spreadsheet_as_a_formula(text):
 @pytest.mark.parametrize("text", FORMULAS)
 def test_every_writer_of_tables_escapes_names(text, tmp_path):
     path = write_csv(tmp_path / "t.csv", [{"curve": text, text: 1.0}])
-    for written in (path.read_text(), table_text([], ["curve", text], [[text, 1.0]])):
+    for written in (path.read_text(), csv_text([], ["curve", text], [[text, 1.0]])):
         for row in csv.reader(io.StringIO(written)):
             assert not any(cell.lstrip(" ").startswith(tuple("=+-@\t\r\n＝")) for cell in row)
 
 
 def test_no_line_of_a_comment_begins_a_row():
-    text = table_text(["about\n=1+1\r=2"], ["a"], [["b"]])
+    text = csv_text(["about\n=1+1\r=2"], ["a"], [["b"]])
     assert [line[0] for line in text.splitlines()] == ["#", "a", "b"]
 
 

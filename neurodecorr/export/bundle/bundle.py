@@ -30,7 +30,7 @@ from neurodecorr.export.bundle.contents import (
 from neurodecorr.export.bundle.manifest import MANIFEST, README, checked_manifest, manifest, require_checksums
 from neurodecorr.export.bundle.network import (
     NETWORK,
-    Stack,
+    NetworkContents,
     circuits_of,
     read_stack,
     stack_facts,
@@ -58,7 +58,7 @@ class Bundle:
         Of the circuit or network.
     circuits : dict of str to Contents
         One, or one per layer of a network: "layer0", "layer1", ….
-    stack : Stack or None
+    stack : NetworkContents or None
         Feedforward weights and responses of a network.
     manifest : dict
         The manifest.
@@ -66,7 +66,7 @@ class Bundle:
 
     name: str
     circuits: dict[str, Contents]
-    stack: Stack | None
+    stack: NetworkContents | None
     manifest: dict[str, Any]
 
     def __repr__(self) -> str:
@@ -237,7 +237,9 @@ def _read(folder: Path, document: dict[str, Any], files: Mapping[str, bytes], pl
     return Bundle(name, {key or name: one for key, one in circuits.items()}, stack, document)
 
 
-def _require_stack(stack: Stack, circuits: Mapping[str, Contents], facts: Any, formats: Formats, place: str) -> None:
+def _require_stack(
+    stack: NetworkContents, circuits: Mapping[str, Contents], facts: Any, formats: Formats, place: str
+) -> None:
     """Raise unless the layers' stimuli are what the network gives them, and its facts are true."""
     for (key, one), drive in zip(circuits.items(), stack.drives, strict=True):
         if not np.array_equal(one.golden.stimulus, drive):
@@ -259,7 +261,7 @@ def _require_files(folder: Path, files: Mapping[str, bytes], made: Mapping[str, 
 def _all_parts(
     name: str,
     circuits: Mapping[str, Contents],
-    stack: Stack | None,
+    stack: NetworkContents | None,
     formats: Formats,
     facts: Mapping[str, Any],
     network: Mapping[str, Any],
@@ -275,7 +277,9 @@ def _all_parts(
     return parts | {README: guide(name, circuits, formats, facts)}
 
 
-def _network_facts(stack: Stack | None, circuits: Mapping[str, Contents], formats: Formats) -> dict[str, float]:
+def _network_facts(
+    stack: NetworkContents | None, circuits: Mapping[str, Contents], formats: Formats
+) -> dict[str, float]:
     return {} if stack is None else stack_facts(stack, _tau(circuits), formats.simulator)
 
 
@@ -285,7 +289,7 @@ def _tau(circuits: Mapping[str, Contents]) -> float:
 
 def _parts(
     circuit: Any, x: npt.ArrayLike, mean: npt.ArrayLike | None, tau_s: float | None
-) -> tuple[Stack | None, dict[str, tuple[Circuit, Floats, Floats]]]:
+) -> tuple[NetworkContents | None, dict[str, tuple[Circuit, Floats, Floats]]]:
     """Return each circuit in float64 and seconds, with its stimuli and its mean."""
     if isinstance(circuit, Network):
         if mean is not None:
@@ -308,7 +312,7 @@ def _fill(
     folder: Path,
     name: str,
     made: Mapping[str, Contents],
-    stack: Stack | None,
+    stack: NetworkContents | None,
     formats: Formats,
     about: Mapping[str, Any],
 ) -> None:

@@ -20,7 +20,7 @@ from neurodecorr.errors import CheckpointError, ConfigError
 from neurodecorr.export.bundle.fixed_point import BITS, FixedPoint, to_fixed_point
 from neurodecorr.export.bundle.netlist import Netlist
 from neurodecorr.export.bundle.reference_response import ReferenceResponse, reference_response
-from neurodecorr.export.bundle.tables import matrix_text, read_rows, table_text
+from neurodecorr.export.bundle.tables import csv_text, matrix_text, read_rows
 from neurodecorr.export.nir.data import TimeGridded
 from neurodecorr.export.nir.dialects import DIALECTS
 from neurodecorr.export.nir.files import nir_parts
@@ -78,7 +78,7 @@ def topology_text(R: npt.ArrayLike, tau_s: float | None = None) -> str:
     """
     tau = "" if tau_s is None else f" tau = {positive(tau_s, 'tau_s', 'seconds')!r} s."
     about = (*ABOUT[:-1], ABOUT[-1] + tau)
-    return table_text(about, COLUMNS, _rows(square(R, "R").astype(np.float64)))
+    return csv_text(about, COLUMNS, _rows(square(R, "R").astype(np.float64)))
 
 
 def read_topology(text: str, place: str = "topology") -> Floats:

@@ -62,7 +62,7 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
+class NetworkContents:
     """Layers, golden inputs, and the response of every layer.
 
     Parameters
@@ -80,7 +80,7 @@ class Stack:
     activity: tuple[Floats, ...]
 
     def __repr__(self) -> str:
-        return f"Stack({', '.join(map(repr, self.layers))}, samples={len(self.x)})"
+        return f"NetworkContents({', '.join(map(repr, self.layers))}, samples={len(self.x)})"
 
     @property
     def linear(self) -> bool:
@@ -114,7 +114,9 @@ class Stack:
         return found
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array], circuits: Sequence[tuple[Floats, Floats]], place: str) -> Stack:
+    def from_arrays(
+        cls, arrays: Mapping[str, Array], circuits: Sequence[tuple[Floats, Floats]], place: str
+    ) -> NetworkContents:
         """Return what `arrays` gave, with R and μ of each layer, after holding every y against the equation.
 
         Raises
@@ -151,7 +153,7 @@ class Stack:
         )
 
 
-def stack_of(network: Network, X: npt.ArrayLike) -> Stack:
+def stack_of(network: Network, X: npt.ArrayLike) -> NetworkContents:
     """Return the layers of a network, in float64, with the responses to X.
 
     Parameters
@@ -170,22 +172,22 @@ def stack_of(network: Network, X: npt.ArrayLike) -> Stack:
     """
     layers = tuple(_layer(one.feed, one.lateral, one.mean, one.W, one.b, one.activation) for one in _dense(network))
     x = samples(np.atleast_2d(np.asarray(X, np.float64)), "x", layers[0].W.shape[1])
-    return Stack(layers, x, tuple(_responses(layers, x)))
+    return NetworkContents(layers, x, tuple(_responses(layers, x)))
 
 
-def stack_facts(stack: Stack, tau_s: float, simulator: str) -> dict[str, float]:
+def stack_facts(stack: NetworkContents, tau_s: float, simulator: str) -> dict[str, float]:
     """Return what depends on eigenvalues, whose last digits differ from machine to machine."""
     return {"t_end_s": network_deck(stack.system(tau_s), stack.x[0], simulator).run.stop_s}
 
 
 def stack_parts(
-    stack: Stack, rest: Sequence[Floats], tau_s: float, simulator: str, facts: Mapping[str, Any]
+    stack: NetworkContents, rest: Sequence[Floats], tau_s: float, simulator: str, facts: Mapping[str, Any]
 ) -> dict[str, Part]:
     """Return what belongs to the whole network, by name: weights, a netlist, and a NIR graph where φ is the identity.
 
     Parameters
     ----------
-    stack : Stack
+    stack : NetworkContents
         The network.
     rest : sequence of (n,) arrays
         x̄ of each layer under the first input.
@@ -208,7 +210,7 @@ def stack_parts(
     return parts | ({NETWORK_NIR: nir_parts(system)} if stack.linear else {})
 
 
-def read_stack(folder: Path, circuits: Sequence[tuple[Floats, Floats]], place: str) -> Stack:
+def read_stack(folder: Path, circuits: Sequence[tuple[Floats, Floats]], place: str) -> NetworkContents:
     """Read the weights of a network and hold them against its circuits.
 
     Raises
@@ -216,10 +218,10 @@ def read_stack(folder: Path, circuits: Sequence[tuple[Floats, Floats]], place: s
     CheckpointError
         If something is missing, or not the response of the network.
     """
-    return Stack.from_arrays(load_result(folder / NETWORK).arrays, circuits, f"{place}: {NETWORK}")
+    return NetworkContents.from_arrays(load_result(folder / NETWORK).arrays, circuits, f"{place}: {NETWORK}")
 
 
-def circuits_of(stack: Stack, tau_s: float) -> dict[str, tuple[Circuit, Floats]]:
+def circuits_of(stack: NetworkContents, tau_s: float) -> dict[str, tuple[Circuit, Floats]]:
     """Return the circuit of each layer and its stimuli, by name."""
     return {
         name: (Circuit(layer.R, tau_s), drive)
@@ -271,5 +273,5 @@ def _responses(layers: Sequence[Layer], x: Floats) -> Iterator[Floats]:
         yield x
 
 
-def _names(stack: Stack) -> list[str]:
+def _names(stack: NetworkContents) -> list[str]:
     return [f"layer{i}" for i in range(len(stack.layers))]

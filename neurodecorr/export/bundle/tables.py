@@ -11,7 +11,7 @@ from neurodecorr.errors import CheckpointError
 from neurodecorr.io.cells import csv_line
 
 
-def table_text(about: Sequence[str], columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def csv_text(about: Sequence[str], columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table as CSV under comment lines.
 
     Parameters
@@ -30,7 +30,7 @@ def table_text(about: Sequence[str], columns: Sequence[str], rows: Iterable[Sequ
 
     Examples
     --------
-    >>> print(table_text(["Settled activity."], ["unit", "xbar"], [("u0", 0.1)]), end="")
+    >>> print(csv_text(["Settled activity."], ["unit", "xbar"], [("u0", 0.1)]), end="")
     # Settled activity.
     unit,xbar
     u0,0.1
@@ -43,11 +43,11 @@ def table_text(about: Sequence[str], columns: Sequence[str], rows: Iterable[Sequ
 def matrix_text(about: Sequence[str], A: Array, columns: Sequence[str], first: Sequence[object], name: str) -> str:
     """Return a matrix as CSV, each row behind an entry of `first`, which is called `name`."""
     rows = ([head, *row] for head, row in zip(first, np.asarray(A).tolist(), strict=True))
-    return table_text(about, [name, *columns], rows)
+    return csv_text(about, [name, *columns], rows)
 
 
 def read_rows(text: str, columns: Sequence[str] | int, place: str) -> list[list[str]]:
-    """Return the cells of a table that `table_text` wrote, row by row.
+    """Return the cells of a table that `csv_text` wrote, row by row.
 
     Parameters
     ----------

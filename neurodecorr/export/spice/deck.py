@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodecorr._typing import Floats
-from neurodecorr._validation import ROUNDING, choice, numeral, number, positive, sequence
+from neurodecorr._validation import ROUNDING, choice, number, numeral, positive, sequence
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.export.spice.wire_resistance import Wiring
 from neurodecorr.hardware.analogue.amplifier import Amplifier
