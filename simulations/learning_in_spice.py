@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
-from neurodecorr.export import run_spice, write_spice_learning
+from neurodecorr.export import LearningCircuit, run_spice, write_spice
 from neurodecorr.export.spice.runner import simulator_version
 from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity import learn_continuously
@@ -94,7 +94,7 @@ def our_weights(X, rule):
 def their_weights(X, rule, netlist, times):
     """Write the netlist, let ngspice run it, and return R after each sample."""
     n = X.shape[1]
-    write_spice_learning(np.eye(n), X, netlist, DWELL, TAU, TAU_R, rule=rule, power=np.ones(n))
+    write_spice(LearningCircuit(np.eye(n), DWELL, TAU, TAU_R, rule, np.ones(n)), X, netlist)
     found = run_spice(netlist)
     weights = found.weights()
     at = [np.interp(times, found.t, weights[:, i, j]) for i in range(n) for j in range(n)]

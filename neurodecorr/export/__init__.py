@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from neurodecorr.export.nir.files import add_nir, read_nir, write_nir
     from neurodecorr.export.nir.nengo_script import write_nengo_script
     from neurodecorr.export.nir.state_spaces import state_space
-    from neurodecorr.export.spice.netlist import write_spice, write_spice_chip
-    from neurodecorr.export.spice.network_netlist import write_spice_learning, write_spice_network
+    from neurodecorr.export.spice.netlist import write_spice
+    from neurodecorr.export.spice.network_netlist import LearningCircuit
     from neurodecorr.export.spice.runner import run_spice
     from neurodecorr.export.spice.stimulus import PiecewiseLinear
 
@@ -29,17 +29,16 @@ _NAMES = {
         "write_nir",
     ),
     "spice": (
+        "LearningCircuit",
         "PiecewiseLinear",
         "run_spice",
         "write_spice",
-        "write_spice_chip",
-        "write_spice_learning",
-        "write_spice_network",
     ),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "LearningCircuit",
     "PiecewiseLinear",
     "add_nir",
     "export_bundle",
@@ -50,9 +49,6 @@ __all__ = [
     "write_nengo_script",
     "write_nir",
     "write_spice",
-    "write_spice_chip",
-    "write_spice_learning",
-    "write_spice_network",
 ]
 
 

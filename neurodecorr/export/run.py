@@ -18,7 +18,7 @@ from neurodecorr.export.bundle.contents import EQUATION, MATRIX, Contents, make_
 from neurodecorr.export.bundle.readme import opening
 from neurodecorr.export.circuits import Found, best_circuit, chosen_circuit, find_circuits
 from neurodecorr.export.nir import write_nengo_script, write_nir
-from neurodecorr.export.spice import write_spice, write_spice_network
+from neurodecorr.export.spice import write_spice
 from neurodecorr.hardware.devices import map_to_conductances
 from neurodecorr.io import Result, load_result
 from neurodecorr.io.archive import atomic_folder
@@ -182,7 +182,7 @@ def _whole_network(folder: Path, network: Network, circuits: dict[str, Found], e
             dt_s = None if formats.dialect == "canonical" else formats.dt_s
             write_nir(network.as_circuit(tau_s, tau_s), place, formats.dialect, dt_s=dt_s)
         else:
-            write_spice_network(network.as_circuit(tau_s, tau_s), x[0], place, formats.simulator)
+            write_spice(network.as_circuit(tau_s, tau_s), x[0], place, simulator=formats.simulator)
 
     _unless_there(path, export.overwrite, write)
     sizes = " → ".join(str(size) for size in (network.layers[0].W.shape[1], *(len(one.W) for one in network.layers)))

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from neurodecorr.circuit import Circuit, TwoPopulationCircuit, integrate
-from neurodecorr.export import run_spice, write_spice, write_spice_learning, write_spice_network
+from neurodecorr.export import LearningCircuit, run_spice, write_spice
 from neurodecorr.network import Decorrelation, Dense, Network
 
 TAU = 0.02
@@ -76,7 +76,7 @@ def learning(file):
         X, dwell, tau_R = rng.standard_normal((40, n)) @ mixing.T, 0.1, 2.0
         power = np.mean(X * X, axis=0)
         for rule in ("implicit", "congruent"):
-            found = run_spice(write_spice_learning(np.eye(n), X, file, dwell, TAU, tau_R, rule=rule))
+            found = run_spice(write_spice(LearningCircuit(np.eye(n), dwell, TAU, tau_R, rule), X, file))
             R = _learnt(X, dwell, tau_R, rule, power)
             nodes = [tuple(map(int, node[1:].split("_"))) for node in found.nodes["weight"]]
             ours = max(abs(found.expected[f"r{i}_{j}"] - found.weights()[-1][i, j]) for i, j in nodes)
@@ -118,7 +118,7 @@ def network(file):
         net.decorrelate(net.forward(X, training=True).signals)
     system = net.as_circuit(TAU, TAU / 2)
     for simulator in SIMULATORS:
-        found = run_spice(write_spice_network(system, X[0], file, simulator, t_end_s=20 * TAU))
+        found = run_spice(write_spice(system, X[0], file, simulator=simulator, t_end_s=20 * TAU))
         outputs = [found.operating[node] for node in found.nodes["output"]]
         error = np.abs(outputs - net.forward(X[:1]).output[0]).max()
         times = found.t[found.t > 0]

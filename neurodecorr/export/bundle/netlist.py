@@ -9,7 +9,7 @@ from typing import Any
 from neurodecorr.circuit import Circuit
 from neurodecorr.export.bundle.reference_response import ReferenceResponse
 from neurodecorr.export.spice.deck import Deck, probes
-from neurodecorr.export.spice.netlist import circuit_deck
+from neurodecorr.export.spice.netlist import netlist
 from neurodecorr.hardware.devices.pairs import Pair
 
 
@@ -55,4 +55,4 @@ class Netlist:
     def _deck(self, t_end_s: float | None) -> Deck:
         pair = self.pair if self.kind == "crossbar" else None
         stimulus = self.golden.stimulus[0]
-        return circuit_deck(self.circuit, stimulus, self.kind, self.simulator, pair=pair, t_end_s=t_end_s)
+        return netlist(self.circuit, stimulus, self.kind, self.simulator, pair=pair, t_end_s=t_end_s)

@@ -17,7 +17,7 @@ from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.export.bundle.contents import Part
 from neurodecorr.export.bundle.tables import matrix_text
 from neurodecorr.export.nir.files import nir_parts
-from neurodecorr.export.spice.network_netlist import network_deck
+from neurodecorr.export.spice.netlist import netlist
 from neurodecorr.io import Result, load_result
 from neurodecorr.network import Network, NetworkCircuit
 from neurodecorr.network.activations import Activation, activation_named
@@ -177,7 +177,7 @@ def stack_of(network: Network, X: npt.ArrayLike) -> NetworkContents:
 
 def stack_facts(stack: NetworkContents, tau_s: float, simulator: str) -> dict[str, float]:
     """Return what depends on eigenvalues, whose last digits differ from machine to machine."""
-    return {"t_end_s": network_deck(stack.system(tau_s), stack.x[0], simulator).run.stop_s}
+    return {"t_end_s": netlist(stack.system(tau_s), stack.x[0], simulator=simulator).run.stop_s}
 
 
 def stack_parts(
@@ -199,7 +199,7 @@ def stack_parts(
         From `stack_facts`, or what a manifest says in their place.
     """
     system = stack.system(tau_s)
-    deck = network_deck(system, stack.x[0], simulator, t_end_s=facts["t_end_s"])
+    deck = netlist(system, stack.x[0], simulator=simulator, t_end_s=facts["t_end_s"])
     values = [*(value for xbar in rest for value in xbar), *stack.activity[-1][0]]
     expected = tuple(replace(one, expected=float(value)) for one, value in zip(deck.probes, values, strict=True))
     parts: dict[str, Part] = {

@@ -1,10 +1,11 @@
-"""Netlists of manufactured chips: the conductances, amplifiers and offsets that an analogue circuit was drawn with."""
+"""Netlists of circuits and of manufactured chips, and the one door to netlists of everything."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, positive
 from neurodecorr.circuit import Circuit, SparseCircuit
-from neurodecorr.circuit.model import LinearCircuit, require_circuit
+from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.export.spice.deck import (
     INNER,
@@ -28,6 +29,7 @@ from neurodecorr.export.spice.deck import (
     summing_amplifiers,
     transconductors,
 )
+from neurodecorr.export.spice.network_netlist import LearningCircuit, learning_deck, network_deck
 from neurodecorr.export.spice.stimulus import SourceWaveforms, waveforms
 from neurodecorr.export.spice.wire_resistance import Wiring, initial_outputs, margin_of, wiring
 from neurodecorr.hardware.analogue.amplifier import Amplifier
@@ -35,76 +37,37 @@ from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
 from neurodecorr.hardware.analogue.equations import require_settling
 from neurodecorr.hardware.devices.pairs import Pair
 from neurodecorr.io.atomic import write_text
+from neurodecorr.network.ode import NetworkCircuit
 
 KINDS = ("ota", "crossbar")
 
 
 def write_spice(
-    circuit: LinearCircuit | SparseCircuit,
-    x: Any,
+    subject: Any,
+    inputs: Any,
     path: str | os.PathLike[str],
-    kind: str = "ota",
+    kind: str | None = None,
     simulator: str = "ngspice",
     *,
     pair: Pair | None = None,
     amplifier: Amplifier | None = None,
     offsets_v: npt.ArrayLike | None = None,
     unit_siemens: float | None = None,
-    volts_per_unit: float = 1.0,
+    volts_per_unit: float | None = None,
     tau_s: float | None = None,
     t_end_s: float | None = None,
     step_s: float | None = None,
     initial: npt.ArrayLike | None = None,
     names: Sequence[str] | None = None,
 ) -> Path:
-    """Write a circuit with its stimulus as a netlist that states what every unit should settle at.
+    """Write a circuit, a chip, a network or a circuit that learns, with its stimulus, as a netlist.
 
-    ::
-
-        "ota":       C dv_i/dt = G₀ x_i − Σ_j G₀ R_ij v_j
-        "crossbar":  C dv_i/dt = G₀ x_i − Σ_j (G⁺_ij − G⁻_ij) v_j        C = τ G₀
-
-    Node voltages v are `volts_per_unit` times x̄. "ota": per unit one capacitor to ground, one current source and one
-    transconductor per synapse. "crossbar": per unit one operational amplifier with a capacitor as integrator and, where
-    a negative weight asks for it, one as inverter; per synapse one resistor to each of them, conductances G⁺ and G⁻.
-
-    The file asks for `.op` (the circuit at rest under x(0)), `.tran` from `initial`, and one `.measure` per unit.
+    Parameters and errors are those of `netlist`.
 
     Parameters
     ----------
-    circuit : Circuit, TwoPopulationCircuit or SparseCircuit
-        The circuit; it must be stable. `.op` would also find the rest of an unstable one.
-    x : (n,) array_like, PiecewiseConstant or PiecewiseLinear
-        Input; times in the unit of `circuit.tau`.
     path : path-like
         The file; replaced as a whole.
-    kind : {"ota", "crossbar"}, default "ota"
-        Which form.
-    simulator : {"ngspice", "gnucap"}, default "ngspice"
-        Which dialect.
-    pair : Pair, optional
-        Conductances of the devices, programmed from the matrix of the circuit and off by whatever a chip's are; the
-        file then describes that chip. Default: exact ones.
-    amplifier : Amplifier, optional
-        Of the crossbar: its gain and bandwidth. Default: ideal. An infinite gain is written as 1e12, or
-        1e9 where the bandwidth is finite.
-    offsets_v : (n,) or (2, n) array_like, optional
-        Input offsets of the crossbar's integrators, or of integrators and inverters, in volts. Default: 0.
-    unit_siemens : float, optional
-        Conductance G₀ of weight 1. Default: 1e-6, or `pair.scale`.
-    volts_per_unit : float, default 1.0
-        Voltage of x̄ = 1.
-    tau_s : float, optional
-        Time constant in seconds. Default: `circuit.tau`, taken as seconds.
-    t_end_s : float, optional
-        End of the transient, in seconds; 0 for none. Default: the last change of x plus the time in which the slowest
-        mode shrinks to 1e-6.
-    step_s : float, optional
-        Longest step, in seconds. Default: τ/200, or longer where that would be more than 20000 steps.
-    initial : (n,) array_like, optional
-        x̄ at the start. Default: 0.
-    names : sequence of str, optional
-        Names of the nodes, one per unit. Default: xbar0, xbar1, …
 
     Returns
     -------
@@ -113,12 +76,8 @@ def write_spice(
 
     Raises
     ------
-    StabilityError
-        If the circuit, or the chip, does not settle. Nothing is written.
-    InputError, ConfigError
-        If an array has the wrong shape or entries that are not finite; an option is unknown or out of range.
     CheckpointError
-        If the file cannot be written.
+        If the file cannot be written. Where `netlist` raises, nothing is written.
 
     Examples
     --------
@@ -128,14 +87,10 @@ def write_spice(
     ...     file = write_spice(Circuit([[2.0]], tau=0.02), [1.0], Path(folder) / "unit.cir")
     ...     [line for line in file.read_text().splitlines() if "xbar0" in line][:4]
     ['* xbar xbar0 = 0.5', 'I0 0 xbar0 DC 1e-06', 'C0 xbar0 0 2e-08 IC=0.0', 'G0_0 xbar0 0 xbar0 0 2e-06']
-
-    References
-    ----------
-    Sun et al., PNAS 116(10):4123 (2019), for the crossbar.
     """
-    deck = circuit_deck(
-        circuit,
-        x,
+    deck = netlist(
+        subject,
+        inputs,
         kind,
         simulator,
         pair=pair,
@@ -152,12 +107,153 @@ def write_spice(
     return write_text(path, deck.text())
 
 
+def netlist(
+    subject: Any,
+    inputs: Any,
+    kind: str | None = None,
+    simulator: str = "ngspice",
+    *,
+    pair: Pair | None = None,
+    amplifier: Amplifier | None = None,
+    offsets_v: npt.ArrayLike | None = None,
+    unit_siemens: float | None = None,
+    volts_per_unit: float | None = None,
+    tau_s: float | None = None,
+    t_end_s: float | None = None,
+    step_s: float | None = None,
+    initial: npt.ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+) -> Deck:
+    """Return the netlist of a subject with its stimulus, which states what every unit should settle at.
+
+    ::
+
+        circuit, "ota":       C dv_i/dt = G₀ x_i − Σ_j G₀ R_ij v_j
+        circuit, "crossbar":  C dv_i/dt = G₀ x_i − Σ_j (G⁺_ij − G⁻_ij) v_j        C = τ G₀
+        chip, closed loop:    the same, with its own conductances, gain, bandwidth and offsets
+        chip, open loop:      v_i = Σ_j (G⁺_ij − G⁻_ij) x_j / G₀
+        network:              τ dx̄/dt = A (x − μ) − B x̄,   τ' dy/dt = −y + φ(W x̄ + b),   y is the x of the next layer
+        learning:             the equations of `LearningCircuit`
+
+    Node voltages v are `volts_per_unit` times x̄. "ota": per unit one capacitor to ground, one current source and one
+    transconductor per synapse. "crossbar": per unit one operational amplifier with a capacitor as integrator and, where
+    a negative weight asks for it, one as inverter; per synapse one resistor to each of them, conductances G⁺ and G⁻.
+    In the open loop of a chip the input drives the resistors of G⁺, an inverter for each input those of G⁻, and G₀ is
+    the feedback of each unit. With one side every row has a copy of the reference, as its mirror gives it. A DAC acts
+    on the sources; what an ADC makes of the outputs is not in the file. Chip k of `simulate_chips(…, seed=s)` is
+    `AnalogueCircuit.build(…, rng)` with `rng` the generator of `numpy.random.SeedSequence(s, spawn_key=(k,))`. Nodes of
+    layer l of a network: xbar0_3 (activity x̄), h0_3 (W x̄ + b), y0_3 (activity φ); a non-linear source per unit makes φ.
+
+    The file asks for `.op` (at rest under x(0); not where R is learnt), `.tran` from `initial`, and one `.measure` per
+    unit.
+
+    Parameters
+    ----------
+    subject : Circuit, TwoPopulationCircuit, SparseCircuit, AnalogueCircuit, NetworkCircuit or LearningCircuit
+        What is written; it must be stable. `.op` would also find the rest of an unstable one. A chip must stay within
+        the swing of its amplifiers: the netlist is linear. A `NetworkCircuit` is what `Network.as_circuit` returns.
+    inputs : (n,) array_like, PiecewiseConstant or PiecewiseLinear
+        Input x, less its mean; times in the unit of `circuit.tau`, of a chip in seconds. Of a network one raw input,
+        constant in time; of a circuit that learns its samples, (samples, n), in order.
+    kind : {"ota", "crossbar"}, optional
+        Of a circuit: which form. Default: "ota".
+    simulator : {"ngspice", "gnucap"}, default "ngspice"
+        Which dialect. gnucap has no multipliers, to learn with, and of φ straight pieces only: identity, relu,
+        leaky_relu.
+    pair : Pair, optional
+        Of a circuit: conductances of the devices, programmed from the matrix of the circuit and off by whatever a
+        chip's are; the file then describes that chip. Default: exact ones.
+    amplifier : Amplifier, optional
+        Of a circuit's crossbar: its gain and bandwidth. Default: ideal. An infinite gain is written as 1e12, or
+        1e9 where the bandwidth is finite.
+    offsets_v : (n,) or (2, n) array_like, optional
+        Input offsets of the crossbar's integrators, or of integrators and inverters, in volts. Default: 0.
+    unit_siemens : float, optional
+        Conductance G₀ of weight 1. Default: 1e-6, or `pair.scale`. A chip has its own.
+    volts_per_unit : float, optional
+        Of a circuit: voltage of x̄ = 1. Default: 1.
+    tau_s : float, optional
+        Of a circuit: time constant in seconds. Default: `circuit.tau`, taken as seconds.
+    t_end_s : float, optional
+        End of the transient, in seconds; 0 for none. Default: the last change of x plus the time in which the slowest
+        mode shrinks to 1e-6, summed over layers. An open loop with ideal amplifiers has no modes: none, or τ after the
+        last change. A circuit that learns ends with its samples.
+    step_s : float, optional
+        Longest step, in seconds. Default: 1/200 of the shortest time constant, or longer where that would be more than
+        20000 steps; of an open loop that of its amplifiers; τ/100 where R is learnt.
+    initial : (n,) array_like, optional
+        Of a circuit or a chip: x̄ at the start. Default: 0.
+    names : sequence of str, optional
+        Of a circuit or a chip: names of the nodes, one per unit. Default: xbar0, xbar1, …
+
+    Returns
+    -------
+    Deck
+        The netlist; `text()` is the file.
+
+    Raises
+    ------
+    StabilityError, DivergenceError
+        If the subject does not settle, at the start or while it learns.
+    InputError, ConfigError
+        If an array has the wrong shape or entries that are not finite; an option is unknown, out of range or not one
+        of this subject; an amplifier leaves its swing; a DAC meets an input that moves in lines.
+
+    Examples
+    --------
+    >>> from neurodecorr.hardware import AnalogueCircuit, Devices
+    >>> chip = AnalogueCircuit.build([[1.0]], Devices(g_max=20e-6, mismatch=0.1), tau_s=1e-6, rng=3)
+    >>> cards = netlist(chip, [1.0]).cards
+    >>> [bool(float(card.split()[3]) == 1 / chip.plus[0, 0]) for card in cards if card.startswith("Rp0_0")]
+    [True]
+
+    References
+    ----------
+    Sun et al., PNAS 116(10):4123 (2019), for the crossbar.
+    """
+    given = {
+        "kind": kind,
+        "pair": pair,
+        "amplifier": amplifier,
+        "offsets_v": offsets_v,
+        "unit_siemens": unit_siemens,
+        "volts_per_unit": volts_per_unit,
+        "tau_s": tau_s,
+        "t_end_s": t_end_s,
+        "step_s": step_s,
+        "initial": initial,
+        "names": names,
+    }
+    simulator, options = checked_simulator(simulator), {key: value for key, value in given.items() if value is not None}
+    make = _deck_of(subject)
+    foreign = [name for name in options if name not in signature(make).parameters]
+    if foreign:
+        raise ConfigError(f"{foreign[0]} must be left out in a netlist of this subject, {type(subject).__name__}.")
+    return make(subject, inputs, simulator, **options)
+
+
+def _deck_of(subject: Any) -> Callable[..., Deck]:
+    """Return what makes the netlist of a subject, by what it is."""
+    if isinstance(subject, LinearCircuit | SparseCircuit):
+        return circuit_deck
+    if isinstance(subject, AnalogueCircuit):
+        return chip_deck
+    if isinstance(subject, NetworkCircuit):
+        return network_deck
+    if isinstance(subject, LearningCircuit):
+        return learning_deck
+    raise InputError(
+        f"subject must be a circuit, a chip, a network as from network.as_circuit(), or a LearningCircuit; got "
+        f"{type(subject).__name__}. Use Circuit(R, tau) or AnalogueCircuit.build(R)."
+    )
+
+
 def circuit_deck(
     circuit: LinearCircuit | SparseCircuit,
     x: Any,
-    kind: str = "ota",
-    simulator: str = "ngspice",
+    simulator: str,
     *,
+    kind: str = "ota",
     pair: Pair | None = None,
     amplifier: Amplifier | None = None,
     offsets_v: npt.ArrayLike | None = None,
@@ -169,13 +265,10 @@ def circuit_deck(
     initial: npt.ArrayLike | None = None,
     names: Sequence[str] | None = None,
 ) -> Deck:
-    """Return the netlist that `write_spice` writes, as its parts; see there."""
-    kind, simulator = choice(kind, "kind", KINDS), checked_simulator(simulator)
-    if isinstance(circuit, AnalogueCircuit):
-        raise InputError("circuit must be a Circuit; got an AnalogueCircuit. Use write_spice_chip, which takes chips.")
+    """Return the netlist of a circuit; see `netlist`."""
+    kind = choice(kind, "kind", KINDS)
     if isinstance(circuit, SparseCircuit):
         circuit = Circuit(circuit.R.toarray(), circuit.tau)
-    circuit = require_circuit(circuit)
     volts = positive(volts_per_unit, "volts_per_unit", "volts")
     tau_s = circuit.tau if tau_s is None else positive(tau_s, "tau_s", "seconds")
     wave = waveforms(x, circuit.size, tau_s / circuit.tau)
@@ -215,101 +308,17 @@ def _equation(circuit: LinearCircuit) -> str:
     return "tau_e de/dt = x - R xbar - e, tau dxbar/dt = R^T e; at rest xbar = R^-1 x, e = 0"
 
 
-def write_spice_chip(
-    chip: AnalogueCircuit,
-    x: Any,
-    path: str | os.PathLike[str],
-    simulator: str = "ngspice",
-    *,
-    t_end_s: float | None = None,
-    step_s: float | None = None,
-    initial: npt.ArrayLike | None = None,
-    names: Sequence[str] | None = None,
-) -> Path:
-    """Write one manufactured chip with its stimulus, element by element, as it was drawn.
-
-    ::
-
-        closed loop:  C dv_i/dt = G₀ x_i − Σ_j (G⁺_ij − G⁻_ij) v_j
-        open loop:    v_i = Σ_j (G⁺_ij − G⁻_ij) x_j / G₀
-
-    with the chip's own conductances, gain, bandwidth, and one offset for each amplifier. Chip k of
-    `simulate_chips(…, seed=s)` is `AnalogueCircuit.build(…, rng)` with `rng` the generator of
-    `numpy.random.SeedSequence(s, spawn_key=(k,))`. The closed loop is the crossbar of `write_spice`. In the open loop
-    the input drives the resistors of G⁺, an inverter for each input those of G⁻, and G₀ is the feedback of each unit.
-    With one side every row has a copy of the reference, as its mirror gives it. A DAC acts on the sources; what an ADC
-    makes of the outputs is not in the file.
-
-    Parameters
-    ----------
-    chip : AnalogueCircuit
-        The chip. It must settle, and stay within the swing of its amplifiers: the netlist is linear.
-    x : (n,) array_like, PiecewiseConstant or PiecewiseLinear
-        Inputs x less their mean, in their unit; times in seconds.
-    path : path-like
-        The file; replaced as a whole.
-    simulator : {"ngspice", "gnucap"}, default "ngspice"
-        Which dialect.
-    t_end_s : float, optional
-        End of the transient, in seconds; 0 for none. Default: the last change of x plus the time in which the slowest
-        mode shrinks to 1e-6. An open loop with ideal amplifiers has no modes: none, or τ after the last change.
-    step_s : float, optional
-        Longest step, in seconds. Default: τ/200, of an open loop that of its amplifiers, or longer where that would be
-        more than 20000 steps.
-    initial : (n,) array_like, optional
-        Outputs at the start, in the unit of the input. Default: 0.
-    names : sequence of str, optional
-        Names of the nodes, one per unit. Default: xbar0, xbar1, …
-
-    Returns
-    -------
-    Path
-        The path written.
-
-    Raises
-    ------
-    StabilityError
-        If the closed loop does not settle. Nothing is written.
-    InputError
-        If an array has the wrong shape or entries that are not finite.
-    ConfigError
-        If an amplifier leaves its swing, a DAC meets an input that moves in lines, or an option is out of range.
-    CheckpointError
-        If the file cannot be written.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from neurodecorr.hardware import AnalogueCircuit, Devices
-    >>> chip = AnalogueCircuit.build([[1.0]], Devices(g_max=20e-6, mismatch=0.1), tau_s=1e-6, rng=3)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = write_spice_chip(chip, [1.0], Path(folder) / "chip.cir")
-    ...     lines = file.read_text().splitlines()
-    >>> [bool(float(line.split()[3]) == 1 / chip.plus[0, 0]) for line in lines if line.startswith("Rp0_0")]
-    [True]
-
-    References
-    ----------
-    Sun et al., PNAS 116(10):4123 (2019), for the closed loop.
-    """
-    deck = chip_deck(chip, x, simulator, t_end_s=t_end_s, step_s=step_s, initial=initial, names=names)
-    return write_text(path, deck.text())
-
-
 def chip_deck(
     chip: AnalogueCircuit,
     x: Any,
-    simulator: str = "ngspice",
+    simulator: str,
     *,
     t_end_s: float | None = None,
     step_s: float | None = None,
     initial: npt.ArrayLike | None = None,
     names: Sequence[str] | None = None,
 ) -> Deck:
-    """Return the netlist that `write_spice_chip` writes, as its parts; see there."""
-    simulator = checked_simulator(simulator)
-    if not isinstance(chip, AnalogueCircuit):
-        raise InputError(f"chip must be an AnalogueCircuit; got {type(chip).__name__}. Use AnalogueCircuit.build.")
+    """Return the netlist of one manufactured chip; see `netlist`."""
     n, volts, siemens = len(chip.plus), chip.volts_per_unit, chip.unit_siemens
     wave, start = waveforms(x, n, 1.0), initial_outputs(initial, n)
     shortest, slowest = _time_constants(chip, wave)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import finite, positive, real_array, rule_name, samples, square
 from neurodecorr.circuit import PiecewiseConstant
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.export.spice.deck import Analysis, Deck, Probe, checked_simulator, probes, spelt, stop_and_step
+from neurodecorr.export.spice.deck import Analysis, Deck, Probe, probes, spelt, stop_and_step
 from neurodecorr.export.spice.stimulus import waveforms
 from neurodecorr.export.spice.wire_resistance import SIEMENS
-from neurodecorr.io.atomic import write_text
 from neurodecorr.network.ode import LayerCircuit, NetworkCircuit
 from neurodecorr.plasticity.continuous import FLOW_RULES, ContinuousResult, learn_continuously
 
@@ -29,32 +28,21 @@ EQUATIONS = {
 }
 
 
-def write_spice_learning(
-    R: npt.ArrayLike,
-    X: npt.ArrayLike,
-    path: str | os.PathLike[str],
-    dwell_s: float,
-    tau_s: float,
-    tau_R_s: float,
-    *,
-    rule: str = "implicit",
-    power: npt.ArrayLike | None = None,
-    tau_power_s: float | None = None,
-    unit_siemens: float = SIEMENS,
-    step_s: float | None = None,
-) -> Path:
-    """Write the netlist of a circuit that learns R by itself while samples are presented one after the other.
+@short_repr
+@dataclass(frozen=True, eq=False)
+class LearningCircuit:
+    """A circuit that learns R by itself while samples are presented one after the other.
 
     ::
 
-        C dv_i/dt = G₀ x_i − I_i,              I_i = Σ_j G₀ r_ij v_j           C = τ G₀
-        C_R dr_ij/dt = I_i v_j − G₀ p_j r_ij                        local      C_R = τ_R G₀
+        C dv_i/dt = G₀ x_i − I_i,              I_i = Σ_j G₀ r_ij v_j            C = τ G₀
+        C_R dr_ij/dt = I_i v_j − G₀ p_j r_ij                        implicit    C_R = τ_R G₀
         C_R dr_ij/dt = ½(I_i v_j + I_j v_i) − ½G₀(p_i + p_j) r_ij   congruent
 
-    These are the equations of `learn_continuously`, at 1 V per unit. Node r0_1 holds R₀₁ in volts; with the congruent
-    rule R₁₀ is the same node: a reciprocal synapse. An ammeter (a source of 0 V) in series with the synapses of a unit
-    measures its drive I_i = G₀ (R x̄)_i; a multiplier per synapse charges the weight with drive times presynaptic
-    activity, and another makes the synaptic current. Nothing in it settles first, and no unit knows R.
+    These are the equations of `learn_continuously`, at 1 V per unit. In a netlist node r0_1 holds R₀₁ in volts; with
+    the congruent rule R₁₀ is the same node: a reciprocal synapse. An ammeter (a source of 0 V) in series with the
+    synapses of a unit measures its drive I_i = G₀ (R x̄)_i; a multiplier per synapse charges the weight with drive times
+    presynaptic activity, and another makes the synaptic current. Nothing in it settles first, and no unit knows R.
 
     For ngspice: multipliers are its B sources. No `.op`, where nothing is left to learn; the transient begins at x̄ = 0
     and R. One `.measure` per unit and per weight. The head expects what `learn_continuously` finds.
@@ -63,10 +51,6 @@ def write_spice_learning(
     ----------
     R : (n, n) array_like
         Weights at the start, stable; symmetric for the congruent rule.
-    X : (samples, n) array_like
-        Samples, presented in order.
-    path : path-like
-        The file; replaced as a whole.
     dwell_s : float
         Time for which each sample is presented, in seconds.
     tau_s, tau_R_s : float
@@ -74,70 +58,58 @@ def write_spice_learning(
     rule : {"implicit", "congruent"}, default "implicit"
         What the weights do.
     power : (n,) array_like, optional
-        Power p of each unit's own input. Default: the mean square of X. Held, if `tau_power_s` is not given.
+        Power p of each unit's own input. Default: the mean square of its samples. Held, if `tau_power_s` is not given.
     tau_power_s : float, optional
         Time constant of a running power, τ_p dp/dt = x∘x − p, on a capacitor of its own: nodes p0, p1, …
-    unit_siemens : float, default 1e-6
-        G₀, conductance of a weight of 1 V.
-    step_s : float, optional
-        Longest step, in seconds. Default: τ/100.
-
-    Returns
-    -------
-    Path
-        The path written.
 
     Raises
     ------
-    StabilityError, DivergenceError
-        If R is not stable, at the start or while it learns. Nothing is written.
     InputError, ConfigError
-        If an array or an option cannot be used.
-    CheckpointError
-        If the file cannot be written.
+        If R is not square and finite, a time is not > 0, or the rule is unknown.
     """
-    deck = learning_deck(
-        R,
-        X,
-        dwell_s,
-        tau_s,
-        tau_R_s,
-        rule=rule,
-        power=power,
-        tau_power_s=tau_power_s,
-        unit_siemens=unit_siemens,
-        step_s=step_s,
-    )
-    return write_text(path, deck.text())
+
+    R: npt.ArrayLike
+    dwell_s: float
+    tau_s: float
+    tau_R_s: float
+    rule: str = "implicit"
+    power: npt.ArrayLike | None = None
+    tau_power_s: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "R", square(self.R, "R").astype(float))
+        object.__setattr__(self, "rule", rule_name(self.rule, FLOW_RULES))
+        for name in ("dwell_s", "tau_s", "tau_R_s"):
+            positive(getattr(self, name), name, "seconds")
+        if self.tau_power_s is not None:
+            positive(self.tau_power_s, "tau_power_s", "seconds")
 
 
 def learning_deck(
-    R: npt.ArrayLike,
+    subject: LearningCircuit,
     X: npt.ArrayLike,
-    dwell_s: float,
-    tau_s: float,
-    tau_R_s: float,
+    simulator: str,
     *,
-    rule: str = "implicit",
-    power: npt.ArrayLike | None = None,
-    tau_power_s: float | None = None,
     unit_siemens: float = SIEMENS,
     step_s: float | None = None,
 ) -> Deck:
-    """Return the netlist that `write_spice_learning` writes, as its parts; see there."""
-    rule = rule_name(rule, FLOW_RULES)
-    weights = square(R, "R").astype(float)
+    """Return the netlist of a circuit that learns; see `LearningCircuit`."""
+    if simulator != "ngspice":
+        raise ConfigError(
+            f"simulator must be 'ngspice' for a circuit that learns, as it multiplies; got {simulator!r}."
+        )
+    rule, weights, tau_s, tau_R_s = subject.rule, np.asarray(subject.R), float(subject.tau_s), float(subject.tau_R_s)
+    dwell_s, tau_power_s = float(subject.dwell_s), subject.tau_power_s
     n = len(weights)
     inputs = samples(X, "X", n).astype(float)
-    siemens, tau_s = positive(unit_siemens, "unit_siemens", "siemens"), positive(tau_s, "tau_s", "seconds")
-    dwell_s, tau_R_s = positive(dwell_s, "dwell_s", "seconds"), positive(tau_R_s, "tau_R_s", "seconds")
+    siemens = positive(unit_siemens, "unit_siemens", "siemens")
     step = tau_s / STEPS if step_s is None else positive(step_s, "step_s", "seconds")
     stop, step = stop_and_step(tau_s, tau_s, 0.0, dwell_s * len(inputs), step)
-    strengths = _powers(power, inputs)
+    strengths = _powers(subject.power, inputs)
     if rule == "congruent":
         weights = (weights + weights.T) / 2 if np.allclose(weights, weights.T, rtol=1e-9, atol=1e-12) else weights
     flow = learn_continuously(
-        R,
+        subject.R,
         inputs,
         dwell_s,
         tau_s,
@@ -249,73 +221,16 @@ LINES = {"identity": (1.0, 1.0), "relu": (0.0, 1.0), "leaky_relu": (0.01, 1.0)}
 FAR = 1e6  # volts, the end of such a line
 
 
-def write_spice_network(
-    system: NetworkCircuit,
-    x: npt.ArrayLike,
-    path: str | os.PathLike[str],
-    simulator: str = "ngspice",
-    *,
-    unit_siemens: float = SIEMENS,
-    t_end_s: float | None = None,
-    step_s: float | None = None,
-) -> Path:
-    """Write a network with its decorrelating circuits, as it comes to rest under one input.
-
-    ::
-
-        τ dx̄/dt = A (x − μ) − B x̄,    τ' dy/dt = −y + φ(W x̄ + b),    y is the x of the next layer
-
-    Transconductors and capacitors as in `write_spice`, 1 V per unit. Nodes of layer l: xbar0_3 (activity x̄), h0_3
-    (W x̄ + b), y0_3 (activity φ); a non-linear source per unit makes φ. `.op`, `.tran` from rest at 0, and a `.measure`
-    for every x̄ and every output of the last layer.
-
-    Parameters
-    ----------
-    system : NetworkCircuit
-        From `Network.as_circuit(tau, tau_units)`; time constants are taken as seconds.
-    x : (features,) array_like
-        One input, constant in time.
-    path : path-like
-        The file; replaced as a whole.
-    simulator : {"ngspice", "gnucap"}, default "ngspice"
-        Which dialect. gnucap knows φ of straight pieces only: identity, relu, leaky_relu.
-    unit_siemens : float, default 1e-6
-        Conductance G₀ of weight 1.
-    t_end_s, step_s : float, optional
-        End of the transient and its longest step, in seconds. Default: the sum over layers of the time in which the
-        slowest mode shrinks to 1e-6, and 1/200 of the shortest time constant.
-
-    Returns
-    -------
-    Path
-        The path written.
-
-    Raises
-    ------
-    StabilityError
-        If a layer's circuit does not settle. Nothing is written.
-    InputError, ConfigError
-        If the input, an activation or an option cannot be used.
-    CheckpointError
-        If the file cannot be written.
-    """
-    deck = network_deck(system, x, simulator, unit_siemens=unit_siemens, t_end_s=t_end_s, step_s=step_s)
-    return write_text(path, deck.text())
-
-
 def network_deck(
     system: NetworkCircuit,
     x: npt.ArrayLike,
-    simulator: str = "ngspice",
+    simulator: str,
     *,
     unit_siemens: float = SIEMENS,
     t_end_s: float | None = None,
     step_s: float | None = None,
 ) -> Deck:
-    """Return the netlist that `write_spice_network` writes, as its parts; see there."""
-    simulator = checked_simulator(simulator)
-    if not isinstance(system, NetworkCircuit):
-        raise InputError(f"system must be a NetworkCircuit, as from network.as_circuit(); got {type(system).__name__}.")
+    """Return the netlist of a network with its decorrelating circuits; see `netlist`."""
     vector = finite(real_array(x, "x"), "x").astype(float)
     features = system.layers[0].W.shape[1]
     if vector.shape != (features,):

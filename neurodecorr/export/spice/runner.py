@@ -256,7 +256,7 @@ def simulator_version(simulator: str = "ngspice") -> str:
 
 
 def run_spice(path: str | os.PathLike[str], simulator: str | None = None, *, timeout_s: float = 600.0) -> SpiceResult:
-    """Run a netlist, as `write_spice` and its like write it, and return what the simulator found.
+    """Run a netlist, as `write_spice` writes it, and return what the simulator found.
 
     Netlists may describe circuits and ask for analyses, nothing else. They are read card by card (`read_cards`): what
     is no element and no analysis is refused, in whatever spelling. The simulator gets the cards between a title and an

@@ -8,9 +8,9 @@ import pytest
 
 from neurodecorr.circuit import PiecewiseConstant
 from neurodecorr.errors import ConfigError, InputError, StabilityError
-from neurodecorr.export import run_spice, write_spice, write_spice_chip
+from neurodecorr.export import run_spice, write_spice
 from neurodecorr.export.spice import PiecewiseLinear
-from neurodecorr.export.spice.netlist import chip_deck
+from neurodecorr.export.spice.netlist import netlist
 from neurodecorr.hardware.analogue import Amplifier, AnalogueCircuit, simulate_chips
 from neurodecorr.hardware.devices import Converter, Devices
 
@@ -69,7 +69,7 @@ def volts(text, n):
 )
 def test_kirchhoffs_laws_of_the_text_give_the_rest_of_the_chip(form, sides, amplifier):
     chip, x = chip_of(6, amplifier, form, sides), inputs(6)
-    deck = chip_deck(chip, x)
+    deck = netlist(chip, x)
     rest = chip.settle(x)
     # An ideal amplifier is written as a gain of 1e12; rounding of a system with such entries costs some of it.
     np.testing.assert_allclose(volts(deck.text(), 6), rest.volts, atol=1e-10)
@@ -81,7 +81,7 @@ def test_kirchhoffs_laws_of_the_text_give_the_rest_of_the_chip(form, sides, ampl
 @pytest.mark.parametrize("sides", ["two", "one"])
 def test_every_device_of_the_chip_stands_in_the_file_to_the_last_bit(sides):
     chip = chip_of(5, sides=sides, stuck_off=0.1, wire_resistance_ohm=2.0)
-    cards = {line.split()[0]: line.split() for line in lines_of(chip_deck(chip, inputs(5)).text())}
+    cards = {line.split()[0]: line.split() for line in lines_of(netlist(chip, inputs(5)).text())}
     for name, G in (("Rp", chip.plus), ("Rn", chip.minus)):
         written = {key: float(card[3]) for key, card in cards.items() if key.startswith(name)}
         assert written == {f"{name}{i}_{j}": 1 / G[i, j] for i in range(5) for j in range(5) if G[i, j] > 0}
@@ -94,7 +94,7 @@ def test_the_chip_of_a_population_can_be_written_by_its_number(form):
     many = simulate_chips(weights(6), x[None], devices, amplifier, 4, seed=7, form=form)
     rng = np.random.default_rng(np.random.SeedSequence(7, spawn_key=(3,)))
     chip = AnalogueCircuit.build(weights(6), devices, amplifier, rng, form=form)
-    found = volts(chip_deck(chip, x).text(), 6) / chip.volts_per_unit
+    found = volts(netlist(chip, x).text(), 6) / chip.volts_per_unit
     ideal = np.linalg.solve(weights(6), x) if form == "closed" else weights(6) @ x
     assert np.linalg.norm(found - ideal) / np.linalg.norm(ideal) == pytest.approx(many.error[3], rel=1e-9)
 
@@ -102,7 +102,7 @@ def test_the_chip_of_a_population_can_be_written_by_its_number(form):
 @pytest.mark.parametrize("form", FORMS)
 def test_the_operating_point_that_a_simulator_finds_is_the_rest_of_the_chip(form, simulator, tmp_path):
     chip, x = chip_of(8, Amplifier(gain=300.0, offset_v=3e-3), form, "one"), inputs(8)
-    found = run_spice(write_spice_chip(chip, x, tmp_path / "chip.cir", simulator, t_end_s=0))
+    found = run_spice(write_spice(chip, x, tmp_path / "chip.cir", simulator=simulator, t_end_s=0))
     np.testing.assert_allclose(found.op, chip.settle(x).xbar, atol=1e-10)
     np.testing.assert_allclose([found.expected[f"xbar{i}"] for i in range(8)], chip.settle(x).xbar, rtol=1e-12)
 
@@ -114,7 +114,7 @@ def test_the_course_that_ngspice_finds_is_that_of_the_chip(form, sides, ngspice,
     # Trapezoids of step h err by at most (hλ)²/33 of a mode: 1e-7 at λ ≤ ω/2 = 1.6e6 /s and 1 ns. At 20 ns the modes of
     # the amplifiers, small in a closed loop, err by 3e-5 of their share; measured 3e-7 in all.
     end, step = (2e-4, 2e-8) if form == "closed" else (1e-5, 1e-9)
-    found = run_spice(write_spice_chip(chip, x, tmp_path / "chip.cir", t_end_s=end, step_s=step))
+    found = run_spice(write_spice(chip, x, tmp_path / "chip.cir", t_end_s=end, step_s=step))
     times = found.t[found.t > 0]
     course = chip.integrate(x, times[-1], times).xbar
     assert np.abs(found.xbar[found.t > 0] - course).max() < 2e-6 * np.abs(course).max()
@@ -125,7 +125,7 @@ def test_amplifiers_that_follow_at_once_leave_a_course_too(ngspice, tmp_path):
     chip, x = chip_of(4, Amplifier(gain=200.0, offset_v=2e-3)), inputs(4)
     start = np.array([0.5, -1.0, 0.0, 2.0])
     drive = PiecewiseConstant([0.0, 3e-4], np.stack([x, -x]))
-    found = run_spice(write_spice_chip(chip, drive, tmp_path / "chip.cir", t_end_s=6e-4, step_s=1e-7, initial=start))
+    found = run_spice(write_spice(chip, drive, tmp_path / "chip.cir", t_end_s=6e-4, step_s=1e-7, initial=start))
     times = found.t[found.t > 0]
     course = chip.integrate(drive, times[-1], times, initial=start).xbar
     # Trapezoids of τ/1000, and a switch that takes a thousandth of a step.
@@ -134,8 +134,8 @@ def test_amplifiers_that_follow_at_once_leave_a_course_too(ngspice, tmp_path):
 
 def test_an_open_loop_of_ideal_amplifiers_has_no_course_but_that_of_its_input(tmp_path):
     chip, x = chip_of(3, form="open"), inputs(3)
-    assert ".tran" not in chip_deck(chip, x).text()
-    moving = chip_deck(chip, PiecewiseConstant([0.0, 1e-3], np.stack([x, 2 * x])))
+    assert ".tran" not in netlist(chip, x).text()
+    moving = netlist(chip, PiecewiseConstant([0.0, 1e-3], np.stack([x, 2 * x])))
     assert moving.run.stop_s == pytest.approx(1e-3 + math.log(1e6) * chip.tau_s)
     np.testing.assert_allclose([probe.expected for probe in moving.probes], chip.settle(2 * x).xbar)
 
@@ -143,13 +143,13 @@ def test_an_open_loop_of_ideal_amplifiers_has_no_course_but_that_of_its_input(tm
 def test_a_dac_acts_on_the_sources_and_an_adc_is_left_to_the_reader():
     devices = Devices(dac=Converter(4, 0.3), adc=Converter(3, 0.3))
     chip, x = AnalogueCircuit.build(weights(4), devices), inputs(4)
-    text = chip_deck(chip, x).text()
+    text = netlist(chip, x).text()
     driven = [float(line.split()[4]) for line in lines_of(text) if line.startswith("V")]
     np.testing.assert_allclose(driven, -devices.dac(0.1 * x), rtol=1e-15)
     np.testing.assert_allclose(volts(text, 4), chip.settle(x).volts, atol=1e-10)
     assert "* converters = DAC in the sources, ADC left out" in text
     with pytest.raises(ConfigError, match="use PiecewiseConstant"):
-        chip_deck(chip, PiecewiseLinear([0.0, 1.0], np.stack([x, x])))
+        netlist(chip, PiecewiseLinear([0.0, 1.0], np.stack([x, x])))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -157,26 +157,30 @@ def test_a_chip_that_would_meet_its_rails_is_refused_and_one_that_does_not_is_wr
     chip, x = chip_of(4, SLOW, form), inputs(4)
     reach = np.abs(chip.integrate(x, 1e-3).volts).max()
     narrow, wide = (replace(chip, amplifier=replace(SLOW, swing_v=share * reach)) for share in (0.8, 5.0))
-    assert chip_deck(wide, x).cards == chip_deck(chip, x).cards
+    assert netlist(wide, x).cards == netlist(chip, x).cards
     with pytest.raises(ConfigError, match="must stay within the swing"):
-        chip_deck(narrow, x)
+        netlist(narrow, x)
 
 
 @pytest.mark.parametrize(
     ("make", "kind", "message"),
     [
-        (lambda file: write_spice_chip(weights(3), inputs(3), file), InputError, "Use AnalogueCircuit.build"),
-        (lambda file: write_spice(chip_of(3), inputs(3), file), InputError, "Use write_spice_chip"),
-        (lambda file: write_spice_chip(chip_of(3), inputs(2), file), InputError, r"shape \(3,\)"),
+        (lambda file: write_spice(weights(3), inputs(3), file), InputError, r"or AnalogueCircuit[.]build"),
+        (lambda file: write_spice(chip_of(3), inputs(3), file, "crossbar"), ConfigError, "kind must be left out"),
+        (lambda file: write_spice(chip_of(3), inputs(2), file), InputError, r"shape \(3,\)"),
         (
-            lambda file: write_spice_chip(chip_of(3), inputs(3), file, initial=[1.0]),
+            lambda file: write_spice(chip_of(3), inputs(3), file, initial=[1.0]),
             InputError,
             "initial must have shape",
         ),
-        (lambda file: write_spice_chip(chip_of(3), inputs(3), file, "spice"), ConfigError, "Did you mean 'ngspice'"),
-        (lambda file: write_spice_chip(chip_of(3), inputs(3), file, names=["a"]), InputError, "must hold 3 names"),
         (
-            lambda file: write_spice_chip(AnalogueCircuit.build([[-1.0]]), [1.0], file),
+            lambda file: write_spice(chip_of(3), inputs(3), file, simulator="spice"),
+            ConfigError,
+            "Did you mean 'ngspice'",
+        ),
+        (lambda file: write_spice(chip_of(3), inputs(3), file, names=["a"]), InputError, "must hold 3 names"),
+        (
+            lambda file: write_spice(AnalogueCircuit.build([[-1.0]]), [1.0], file),
             StabilityError,
             "closed loop must be stable",
         ),

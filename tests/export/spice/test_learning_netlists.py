@@ -7,8 +7,8 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from neurodecorr.errors import ConfigError, InputError, StabilityError
-from neurodecorr.export import run_spice, write_spice_learning
-from neurodecorr.export.spice.network_netlist import learning_deck
+from neurodecorr.export import LearningCircuit, run_spice, write_spice
+from neurodecorr.export.spice.netlist import netlist
 
 TAU, TAU_R, DWELL, SAMPLES = 0.02, 2.0, 0.1, 40
 
@@ -43,8 +43,8 @@ def test_weights_after_forty_samples_are_those_of_the_equations(rule, tau_power,
     n, X = 4, samples_of(4)
     power = np.mean(X * X, axis=0)
     own = None if np.isinf(tau_power) else tau_power
-    file = write_spice_learning(np.eye(n), X, tmp_path / "a.cir", DWELL, TAU, TAU_R, rule=rule, tau_power_s=own)
-    found = run_spice(file)
+    subject = LearningCircuit(np.eye(n), DWELL, TAU, TAU_R, rule, tau_power_s=own)
+    found = run_spice(write_spice(subject, X, tmp_path / "a.cir"))
     xbar, R, p = integrated(np.eye(n), X, rule, power, tau_power)
     assert np.abs(found.weights()[-1] - R).max() < 1e-5 < 0.1 < np.abs(R - np.eye(n)).max()
     assert np.abs(found.xbar[-1] - xbar).max() < 1e-4
@@ -62,7 +62,7 @@ def test_weights_after_forty_samples_are_those_of_the_equations(rule, tau_power,
 @pytest.mark.parametrize("rule", ["implicit", pytest.param("congruent", marks=pytest.mark.slow)])
 def test_larger_circuits_learn_the_same_to_a_ten_thousandth(n, rule, ngspice, tmp_path):
     X = samples_of(n)
-    found = run_spice(write_spice_learning(np.eye(n), X, tmp_path / "a.cir", DWELL, TAU, TAU_R, rule=rule))
+    found = run_spice(write_spice(LearningCircuit(np.eye(n), DWELL, TAU, TAU_R, rule), X, tmp_path / "a.cir"))
     _, R, _ = integrated(np.eye(n), X, rule, np.mean(X * X, axis=0))
     assert np.abs(found.weights()[-1] - R).max() < 1e-4 < 0.1 < np.abs(R - np.eye(n)).max()
 
@@ -70,13 +70,15 @@ def test_larger_circuits_learn_the_same_to_a_ten_thousandth(n, rule, ngspice, tm
 def test_the_head_expects_what_an_independent_integrator_finds():
     X = samples_of(4)
     _, R, _ = integrated(np.eye(4), X, "implicit", np.mean(X * X, axis=0))
-    deck = learning_deck(np.eye(4), X, DWELL, TAU, TAU_R)
+    deck = netlist(LearningCircuit(np.eye(4), DWELL, TAU, TAU_R), X)
     expected = {probe.node: probe.expected for probe in deck.probes if probe.kind == "weight"}
     assert max(abs(expected[f"r{i}_{j}"] - R[i, j]) for i in range(4) for j in range(4)) < 1e-5
 
 
 def test_a_synapse_is_charged_by_what_it_can_measure():
-    text = learning_deck(np.eye(3), samples_of(3), DWELL, TAU, TAU_R, power=np.ones(3), unit_siemens=1e-6).text()
+    text = netlist(
+        LearningCircuit(np.eye(3), DWELL, TAU, TAU_R, power=np.ones(3)), samples_of(3), unit_siemens=1e-6
+    ).text()
     growth = dict(re.findall(r"^Bg(\d_\d) 0 r\d_\d I=(.+)$", text, re.MULTILINE))
     assert len(growth) == 9
     for place, current in growth.items():
@@ -86,7 +88,7 @@ def test_a_synapse_is_charged_by_what_it_can_measure():
 
 
 def test_reciprocal_synapses_share_one_capacitor():
-    text = learning_deck(np.eye(3), samples_of(3), DWELL, TAU, TAU_R, rule="congruent").text()
+    text = netlist(LearningCircuit(np.eye(3), DWELL, TAU, TAU_R, "congruent"), samples_of(3)).text()
     assert len(re.findall(r"^Cr\d_\d", text, re.MULTILINE)) == 6
     assert "v(r0_2)*v(xbar0)" in text and "r2_0" not in text
 
@@ -107,13 +109,17 @@ def test_reciprocal_synapses_share_one_capacitor():
         ({"tau_R_s": np.inf}, ConfigError, "tau_R_s must be a finite"),
         ({"step_s": 0.0}, ConfigError, "step_s must be > 0"),
         ({"tau_power_s": 0.0}, ConfigError, "must be > 0"),
+        ({"simulator": "gnucap"}, ConfigError, "must be 'ngspice' for a circuit that learns"),
         ({"unit_siemens": "1e-6"}, ConfigError, "siemens must be a number"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_what_cannot_learn_is_refused_and_nothing_written(change, error, message, tmp_path):
     given = {"R": np.eye(3), "X": samples_of(3), "dwell_s": DWELL, "tau_s": TAU, "tau_R_s": TAU_R} | change
-    R, X = given.pop("R"), given.pop("X")
+    X, options = (
+        given.pop("X"),
+        {name: given.pop(name) for name in ("step_s", "unit_siemens", "simulator") if name in given},
+    )
     with pytest.raises(error, match=message):
-        write_spice_learning(R, X, tmp_path / "a.cir", **given)
+        write_spice(LearningCircuit(**given), X, tmp_path / "a.cir", **options)
     assert not list(tmp_path.iterdir())

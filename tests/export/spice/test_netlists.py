@@ -11,7 +11,7 @@ from neurodecorr.circuit import Circuit, PiecewiseConstant, SparseCircuit, TwoPo
 from neurodecorr.errors import CheckpointError, ConfigError, InputError, StabilityError
 from neurodecorr.export import write_spice
 from neurodecorr.export.spice import PiecewiseLinear
-from neurodecorr.export.spice.netlist import circuit_deck
+from neurodecorr.export.spice.netlist import netlist
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.devices import Devices, map_to_conductances
 
@@ -69,21 +69,21 @@ def outputs(text, n, names=None):
 def test_kirchhoffs_laws_of_the_written_elements_give_the_inverse(n, kind, atol):
     # An ideal amplifier is written as a gain of 1e12; rounding of a system with such entries costs some of it.
     circuit, x = circuit_of(n)
-    text = circuit_deck(circuit, x, kind).text()
+    text = netlist(circuit, x, kind).text()
     np.testing.assert_allclose(outputs(text, n), np.linalg.solve(circuit.R, x), atol=atol)
 
 
 @pytest.mark.parametrize("kind", ["ota", "crossbar"])
 def test_two_populations_settle_where_one_does(kind):
     circuit, x = circuit_of(4)
-    text = circuit_deck(TwoPopulationCircuit(circuit.R, 0.02, 0.005), x, kind).text()
+    text = netlist(TwoPopulationCircuit(circuit.R, 0.02, 0.005), x, kind).text()
     np.testing.assert_allclose(outputs(text, 4), np.linalg.solve(circuit.R, x), atol=1e-9)
 
 
 def test_a_sparse_circuit_has_one_transconductor_per_synapse():
     circuit, x = circuit_of(8)
     R = np.where(np.abs(circuit.R) > 0.1, circuit.R, 0)
-    text = circuit_deck(SparseCircuit(scipy.sparse.csr_array(R), 0.02), x).text()
+    text = netlist(SparseCircuit(scipy.sparse.csr_array(R), 0.02), x).text()
     assert sum(line.startswith("G") for line in lines_of(text)) == np.count_nonzero(R)
     np.testing.assert_allclose(outputs(text, 8), np.linalg.solve(R, x), atol=1e-13)
 
@@ -93,7 +93,7 @@ def test_a_sparse_circuit_has_one_transconductor_per_synapse():
 def test_the_netlist_of_a_chip_settles_where_its_own_weights_say(kind, sides):
     circuit, x = circuit_of(6)
     pair = Devices(g_min=1e-6, sides=sides, mismatch=0.05, bits=6).program(circuit.R, rng=1).pair()
-    deck = circuit_deck(circuit, x, kind, pair=pair)
+    deck = netlist(circuit, x, kind, pair=pair)
     expected = np.linalg.solve(pair.weights(), x)
     np.testing.assert_allclose([probe.expected for probe in deck.probes], expected, rtol=1e-9)
     np.testing.assert_allclose(outputs(deck.text(), 6), expected, atol=1e-9)
@@ -103,7 +103,7 @@ def test_the_netlist_of_a_chip_settles_where_its_own_weights_say(kind, sides):
 def test_finite_gain_and_offsets_move_the_rest_to_where_the_head_says():
     circuit, x = circuit_of(5)
     offsets = np.random.default_rng(2).normal(0, 2e-3, (2, 5))
-    deck = circuit_deck(circuit, x, "crossbar", amplifier=Amplifier(gain=200.0), offsets_v=offsets, volts_per_unit=0.5)
+    deck = netlist(circuit, x, "crossbar", amplifier=Amplifier(gain=200.0), offsets_v=offsets, volts_per_unit=0.5)
     expected = np.array([probe.expected for probe in deck.probes])
     np.testing.assert_allclose(outputs(deck.text(), 5) / 0.5, expected, rtol=1e-12)
     assert np.abs(expected - np.linalg.solve(circuit.R, x)).max() > 1e-2
@@ -113,7 +113,7 @@ def test_offset_alone_adds_to_the_drive_as_often_as_there_are_conductances_at_th
     # x̄ = M (x + v_os (1 + Σ_j |R_ij|)), ideal inverters
     circuit, x = circuit_of(5)
     offset = np.full(5, 3e-3)
-    deck = circuit_deck(circuit, x, "crossbar", offsets_v=offset)
+    deck = netlist(circuit, x, "crossbar", offsets_v=offset)
     expected = np.linalg.solve(circuit.R, x + offset * (1 + np.abs(circuit.R).sum(axis=1)))
     np.testing.assert_allclose([probe.expected for probe in deck.probes], expected, rtol=1e-12)
 
@@ -121,7 +121,7 @@ def test_offset_alone_adds_to_the_drive_as_often_as_there_are_conductances_at_th
 @pytest.mark.parametrize("kind", ["ota", "crossbar"])
 def test_conductances_voltages_and_seconds_are_those_asked_for(kind):
     circuit, x = circuit_of(3, tau=4.0)
-    deck = circuit_deck(circuit, x, kind, unit_siemens=2e-9, volts_per_unit=0.1, tau_s=1e-3)
+    deck = netlist(circuit, x, kind, unit_siemens=2e-9, volts_per_unit=0.1, tau_s=1e-3)
     lines = lines_of(deck.text())
     assert "* tau_s = 0.001" in lines and "* siemens_per_weight = 2e-09" in lines and "* volts_per_unit = 0.1" in lines
     np.testing.assert_allclose(outputs(deck.text(), 3) / 0.1, np.linalg.solve(circuit.R, x), atol=1e-9)
@@ -148,25 +148,25 @@ def test_every_unit_is_saved_and_measured_at_the_end(tmp_path):
 def test_without_a_transient_there_is_only_the_operating_point():
     circuit, x = circuit_of(2)
     for simulator in ("ngspice", "gnucap"):
-        text = circuit_deck(circuit, x, simulator=simulator, t_end_s=0).text()
+        text = netlist(circuit, x, simulator=simulator, t_end_s=0).text()
         assert ".op" in text and ".tran" not in text and ".measure" not in text
 
 
 def test_the_default_end_lets_the_slowest_mode_shrink_to_a_millionth():
-    deck = circuit_deck(Circuit([[0.5, 0.0], [0.0, 2.0]], tau=0.1), [1.0, 1.0])
+    deck = netlist(Circuit([[0.5, 0.0], [0.0, 2.0]], tau=0.1), [1.0, 1.0])
     assert math.exp(-0.5 * deck.run.stop_s / 0.1) == pytest.approx(1e-6, rel=1e-2)
 
 
 def test_numbers_are_written_to_the_last_bit():
     circuit, x = circuit_of(3)
-    lines = lines_of(circuit_deck(circuit, x, unit_siemens=1.0).text())
+    lines = lines_of(netlist(circuit, x, unit_siemens=1.0).text())
     written = {line.split()[0]: float(line.split()[5]) for line in lines if line.startswith("G")}
     assert all(written[f"G{i}_{j}"] == circuit.R[i, j] for i in range(3) for j in range(3))
 
 
 def test_a_switch_is_a_short_line_around_its_time_and_points_stay_points():
     circuit, _ = circuit_of(1)
-    switch = circuit_deck(circuit, PiecewiseConstant([0, 1.0], [[1.0], [3.0]]), unit_siemens=1.0, step_s=0.1).text()
+    switch = netlist(circuit, PiecewiseConstant([0, 1.0], [[1.0], [3.0]]), unit_siemens=1.0, step_s=0.1).text()
     source = next(line for line in lines_of(switch) if line.startswith("I0"))
     head, points = source.split("PWL(")
     numbers = [float(word) for word in points.rstrip(")").split()]
@@ -174,14 +174,14 @@ def test_a_switch_is_a_short_line_around_its_time_and_points_stay_points():
     times, values = numbers[::2], numbers[1::2]
     assert values == [1.0, 1.0, 3.0] and np.mean(times[1:]) == 1.0
     assert times[2] - times[1] == pytest.approx(1e-3 * 0.1, rel=5e-2)  # the step is a part of the end
-    ramp = circuit_deck(circuit, PiecewiseLinear([0, 1.0], [[1.0], [3.0]]), unit_siemens=1.0).text()
+    ramp = netlist(circuit, PiecewiseLinear([0, 1.0], [[1.0], [3.0]]), unit_siemens=1.0).text()
     assert "PWL( 0.0 1.0 1.0 3.0)" in next(line for line in lines_of(ramp) if line.startswith("I0"))
-    assert "DC" not in circuit_deck(circuit, PiecewiseLinear([0, 1.0], [[1.0], [3.0]]), simulator="gnucap").text()
+    assert "DC" not in netlist(circuit, PiecewiseLinear([0, 1.0], [[1.0], [3.0]]), simulator="gnucap").text()
 
 
 def test_times_of_the_stimulus_stretch_with_the_time_constant():
     circuit, _ = circuit_of(1, tau=10.0)
-    text = circuit_deck(circuit, PiecewiseLinear([0, 5.0], [[1.0], [3.0]]), unit_siemens=1.0, tau_s=0.02).text()
+    text = netlist(circuit, PiecewiseLinear([0, 5.0], [[1.0], [3.0]]), unit_siemens=1.0, tau_s=0.02).text()
     assert "0.01 3.0)" in text
 
 
@@ -189,7 +189,7 @@ def test_units_carry_the_names_they_are_given():
     circuit, x = circuit_of(3)
     names = ["left", "right", "V1_L4"]
     for kind in ("ota", "crossbar"):
-        text = circuit_deck(circuit, x, kind, names=names).text()
+        text = netlist(circuit, x, kind, names=names).text()
         np.testing.assert_allclose(outputs(text, 3, names), np.linalg.solve(circuit.R, x), atol=1e-9)
 
 

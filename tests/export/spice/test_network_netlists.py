@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from neurodecorr.errors import ConfigError, InputError, StabilityError
-from neurodecorr.export import run_spice, write_spice_network
-from neurodecorr.export.spice.network_netlist import network_deck
+from neurodecorr.export import run_spice, write_spice
+from neurodecorr.export.spice.netlist import netlist
 from neurodecorr.network import Decorrelation, Dense, Network
 from neurodecorr.network.activations import ACTIVATIONS, Activation
 
@@ -33,7 +33,7 @@ def network_of(widths, activation="relu", form="recurrent", seed=0):
 def test_a_relu_network_with_decorrelators_rests_where_forward_says(form, simulator, tmp_path):
     network, x = network_of((6, 6, 6, 3), form=form)
     system = network.as_circuit(TAU, TAU_UNITS)
-    found = run_spice(write_spice_network(system, x, tmp_path / "a.cir", simulator, t_end_s=0.2))
+    found = run_spice(write_spice(system, x, tmp_path / "a.cir", simulator=simulator, t_end_s=0.2))
     passed = network.forward(x[None])
     outputs = [found.operating[node] for node in found.nodes["output"]]
     np.testing.assert_allclose(outputs, passed.output[0], atol=1e-9)
@@ -50,7 +50,7 @@ def test_a_relu_network_with_decorrelators_rests_where_forward_says(form, simula
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_every_activation_is_written_as_it_is_computed(activation, ngspice, tmp_path):
     network, x = network_of((3, 4, 2), activation)
-    found = run_spice(write_spice_network(network.as_circuit(TAU, TAU_UNITS), x, tmp_path / "a.cir", t_end_s=0))
+    found = run_spice(write_spice(network.as_circuit(TAU, TAU_UNITS), x, tmp_path / "a.cir", t_end_s=0))
     outputs = [found.operating[node] for node in found.nodes["output"]]
     np.testing.assert_allclose(outputs, network.forward(x[None]).output[0], atol=1e-6)
 
@@ -59,7 +59,7 @@ def test_every_activation_is_written_as_it_is_computed(activation, ngspice, tmp_
 def test_a_network_of_two_decorrelated_layers_of_thirty_two_units_follows_its_odes(simulator, tmp_path):
     network, x = network_of((32, 32, 32, 5))
     system = network.as_circuit(TAU, TAU_UNITS)
-    found = run_spice(write_spice_network(system, x, tmp_path / "a.cir", simulator, t_end_s=0.4))
+    found = run_spice(write_spice(system, x, tmp_path / "a.cir", simulator=simulator, t_end_s=0.4))
     outputs = [found.operating[node] for node in found.nodes["output"]]
     np.testing.assert_allclose(outputs, network.forward(x[None]).output[0], atol=1e-9)
     times = found.t[found.t > 0]
@@ -70,7 +70,7 @@ def test_a_network_of_two_decorrelated_layers_of_thirty_two_units_follows_its_od
 
 def test_the_head_expects_the_forward_pass():
     network, x = network_of((6, 6, 6, 3))
-    deck = network_deck(network.as_circuit(TAU, TAU_UNITS), x)
+    deck = netlist(network.as_circuit(TAU, TAU_UNITS), x)
     expected = [probe.expected for probe in deck.probes if probe.kind == "output"]
     np.testing.assert_allclose(expected, network.forward(x[None]).output[0], atol=1e-12)
     assert "* layers = 6->6:relu 6->6:relu 6->3:identity" in deck.text()
@@ -81,21 +81,21 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     system = network.as_circuit(TAU, TAU_UNITS)
     path = tmp_path / "a.cir"
     with pytest.raises(ConfigError, match=r"gnucap knows the activations 'identity', 'relu', 'leaky_relu'; got 'tanh'"):
-        write_spice_network(system, x, path, "gnucap")
+        write_spice(system, x, path, simulator="gnucap")
     with pytest.raises(ConfigError, match="Did you mean 'gnucap'"):
-        write_spice_network(system, x, path, "gnucp")
-    with pytest.raises(InputError, match=r"as from network.as_circuit\(\); got Network"):
-        write_spice_network(network, x, path)
+        write_spice(system, x, path, simulator="gnucp")
+    with pytest.raises(InputError, match=r"as from network.as_circuit\(\).*; got Network"):
+        write_spice(network, x, path)
     with pytest.raises(InputError, match=r"shape \(3,\), one entry per input; got \(2,\)"):
-        write_spice_network(system, x[:2], path)
+        write_spice(system, x[:2], path)
     with pytest.raises(InputError, match="finite"):
-        write_spice_network(system, x * np.nan, path)
+        write_spice(system, x * np.nan, path)
     own = Activation("cube", lambda h: h**3, lambda h: 3 * h**2)
     other = Network([Dense(2, own)], 2, loss="mse", dtype="float64")
     with pytest.raises(ConfigError, match="got 'cube'"):
-        write_spice_network(other.as_circuit(), np.ones(2), path)
+        write_spice(other.as_circuit(), np.ones(2), path)
     unstable, x = network_of((3, 4, 2))
     unstable.layers[0].decorrelator.arrays["R"][...] = -np.eye(3)
     with pytest.raises(StabilityError, match="min Re λ > 0 to settle; one has -1"):
-        write_spice_network(unstable.as_circuit(), x, path)
+        write_spice(unstable.as_circuit(), x, path)
     assert not list(tmp_path.iterdir())

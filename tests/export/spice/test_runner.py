@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.export import run_spice, write_spice
+from neurodecorr.export import run_spice, spice, write_spice
 from neurodecorr.export.spice.cards import read_cards
-from neurodecorr.export.spice.netlist import circuit_deck
 from neurodecorr.export.spice.raw import read_raw
 from neurodecorr.export.spice.runner import (
     OutOfTimeError,
@@ -311,7 +310,7 @@ def test_no_node_has_the_name_of_an_element(kind, name, tmp_path):
 @pytest.mark.parametrize("text", ["a\n.control", "a\rb", "τ", "a\x0cb"])
 @pytest.mark.parametrize("part", ["title", "fact", "name of a fact"])
 def test_no_text_at_the_head_of_a_netlist_makes_a_line_of_its_own(part, text):
-    deck = circuit_deck(Circuit([[2.0]], 0.02), [1.0])
+    deck = spice.netlist.netlist(Circuit([[2.0]], 0.02), [1.0])
     changes = {"title": {"title": text}, "fact": {"facts": {"rule": text}}, "name of a fact": {"facts": {text: 1.0}}}
     with pytest.raises(InputError, match="one line of plain ASCII"):
         replace(deck, **changes[part]).text()
