@@ -143,7 +143,7 @@ CALLS = (
     ),
     Call(
         "spice.LearningCircuit",
-        lambda **o: spice.netlist(spice.LearningCircuit(**o), X),
+        lambda **o: spice.netlist.netlist(spice.LearningCircuit(**o), X),
         {
             "R": Numbers(np.eye(2)),
             "dwell_s": positive(0.1),
