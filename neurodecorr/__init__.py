@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     from neurodecorr.credit.node_perturbation import NodePerturbation
     from neurodecorr.credit.optimisers import Adam
     from neurodecorr.data.dataset import Dataset
-    from neurodecorr.estimators.feedforward import FeedforwardDecorrelator
-    from neurodecorr.estimators.recurrent import RecurrentDecorrelator
+    from neurodecorr.estimators import FeedforwardDecorrelator, RecurrentDecorrelator
     from neurodecorr.io.npz import load_result
     from neurodecorr.models import load_model
     from neurodecorr.network.layers import Conv2d, Dense

@@ -53,10 +53,10 @@ def main(full: bool, out: Path) -> None:
     curves = {form: closed_forms(cases, form) for form in FORMS}
 
     panels = [
-        nd.plots.monte_carlo.ChipPanel(
+        nd.plots.hardware.ChipPanel(
             "Mismatch of devices", "mismatch", series(error, unstable, curves, "mismatch", MISMATCH)
         ),
-        nd.plots.monte_carlo.ChipPanel("Levels of devices", "bits", series(error, unstable, curves, "bits", BITS)),
+        nd.plots.hardware.ChipPanel("Levels of devices", "bits", series(error, unstable, curves, "bits", BITS)),
     ]
     with plt.rc_context(nd.plots.STYLE):
         figure = nd.plots.chip_errors(panels, wanted=WANTED)
@@ -103,7 +103,7 @@ def series(error, unstable, curves, kind, levels):
         )
         level = np.array(levels, float)
         found.append(
-            nd.plots.monte_carlo.ChipSeries(name, level, median, low, high, unstable[form, kind], at, curve, first)
+            nd.plots.hardware.ChipSeries(name, level, median, low, high, unstable[form, kind], at, curve, first)
         )
     return tuple(found)
 

@@ -34,7 +34,7 @@ from neurodecorr.hardware.in_situ import (
 )
 from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity import decorrelating_matrix
-from neurodecorr.plots.reprogramming import ReprogrammingPanel
+from neurodecorr.plots.hardware import ReprogrammingPanel
 
 NAME = "healing_in_situ"
 FEATURES, CONDITION, SEED = 32, 1e3, 0

@@ -76,7 +76,7 @@ def report(error_M, error_R, stable, time, slowest):
 
 
 def built(W, level, seed, draw):
-    return nd.circuit.mismatch.mismatched(W, level, np.random.default_rng([seed, draw]))
+    return nd.circuit.model.mismatched(W, level, np.random.default_rng([seed, draw]))
 
 
 def error(output, ideal):

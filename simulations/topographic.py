@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import neurodecorr as nd
-from neurodecorr.circuit.topology import grid_taper
+from neurodecorr.circuit.sparse import grid_taper
 from neurodecorr.errors import StabilityError
 from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity import SparseLearningRule, initial_sparse_state, learn_sparse

@@ -191,7 +191,7 @@ import numpy as np
 import neurodecorr as nd
 from neurodecorr._numerics import sparse
 sparse.MANY_SYNAPSES = 1000
-state = nd.plasticity.initial_sparse_state(nd.circuit.topology.grid_neighbours((12, 12), 20))
+state = nd.plasticity.initial_sparse_state(nd.circuit.sparse.grid_neighbours((12, 12), 20))
 X = np.random.default_rng(0).standard_normal((20, 144))
 learnt = nd.plasticity.learn_sparse(state, X, nd.plasticity.SparseLearningRule())
 assert len(sparse.row_cuts(learnt.weights.indptr)) > 2

@@ -78,7 +78,7 @@ def test_learning_takes_no_more_memory_for_more_samples(engine):
 
 def test_masked_learning_takes_no_more_memory_for_more_samples():
     state, plan = (
-        nd.plasticity.initial_sparse_state(nd.circuit.topology.grid_neighbours((8, 8), 8)),
+        nd.plasticity.initial_sparse_state(nd.circuit.sparse.grid_neighbours((8, 8), 8)),
         nd.plasticity.SparseLearningRule(),
     )
     X = inputs(8000, 64)
@@ -99,7 +99,7 @@ def test_a_stream_in_chunks_is_learnt_in_the_memory_of_one_chunk():
 
 def test_the_memory_of_masked_learning_and_of_sparse_settling_is_linear_in_the_synapses():
     def call(side):
-        state = nd.plasticity.initial_sparse_state(nd.circuit.topology.grid_neighbours((side, side), 20, torus=True))
+        state = nd.plasticity.initial_sparse_state(nd.circuit.sparse.grid_neighbours((side, side), 20, torus=True))
         learnt = nd.plasticity.learn_sparse(state, inputs(3, side * side), nd.plasticity.SparseLearningRule())
         return nd.settle(nd.SparseCircuit(learnt.weights), np.ones(side * side))
 

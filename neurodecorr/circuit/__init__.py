@@ -1,10 +1,8 @@
 """Circuits as ordinary differential equations: where they settle, how fast, and whether."""
 
 from neurodecorr.circuit import chebyshev as chebyshev
-from neurodecorr.circuit import mismatch as mismatch
 from neurodecorr.circuit import problem as problem
 from neurodecorr.circuit import sparse_settling as sparse_settling
-from neurodecorr.circuit import topology as topology
 from neurodecorr.circuit.certificate import certificate
 from neurodecorr.circuit.inputs import PiecewiseConstant
 from neurodecorr.circuit.integrate import integrate

@@ -77,7 +77,7 @@ def certificate(circuit: LinearCircuit | SparseCircuit, X: npt.ArrayLike, xbar: 
 
     Examples
     --------
-    >>> from neurodecorr.circuit import Circuit, certificate
+    >>> from neurodecorr.circuit.model import Circuit
     >>> float(round(certificate(Circuit([[2.0]]), [4.0], [1.5]).bound, 6))
     0.5
     """

@@ -33,14 +33,22 @@ from neurodecorr._validation import (
 )
 from neurodecorr.circuit.bounds import Enclosure
 from neurodecorr.circuit.certificate import Tolerance
-from neurodecorr.circuit.inputs import PiecewiseConstant, adaptive_driven_frames, driven_frames, drives_at, drives_of
+from neurodecorr.circuit.inputs import (
+    BY_RUNGS,
+    PROPAGATOR,
+    PiecewiseConstant,
+    adaptive_driven_frames,
+    driven_frames,
+    drives_at,
+    drives_of,
+    switched_frames,
+)
 from neurodecorr.circuit.krylov_trajectories import Expansion, arnoldi_frames, expand, expanded_frames
 from neurodecorr.circuit.model import Circuit, LinearCircuit, require_circuit
 from neurodecorr.circuit.problem import Problem, drive, start
 from neurodecorr.circuit.propagators import exact_cost, exact_frames, implicit_propagator, marched_frames, split
 from neurodecorr.circuit.runge_kutta import LEAST_RTOL, adaptive_frames, fixed_frames
 from neurodecorr.circuit.stability import following_step, require_stable, require_step, stability
-from neurodecorr.circuit.switched import BY_RUNGS, PROPAGATOR, switched_frames
 from neurodecorr.circuit.tableaux import TABLEAUX
 from neurodecorr.errors import ConfigError, DivergenceError, InputError
 from neurodecorr.io import Variable, provenance

@@ -265,7 +265,7 @@ def solve(
 
     Examples
     --------
-    >>> from neurodecorr.circuit import Circuit, solve
+    >>> from neurodecorr.circuit.model import Circuit
     >>> solve(Circuit([[2.0, 0.0], [0.0, -4.0]]), [2.0, 4.0]).xbar  # settles nowhere, but can be solved
     array([ 1., -1.])
     """

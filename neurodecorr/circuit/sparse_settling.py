@@ -85,7 +85,7 @@ def settle_sparse(
     --------
     >>> import numpy as np, scipy.sparse
     >>> from neurodecorr.circuit.sparse import SparseCircuit
-    >>> from neurodecorr.circuit.topology import grid_neighbours
+    >>> from neurodecorr.circuit.sparse import grid_neighbours
     >>> circuit = SparseCircuit(6 * scipy.sparse.eye_array(900) - grid_neighbours((30, 30), 4))
     >>> rest = settle_sparse(circuit, np.ones(900), tol=1e-9)
     >>> str(rest.outcome), bool(rest.bound <= 1e-9)

@@ -152,7 +152,7 @@ def compare_command(
     from neurodecorr.comparison import compare as compare_forms
     from neurodecorr.data.sources import SOURCES
     from neurodecorr.io.manifest import content_hash
-    from neurodecorr.report.output_folder import claim_folder
+    from neurodecorr.report.page import claim_folder
 
     data = options["data"]
     folder = out or Path("results") / f"compare-{_short(data)}"

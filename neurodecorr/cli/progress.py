@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from neurodecorr._texts import encodable, one_line
-from neurodecorr.cli.streams import beneath
+from neurodecorr.cli.errors import beneath
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

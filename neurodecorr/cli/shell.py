@@ -2,17 +2,95 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
 import click
 
 from neurodecorr import __version__
-from neurodecorr.cli.budget import budget
 from neurodecorr.cli.compare import compare_command, report
-from neurodecorr.cli.doctor import doctor
 from neurodecorr.cli.errors import DEBUG, Shell
-from neurodecorr.cli.export import export
-from neurodecorr.cli.locality import locality
-from neurodecorr.cli.sweep import sweep
-from neurodecorr.cli.train import models, show, train
+from neurodecorr.cli.export import budget, export
+from neurodecorr.cli.train import models, show, sweep, train
+
+# Extra of the package: the module that shows whether it is there.
+EXTRAS = {"brian2": "brian2", "nir": "nir", "torch": "torch", "dask": "distributed", "xarray": "xarray"}
+MARGIN = 14
+
+
+@click.command(short_help="Say what is installed, and where kernels are cached.")
+def doctor() -> None:
+    """Print versions, BLAS and threads, where compiled kernels are cached, and which extras are installed."""
+    from neurodecorr.io import provenance
+
+    record = provenance({}, 0)
+    for head, words in _lines(record):
+        click.echo(f"{head:<{MARGIN}}{words}")
+
+
+def _lines(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from ((name, version or "not installed") for name, version in record["versions"].items())
+    for library in record["blas"]:
+        yield "BLAS", f"{library['name']} {library['version']} ({library['kernel']}), {library['threads']} thread(s)"
+    limits = ", ".join(f"{name}={value}" for name, value in record["thread_limits"].items())
+    yield "processors", f"{record['cpus']}{f'; {limits}' if limits else ''}"
+    yield "platform", f"{record['platform']['system']} {record['platform']['machine']}"
+    yield "kernel cache", _cache()
+    for extra, module in EXTRAS.items():
+        there = importlib.util.find_spec(module) is not None
+        yield f"[{extra}]", _version(module) if there else f"not installed; pip install 'neurodecorr[{extra}]'"
+
+
+def _version(module: str) -> str:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return f"installed, {importlib.metadata.version(module)}"
+    return "installed"
+
+
+def _cache() -> str:
+    """Ask a compiled kernel where it is kept."""
+    from neurodecorr.plasticity import steps
+
+    compiled: Any = steps.learn_stream
+    if not hasattr(compiled, "stats"):
+        return "none: NUMBA_DISABLE_JIT is set, so kernels run uncompiled, some hundred times slower."
+    place = compiled.stats.cache_path
+    if place is None:
+        return "none: no writable folder, so kernels compile anew in each process. Set NUMBA_CACHE_DIR."
+    return f"writable, {place}"
+
+
+@click.command(short_help="Show which signals the synapses of each rule read.")
+def locality() -> None:
+    """Run every rule on perturbed signals and print what each synapse's change depends on.
+
+    Rules of decorrelation, and of feedback weights that learn:
+
+    \b
+      local      only what the synapse can measure, and a global scalar such as the rate
+      broadcast  also a scalar of the whole layer, or the weight of the reciprocal synapse
+      not local  also other synapses' weights, or activity of third units
+
+    Rules of credit assignment:
+
+    \b
+      local      only the synapse's two units, feedback onto them, the output's error or the loss
+      needs …    what else has to be transported or broadcast: Wᵀ, Mᵀ, a layer scalar; or
+                 error units, a population of its own that errors pass on their way
+    """  # noqa: D301 - click takes the letter \b, not its spelling
+    from neurodecorr.locality import audit_all, format_audit
+    from neurodecorr.locality.credit import CREDIT_READS, audit_all_credit, audit_all_feedback
+
+    tables = {
+        "Decorrelation": format_audit(audit_all()),
+        "Feedback weights that learn": format_audit(audit_all_feedback()),
+        "Credit assignment": format_audit(audit_all_credit(), CREDIT_READS),
+    }
+    click.echo("\n\n".join(f"{title}\n{table}" for title, table in tables.items()))
+
 
 HELP = """\
 Decorrelate by a feedforward matrix M or by a recurrent circuit R, compare the two, and train networks with either.

@@ -16,7 +16,7 @@ from neurodecorr import measures, plasticity
 from neurodecorr._numerics.blas import one_thread
 from neurodecorr._typing import Floats
 from neurodecorr.circuit import Circuit, certificate, integrate, settle, stability
-from neurodecorr.circuit.mismatch import mismatched
+from neurodecorr.circuit.model import mismatched
 from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.circuit.stability import is_stable, margin, predicted_settling_time
 from neurodecorr.comparison.comparison import Entry

@@ -4,12 +4,11 @@ from neurodecorr.data.augmentation import preparation
 from neurodecorr.data.cifar import cifar10, cifar100
 from neurodecorr.data.dataset import Dataset, batches
 from neurodecorr.data.epochs import Epochs
-from neurodecorr.data.gaussian import correlated_gaussian, gaussian_covariance
+from neurodecorr.data.gaussian import contexts, correlated_gaussian, gaussian_covariance, switching_gaussian
 from neurodecorr.data.images import ImageDataset
 from neurodecorr.data.mnist import mnist, read_idx
 from neurodecorr.data.patches import image_patches, natural_patches
 from neurodecorr.data.sources import digits, labelled, layout, load_inputs, load_split
-from neurodecorr.data.streams import contexts, switching_gaussian
 from neurodecorr.data.tiny_imagenet import tiny_imagenet
 
 __all__ = [

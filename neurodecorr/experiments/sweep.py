@@ -7,19 +7,24 @@ number of workers, nor on the order in which they finish.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import TracebackType
+from typing import Annotated, Any, Literal, Self
 
+import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from neurodecorr import _validation
 from neurodecorr._numerics.blas import one_thread
 from neurodecorr._validation import Progress
 from neurodecorr.errors import CheckpointError, ConfigError, DivergenceError, InputError
-from neurodecorr.experiments.workers import Workers
 from neurodecorr.io import Result, load_result
 from neurodecorr.io.atomic import write_text
 from neurodecorr.io.cells import csv_line
@@ -28,6 +33,120 @@ from neurodecorr.io.provenance import package_version, run_id
 from neurodecorr.models import CREDITS, LEARNING_FORMS, Table, checked, load_model, model_names, read_tables
 from neurodecorr.training.history import History
 from neurodecorr.training.runs import goes_on, prepare_run
+
+SECONDS = 20  # to wait for a scheduler
+
+
+class Workers:
+    """Processes on this machine, or those of a Dask cluster; what they return depends on neither.
+
+    Parameters
+    ----------
+    jobs : int
+        Processes on this machine; 1: this one.
+    scheduler : str, optional
+        Address of a Dask scheduler, instead.
+
+    Raises
+    ------
+    ConfigError
+        If `jobs` is not a whole number ≥ 1, Dask is not installed, or no scheduler answers.
+    """
+
+    def __init__(self, jobs: int = 1, scheduler: str | None = None) -> None:
+        self._jobs, self._scheduler = _validation.count(jobs, "jobs"), scheduler
+        self._client: Any = None
+
+    def __enter__(self) -> Self:
+        if self._scheduler is not None:
+            self._client = _client(self._scheduler)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def run(
+        self, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], words: str, progress: Progress | None
+    ) -> list[Any]:
+        """Return what a task returns for each tuple of arguments, in their order.
+
+        Parameters
+        ----------
+        task : callable
+            A function of a module.
+        arguments : sequence of tuples
+            One for each call.
+        words : str
+            What the calls are for.
+        progress : callable or None
+            Called as `progress(words, done, total)`.
+
+        Raises
+        ------
+        ChildProcessError
+            If a worker was killed.
+        """
+        found = self._on_cluster(task, arguments) if self._client else self._here(task, arguments)
+        results: dict[int, Any] = {}
+        with living_workers():
+            for index, result in found:
+                results[index] = result
+                if progress is not None:
+                    progress(words, len(results), len(arguments))
+        return [results[index] for index in range(len(arguments))]
+
+    def _here(self, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Iterable[tuple[int, Any]]:
+        options = {"inner_max_num_threads": 1} if self._jobs > 1 else {}
+        with joblib.parallel_config("loky", **options):
+            parallel = joblib.Parallel(self._jobs, return_as="generator")
+            yield from enumerate(parallel(joblib.delayed(task)(*one) for one in arguments))
+
+    def _on_cluster(self, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Iterable[tuple[int, Any]]:
+        distributed = importlib.import_module("dask.distributed")
+        # Cells keep what they found on disk, so a call is made again only if its worker was lost.
+        futures = {self._client.submit(task, *one, pure=False): index for index, one in enumerate(arguments)}
+        for future in distributed.as_completed(futures):
+            yield futures[future], future.result()
+
+
+@contextlib.contextmanager
+def living_workers() -> Iterator[None]:
+    """Say in one sentence that a worker was killed, instead of where joblib or Dask noticed.
+
+    Raises
+    ------
+    ChildProcessError
+        If one was.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        get_reusable_executor().shutdown(kill_workers=True)  # else it warns, at the very end, of what it left behind
+        raise
+    except Exception as error:
+        if not isinstance(error, BrokenProcessPool) and type(error).__name__ != "KilledWorker":
+            raise
+        raise ChildProcessError(
+            "a worker process was killed, perhaps for want of memory. Fewer --jobs need less."
+        ) from None
+
+
+def _client(address: str) -> Any:
+    try:
+        distributed = importlib.import_module("dask.distributed")
+    except ImportError:
+        raise ConfigError("scheduler needs Dask: pip install 'neurodecorr[dask]'.") from None
+    try:
+        return distributed.Client(address, timeout=SECONDS)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ConfigError(
+            f"scheduler must be the address of a running Dask scheduler, such as tcp://host:8786; {address!r} gave "
+            f"{type(error).__name__}: {error}"
+        ) from None
+
 
 RATES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # those of P0's grid
 Credit = Literal["bp", "fa", "dfa", "np"]

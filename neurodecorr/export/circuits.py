@@ -20,7 +20,7 @@ from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.io import Result, load_result, read_traces
 from neurodecorr.io.hdf5 import TRACES_FILE
 from neurodecorr.io.npz import RESULT_FILE
-from neurodecorr.training.restore import layer_inputs
+from neurodecorr.training.runs import layer_inputs
 
 SAMPLES = 256  # held-out samples that go with a circuit
 KINDS = "`neurodecorr compare` or `neurodecorr train`, nd.run_online(record=…), or a Result with an array R or M"

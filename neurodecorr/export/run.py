@@ -25,7 +25,7 @@ from neurodecorr.io.archive import atomic_folder
 from neurodecorr.io.atomic import require_writable, write_text
 from neurodecorr.io.manifest import content_hash
 from neurodecorr.network import Network
-from neurodecorr.training.restore import trained_network
+from neurodecorr.training.runs import trained_network
 
 TARGETS = ("csv", "npz", "nir", "spice", "bundle")
 SUFFIXES = {"csv": "-csv", "npz": ".npz", "nir": ".nir", "spice": ".cir", "bundle": "-bundle"}

@@ -22,16 +22,7 @@ import numpy.typing as npt
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Int64s
-from neurodecorr._validation import (
-    MOST,
-    checked_path,
-    choice,
-    count,
-    mapping,
-    not_negative,
-    offers,
-    whole_numbers,
-)
+from neurodecorr._validation import MOST, checked_path, choice, count, mapping, not_negative, offers, whole_numbers
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.io.hdf5 import Column, Stream, Variable, checked_metadata, distinct
 from neurodecorr.io.json import canonical_json

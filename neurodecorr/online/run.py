@@ -32,8 +32,18 @@ from neurodecorr.errors import ConfigError, DivergenceError, InputError, Stabili
 from neurodecorr.io import provenance
 from neurodecorr.online import block
 from neurodecorr.online import sample as step
-from neurodecorr.online.block import Block, Limits, integrated, most_products, recalled, refined
-from neurodecorr.online.bounds import ADVICE, STALE, Bounds, compute_bounds
+from neurodecorr.online.block import (
+    ADVICE,
+    STALE,
+    Block,
+    Bounds,
+    Limits,
+    compute_bounds,
+    integrated,
+    most_products,
+    recalled,
+    refined,
+)
 from neurodecorr.online.recording import OnlineRecorder
 from neurodecorr.plasticity import LearningRule, State, initial_state
 from neurodecorr.plasticity.guards import STRONGEST, inverse

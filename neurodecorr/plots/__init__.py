@@ -6,14 +6,10 @@ from matplotlib.figure import Figure
 
 from neurodecorr.comparison import Comparison
 from neurodecorr.plots.cost import cost, mismatch
-from neurodecorr.plots.dynamics import eigenvalues, settling
+from neurodecorr.plots.dynamics import eigenvalues, learning, settling
 from neurodecorr.plots.files import save
-from neurodecorr.plots.learning import learning
-from neurodecorr.plots.matrices import correlations, spectra
-from neurodecorr.plots.monte_carlo import chip_errors
-from neurodecorr.plots.receptive_fields import lateral_fields, receptive_fields
-from neurodecorr.plots.reference_response import reference_readers
-from neurodecorr.plots.reprogramming import reprogramming
+from neurodecorr.plots.hardware import chip_errors, reference_readers, reprogramming
+from neurodecorr.plots.matrices import correlations, lateral_fields, receptive_fields, spectra
 from neurodecorr.plots.spikes import spike_codes
 from neurodecorr.plots.style import STYLE
 from neurodecorr.plots.training import training

@@ -12,8 +12,7 @@ from neurodecorr.comparison.comparison import require_comparison
 from neurodecorr.io import Recorder, Variable
 from neurodecorr.io.atomic import atomic_path, write_bytes, write_text
 from neurodecorr.io.claims import Claim, reclaim
-from neurodecorr.report.output_folder import FILES, KIND, claim_folder
-from neurodecorr.report.page import page
+from neurodecorr.report.page import FILES, KIND, claim_folder, page
 
 REPORT, RESULT, TRACES = "report.html", "result.npz", "traces.h5"
 CURVES = (

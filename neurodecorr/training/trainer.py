@@ -23,7 +23,7 @@ from neurodecorr.io import provenance
 from neurodecorr.io.checkpoints import CheckpointWriter
 from neurodecorr.network import Network
 from neurodecorr.network.algebra import alike, as_numpy
-from neurodecorr.training import checkpoint, divergence, monitors
+from neurodecorr.training import checkpoint, monitors
 from neurodecorr.training.history import History
 from neurodecorr.training.traces import RecordingOptions, Stretches
 
@@ -221,12 +221,12 @@ class Trainer:
         X, Y = _arrays(self.network, batch)
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(_CREDIT, self.place[0], index)))
         credit = self.credit.assign(X, Y, rng)
-        divergence.require_finite(self.network, credit, where)
+        monitors.require_finite(self.network, credit, where)
         if self.watches and batches % self.watch_every == 0:
             self.history.add_watched(batches, monitors.measure(self.watches, self.network, credit, X, Y))
         self.optimiser.step([array for pair in credit.gradients for array in pair])
         self.credit.follow()
-        divergence.learnt_decorrelation(self.network, credit, where)
+        monitors.learnt_decorrelation(self.network, credit, where)
         self._sums += _scores(credit.loss, credit.forward.output, Y, _are_labels(batch))
         self.place = (self.place[0], index + 1)
 
@@ -358,7 +358,7 @@ class _Run:
         """Close the stretch first: a checkpoint promises that all rows before it are on disk."""
         epoch, batch = self._trainer.place
         where = f"epoch {epoch + 1}, batch {batch}" if batch else f"epoch {epoch}"
-        divergence.finite_state(self._trainer.network, where)
+        monitors.finite_state(self._trainer.network, where)
         self._stretches.close()
         self._keeper.save(self._trainer.arrays())
         self._stretches.begin(done)

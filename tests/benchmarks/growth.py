@@ -94,7 +94,7 @@ def learning(engine: str, n: int, samples: int) -> Call:
 def masked(n: int, samples: int) -> Call:
     """Learn on 100 synapses a unit; n is rounded to a square."""
     side = round(n**0.5)
-    state = nd.plasticity.initial_sparse_state(nd.circuit.topology.grid_neighbours((side, side), 100, torus=True))
+    state = nd.plasticity.initial_sparse_state(nd.circuit.sparse.grid_neighbours((side, side), 100, torus=True))
     X, plan = inputs(samples, side * side), nd.plasticity.SparseLearningRule(tol=1e-3)
     return lambda: nd.plasticity.learn_sparse(state, X, plan)
 

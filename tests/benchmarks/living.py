@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from neurodecorr._numerics.jit import jit
 from neurodecorr.circuit.bounds import Ellipse, recurrence
 from neurodecorr.online import run_online
-from neurodecorr.online.bounds import compute_bounds
+from neurodecorr.online.block import compute_bounds
 from neurodecorr.online.run import longest_block
 from neurodecorr.plasticity import LearningRule, initial_state
 

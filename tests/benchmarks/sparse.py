@@ -17,7 +17,7 @@ from scipy.integrate import solve_ivp
 
 from neurodecorr._numerics import sparse
 from neurodecorr.circuit import SparseCircuit, settle
-from neurodecorr.circuit.topology import grid_neighbours
+from neurodecorr.circuit.sparse import grid_neighbours
 from neurodecorr.plasticity import SparseLearningRule, initial_sparse_state, learn_sparse
 
 SYNAPSES, TOL, LEARNING_TOL = 100, 1e-6, 1e-3

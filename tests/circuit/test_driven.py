@@ -78,15 +78,15 @@ def test_pieces_are_integrated_from_switch_to_switch(circuit, rng, method):
 
 
 def test_pieces_of_one_length_share_one_propagator(circuit, rng, monkeypatch):
-    from neurodecorr.circuit import switched
+    from neurodecorr.circuit import inputs
 
-    made, exact = [], switched.exponential_propagator
+    made, exact = [], inputs.exponential_propagator
 
     def exponential_propagator(F, h):
         made.append(h)
         return exact(F, h)
 
-    monkeypatch.setattr(switched, "exponential_propagator", exponential_propagator)
+    monkeypatch.setattr(inputs, "exponential_propagator", exponential_propagator)
     x = PiecewiseConstant(0.1 * np.arange(30), rng.standard_normal((30, 5)))
     integrate(circuit, x, 3.0, "exponential", [3.0])
     # Differences of the switching times round, so that a few steps fall on the next grain.

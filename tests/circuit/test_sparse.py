@@ -7,9 +7,8 @@ import scipy.sparse
 from neurodecorr._numerics import sparse as _sparse
 from neurodecorr.circuit import Circuit, SparseCircuit, settle, stability
 from neurodecorr.circuit.bounds import extreme_ritz_values, probe_bound, symmetric_part
-from neurodecorr.circuit.sparse import sigma_bound
+from neurodecorr.circuit.sparse import grid_neighbours, grid_taper, random_neighbours, sigma_bound
 from neurodecorr.circuit.sparse_settling import settle_sparse
-from neurodecorr.circuit.topology import grid_neighbours, grid_taper, random_neighbours
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 
 

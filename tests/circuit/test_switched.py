@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from neurodecorr.circuit import Circuit, PiecewiseConstant, TwoPopulationCircuit, integrate, switched
-from neurodecorr.circuit.switched import events, plan
+from neurodecorr.circuit import Circuit, PiecewiseConstant, TwoPopulationCircuit, inputs, integrate
+from neurodecorr.circuit.inputs import events, plan
 
 
 def by_hand(A, rates, switches, U, times):
@@ -31,7 +31,7 @@ def circuit(rng):
 @pytest.mark.parametrize("compiled", [True, False])
 def test_walks_are_exact_for_repeated_and_for_single_durations(circuit, rng, monkeypatch, spacing, compiled):
     if not compiled:
-        monkeypatch.setattr(switched, "COMPILED", 0)
+        monkeypatch.setattr(inputs, "COMPILED", 0)
     switches = {
         "equal": 0.75 * np.arange(12),
         "random": np.append(0, np.sort(rng.uniform(0, 9, 11))),

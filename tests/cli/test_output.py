@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from neurodecorr._texts import encodable, one_line, printable
 from neurodecorr.cli import main
-from neurodecorr.cli.streams import plain_output
+from neurodecorr.cli.errors import plain_output
 from neurodecorr.comparison import Comparison
 from neurodecorr.models import model_file
 from neurodecorr.report.page import page

@@ -8,8 +8,8 @@ from unittest import mock
 import pytest
 
 from neurodecorr.cli import progress
+from neurodecorr.cli.errors import plain_output
 from neurodecorr.cli.progress import progress_bar
-from neurodecorr.cli.streams import plain_output
 
 
 class Terminal(io.StringIO):

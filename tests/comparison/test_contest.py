@@ -312,6 +312,6 @@ def test_a_budget_is_not_replaced_unasked_and_goes_with_its_run(tmp_path, one_fi
 
 
 def test_figures_of_the_folder_are_those_that_are_drawn():
-    from neurodecorr.report.output_folder import FILES
+    from neurodecorr.report.page import FILES
 
     assert {name for name in FILES if name.endswith(".svg")} == {f"{name}.svg" for name in plots.FIGURES}

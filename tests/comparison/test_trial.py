@@ -87,7 +87,7 @@ def test_mismatch_is_that_of_the_same_draws_settled_by_hand(entry):
     for i, level in enumerate((0.01, 0.1)):
         for k in range(3):
             rng = np.random.default_rng(np.random.SeedSequence(4, spawn_key=(i, k)))
-            R = circuit.mismatch.mismatched(entry.lateral, level, rng)
+            R = circuit.model.mismatched(entry.lateral, level, rng)
             error = np.linalg.norm(np.linalg.solve(R, drive.T).T - ideal) / np.linalg.norm(ideal)
             assert entry.mismatch_error[i, k] == pytest.approx(error, rel=1e-12)
 

@@ -82,7 +82,7 @@ def test_the_tables_are_the_same_bytes_on_a_dask_cluster(finished, tmp_path):
 
 def test_a_scheduler_that_does_not_answer_is_an_error(tmp_path, monkeypatch):
     pytest.importorskip("dask.distributed", reason="the sweep on a cluster needs: pip install 'neurodecorr[dask]'")
-    monkeypatch.setattr("neurodecorr.experiments.workers.SECONDS", 0.2)
+    monkeypatch.setattr("neurodecorr.experiments.sweep.SECONDS", 0.2)
     with pytest.raises(ConfigError, match="address of a running Dask scheduler"):
         swept(tmp_path, scheduler="tcp://127.0.0.1:9")
 

@@ -11,8 +11,7 @@ from neurodecorr.export.circuits import best_circuit, chosen_circuit, find_circu
 from neurodecorr.io import Result, load_result
 from neurodecorr.models import load_model
 from neurodecorr.training import RecordingOptions
-from neurodecorr.training.restore import trained_network
-from neurodecorr.training.runs import prepare_run
+from neurodecorr.training.runs import prepare_run, trained_network
 
 
 @pytest.fixture(scope="module")

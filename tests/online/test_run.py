@@ -14,7 +14,7 @@ from neurodecorr.errors import ConfigError, DivergenceError, InputError, Stabili
 from neurodecorr.io import read_traces
 from neurodecorr.online import run
 from neurodecorr.online import sample as step
-from neurodecorr.online.bounds import SHARES, compute_bounds
+from neurodecorr.online.block import SHARES, compute_bounds
 from neurodecorr.online.run import OnlineCircuit, longest_block, process_block
 from neurodecorr.plasticity import LearningRule, initial_state, learn
 

@@ -10,8 +10,8 @@ import scipy.sparse
 import neurodecorr as nd
 from neurodecorr._numerics import sparse
 from neurodecorr.circuit import SparseCircuit
+from neurodecorr.circuit.sparse import grid_neighbours, grid_taper, random_neighbours
 from neurodecorr.circuit.sparse_settling import settle_sparse
-from neurodecorr.circuit.topology import grid_neighbours, grid_taper, random_neighbours
 from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.measures import rms_correlation
 from neurodecorr.plasticity import SparseLearningRule, initial_sparse_state, learn_sparse

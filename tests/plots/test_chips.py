@@ -7,7 +7,7 @@ import pytest
 
 from neurodecorr.plots import chip_errors
 from neurodecorr.plots.files import rendered
-from neurodecorr.plots.monte_carlo import ChipPanel, ChipSeries
+from neurodecorr.plots.hardware import ChipPanel, ChipSeries
 
 LEVELS = np.array([0.01, 0.1, 0.2])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neurodecorr import plots
-from neurodecorr.plots.reprogramming import ReprogrammingPanel
+from neurodecorr.plots.hardware import ReprogrammingPanel
 
 
 def panel(title="Mismatch", **options):

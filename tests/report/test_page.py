@@ -8,7 +8,7 @@ import pytest
 
 from neurodecorr import plots
 from neurodecorr.report import page
-from neurodecorr.report.captions import CAPTIONS
+from neurodecorr.report.page import CAPTIONS
 
 VOID = {"meta", "img", "br"}
 

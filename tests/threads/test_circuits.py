@@ -72,7 +72,7 @@ def test_threads_settle_one_circuit_by_every_method(together, rng, kind, method,
 @pytest.mark.parametrize("method", sparse_settling.SPARSE_METHODS)
 def test_threads_settle_one_sparse_circuit_by_every_method(together, rng, method, threads, monkeypatch):
     monkeypatch.setattr("neurodecorr._numerics.sparse.MANY_SYNAPSES", 1000)
-    R = scipy.sparse.csr_array(6.0 * scipy.sparse.eye_array(900) - nd.circuit.topology.grid_neighbours((30, 30), 4))
+    R = scipy.sparse.csr_array(6.0 * scipy.sparse.eye_array(900) - nd.circuit.sparse.grid_neighbours((30, 30), 4))
     circuit, X = nd.SparseCircuit(R), rng.standard_normal((3, 900))
     rest = np.linalg.solve(R.toarray(), X.T).T
 

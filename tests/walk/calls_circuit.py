@@ -64,13 +64,13 @@ CALLS = [
     ),
     Call(
         "circuit.grid_neighbours",
-        circuit.topology.grid_neighbours,
+        circuit.sparse.grid_neighbours,
         {"shape": Several((3, 4)), "k": Whole(2, low=0, high=11), "torus": Flag(False)},
     ),
-    Call("circuit.grid_taper", circuit.topology.grid_taper, {"shape": Several((3, 4)), "reach": Whole(2, low=1)}),
+    Call("circuit.grid_taper", circuit.sparse.grid_taper, {"shape": Several((3, 4)), "reach": Whole(2, low=1)}),
     Call(
         "circuit.random_neighbours",
-        circuit.topology.random_neighbours,
+        circuit.sparse.random_neighbours,
         {"n": Whole(5, low=3, high=10**8), "k": Whole(2, low=0, high=4), "seed": Seed(0)},
     ),
     Call(
@@ -96,7 +96,7 @@ CALLS = [
     ),
     Call(
         "circuit.mismatched",
-        circuit.mismatch.mismatched,
+        circuit.model.mismatched,
         {"weights": Numbers(R, any_shape=True), "level": Number(0.1, low=0), "seed": Seed(0)},
     ),
     Call(

@@ -108,11 +108,11 @@ CALLS = named(
     Array__pair=(ARRAY.pair, {"time_s": TIME, "rng": READER}),
     Array__weights=(ARRAY.weights, {"time_s": TIME, "rng": READER}),
     code_unit=(
-        devices.integer_weights.code_unit,
+        devices.pairs.code_unit,
         {"weights": Numbers(W, also={"longer": "more columns"}), "codes": Several((-4, 4))},
     ),
     coded=(
-        devices.integer_weights.coded,
+        devices.pairs.coded,
         {
             "weights": Numbers(W, also={"longer": "more columns"}),
             "codes": Several((-4, 4)),

@@ -7,7 +7,7 @@ from bad_values import Call, Choice, Numbers, Place, Several, Table, Text, Valid
 
 from neurodecorr import comparison as workbench
 from neurodecorr import data, plots
-from neurodecorr.plots.reprogramming import ReprogrammingPanel
+from neurodecorr.plots.hardware import ReprogrammingPanel
 from neurodecorr.plots.training import envelopes
 from neurodecorr.training.history import History
 

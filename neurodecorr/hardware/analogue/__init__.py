@@ -1,6 +1,5 @@
 """The circuit in volts, seconds and siemens: one chip, its error budget in closed form, and many chips."""
 
-from neurodecorr.hardware.analogue import energy as energy
 from neurodecorr.hardware.analogue import results as results
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.budget import error_budget

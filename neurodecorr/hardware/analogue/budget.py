@@ -15,9 +15,17 @@ from neurodecorr.errors import InputError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
 from neurodecorr.hardware.analogue.equations import ResistorNetwork, margin_required
-from neurodecorr.hardware.analogue.joint_moments import joint_error, offset_reach, spread_second, steps
-from neurodecorr.hardware.analogue.perturbation import first_order, strain
-from neurodecorr.hardware.analogue.weight_statistics import SOURCES, sources, weight_moments
+from neurodecorr.hardware.analogue.perturbation import (
+    SOURCES,
+    first_order,
+    joint_error,
+    offset_reach,
+    sources,
+    spread_second,
+    steps,
+    strain,
+    weight_moments,
+)
 from neurodecorr.hardware.analogue.wire_resistance import Form, checked_form, unit_volts, wire_parts
 from neurodecorr.hardware.devices import Devices
 

@@ -17,7 +17,6 @@ from neurodecorr.circuit import Circuit, PiecewiseConstant, Stability, integrate
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.analogue import wire_resistance
 from neurodecorr.hardware.analogue.amplifier import Amplifier
-from neurodecorr.hardware.analogue.energy import Energy, array_power, bias_power
 from neurodecorr.hardware.analogue.equations import (
     Loop,
     ResistorNetwork,
@@ -26,7 +25,7 @@ from neurodecorr.hardware.analogue.equations import (
     require_settling,
     rest_system,
 )
-from neurodecorr.hardware.analogue.results import RestingState, Waveforms
+from neurodecorr.hardware.analogue.results import Energy, RestingState, Waveforms, array_power, bias_power
 from neurodecorr.hardware.analogue.saturation import inverters, outputs, outputs_at_rails, rest_at_rails, summing_nodes
 from neurodecorr.hardware.analogue.settling_time import share
 from neurodecorr.hardware.analogue.wire_resistance import Form

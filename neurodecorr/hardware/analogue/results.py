@@ -9,6 +9,92 @@ import numpy as np
 
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
+from neurodecorr.hardware.analogue.amplifier import Amplifier
+
+
+@short_repr
+@dataclass(frozen=True)
+class Energy:
+    """Power at rest times the time that settling takes.
+
+    ::
+
+        E = T (p_array + p_amplifiers),    p_array = ⟨Σ G v²⟩,    p_amplifiers = k I_bias V_supply
+
+    with the voltage v across each conductance G, the mean over inputs, and k amplifiers. At rest no current charges a
+    capacitor. Converters, wires and what amplifiers lose while they drive are left out: a lower bound.
+
+    Parameters
+    ----------
+    array_w : float
+        Power that turns to heat in the conductances, in watts.
+    amplifiers_w : float
+        Power of the amplifiers' bias, in watts.
+    settling_s : float
+        Time T in seconds.
+    devices : int
+        Devices of the array, 2n², or n² + n with one line of references; feedback and inverters have 3n more.
+    amplifiers : int
+        Number k of amplifiers.
+
+    References
+    ----------
+    Sun et al., PNAS 116(10):4123 (2019), and Sun et al., "Time complexity of in-memory solution of linear systems",
+    IEEE Trans. Electron Devices (2020), doi 10.1109/TED.2020.2992435, for the time; the power is Joule's law.
+    """
+
+    array_w: float
+    amplifiers_w: float
+    settling_s: float
+    devices: int
+    amplifiers: int
+
+    @property
+    def power_w(self) -> float:
+        """Power of array and amplifiers, in watts."""
+        return self.array_w + self.amplifiers_w
+
+    @property
+    def joules(self) -> float:
+        """Energy E for one input, in joules."""
+        return self.power_w * self.settling_s
+
+
+def array_power(plus: Floats, minus: Floats, unit: float, ends: tuple[Floats, Floats, Floats, Floats]) -> float:
+    """Return the mean power that turns to heat in the conductances, in watts.
+
+    ::
+
+        p = Σ_ij [G⁺_ij (a_j − e_i)² + G⁻_ij (b_j − e_i)²] + G₀ Σ_i (d_i − e_i)²
+
+    Parameters
+    ----------
+    plus, minus : (n, n) array
+        G⁺ and G⁻ in siemens.
+    unit : float
+        G₀ in siemens.
+    ends : tuple of four (samples, n) arrays
+        What drives the columns of G⁺ (a) and of G⁻ (b), the input or feedback conductances (d), and the summing
+        nodes (e), in volts.
+
+    Returns
+    -------
+    float
+    """
+    a, b, d, e = ends
+    crossing = [_crossing(plus, a, e), _crossing(minus, b, e)]
+    return float(sum(crossing) + unit * ((d - e) ** 2).sum(axis=1).mean())
+
+
+def _crossing(G: Floats, column: Floats, row: Floats) -> float:
+    """Return ⟨Σ_ij G_ij (column_j − row_i)²⟩ without an array of (samples, n, n)."""
+    squares = (column**2) @ G.sum(axis=0) + (row**2) @ G.sum(axis=1)
+    return float((squares - 2 * np.einsum("si,ij,sj->s", row, G, column, optimize=True)).mean())
+
+
+def bias_power(amplifier: Amplifier, count: int) -> float:
+    """Return the power of the bias of `count` amplifiers, in watts."""
+    return count * amplifier.bias_a * amplifier.supply_v
 
 
 @short_repr

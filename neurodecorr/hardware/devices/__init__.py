@@ -2,7 +2,6 @@
 
 from neurodecorr.hardware.devices import conductance_range as conductance_range
 from neurodecorr.hardware.devices import defects as defects
-from neurodecorr.hardware.devices import integer_weights as integer_weights
 from neurodecorr.hardware.devices import wires as wires
 from neurodecorr.hardware.devices.chip import Chip, Devices
 from neurodecorr.hardware.devices.converters import Converter

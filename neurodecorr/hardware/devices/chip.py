@@ -23,7 +23,6 @@ from neurodecorr.hardware.devices.conductance_range import (
 from neurodecorr.hardware.devices.converters import Converter, converter
 from neurodecorr.hardware.devices.defects import held_at, mismatch_factors, shares, stuck_devices
 from neurodecorr.hardware.devices.drift import DriftModel, power_law
-from neurodecorr.hardware.devices.integer_weights import whole_codes
 from neurodecorr.hardware.devices.pairs import (
     SIDES,
     Pair,
@@ -32,6 +31,7 @@ from neurodecorr.hardware.devices.pairs import (
     map_to_conductances,
     targets_on_codes,
     targets_on_levels,
+    whole_codes,
 )
 from neurodecorr.hardware.devices.programming import Programming, programmed, stacked_normals
 from neurodecorr.hardware.devices.read_noise import ReadNoiseModel, reading

@@ -1,6 +1,5 @@
 """Learning on the chip: pulsed synapses, the local rule through the devices as they are, and learning in integers."""
 
-from neurodecorr.hardware.in_situ import audit as audit
 from neurodecorr.hardware.in_situ.integers import IntegerLearningRule, initial_integer_state, learn_integers
 from neurodecorr.hardware.in_situ.learning_chip import learning_chips
 from neurodecorr.hardware.in_situ.reprogramming import InSituComparison, compare_in_situ, learn_in_situ

@@ -401,7 +401,7 @@ def learn_integers(state: IntegerState, X: Any, plan: IntegerLearningRule) -> In
     --------
     >>> import numpy as np
     >>> from neurodecorr.data import correlated_gaussian
-    >>> from neurodecorr.hardware.in_situ import IntegerLearningRule
+
     >>> X, plan = correlated_gaussian(3, 50, 10.0).inputs, IntegerLearningRule(bits=8)
     >>> start = initial_integer_state(np.eye(3), X, plan)
     >>> learn_integers(start, X, plan).R.dtype, start.samples

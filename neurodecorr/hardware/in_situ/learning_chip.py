@@ -15,10 +15,10 @@ from neurodecorr._validation import count, instance, not_negative, positive, squ
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.devices.chip import Array, Chip, Devices
 from neurodecorr.hardware.devices.drift import power_law
-from neurodecorr.hardware.devices.integer_weights import code_unit
 from neurodecorr.hardware.devices.pairs import (
     Pair,
     code_step,
+    code_unit,
     map_to_conductances,
     reference_level,
     targets_on_levels,

@@ -25,8 +25,7 @@ from neurodecorr.hardware.analogue import (
     simulate_chips,
 )
 from neurodecorr.hardware.analogue.monte_carlo import ChipSimulation
-from neurodecorr.hardware.analogue.perturbation import first_order, second_order, strain
-from neurodecorr.hardware.analogue.weight_statistics import device_moments, weight_moments
+from neurodecorr.hardware.analogue.perturbation import device_moments, first_order, second_order, strain, weight_moments
 from neurodecorr.hardware.devices import Converter, Devices, Drift, Proportional, ReadNoise
 from neurodecorr.hardware.devices.drift import PCMDrift
 from neurodecorr.hardware.devices.programming import PCM, Independent

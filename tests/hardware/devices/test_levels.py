@@ -6,7 +6,7 @@ import pytest
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.devices import Devices
 from neurodecorr.hardware.devices.conductance_range import level_step, quantised
-from neurodecorr.hardware.devices.integer_weights import code_unit, coded
+from neurodecorr.hardware.devices.pairs import code_unit, coded
 
 MICRO = 1e-6
 # CrossSim 3.2, `cell_bits = 4`, G_min = 2.5 µS, G_max = 25 µS.

@@ -5,7 +5,7 @@ import pytest
 
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.devices import preset
-from neurodecorr.hardware.devices.integer_weights import coded
+from neurodecorr.hardware.devices.pairs import coded
 from neurodecorr.hardware.devices.presets import PRESETS, preset_names
 
 W = np.random.default_rng(0).standard_normal((16, 16))

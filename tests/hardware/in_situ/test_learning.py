@@ -10,7 +10,7 @@ from neurodecorr import data, locality, plasticity
 from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.devices import Converter, Devices, Drift
 from neurodecorr.hardware.in_situ import InSituRule, PulsedSynapse, kernels, learn_in_situ, learning_chips
-from neurodecorr.hardware.in_situ.audit import IN_SITU_RULES
+from neurodecorr.hardware.in_situ.rule import IN_SITU_RULES
 
 pytestmark = pytest.mark.rounding
 

@@ -2,21 +2,174 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
-from neurodecorr._validation import checked_text, instance, positive, several
-from neurodecorr.plots.style import INK, QUIET, canvas, label_decades, legend_above, styled
+from neurodecorr._validation import checked_text, instance, mapping, positive, several, shaped, vector
+from neurodecorr.errors import ConfigError
+from neurodecorr.plots.style import INK, QUIET, SHADE, canvas, label_decades, legend_above, styled
 
 if TYPE_CHECKING:  # names of types only: a comparison need not load what chips need
     from neurodecorr.export.budget import HardwareBudget, Row
+
+
+UNITS = 6  # units whose activity is drawn
+POINTS = 14  # marks per reader and unit
+MARKS = (("#D55E00", "o"), ("#0072B2", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"))
+FLOOR = 1e-17  # below any difference of doubles of this size
+
+
+@styled
+def reference_readers(times: npt.ArrayLike, course: npt.ArrayLike, readers: Mapping[str, npt.ArrayLike]) -> Figure:
+    """Draw a time course with what independent readers of the exported files computed, and their errors.
+
+    Parameters
+    ----------
+    times : (t,) array_like
+        Times in seconds.
+    course : (t, n) array_like
+        x̄ at these times.
+    readers : mapping of str to (t, n) array_like
+        What each reader computed for the same times.
+
+    Returns
+    -------
+    Figure
+        Waveforms on the left, the readers' points on top; largest error over units on the right.
+    """
+    t = vector(times, "times")
+    xbar = shaped(course, "course", len(t), None).astype(float)
+    if not mapping(readers, "readers"):
+        raise ConfigError("readers must hold at least one reader's course; got none.")
+    readers = {name: shaped(one, f"readers[{name!r}]", *xbar.shape) for name, one in readers.items()}
+    figure, axes = canvas(1, 2, 4.8, width=11.0)
+    left, right = axes[0]
+    shown = np.argsort(-np.abs(xbar[-1]), kind="stable")[: len(xbar[0])]
+    shown = shown[np.linspace(0, len(shown) - 1, min(UNITS, len(shown))).astype(int)]
+    milliseconds = 1e3 * t
+    left.plot(milliseconds, xbar[:, shown], color=INK, linewidth=1.4)
+    handles = [Line2D([], [], color=INK, linewidth=1.4)]
+    for index, found in enumerate(readers.values()):
+        colour, marker = MARKS[index % len(MARKS)]
+        found, error = np.asarray(found, float), _errors(xbar, np.asarray(found, float))
+        # Each reader at other times, so that no mark hides another.
+        at = np.geomspace(1, 0.8 * len(t), POINTS) * (1 + 0.07 * index)
+        rows = np.unique(np.rint(at).astype(int))
+        style: dict[str, Any] = {"marker": marker, "markersize": 5.5, "color": colour}
+        left.plot(milliseconds[rows], found[rows][:, shown], linestyle="", **style)
+        right.semilogy(milliseconds, error, linewidth=1.6, markevery=rows.tolist(), **style)
+        handles.append(Line2D([], [], linewidth=1.6, **style))
+    left.set(xlabel="time (ms)", ylabel="activity x̄ (unit of the input)", title=f"Golden response, {len(shown)} units")
+    right.set_ylim(FLOOR, 1)
+    right.set(xlabel="time (ms)", ylabel="largest error over units, relative", title="Distance to the golden response")
+    for panel in (left, right):
+        panel.set(xscale="log", xlim=(milliseconds[1] * 0.9, milliseconds[-1]))
+    left.axhline(0, color=QUIET, linewidth=0.7, zorder=0)
+    label_decades(right, "y")
+    legend_above(figure, handles, ["our integrator, exact flow", *readers], 2)
+    return figure
+
+
+def _errors(xbar: Floats, found: Floats) -> Floats:
+    """Return the largest error over units at each time, relative to the largest activity."""
+    return np.asarray(np.maximum(np.abs(found - xbar).max(axis=1) / np.abs(xbar).max(), FLOOR))
+
+
+# Okabe–Ito, by the order in which curves first appear.
+COLOURS = ("#222222", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
+IN_SITU_MARKERS = "sov^Dx"
+# Where a chip without a settled state is drawn: above every correlation.
+UNSTABLE = 2.0
+
+
+@short_repr
+@dataclass(frozen=True)
+class ReprogrammingPanel:
+    """One panel: residual correlation of many chips against one thing.
+
+    Parameters
+    ----------
+    title, xlabel : str
+        Its words.
+    x : (levels,) array
+        What is varied.
+    curves : mapping of str to (levels, chips) array
+        Residual correlations; infinite where a chip is not stable.
+    log : bool, default True
+        Whether x is drawn logarithmically.
+    level : (str, float), optional
+        Name and height of a line to compare with.
+    """
+
+    title: str
+    xlabel: str
+    x: npt.ArrayLike
+    curves: Mapping[str, npt.ArrayLike]
+    log: bool = True
+    level: tuple[str, float] | None = field(default=None)
+
+
+@styled
+def reprogramming(panels: Sequence[ReprogrammingPanel]) -> Figure:
+    """Draw medians over chips, with bands from the tenth to the ninetieth of a hundred.
+
+    Parameters
+    ----------
+    panels : sequence of ReprogrammingPanel
+        Two to a row.
+
+    Returns
+    -------
+    Figure
+    """
+    several(panels, ReprogrammingPanel, "panels", "a ReprogrammingPanel", least=1)
+    rows = -(-len(panels) // 2)
+    figure, axes = canvas(rows, min(len(panels), 2), 3.7 * rows + 0.5, sharey=True)
+    names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
+    handles = {}
+    for panel, place in zip(panels, axes.flat, strict=False):
+        handles.update(_panel(place, panel, names))
+    for place in axes.flat[len(panels) :]:
+        place.set_axis_off()
+    lowest = min(float(np.min(values)) for panel in panels for values in panel.curves.values())
+    for place in axes.flat[: len(panels)]:
+        place.set(yscale="log", ylim=(lowest / 1.5, 1.25 * UNSTABLE))
+        place.axhspan(1.0, 1.25 * UNSTABLE, color=SHADE, zorder=0, linewidth=0)
+        label_decades(place, "y", (UNSTABLE * 0.75, "unstable"))
+    for place in axes[:, 0]:
+        place.set_ylabel("residual rms correlation")
+    legend_above(figure, [handles[name] for name in names], names, 2)
+    return figure
+
+
+def _panel(axes: Axes, panel: ReprogrammingPanel, names: Sequence[str]) -> dict[str, object]:
+    handles: dict[str, object] = {}
+    x = np.asarray(panel.x, dtype=float)
+    for name, values in panel.curves.items():
+        which = names.index(name)
+        colour, marker = COLOURS[which % len(COLOURS)], IN_SITU_MARKERS[which % len(IN_SITU_MARKERS)]
+        low, middle, high = np.quantile(np.asarray(values), [0.1, 0.5, 0.9], axis=1, method="nearest")
+        shown = [np.where(np.isfinite(level), level, UNSTABLE * 0.75) for level in (low, middle, high)]
+        axes.fill_between(x, shown[0], shown[2], color=colour, alpha=0.18, linewidth=0)
+        line = "-" if which < len(COLOURS) else "--"
+        handles[name] = axes.plot(x, shown[1], line, color=colour, marker=marker, markersize=5)[0]
+    axes.set(title=panel.title, xlabel=panel.xlabel)
+    if panel.log:
+        axes.set(xscale="log", xlim=(x.min() / 1.2, x.max() * 1.2))
+        label_decades(axes, "x")
+    if panel.level is not None:
+        axes.axhline(panel.level[1], color=QUIET, linestyle=":", linewidth=1.4)
+        axes.annotate(panel.level[0], (x[0], panel.level[1]), (0, 3), textcoords="offset points", color=INK, fontsize=9)
+    return handles
 
 
 COLORS = {"circuit R": "#D55E00", "matrix M": "#0072B2"}

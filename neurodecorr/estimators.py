@@ -1,0 +1,450 @@
+"""`RecurrentDecorrelator`: the circuit as a transformer."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from neurodecorr._numerics.memory import require_memory
+from neurodecorr._typing import Floats
+from neurodecorr._validation import choice, count, finite, positive, unmasked
+from neurodecorr.circuit import Circuit, settle
+from neurodecorr.errors import DegenerateInputWarning, InputError, StabilityError
+from neurodecorr.measures import covariance, null_directions
+from neurodecorr.plasticity import LearningRule, State, initial_state
+from neurodecorr.plasticity.learn import advance
+from neurodecorr.plasticity.spec import Schedule
+
+# Features whose powers differ more than this learn at rates that differ as much.
+POWER_RANGE = 1e8
+MOST_PASSES = 10**9
+# Passes over few samples are joined to at least this many: every call has its price.
+BLOCK = 1000
+# Matrices n × n that learning holds at its fullest: R, M, their successors and what guards look at.
+MATRICES = 6
+
+
+class _WrongTypeError(InputError, TypeError):
+    """Inputs that are no numbers: an InputError, and the TypeError that scikit-learn's contract asks for."""
+
+
+class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """What the two forms share: learning a `State` by a `LearningRule`."""
+
+    rate: float
+    rule: str
+    gain: str
+    schedule: str | Schedule
+    mean: str
+    batch: int
+    limit: float | None
+    rate_is: str
+    epochs: int | None
+    _form: str
+    _state: State
+
+    def plan(self) -> LearningRule:
+        """Return the checked learning plan."""
+        return LearningRule(
+            form=self._form,
+            rule=self.rule,
+            rate=self.rate,
+            schedule=self.schedule,
+            gain=self.gain,
+            mean=self.mean,
+            batch=self.batch,
+            limit=self.limit,
+            rate_is=self.rate_is,
+        )
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from the rows of X in their order, passing over them `epochs` times.
+
+        Parameters
+        ----------
+        X : (samples, n) array_like
+            Inputs x.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            If X is not a finite, dense, real (samples, n) array, or its n × n matrices do not fit in memory.
+        ConfigError
+            If a parameter lies outside its range, or a batch holds more samples than X.
+        DivergenceError, StabilityError
+            If learning breaks down; the sample is named and earlier results are kept.
+        """
+        plan = self.plan()
+        X = self._inputs(X, reset=True)
+        plan.require_samples(len(X))
+        _require_room(X)
+        state, passes = initial_state(X, plan), self._passes(X, plan)
+        _report_dependent_units(X)
+        together = min(passes, -(-BLOCK // len(X)))  # passes over few samples are joined: every call has its price
+        block = np.tile(X, (together, 1)) if together > 1 else X
+        for _ in range(passes // together):
+            state = advance(state, block, plan)
+        if passes % together:
+            state = advance(state, block[: passes % together * len(X)], plan)
+        return self._keep(state)
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Go on learning from the rows of X, once; the state is as it was if this fails.
+
+        Each call divides its rows into batches anew. A last batch that is short counts by its rows, so a call may bring
+        fewer than `batch`.
+        """
+        plan = self.plan()
+        fresh = not hasattr(self, "_state")
+        X = self._inputs(X, reset=fresh)
+        if fresh:
+            _require_room(X)
+        return self._keep(advance(initial_state(X, plan) if fresh else self._state, X, plan))
+
+    def inverse_transform(self, X: Any) -> Floats:
+        """Return the inputs x = R x̄ + μ that settle to the rows of X."""
+        check_is_fitted(self)
+        Xbar = self._inputs(X, reset=False)
+        return np.asarray(Xbar @ self.R_.T.astype(Xbar.dtype) + self.mean_.astype(Xbar.dtype))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether something was learnt."""
+        return hasattr(self, "_state")
+
+    @property
+    def R_(self) -> Floats:
+        """Recurrent form R, (n, n), dimensionless; R[i, j] from unit j to unit i."""
+        return self._learnt().lateral
+
+    @property
+    def M_(self) -> Floats:
+        """Feedforward form M, (n, n), dimensionless."""
+        return self._learnt().matrix
+
+    @property
+    def mean_(self) -> Floats:
+        """Running mean μ of the inputs, (n,), in units of x."""
+        state = self._learnt()
+        return np.asarray(state.mean * state.mean.dtype.type(state.scale))
+
+    @property
+    def gain_(self) -> Floats:
+        """Gain g of the last step, (n,)."""
+        return self._learnt().gain
+
+    @property
+    def n_samples_seen_(self) -> int:
+        """Samples learnt from."""
+        return self._learnt().samples
+
+    @property
+    def n_limited_(self) -> int:
+        """Updates shortened so that η·tr⟨x̄x̄ᵀ⟩ stayed within the limit."""
+        return self._learnt().limited
+
+    def _learnt(self) -> State:
+        check_is_fitted(self)
+        return self._state
+
+    def _passes(self, X: Floats, plan: LearningRule) -> int:
+        if self.epochs is not None:
+            return count(self.epochs, "epochs", most=MOST_PASSES)
+        return max(1, -(-plan.visits(X.shape[1]) // len(X)))
+
+    def _inputs(self, X: Any, reset: bool) -> Floats:
+        """Return X as a finite floating array; float32 stays float32."""
+        X = unmasked(X, "X")
+        if hasattr(X, "toarray") and hasattr(X, "nnz"):
+            raise InputError(f"X must be a dense array; got a sparse {type(X).__name__}. Use X.toarray().")
+        try:
+            X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], order="C", ensure_all_finite=False)
+        except (ValueError, OverflowError) as error:
+            raise InputError(str(error)) from None
+        except TypeError as error:
+            raise _WrongTypeError(str(error)) from None
+        return finite(X, "X")
+
+    def _keep(self, state: State) -> Self:
+        powers = state.power[state.power > 0]
+        if powers.size and powers.max() > POWER_RANGE * powers.min():
+            warnings.warn(
+                f"feature powers span a factor {powers.max() / powers.min():.1e}; unit {int(np.argmin(powers))} learns "
+                "that much more slowly than the strongest. Standardise the features first.",
+                DegenerateInputWarning,
+                stacklevel=3,
+            )
+        self._state = state
+        return self
+
+
+def _report_dependent_units(X: Floats) -> None:
+    """Warn if some direction of the varying units carries no signal: no rule can decorrelate what is the same."""
+    found = null_directions(covariance=covariance(X), samples=len(X))
+    live = X.shape[1] - len(found.silent)
+    few = len(X) <= live  # N samples span N − 1 directions
+    lost = live - len(X) + 1 if few else X.shape[1] - len(found.live) - len(found.silent)
+    if live < 2 or lost <= 0:
+        return
+    named = ", ".join(map(str, found.involved[:3]))
+    reason = "more units than samples" if few else f"collinear or identical units, such as {named}"
+    warnings.warn(
+        f"{lost} direction(s) of the input carry no signal of their own ({reason}). Those units stay correlated; "
+        "remove them, or bring more samples.",
+        DegenerateInputWarning,
+        stacklevel=3,
+    )
+
+
+def _require_room(X: Floats) -> None:
+    """Raise before memory is taken that is not there: n² grows fast where columns were taken for units by mistake."""
+    n = X.shape[1]
+    advice = "Rows are samples and columns are units: was X.T meant?" if n > len(X) else "Use fewer units."
+    require_memory(MATRICES * X.dtype.itemsize * n * n, f"a decorrelator of {n:,} units", advice)
+
+
+class FeedforwardDecorrelator(BaseDecorrelator):
+    """Decorrelate by one matrix product with a learnt M.
+
+    ::
+
+        x̄ = M (x − μ),        M ← diag(g) (I + η x̄x̄ᵀ)⁻¹ M
+
+    The exact partner of `RecurrentDecorrelator` with the same rule: same inputs, same x̄, without dynamics, at the
+    price of a rule that is not local (each change of M needs the column sums x̄ᵀM).
+
+    Parameters
+    ----------
+    rate : float, default 1e-3
+        Learning rate η, in the unit that `rate_is` names.
+    rule : {"implicit", "explicit", "congruent"}
+        "explicit" is the printed M ← g∘(M − ηCM). "local" is another name of "implicit".
+    gain, schedule, mean, batch, limit, rate_is, epochs
+        As in `RecurrentDecorrelator`.
+
+    Attributes
+    ----------
+    M_, R_ : (n, n) arrays
+        M, and its inverse R.
+    mean_, gain_ : (n,) arrays
+        Running mean of the inputs; gain of the last step.
+    n_samples_seen_, n_limited_ : int
+        Samples learnt from, and updates that the limiter shortened.
+
+    References
+    ----------
+    "Correlations are ruining your gradient descent", §3.2 and Algorithm 1.
+
+    Examples
+    --------
+    >>> import neurodecorr as nd
+    >>> X = nd.data.natural_patches(size=8, samples=20_000, seed=0).inputs
+    >>> recurrent = nd.RecurrentDecorrelator().fit(X).transform(X)
+    >>> feedforward = nd.FeedforwardDecorrelator().fit(X).transform(X)
+    >>> bool(np.allclose(recurrent, feedforward, rtol=0, atol=1e-9))
+    True
+    """
+
+    _form = "feedforward"
+
+    def __init__(
+        self,
+        rate: float = 1e-3,
+        *,
+        rule: str = "implicit",
+        gain: str = "node",
+        schedule: str | Schedule = "decay",
+        mean: str = "running",
+        batch: int = 1,
+        limit: float | None = 0.1,
+        rate_is: str = "relative",
+        epochs: int | None = None,
+    ) -> None:
+        self.rate = rate
+        self.rule = rule
+        self.gain = gain
+        self.schedule = schedule
+        self.mean = mean
+        self.batch = batch
+        self.limit = limit
+        self.rate_is = rate_is
+        self.epochs = epochs
+
+    def transform(self, X: Any) -> Floats:
+        """Return x̄ = M (x − μ) for each row of X.
+
+        Parameters
+        ----------
+        X : (samples, n) array_like
+            Inputs x.
+
+        Returns
+        -------
+        (samples, n) array
+            x̄, in units of x.
+        """
+        check_is_fitted(self)
+        X = self._inputs(X, reset=False)
+        return np.asarray((X - self.mean_.astype(X.dtype)) @ self.M_.T.astype(X.dtype))
+
+
+SETTLING = ("direct", "auto", "chebyshev", "exponential", "euler", "rk4", "rk45", "implicit")
+
+
+class RecurrentDecorrelator(BaseDecorrelator):
+    """Decorrelate by a recurrent circuit whose lateral weights R learn locally.
+
+    ::
+
+        τ dx̄/dt = (x − μ) − R x̄,        ΔR_ij = η ((R x̄)_i x̄_j − R_ij p_j)
+
+    Each sample is settled, then each synapse changes by its postsynaptic drive times its presynaptic activity,
+    against a decay set by the power p_j of the presynaptic unit's own input (rule "implicit", or "local"; node gain).
+    This is the exact partner of the implicit rule for M = R⁻¹ (docs: theory).
+
+    Parameters
+    ----------
+    rate : float, default 1e-3
+        Learning rate η, in the unit that `rate_is` names.
+    rule : {"implicit", "explicit", "congruent"}
+        "local" is another name of "implicit". "congruent" keeps R symmetric positive definite: its circuit is stable at
+        every rate.
+    gain : {"node", "layer", "none"}
+        Whether each unit keeps its own input power (decorrelation), the layer its mean power (whitening up to one
+        scale), or nothing.
+    schedule : {"decay", "constant"} or Decay
+        "decay" searches, then converges as 1/t; "constant" follows inputs that change.
+    mean : {"running", "batch", "none"}
+        Mean μ subtracted while learning; inference always uses the running mean.
+    batch : int, default 1
+        Samples per update, at most those of X. A batch weighs as much as its samples one by one.
+    limit : float or None, default 0.1
+        Largest η·tr⟨x̄x̄ᵀ⟩; updates shortened to it are counted in `n_limited_`.
+    rate_is : {"relative", "absolute"}, default "relative"
+        Unit of the rate: one over the mean input power ⟨x²⟩, or 1/x² as the inputs come.
+    epochs : int or None
+        Passes of `fit` over X; None for as many as the rate needs.
+    tau : float, default 1.0
+        Time constant τ of the circuit, in the user's unit of time.
+    settling : str, default "direct"
+        How `transform` finds the fixed point: any method of `neurodecorr.settle` but "twin".
+    tol : float, default 1e-6
+        Certified relative distance to the fixed point that `transform` asks for.
+
+    Attributes
+    ----------
+    R_, M_ : (n, n) arrays
+        R, and its twin M.
+    mean_, gain_ : (n,) arrays
+        Running mean of the inputs; gain of the last step.
+    circuit_ : Circuit
+        The learnt circuit.
+    n_samples_seen_, n_limited_ : int
+        Samples learnt from, and updates that the limiter shortened.
+
+    References
+    ----------
+    "Correlations are ruining your gradient descent", §3.2 and Appendix D, with the corrections of docs/theory.
+
+    Examples
+    --------
+    >>> import neurodecorr as nd
+    >>> X = nd.data.natural_patches(size=8, samples=20_000, seed=0).inputs
+    >>> Xbar = nd.RecurrentDecorrelator().fit(X).transform(X)
+    >>> bool(nd.measures.rms_correlation(Xbar) < 0.03 < 0.9 < nd.measures.rms_correlation(X))
+    True
+    """
+
+    _form = "recurrent"
+
+    def __init__(
+        self,
+        rate: float = 1e-3,
+        *,
+        rule: str = "implicit",
+        gain: str = "node",
+        schedule: str | Schedule = "decay",
+        mean: str = "running",
+        batch: int = 1,
+        limit: float | None = 0.1,
+        rate_is: str = "relative",
+        epochs: int | None = None,
+        tau: float = 1.0,
+        settling: str = "direct",
+        tol: float = 1e-6,
+    ) -> None:
+        self.rate = rate
+        self.rule = rule
+        self.gain = gain
+        self.schedule = schedule
+        self.mean = mean
+        self.batch = batch
+        self.limit = limit
+        self.rate_is = rate_is
+        self.epochs = epochs
+        self.tau = tau
+        self.settling = settling
+        self.tol = tol
+
+    def plan(self) -> LearningRule:
+        """Return the checked learning plan."""
+        positive(self.tau, "tau", "the user's unit of time")
+        positive(self.tol, "tol")
+        choice(self.settling, "settling", SETTLING)
+        return super().plan()
+
+    @property
+    def circuit_(self) -> Circuit:
+        """The learnt circuit τ dx̄/dt = (x − μ) − R x̄, in float64."""
+        check_is_fitted(self)
+        circuits, R = self._circuits, self.R_  # in this order: a circuit is kept with the state that it is of
+        if self.tau not in circuits:
+            circuits[self.tau] = Circuit(R.astype(np.float64), self.tau)
+        return circuits[self.tau]
+
+    def transform(self, X: Any) -> Floats:
+        """Settle the circuit on each row of X and return the certified fixed points x̄.
+
+        Parameters
+        ----------
+        X : (samples, n) array_like
+            Inputs x.
+
+        Returns
+        -------
+        (samples, n) array
+            x̄, in units of x.
+
+        Raises
+        ------
+        StabilityError
+            If some sample does not settle within the method's bounds on time and steps.
+        """
+        check_is_fitted(self)
+        X = self._inputs(X, reset=False)
+        drive = X.astype(np.float64) - self.mean_
+        settled = settle(self.circuit_, drive, tol=self.tol, relative=True, method=self.settling)
+        late = np.isin(settled.outcome, ("time", "steps"))
+        if late.any():
+            raise StabilityError(
+                f"{int(late.sum())} of {len(X)} samples did not settle to tol={self.tol:g} (first: sample "
+                f"{int(late.argmax())}). Use settling='direct', or a larger tol."
+            )
+        return np.asarray(settled.xbar, dtype=X.dtype)
+
+    def _keep(self, state: State) -> Self:
+        super()._keep(state)
+        self._circuits: dict[float, Circuit] = {}  # made when first needed, one per time constant
+        return self
+
+
+__all__ = ["FeedforwardDecorrelator", "RecurrentDecorrelator"]
