@@ -32,7 +32,6 @@ CHIP = hardware.AnalogueCircuit.build(
     np.asarray(CIRCUIT.R), hardware.Devices(), hardware.Amplifier(), np.random.default_rng(0), tau_s=1e-6
 )
 DECK = "* t\nV1 a 0 DC 3\nR1 a b 1\nR2 b 0 2\n.save v(b)\n.op\n.end\n"
-RAW = "Title: t\nPlotname: p\nFlags: real\nNo. Variables: 1\nNo. Points: 1\nVariables:\n0 v(a) voltage\nValues:\n0 1\n"
 
 
 def positive(value, none=False):
@@ -154,7 +153,6 @@ CALLS = (
             "tau_power_s": positive(1.0, none=True),
         },
     ),
-    Call("spice.read_raw", lambda path: spice.raw.read_raw(file("a.raw", RAW) and path), {"path": Place("a.raw")}),
     Call("spice.find_simulator", spice.runner.find_simulator, {"simulator": SIMULATOR}),
     Call("spice.simulator_version", spice.runner.simulator_version, {"simulator": SIMULATOR}),
     Call(

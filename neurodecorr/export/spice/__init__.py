@@ -1,6 +1,5 @@
 """Netlists of circuits for SPICE, and what simulators make of them."""
 
-from neurodecorr.export.spice import raw as raw
 from neurodecorr.export.spice.netlist import write_spice
 from neurodecorr.export.spice.network_netlist import LearningCircuit
 from neurodecorr.export.spice.runner import run_spice

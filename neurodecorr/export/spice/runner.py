@@ -24,7 +24,6 @@ from neurodecorr._validation import checked_path, choice, positive
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.export.spice.cards import Cards, read_cards
 from neurodecorr.export.spice.deck import SIMULATORS
-from neurodecorr.export.spice.raw import read_raw
 from neurodecorr.export.spice.stdout_tables import complaints, measured, tables
 from neurodecorr.io.files import read_regular
 
@@ -128,7 +127,9 @@ TRANSIENT = re.compile(r"^\.tran\s+(\S+)\s+(\S+)", re.MULTILINE | re.IGNORECASE)
 
 DRIVER = """* run one netlist
 .control
-set filetype=binary
+set numdgt=16
+set wr_singlescale
+set wr_vecnames
 source netlist.cir
 run
 {writes}
@@ -356,18 +357,18 @@ Found = tuple[dict[str, float], Floats, dict[str, Floats], dict[str, float]]
 def _run_ngspice(program: str, text: str, folder: Path, timeout_s: float, file: str) -> Found:
     asked = [kind for kind in ("op", "tran") if re.search(rf"^\.{kind}\b", text, re.MULTILINE | re.IGNORECASE)]
     (folder / "netlist.cir").write_text(text, encoding="utf-8")
-    writes = "\n".join(f"setplot {kind}1\nwrite {kind}.raw" for kind in asked)
+    writes = "\n".join(f"setplot {kind}1\nwrdata {kind}.txt all" for kind in asked)
     (folder / "driver.cir").write_text(DRIVER.format(writes=writes), encoding="utf-8")
     printed = _run([program, "-n", "-b", "driver.cir"], folder, timeout_s, file)
-    missing = [kind for kind in asked if not (folder / f"{kind}.raw").is_file()]
+    missing = [kind for kind in asked if not (folder / f"{kind}.txt").is_file()]
     if missing or not asked or "simulation(s) aborted" in printed or "imulation interrupted" in printed:
         raise InputError(f"ngspice could not simulate {file}:\n{complaints(printed)}")
     operating, traces = dict[str, float](), dict[str, Floats]()
     t: Floats = np.empty(0)
     if "op" in asked:
-        operating = {node: float(values[0]) for node, values in _voltages(folder / "op.raw", file)[1].items()}
+        operating = {node: float(values[0]) for node, values in node_voltages(folder / "op.txt", file)[1].items()}
     if "tran" in asked:
-        t, traces = _voltages(folder / "tran.raw", file)
+        t, traces = node_voltages(folder / "tran.txt", file)
     return operating, t, traces, measured(printed)
 
 
@@ -389,17 +390,30 @@ def _run_gnucap(program: str, text: str, folder: Path, timeout_s: float, file: s
     return operating, t, traces, measured(printed)
 
 
-def _voltages(path: Path, file: str) -> tuple[Floats, dict[str, Floats]]:
-    """Return the times of a raw file, none of an operating point, and the voltage of every node."""
-    plot = read_raw(path)[0]
-    if plot.data.dtype.kind != "f" or not len(plot.data):
-        raise InputError(f"ngspice could not simulate {file}: {path.name} holds {plot!r}, no real numbers.")
-    columns = {_node(name): plot.data[:, k] for k, name in enumerate(plot.variables)}
-    t = columns.pop("time", np.empty(0))
-    if len(columns) > 1:
+def node_voltages(path: Path, file: str) -> tuple[Floats, dict[str, Floats]]:
+    """Return the times of a table of ngspice's `wrdata`, none of an operating point, and the voltage of every node.
+
+    Its first column is the scale, time or whatever comes first, and stands once more among the others. Seventeen
+    significant digits, `numdgt` and one before the point, give every double back to the bit.
+    """
+    names, _, rows = read_regular(path, LARGEST_OUTPUT, what="table of ngspice", error=InputError).partition(b"\n")
+    columns = [_node(name) for name in names.decode("utf-8", "replace").split()]
+    try:
+        numbers = np.loadtxt(rows.splitlines(), ndmin=2) if rows.strip() else np.empty((0, 0))
+    except ValueError as error:
+        raise InputError(
+            f"ngspice could not simulate {file}: {path.name} holds no table of real numbers, {error}."
+        ) from None
+    if not len(numbers) or numbers.shape[1] != len(columns):
+        raise InputError(
+            f"ngspice could not simulate {file}: {path.name} holds {numbers.shape} numbers of {len(columns)} vectors."
+        )
+    found = dict(zip(columns, numbers.T.copy(), strict=True))
+    t = found.pop("time", np.empty(0))
+    if len(found) > 1:
         # A plot of one vector has that vector twice, the second time as "all", which is no name of a node here.
-        columns.pop("all", None)
-    return t, columns
+        found.pop("all", None)
+    return t, found
 
 
 def _node(variable: str) -> str:

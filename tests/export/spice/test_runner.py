@@ -18,10 +18,10 @@ from neurodecorr.circuit import Circuit
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.export import run_spice, spice, write_spice
 from neurodecorr.export.spice.cards import read_cards
-from neurodecorr.export.spice.raw import read_raw
 from neurodecorr.export.spice.runner import (
     OutOfTimeError,
     find_simulator,
+    node_voltages,
     program_folder,
     run_program,
     simulator_version,
@@ -316,6 +316,38 @@ def test_no_text_at_the_head_of_a_netlist_makes_a_line_of_its_own(part, text):
         replace(deck, **changes[part]).text()
 
 
+def test_numbers_of_ngspice_come_back_to_the_bit(tmp_path):
+    data = np.random.default_rng(0).standard_normal((5, 3)) * 10.0 ** np.arange(-20, -5).reshape(5, 3)
+    rows = [" ".join(f"{value:.16e}" for value in (row[0], *row[1:], row[0])) for row in data.tolist()]
+    (tmp_path / "a.txt").write_text("\n".join([" time V(A) b#branch time ", *rows]) + "\n")
+    t, found = node_voltages(tmp_path / "a.txt", "netlist.cir")
+    assert t.tobytes() == data[:, 0].tobytes() and list(found) == ["a", "b#branch"]
+    assert found["a"].tobytes() == data[:, 1].tobytes() and found["b#branch"].tobytes() == data[:, 2].tobytes()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " time a time \n",
+        " time a time \n 0.0 1.0\n",
+        " time a \n 0.0 one\n",
+        " time \n 0.0\n 1.0 2.0\n",
+        "a\n1,2\n",
+    ],
+)
+def test_a_table_that_is_none_is_refused(text, tmp_path):
+    (tmp_path / "a.txt").write_text(text)
+    with pytest.raises(InputError, match=r"could not simulate netlist[.]cir: a[.]txt holds"):
+        node_voltages(tmp_path / "a.txt", "netlist.cir")
+
+
+def test_an_rc_circuit_charges_as_its_closed_form_says(ngspice, netlist):
+    found = run_spice(netlist("* rc\nI1 0 a DC 1\nR1 a 0 2\nC1 a 0 1 IC=0\n.save v(a)\n.op\n.tran 1 4 uic\n.end\n"))
+    assert found.operating["a"] == pytest.approx(2.0, rel=1e-9)
+    np.testing.assert_allclose(found.traces["a"], 2 * (1 - np.exp(-found.t / 2)), atol=2e-3)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_neither_a_pipe_nor_a_device_holds_a_run_up(tmp_path):
     os.mkfifo(tmp_path / "pipe")
@@ -324,7 +356,7 @@ def test_neither_a_pipe_nor_a_device_holds_a_run_up(tmp_path):
         with pytest.raises(InputError, match="not a regular file"):
             run_spice(tmp_path / name)
         with pytest.raises(InputError, match="not a regular file"):
-            read_raw(tmp_path / name)
+            node_voltages(tmp_path / name, "netlist.cir")
 
 
 def test_a_program_and_what_it_started_are_ended_with_its_time(tmp_path):
