@@ -366,9 +366,9 @@ def _run_ngspice(program: str, text: str, folder: Path, timeout_s: float, file: 
     operating, traces = dict[str, float](), dict[str, Floats]()
     t: Floats = np.empty(0)
     if "op" in asked:
-        operating = {node: float(values[0]) for node, values in node_voltages(folder / "op.txt", file)[1].items()}
+        operating = {node: float(values[0]) for node, values in printed_voltages(folder / "op.txt", file)[1].items()}
     if "tran" in asked:
-        t, traces = node_voltages(folder / "tran.txt", file)
+        t, traces = printed_voltages(folder / "tran.txt", file)
     return operating, t, traces, measured(printed)
 
 
@@ -390,7 +390,7 @@ def _run_gnucap(program: str, text: str, folder: Path, timeout_s: float, file: s
     return operating, t, traces, measured(printed)
 
 
-def node_voltages(path: Path, file: str) -> tuple[Floats, dict[str, Floats]]:
+def printed_voltages(path: Path, file: str) -> tuple[Floats, dict[str, Floats]]:
     """Return the times of a table of ngspice's `wrdata`, none of an operating point, and the voltage of every node.
 
     Its first column is the scale, time or whatever comes first, and stands once more among the others. Seventeen

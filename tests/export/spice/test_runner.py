@@ -21,7 +21,7 @@ from neurodecorr.export.spice.cards import read_cards
 from neurodecorr.export.spice.runner import (
     OutOfTimeError,
     find_simulator,
-    node_voltages,
+    printed_voltages,
     program_folder,
     run_program,
     simulator_version,
@@ -320,7 +320,7 @@ def test_numbers_of_ngspice_come_back_to_the_bit(tmp_path):
     data = np.random.default_rng(0).standard_normal((5, 3)) * 10.0 ** np.arange(-20, -5).reshape(5, 3)
     rows = [" ".join(f"{value:.16e}" for value in (row[0], *row[1:], row[0])) for row in data.tolist()]
     (tmp_path / "a.txt").write_text("\n".join([" time V(A) b#branch time ", *rows]) + "\n")
-    t, found = node_voltages(tmp_path / "a.txt", "netlist.cir")
+    t, found = printed_voltages(tmp_path / "a.txt", "netlist.cir")
     assert t.tobytes() == data[:, 0].tobytes() and list(found) == ["a", "b#branch"]
     assert found["a"].tobytes() == data[:, 1].tobytes() and found["b#branch"].tobytes() == data[:, 2].tobytes()
 
@@ -339,7 +339,7 @@ def test_numbers_of_ngspice_come_back_to_the_bit(tmp_path):
 def test_a_table_that_is_none_is_refused(text, tmp_path):
     (tmp_path / "a.txt").write_text(text)
     with pytest.raises(InputError, match=r"could not simulate netlist[.]cir: a[.]txt holds"):
-        node_voltages(tmp_path / "a.txt", "netlist.cir")
+        printed_voltages(tmp_path / "a.txt", "netlist.cir")
 
 
 def test_an_rc_circuit_charges_as_its_closed_form_says(ngspice, netlist):
@@ -356,7 +356,7 @@ def test_neither_a_pipe_nor_a_device_holds_a_run_up(tmp_path):
         with pytest.raises(InputError, match="not a regular file"):
             run_spice(tmp_path / name)
         with pytest.raises(InputError, match="not a regular file"):
-            node_voltages(tmp_path / name, "netlist.cir")
+            printed_voltages(tmp_path / name, "netlist.cir")
 
 
 def test_a_program_and_what_it_started_are_ended_with_its_time(tmp_path):
