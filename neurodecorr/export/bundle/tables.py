@@ -46,15 +46,15 @@ def matrix_text(about: Sequence[str], A: Array, columns: Sequence[str], first: S
     return csv_text(about, [name, *columns], rows)
 
 
-def read_rows(text: str, columns: Sequence[str] | int, place: str) -> list[list[str]]:
+def read_rows(text: str, columns: Sequence[str], place: str) -> list[list[str]]:
     """Return the cells of a table that `csv_text` wrote, row by row.
 
     Parameters
     ----------
     text : str
         The table.
-    columns : sequence of str, or int
-        The names that its first line must hold, or how many.
+    columns : sequence of str
+        The names that its first line must hold.
     place : str
         Its name, for messages.
 
@@ -65,12 +65,12 @@ def read_rows(text: str, columns: Sequence[str] | int, place: str) -> list[list[
     """
     lines = [line for line in text.split("\n") if line and not line.startswith("#")]
     head = lines[0].split(",") if lines else []
-    width = columns if isinstance(columns, int) else len(columns)
-    if len(head) != width or not (isinstance(columns, int) or head == list(columns)):
-        wanted = f"{columns} columns" if isinstance(columns, int) else f"the columns {','.join(columns)}"
-        raise CheckpointError(f"{place} must have {wanted}; got {','.join(head)[:80] or 'none'}.")
+    if head != list(columns):
+        raise CheckpointError(
+            f"{place} must have the columns {','.join(columns)}; got {','.join(head)[:80] or 'none'}."
+        )
     rows = [line.split(",") for line in lines[1:]]
     for number, row in enumerate(rows, 1):
-        if len(row) != width:
-            raise CheckpointError(f"{place}: row {number} must have {width} cells; it has {len(row)}.")
+        if len(row) != len(columns):
+            raise CheckpointError(f"{place}: row {number} must have {len(columns)} cells; it has {len(row)}.")
     return rows
