@@ -299,3 +299,10 @@ def test_only_faces_say_what_is_public():
         }
         here = path.relative_to(PACKAGE).as_posix()
         assert "__all__" not in names or path.name == "__init__.py" or here in rooms, here
+
+
+def test_no_kernel_takes_more_than_eight_arguments():
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and any("jit" in ast.unparse(one) for one in node.decorator_list):
+                assert len(node.args.posonlyargs) + len(node.args.args) <= 8, f"{path.name}: {node.name}"

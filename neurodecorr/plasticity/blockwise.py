@@ -53,25 +53,31 @@ def survey(X: Array, scale: float, limit: float, scaled: Array, power: Array) ->
     return outside == 0
 
 
+class PendingProduct(NamedTuple):
+    """An outer product that waits for the next pass: left rightᵀ (`products` 1), or left rightᵀ + right leftᵀ (2)."""
+
+    products: int
+    left: Array
+    right: Array
+
+
 @jit()
-def woven_pass(
-    outer: int, S: Array, left: Array, right: Array, z: Array, weight: Array, out: Array, push: Array, back: Array
-) -> float:
+def woven_pass(outer: PendingProduct, S: Array, z: Array, weight: Array, out: Array, push: Array, back: Array) -> float:
     """Take outer products off S, then out = S z, push = w²∘out, back = Sᵀ push, in one pass; return pushᵀout.
 
     ::
 
-        S ← S − left rightᵀ (outer = 1), S − left rightᵀ − right leftᵀ (outer = 2)
+        S ← S − left rightᵀ (products 1), S − left rightᵀ − right leftᵀ (products 2)
 
     Each row is used up while it is at hand.
     """
     size = 0.0
     back[:] = 0
     for i in range(0, S.shape[0], ROWS):
-        if outer == 1:
-            pull_rows(S, left, right, z, out, i)
+        if outer.products == 1:
+            pull_rows(S, outer.left, outer.right, z, out, i)
         else:
-            twist_rows(S, left, right, z, out, i)
+            twist_rows(S, outer.left, outer.right, z, out, i)
         for r in range(i, i + ROWS):
             push[r] = weight[r] * weight[r] * out[r]
             size += push[r] * out[r]
@@ -105,14 +111,15 @@ def fused_block(
     left, right, back = vectors[4], vectors[5], vectors[6]
     left[:] = 0
     right[:] = 0
+    outer = PendingProduct(2 if rule == CONGRUENT else 1, left, right)
     for t in range(X.shape[0]):
         mean_power = observe(parameters, averages, X[t], x)
         if rule == CONGRUENT:
             for j in range(n):
                 z[j] = scale[j] * x[j]
-            size = woven_pass(2, S, left, right, z, scale, out, push, back)
+            size = woven_pass(outer, S, z, scale, out, push, back)
         else:
-            size = woven_pass(1, S, left, right, x, scale, out, push, back)
+            size = woven_pass(outer, S, x, scale, out, push, back)
         eta, unit, exists = step_size(parameters, averages, size, mean_power)
         if not exists:
             return t
@@ -129,7 +136,7 @@ def fused_block(
                     drives[t, j], pulls[t, j] = x[j], grow * push[j]
         rescale(parameters, averages, scale, eta, mean_power)
         tick(averages, eta, unit)
-    woven_pass(2 if rule == CONGRUENT else 1, S, left, right, x, scale, out, push, back)
+    woven_pass(outer, S, x, scale, out, push, back)
     return -1
 
 

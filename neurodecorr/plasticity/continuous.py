@@ -120,11 +120,29 @@ def decay(R: Array, power: Array, c: float, congruent: bool, keep: Array) -> Non
             R[i, j] *= left * keep[j]
 
 
+class LearningFlow(NamedTuple):
+    """A circuit that learns while it settles, changed in place.
+
+    Parameters
+    ----------
+    R : (n, n) array
+        Lateral weights.
+    xbar, power : (n,) arrays
+        Activity, and power of each unit's own input.
+    drive : (3, n) array
+        Input u at the begin, middle and end of a step; its first row is the present one.
+    """
+
+    R: Array
+    xbar: Array
+    power: Array
+    drive: Array
+
+
 @jit()
-def drift(
-    R: Array, xbar: Array, power: Array, drive: Array, x: Array, h: float, times: Array, share: float, work: Array
-) -> None:
+def drift(flow: LearningFlow, x: Array, h: float, times: Array, share: float, work: Array) -> None:
     """Move activity, power and input by h, under the weights R."""
+    power, drive = flow.power, flow.drive
     middle, end = 1.0, 1.0
     if times[3] > 0.0:
         middle, end = -math.expm1(-0.5 * h / times[3]), -math.expm1(-h / times[3])
@@ -134,29 +152,28 @@ def drift(
         drive[1, j] = drive[0, j] + middle * (x[j] - drive[0, j])
         drive[2, j] = drive[0, j] + end * (x[j] - drive[0, j])
         power[j] += share * (drive[1, j] * drive[1, j] - power[j])
-    relax(R, drive, xbar, h, times[0], work)
+    relax(flow.R, drive, flow.xbar, h, times[0], work)
     drive[0] = drive[2]
 
 
 @jit()
-def advance_stream(
-    R: Array, xbar: Array, power: Array, drive: Array, x: Array, h: float, times: Array, congruent: bool, work: Array
-) -> float:
+def advance_stream(flow: LearningFlow, x: Array, h: float, times: Array, congruent: bool, work: Array) -> float:
     """Move everything by one step h; `times` are τ_x, τ_R, τ_p (infinite: p is given), τ_u (0: no filter).
 
     Returns the growth that R met, h⟨x̄ᵀx̄⟩/τ_R.
     """
+    R, xbar, power = flow.R, flow.xbar, flow.power
     c = h / times[1]
     share = -math.expm1(-0.5 * h / times[2])
     grown: float = squared(xbar)
     decay(R, power, c / 6.0, congruent, work[3])
     apply_growth(R, xbar, c / 6.0, congruent, work[3])
-    drift(R, xbar, power, drive, x, 0.5 * h, times, share, work)
+    drift(flow, x, 0.5 * h, times, share, work)
     grown += 4.0 * squared(xbar)
     decay(R, power, c / 3.0, congruent, work[3])
     apply_growth(R, xbar, 2.0 * c / 3.0, congruent, work[3])
     decay(R, power, c / 3.0, congruent, work[3])
-    drift(R, xbar, power, drive, x, 0.5 * h, times, share, work)
+    drift(flow, x, 0.5 * h, times, share, work)
     grown += squared(xbar)
     apply_growth(R, xbar, c / 6.0, congruent, work[3])
     decay(R, power, c / 6.0, congruent, work[3])
@@ -174,27 +191,14 @@ def longest_step(xbar: Array, power: Array, bound: float, times: Array) -> float
 
 @jit()
 def flow_stream(
-    R: Array,
-    xbar: Array,
-    power: Array,
-    drive: Array,
-    X: Array,
-    dwell: float,
-    times: Array,
-    dt: float,
-    congruent: bool,
-    counters: Array,
+    flow: LearningFlow, X: Array, dwell: float, times: Array, dt: float, congruent: bool, counters: Array
 ) -> float:
     """Present the rows of X one by one, in place; return −1, or the time since the begin at which numbers ran away.
 
     Parameters
     ----------
-    R : (n, n) array
-        Lateral weights.
-    xbar, power : (n,) arrays
-        Activity, and power of each unit's own input.
-    drive : (3, n) array
-        Its first row is the present input u.
+    flow : LearningFlow
+        Weights, activity, power and input.
     X : (samples, n) array
         Samples, each presented for `dwell`.
     dwell : float
@@ -208,6 +212,7 @@ def flow_stream(
     counters : (2,) array
         Steps taken, shortest step.
     """
+    R, xbar, power = flow.R, flow.xbar, flow.power
     work = np.empty((4, R.shape[0]))
     pieces = max(1, math.ceil(dwell / dt - 1e-9)) if dt > 0.0 else 1
     for k in range(X.shape[0]):
@@ -222,7 +227,7 @@ def flow_stream(
                 if not longest > SHORTEST * times[0]:
                     return k * dwell + elapsed
                 h = (dwell - elapsed) / math.ceil((dwell - elapsed) / longest)
-            grown = advance_stream(R, xbar, power, drive, X[k], h, times, congruent, work)
+            grown = advance_stream(flow, X[k], h, times, congruent, work)
             if not squared(xbar) < HUGE:
                 return k * dwell + elapsed
             bound *= math.exp(grown)  # of growth by exp(c x̄x̄ᵀ)
@@ -454,7 +459,9 @@ def _flow(
     R: Floats, xbar: Floats, power: Floats, drive: Floats, X: Floats, start: float, setting: _Setting, counters: Floats
 ) -> None:
     congruent = setting.rule == "congruent"
-    broken = flow_stream(R, xbar, power, drive, X, setting.dwell, setting.times, setting.dt, congruent, counters)
+    broken = flow_stream(
+        LearningFlow(R, xbar, power, drive), X, setting.dwell, setting.times, setting.dt, congruent, counters
+    )
     if broken >= 0 or not np.isfinite(R).all():
         at = start + (broken if broken >= 0 else len(X) * setting.dwell)
         raise DivergenceError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -75,6 +76,20 @@ def step_code(
     return count, overloaded
 
 
+class LIFCell(NamedTuple):
+    """Constants of a unit: seconds, volts and siemens; λ of the recorded filter in 1/s; refractory steps."""
+
+    dt: float
+    tau_m: float
+    tau_inh: float
+    v_rest: float
+    v_threshold: float
+    e_inh: float
+    g_leak: float
+    decay: float
+    refractory: int
+
+
 @jit()
 def step_lif(
     W: Float64s,  # (n, n) inhibitory conductances in siemens, transposed; changed
@@ -82,19 +97,17 @@ def step_lif(
     waiting: Int64s,  # (n,) steps left of the refractory period; changed
     current: Float64s,  # (frames, n) input in amperes
     span: tuple[int, int, int, int],  # first step, last step + 1, steps per frame, steps per record
-    cell: tuple[float, float, float, float, float, float, float],  # dt, τ_m, τ_inh, v_rest, v_θ, E_inh, g_leak
-    rates: tuple[float, int],  # λ of the recorded filter, refractory steps
+    cell: LIFCell,
     rule: tuple[float, float, float, float, bool],  # η, α, τ_STDP, largest weight, whether to learn
-    record: Float64s,  # (records, n) filtered spikes in 1/s; written
-    spikes: Int64s,  # (capacity, 3) step, unit, 1; written
+    written: tuple[Float64s, Int64s],  # (records, n) filtered spikes in 1/s; (capacity, 3) step, unit, 1
 ) -> int:
     """Run leaky integrate-and-fire units that inhibit each other; return the number of spikes.
 
     Forward Euler for v, g and the STDP trace; the recorded filter decays exactly.
     """
     first, end, hold, every = span
-    dt, tau_m, tau_inh, v_rest, v_threshold, e_inh, g_leak = cell
-    decay, refractory = rates
+    dt, tau_m, tau_inh, v_rest, v_threshold, e_inh, g_leak, decay, refractory = cell
+    record, spikes = written
     eta, alpha, tau_stdp, w_max, learns = rule
     n = len(W)
     v, g, trace, rate = state[0], state[1], state[2], state[3]
@@ -173,15 +186,15 @@ def compiled_lif(network: LIFNetwork, X: Float64s, plan: Timing, rule: Inhibitor
     record, current = np.empty((plan.records, n)), network.bias_a + network.gain_a * X
     times = (plan.dt_s, network.tau_membrane_s, network.tau_inhibition_s)
     volts = (network.rest_v, network.threshold_v, network.inhibition_v)
-    cell = (*times, *volts, network.leak_siemens)
-    rates = (network.decay_hz, max(1, round(network.refractory_s / plan.dt_s)))
+    refractory = max(1, round(network.refractory_s / plan.dt_s))
+    cell = LIFCell(*times, *volts, network.leak_siemens, network.decay_hz, refractory)
     learning = (0.0, 0.0, 1.0, 0.0, False)
     if rule is not None:
         learning = (rule.rate_siemens, rule.alpha, rule.tau_stdp_s, rule.most_siemens, True)
 
     def run(first: int, end: int, room: Int64s) -> int:
         span = (first, end, plan.hold, plan.every)
-        return step_lif(W, state, waiting, current, span, cell, rates, learning, record, room)
+        return step_lif(W, state, waiting, current, span, cell, learning, (record, room))
 
     rows = _in_pieces(run, plan.steps, n)
     return SpikeRun(plan.t_s, record, spikes_from(rows, plan.dt_s), W.T.copy(), plan.duration_s, 0, "compiled")
