@@ -50,7 +50,7 @@ AnyDocument = TypeVar("AnyDocument", bound=BaseModel)
 
 
 class Table(BaseModel):
-    """A table of a file: no unknown keys, and numbers that are written as numbers, whole where they must be.
+    """Table of a model file: no unknown keys; numbers are written as numbers, and whole where they must be.
 
     `true` is no number, "100" is none, and neither is inf. Lists become tuples.
     """
@@ -93,7 +93,7 @@ def read_tables(path: Path, kind: str, hint: str = "") -> dict[str, Any]:
 
 
 def checked(tables: Mapping[str, Any], document: type[AnyDocument], path: Path, kind: str) -> AnyDocument:
-    """Return the tables as the document that they must be.
+    """Return the tables as a validated document.
 
     Raises
     ------
@@ -139,7 +139,12 @@ def _keys(table: Any) -> Iterator[str]:
 
 
 class DenseTable(Table):
-    """A dense layer."""
+    """Description of a dense layer.
+
+    ::
+
+        h = W x̄ + b,    W (outputs, inputs)
+    """
 
     kind: Literal["dense"]
     units: PositiveInt
@@ -147,7 +152,16 @@ class DenseTable(Table):
 
 
 class ConvTable(Table):
-    """A convolution."""
+    """Description of a convolution; the same W acts on the patch at every place.
+
+    ::
+
+        h_p = W x̄_p + b,    x̄_p = M (x_p − μ) the patch at place p
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, Table 1.
+    """
 
     kind: Literal["conv"]
     channels: PositiveInt
@@ -158,7 +172,7 @@ class ConvTable(Table):
 
 
 class PoolTable(Table):
-    """Maximum pooling."""
+    """Description of maximum pooling."""
 
     kind: Literal["pool"]
     size: PositiveInt
@@ -166,7 +180,7 @@ class PoolTable(Table):
 
 
 class DataTable(Table):
-    """What the network is made for."""
+    """Data set for which the network is made."""
 
     name: str
     shape: tuple[PositiveInt, ...]
@@ -175,7 +189,7 @@ class DataTable(Table):
 
 
 class TrainingTable(Table):
-    """How it is trained, whatever the rule."""
+    """Training settings that all credit rules share."""
 
     epochs: PositiveInt
     batch: PositiveInt = 256
@@ -185,7 +199,7 @@ class TrainingTable(Table):
 
 
 class DecorrelationTable(Table):
-    """How inputs of layers are decorrelated, where they are."""
+    """Settings of decorrelation at the inputs of layers."""
 
     rule: Annotated[str, AfterValidator(rule_name)] = "implicit"
     gain: Literal["node", "layer", "none"] = "layer"
@@ -196,7 +210,12 @@ class DecorrelationTable(Table):
 
 
 class RatesTable(Table):
-    """Learning rates of one rule: alone, and with decorrelation."""
+    """Learning rates η of one credit rule: alone, and with decorrelation.
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, Table 2.
+    """
 
     alone: PositiveFloat
     decorrelated: PositiveFloat
@@ -204,7 +223,7 @@ class RatesTable(Table):
 
 
 class Document(Table):
-    """A model file."""
+    """Whole content of a model file."""
 
     schema_version: Annotated[int, Field(ge=1, le=1, alias="schema")]
     title: str
@@ -224,7 +243,7 @@ LEARNING_FORMS = ("feedforward", "recurrent")  # the forms with a rate of their 
 @short_repr
 @dataclass(frozen=True)
 class Model:
-    """A network as its file describes it.
+    """Network as described in a model file.
 
     Parameters
     ----------

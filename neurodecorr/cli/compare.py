@@ -55,7 +55,7 @@ numbers), traces.h5 (learning curves) and manifest.json (options, versions, chec
 
 
 class Percentages(click.ParamType):  # type: ignore[type-arg]  # generic only in recent versions of click
-    """Percentages separated by commas, as fractions."""
+    """Parameter of percentages with commas between them, converted to fractions."""
 
     name = "%,%,…"
 
@@ -71,7 +71,7 @@ class Percentages(click.ParamType):  # type: ignore[type-arg]  # generic only in
 
 
 class Limit(click.ParamType):  # type: ignore[type-arg]
-    """A number, or "none"."""
+    """Parameter that is a number or "none"."""
 
     name = "number|none"
 
@@ -218,7 +218,7 @@ def _print(comparison: Comparison, path: Path, quiet: bool) -> None:
 
 
 def say_done(path: Path, quiet: bool, what: str = "report") -> None:
-    """Say that this very run is there already, and where."""
+    """Print that this very run exists already, and its folder."""
     if not quiet:
         click.echo(f"done already: {path.parent} holds this very run; nothing was changed")
     click.echo(f"{what}: {path}" if not quiet else str(path))

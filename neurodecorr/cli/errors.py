@@ -54,13 +54,13 @@ class _Plain:
 
 
 def beneath(stream: Any) -> Any:
-    """Return the stream in front of which one of `plain_output` stands, which codes of a terminal may go to."""
+    """Return the stream behind a `plain_output`, to which terminal codes may be written."""
     return getattr(stream, "_stream", stream) if isinstance(stream, _Plain) else stream
 
 
 @contextlib.contextmanager
 def plain_output() -> Iterator[None]:
-    """Have standard output and standard error take every letter and obey no text, while the block runs.
+    """Make standard output and standard error accept every letter and ignore control codes in texts.
 
     A letter that the encoding of the stream lacks is transliterated. A progress bar returns to the start of its line,
     on standard error only.
@@ -85,7 +85,7 @@ INTERRUPTED = 130
 
 
 class Shell(click.Group):
-    """A group of commands that answers in plain words."""
+    """Group of commands that reports errors in plain words."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Parse the command line and run, with output that any stream takes."""
@@ -125,7 +125,7 @@ class Shell(click.Group):
 
 
 class Choice(click.Choice):  # type: ignore[type-arg]  # generic only from click 8.2 on
-    """One of some names; the nearest is suggested for any other."""
+    """Parameter that is one of some names; the error suggests the nearest name."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the name, or fail with the nearest one."""
@@ -136,7 +136,7 @@ class Choice(click.Choice):  # type: ignore[type-arg]  # generic only from click
 
 
 class RuleChoice(Choice):
-    """One of the learning rules, by any name that the library takes."""
+    """Parameter that is one of the learning rules, by any name that the library accepts."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the name by which the library knows the rule, or fail as it does."""

@@ -27,7 +27,7 @@ inverse question: the fewest bits and the largest mismatch for the error that yo
 
 
 class Counts(click.ParamType):  # type: ignore[type-arg]  # generic only in recent versions of click
-    """Whole numbers separated by commas."""
+    """Parameter of whole numbers with commas between them."""
 
     name = "n,n,…"
 
@@ -45,7 +45,7 @@ class Counts(click.ParamType):  # type: ignore[type-arg]  # generic only in rece
 
 
 class Percentage(Percentages):
-    """One percentage, as a fraction."""
+    """Parameter of one percentage, converted to a fraction."""
 
     name = "%"
 

@@ -25,7 +25,7 @@ REFRESH, LINES = 0.1, 10.0
 
 @contextlib.contextmanager
 def progress_bar(quiet: bool = False) -> Iterator[Progress | None]:
-    """Give what the library tells its progress to, for as long as the block lasts.
+    """Yield a function that shows the progress that the library reports, while the block runs.
 
     In a terminal it is a bar that is redrawn; elsewhere, as in a log, a line every ten seconds. A total of 0 is a
     remark, which is a line of its own. Nothing is started beside the computation, no thread and no lock.

@@ -203,7 +203,7 @@ def _times(shape: tuple[int, ...]) -> str:
 
 
 class Names(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.2 on
-    """Some of the names of recorded arrays, with commas between them."""
+    """Parameter of names of recorded arrays, with commas between them."""
 
     name = "names"
 

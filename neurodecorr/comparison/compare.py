@@ -74,7 +74,7 @@ _MATRICES = 12
 
 
 def require_judgeable(split: Split) -> None:
-    """Raise unless a comparison on this split can be judged.
+    """Raise if the held-out samples of a split are too few to judge a comparison.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def require_judgeable(split: Split) -> None:
 
 
 def require_room(split: Split, forms: int, jobs: int) -> None:
-    """Raise if the matrices of the trials will not fit in memory.
+    """Raise if the matrices of the trials do not fit in memory.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ INSPECTED = 1000
 
 
 def forecast(bench: TrialInputs, plans: Sequence[LearningRule | None], jobs: int) -> float:
-    """Return the seconds that the trials will take, about; 0 for what is short on any machine.
+    """Return about how many seconds the trials will take; 0 for a comparison that is short on any machine.
 
     One decomposition, one solution and a few steps of every rule are timed. What a circuit takes beside learning
     follows from them.
@@ -176,7 +176,7 @@ def forecast(bench: TrialInputs, plans: Sequence[LearningRule | None], jobs: int
 
 
 def spelt_time(seconds: float) -> str:
-    """Return a forecast in words, rounded up: "40 seconds", "3 minutes".
+    """Format a forecast in words, rounded up: "40 seconds", "3 minutes".
 
     Parameters
     ----------
@@ -254,6 +254,10 @@ def compare(
 ) -> Comparison:
     """Decorrelate one stream by the closed form M*, by feedforward matrices M and by recurrent circuits R.
 
+    ::
+
+        M* Σ M*ᵀ = diag(Σ);    x̄ = M x;    τ dx̄/dt = x − R x̄
+
     Every form sees the same samples in the same order and is judged on the same held-out samples.
 
     Parameters
@@ -302,6 +306,10 @@ def compare(
     >>> comparison = nd.compare(nd.data.correlated_gaussian(features=8, samples=20_000), rules=["local"])
     >>> [entry.name for entry in comparison.entries]
     ['M* offline', 'M implicit', 'R implicit']
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, §3.2.
     """
     tell, seed = progress_function(progress), count(seed, "seed", least=0)
     split = _splits(dataset, held_out, seed)

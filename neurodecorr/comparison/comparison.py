@@ -22,7 +22,7 @@ _KINDS = {"numbers": "biuf", "whole numbers": "iu", "complex numbers": "biufc"}
 
 
 class FieldReader:
-    """Read fields out of a mapping, and raise with the field's name where one is missing or wrong.
+    """Read fields of a mapping; raise an error with the name of a field that is missing or wrong.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class FieldReader:
 @short_repr
 @dataclass(frozen=True)
 class Entry:
-    """One form of the decorrelator on the common stream.
+    """Results of one form of the decorrelator on the common stream.
 
     Correlations and powers are those of the held-out samples. Times are in τ. Errors are relative to ‖x̄‖.
     """
@@ -172,7 +172,7 @@ class Entry:
 @short_repr
 @dataclass(frozen=True)
 class Comparison:
-    """The forms of the decorrelator on one stream.
+    """Results of all forms of the decorrelator on one stream.
 
     Parameters
     ----------
@@ -386,7 +386,7 @@ SPREAD: dict[str, Callable[[Entry], float]] = {
 
 
 def over_seeds(runs: Sequence[Comparison]) -> Comparison:
-    """Return the first of several runs, with the numbers of all.
+    """Return the first of several comparisons, with the numbers of all.
 
     Parameters
     ----------
@@ -425,7 +425,11 @@ def over_seeds(runs: Sequence[Comparison]) -> Comparison:
 
 
 def interval(values: Floats) -> tuple[float, float]:
-    """Return mean and standard deviation over seeds (of a sample: N − 1).
+    """Return mean and standard deviation over seeds, of a sample (N − 1).
+
+    ::
+
+        s = √(Σ_k (a_k − ⟨a⟩)²/(N − 1))    over the runs k; 0 for one run
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ ROUNDING = 1e-9
 
 
 def findings(comparison: Comparison) -> tuple[str, ...]:
-    """Return the findings, one sentence or two each, the most important first.
+    """Return the main findings of a comparison in sentences, the most important first.
 
     Every claim is decided by the numbers of this comparison; forms that stopped early are named, and left out of the
     claims about the others.

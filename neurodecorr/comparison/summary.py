@@ -22,7 +22,7 @@ FAILED = " †"
 @short_repr
 @dataclass(frozen=True)
 class TableColumn:
-    """A column of numbers: its head, and one line that says what it is."""
+    """Column of a table: its head, and one line that explains it."""
 
     head: str
     meaning: str
@@ -31,7 +31,7 @@ class TableColumn:
 @short_repr
 @dataclass(frozen=True)
 class TableBlock:
-    """A table of its own: a title, columns, and one row per form, its name and its cells."""
+    """Table with a title, columns, and one row per form."""
 
     title: str
     columns: tuple[TableColumn, ...]
@@ -44,7 +44,7 @@ class TableBlock:
 
 
 def headline(comparison: Comparison) -> str:
-    """Return what was compared and how correlated it was, in two sentences.
+    """Describe in two sentences the compared inputs and how correlated they were.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def headline(comparison: Comparison) -> str:
 
 
 def judged(comparison: Comparison) -> str:
-    """Say what the forms are judged on, and which correlation is scatter.
+    """Describe the held-out samples and the correlation that chance alone leaves.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def failures(comparison: Comparison) -> tuple[str, ...]:
 
 
 def blocks(comparison: Comparison) -> tuple[TableBlock, ...]:
-    """Return how well each form does, what it takes, and what mismatch does to it.
+    """Return the tables of a comparison: quality of each form, its cost, and its error under mismatch.
 
     Parameters
     ----------

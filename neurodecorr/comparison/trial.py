@@ -39,7 +39,7 @@ LEARNT, SETTLED_BY, DONE = 0.6, 0.75, 1.0
 
 @dataclass(frozen=True)
 class TrialInputs:
-    """What every form is given: stream, held-out samples and their covariance, reference, mismatch.
+    """Inputs that all trials of a comparison share: stream, held-out samples, covariance, reference, mismatch.
 
     `reference` is M*, `circuit` its R*; `null` names the directions of the stream without signal.
     """
@@ -78,7 +78,7 @@ class TrialInputs:
 
 @dataclass(frozen=True)
 class TrialHistory:
-    """How learning went: the last state and what was seen on the way."""
+    """Last state of a trial, and what was recorded while it learnt."""
 
     M: Floats
     R: Floats
@@ -98,7 +98,11 @@ def run_trial(
     bench: TrialInputs,
     tell: Callable[[float], None] | None = None,
 ) -> Entry:
-    """Learn one form on the stream and measure it on the held-out samples.
+    """Let one form learn from the stream, and measure it on the held-out samples.
+
+    ::
+
+        rms correlation √⟨ρ_ij²⟩_{i≠j} of M Σ Mᵀ, Σ the covariance of the held-out samples
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from neurodecorr.network import Conv2d, Decorrelation
 
 @dataclass(frozen=True)
 class PublicCode:
-    """The parts of a training run as the public code has them.
+    """Settings of a training run as in the public code of P0.
 
     Parameters
     ----------
@@ -31,6 +31,10 @@ class PublicCode:
         Rule of credit assignment.
     optimiser : Optimiser
         Adam.
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, code at github.com/nasiryahm/CorrelationsRuinGD.
     """
 
     layers: tuple[Any, ...]
@@ -75,6 +79,10 @@ def public_code(layers: Sequence[Any], credit: str, rate: float, decorrelation_r
     >>> network = Network(code.layers, 4, decorrelation=code.decorrelation)
     >>> [layer.activation.name for layer in network.layers]
     ['leaky_relu', 'identity', 'identity']
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780.
     """
     rule = _RULES[_validation.choice(credit, "credit", _RULES)]()
     decorrelates = decorrelation_rate is not None

@@ -26,7 +26,7 @@ def errors_below(
     weigh: Callable[[int, AnyArray], AnyArray],
     turn_back: Callable[[int, AnyArray, Signals], AnyArray],
 ) -> list[AnyArray]:
-    """Return δ of every layer, given that of the last.
+    """Return δ of every layer from that of the last layer.
 
     ::
 
@@ -42,6 +42,10 @@ def errors_below(
         (layer, δ) → gradient at the layer's x̄: Wᵀδ, or what stands for it.
     turn_back : callable
         (layer, gradient at x̄, signals) → gradient at the activity before the layer.
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, Algorithm 1.
     """
     deltas = [top]
     for index in range(len(network.layers) - 1, 0, -1):
@@ -61,6 +65,10 @@ class Backprop:
         δ_L = φ'(h_L) ∘ ∂ℓ/∂x_L,    δ_i = φ'(h_i) ∘ M_iᵀ W_{i+1}ᵀ δ_{i+1},    ∂ℓ/∂W_i = δ_i x̄_{i−1}ᵀ
 
     Not local: each synapse would have to know the forward weights above it, and the lateral ones.
+
+    References
+    ----------
+    Rumelhart, Hinton & Williams (1986), Nature 323, 533–536; with M: Ahmad (2024), arXiv:2407.10780, Algorithm 1.
     """
 
     def start(self, network: Network, seed: Any = 0) -> BackpropAssigner:
@@ -71,7 +79,12 @@ class Backprop:
 
 
 class BackpropAssigner:
-    """Backpropagation at work."""
+    """Backpropagation bound to one network.
+
+    ::
+
+        δ_i = φ'(h_i) ∘ M_iᵀ W_{i+1}ᵀ δ_{i+1}
+    """
 
     def __init__(self, network: Network) -> None:
         self.network, self.arrays = network, dict[str, AnyArray]()

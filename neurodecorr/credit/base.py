@@ -22,7 +22,11 @@ Gradient = tuple[AnyArray, AnyArray]  # of W and b
 @short_repr
 @dataclass(frozen=True)
 class Credit:
-    """What a rule says about one batch.
+    """Gradients, losses and signals that a rule computes from one batch.
+
+    ::
+
+        ∂ℓ/∂W_i ≈ ⟨δ_i x̄_{i−1}ᵀ⟩,    ∂ℓ/∂b_i ≈ ⟨δ_i⟩
 
     Parameters
     ----------
@@ -43,7 +47,7 @@ class Credit:
 
 
 class Assigner(Protocol):
-    """A rule at work on one network. `arrays` holds what it needs besides the network, for checkpoints."""
+    """Credit rule bound to one network; `arrays` holds its own memory, for checkpoints."""
 
     arrays: dict[str, AnyArray]
 
@@ -55,7 +59,7 @@ class Assigner(Protocol):
 
 
 class CreditRule(Protocol):
-    """A description of a rule; `start` puts it to work."""
+    """Description of a credit rule; `start` binds it to a network."""
 
     def start(self, network: Network, seed: Any) -> Assigner:
         """Return the rule at work on a network, its random numbers drawn from `seed`."""
@@ -74,6 +78,11 @@ def weight_gradient(delta: AnyArray, found: Signals, samples: int) -> Gradient:
 
 
 def weight_gradients(deltas: Sequence[AnyArray], found: ForwardResult) -> list[Gradient]:
-    """Return the gradients of all layers."""
+    """Return the gradients of all layers.
+
+    ::
+
+        ∂ℓ/∂W_i = ⟨δ_i x̄_{i−1}ᵀ⟩,    ∂ℓ/∂b_i = ⟨δ_i⟩
+    """
     samples = found.output.shape[0]
     return [weight_gradient(delta, signals, samples) for delta, signals in zip(deltas, found.signals, strict=True)]

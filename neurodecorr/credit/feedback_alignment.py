@@ -68,7 +68,12 @@ class FeedbackAlignment:
 
 
 class FeedbackAssigner:
-    """Feedback alignment at work."""
+    """Feedback alignment bound to one network.
+
+    ::
+
+        δ_i = φ'(h_i) ∘ L_i B_{i+1}ᵀ δ_{i+1}
+    """
 
     def __init__(self, rule: FeedbackAlignment, network: Network, rng: np.random.Generator) -> None:
         self.rule, self.network = rule, network
@@ -138,13 +143,17 @@ def _random_square(W: AnyArray, rng: np.random.Generator) -> AnyArray:
 @short_repr
 @dataclass(frozen=True)
 class DirectFeedbackAlignment:
-    """Assign credit by sending the output's error straight to every layer (Nøkland 2016).
+    """Assign credit by sending the error of the output straight to every layer.
 
     ::
 
         δ_i = φ'(h_i) ∘ B_iᵀ δ_L
 
     No lateral matrix and no forward weight is on the way.
+
+    References
+    ----------
+    Nøkland (2016), arXiv:1609.01596.
     """
 
     def start(self, network: Network, seed: Any = 0) -> DirectAssigner:
@@ -154,7 +163,12 @@ class DirectFeedbackAlignment:
 
 
 class DirectAssigner:
-    """Direct feedback alignment at work."""
+    """Direct feedback alignment bound to one network.
+
+    ::
+
+        δ_i = φ'(h_i) ∘ B_iᵀ δ_L
+    """
 
     def __init__(self, network: Network, rng: np.random.Generator) -> None:
         self.network = network

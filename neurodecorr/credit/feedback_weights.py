@@ -23,7 +23,12 @@ MIRROR_RATE = 1e-2
 
 
 class Pathway(Protocol):
-    """Feedback weights of every layer but the first, `arrays` of them by name."""
+    """Feedback weights of every layer but the first, `arrays` of them by name.
+
+    ::
+
+        δ_i = φ'(h_i) ∘ L_i B_{i+1}ᵀ δ_{i+1}
+    """
 
     arrays: dict[str, AnyArray]
 
@@ -38,7 +43,12 @@ class Pathway(Protocol):
 
 
 def random_like(W: AnyArray, rng: np.random.Generator, scale: float = 1.0) -> AnyArray:
-    """Return weights drawn as W was, uniform in ±scale/√n, in its type and on its device."""
+    """Return weights drawn as W was, uniform in ±scale/√n, in its type and on its device.
+
+    ::
+
+        B_ij ~ U(−s/√n, s/√n),    n the number of columns of W
+    """
     xp = array_namespace(W)
     drawn = rng.uniform(-scale, scale, tuple(W.shape)) / np.sqrt(W.shape[1])
     return xp.asarray(drawn, dtype=W.dtype, device=device(W))
@@ -58,7 +68,12 @@ class _Still:
 
 
 class Transport(_Still):
-    """B = W, carried over: what backpropagation does."""
+    """Copy the forward weights, as backpropagation does.
+
+    ::
+
+        B ← W
+    """
 
     def matrix(self, index: int) -> AnyArray:
         """Return W."""
@@ -66,7 +81,16 @@ class Transport(_Still):
 
 
 class UniformSign(_Still):
-    """uSF: B = s sign(W), s the root mean square of the first weights (Liao, Leibo and Poggio 2016)."""
+    """Feedback with the signs of W and one magnitude (uSF).
+
+    ::
+
+        B ← s sign(W),    s the root mean square of the first weights
+
+    References
+    ----------
+    Liao, Leibo & Poggio (2016), arXiv:1510.05067.
+    """
 
     def matrix(self, index: int) -> AnyArray:
         """Return the signs of W."""
@@ -75,7 +99,12 @@ class UniformSign(_Still):
 
 
 class FixedRandom(_Still):
-    """B is drawn once (Lillicrap et al. 2016)."""
+    """Draw the feedback weights once and keep them.
+
+    References
+    ----------
+    Lillicrap, Cownden, Tweed & Akerman (2016), Nature Communications 7, 13276.
+    """
 
     def __init__(self, network: Network, rng: np.random.Generator, scale: float = 1.0) -> None:
         super().__init__(network, rng, scale)
@@ -88,7 +117,16 @@ class FixedRandom(_Still):
 
 
 class FixedMagnitude(FixedRandom):
-    """frSF: B = |B₀| ∘ sign(W), |B₀| drawn once (Liao, Leibo and Poggio 2016)."""
+    """Feedback with the signs of W and magnitudes that are drawn once (frSF).
+
+    ::
+
+        B ← |B₀| ∘ sign(W)
+
+    References
+    ----------
+    Liao, Leibo & Poggio (2016), arXiv:1510.05067.
+    """
 
     def matrix(self, index: int) -> AnyArray:
         """Return magnitudes of the start with the signs of W."""
@@ -98,7 +136,16 @@ class FixedMagnitude(FixedRandom):
 
 
 class BatchMagnitude(FixedMagnitude):
-    """brSF: as frSF, drawn anew for each batch (Liao, Leibo and Poggio 2016)."""
+    """Feedback with the signs of W and magnitudes that are drawn anew for each batch (brSF).
+
+    ::
+
+        B ← |B₀| ∘ sign(W),    B₀ drawn for each batch
+
+    References
+    ----------
+    Liao, Leibo & Poggio (2016), arXiv:1510.05067.
+    """
 
     def begin(self, rng: np.random.Generator) -> None:
         """Draw magnitudes."""
@@ -107,7 +154,17 @@ class BatchMagnitude(FixedMagnitude):
 
 
 class KolenPollack(FixedRandom):
-    """B changes as W does, and both decay, so that B − W fades by the decay per batch (Akrout et al. 2019)."""
+    """Change the feedback weights as the forward weights change, and let both decay.
+
+    ::
+
+        B ← (1 − λ)(B + ΔW),    W ← (1 − λ) W,    so B − W ← (1 − λ)(B − W)
+
+    References
+    ----------
+    Kolen & Pollack (1994), IEEE International Conference on Neural Networks, 1375–1380; Akrout, Wilson, Humphreys,
+    Lillicrap & Tweed (2019), arXiv:1904.05391.
+    """
 
     def __init__(self, network: Network, rng: np.random.Generator, scale: float = 1.0) -> None:
         super().__init__(network, rng, scale)
@@ -126,7 +183,16 @@ class KolenPollack(FixedRandom):
 
 
 class WeightMirror(FixedRandom):
-    """B follows what noise at the layer's input shows of W: ⟨h ξᵀ⟩ = W ⟨ξξᵀ⟩ (Akrout et al. 2019)."""
+    """Learn the feedback weights from noise at the input of each layer.
+
+    ::
+
+        B ← (1 − η) B + η ⟨h ξᵀ⟩,    h = W ξ,    ⟨h ξᵀ⟩ = W ⟨ξξᵀ⟩ = W
+
+    References
+    ----------
+    Akrout, Wilson, Humphreys, Lillicrap & Tweed (2019), arXiv:1904.05391.
+    """
 
     SAMPLES = 64  # of noise per batch
 
@@ -140,13 +206,33 @@ class WeightMirror(FixedRandom):
 
 
 def kolen_pollack_step(B: AnyArray, change: AnyArray) -> None:
-    """B ← (1 − λ)(B + ΔW), in place; ΔW is the change of the reciprocal synapse, of the same two signals."""
+    """Change B in place as its reciprocal synapse changes, and let it decay.
+
+    ::
+
+        B ← (1 − λ)(B + ΔW)
+
+    ΔW is the change of the reciprocal synapse, which reads the same two signals.
+
+    References
+    ----------
+    Akrout, Wilson, Humphreys, Lillicrap & Tweed (2019), arXiv:1904.05391.
+    """
     B += change
     B *= 1 - DECAY
 
 
 def mirror_step(B: AnyArray, response: AnyArray, noise: AnyArray) -> None:
-    """B ← (1 − η) B + η ⟨h ξᵀ⟩, in place: postsynaptic response times presynaptic noise."""
+    """Move B in place towards the mean product of postsynaptic response and presynaptic noise.
+
+    ::
+
+        B ← (1 − η) B + η ⟨h ξᵀ⟩
+
+    References
+    ----------
+    Akrout, Wilson, Humphreys, Lillicrap & Tweed (2019), arXiv:1904.05391.
+    """
     add_matrix_product(B, response.T, noise, MIRROR_RATE / noise.shape[0], 1 - MIRROR_RATE)
 
 
@@ -162,7 +248,7 @@ PATHWAYS: dict[str, Any] = {
 
 
 def pathway(name: str, network: Network, rng: np.random.Generator, scale: float = 1.0) -> Pathway:
-    """Return the feedback weights of that name for a network, `scale` times as large as its first weights.
+    """Return the feedback weights called `name`, `scale` times as large as the first weights.
 
     Raises
     ------

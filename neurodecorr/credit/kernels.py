@@ -21,7 +21,7 @@ COSINE = tuple(np.float32(1 / k) for k in (-2, 24, -720, 40320))
 
 
 class AdamStep(NamedTuple):
-    """The numbers of one step of Adam: η/(1 − β₁ᵗ), β₁, β₂, u = 1/(1 − β₂ᵗ), ε."""
+    """Numbers of one step of Adam: η/(1 − β₁ᵗ), β₁, β₂, u = 1/(1 − β₂ᵗ), ε."""
 
     rate: float
     first: float
@@ -32,7 +32,16 @@ class AdamStep(NamedTuple):
 
 @jit()
 def adam(w: Array, g: Array, m: Array, v: Array, step: AdamStep) -> None:
-    """w ← w − η m/(√(u v) + ε), after m and v have moved; everything in one pass, since memory bounds it."""
+    """Change the weights by one step of Adam, in one pass, since memory traffic decides its time.
+
+    ::
+
+        m ← β₁ m + (1 − β₁) g,    v ← β₂ v + (1 − β₂) g²,    w ← w − η m/(√(u v) + ε)
+
+    References
+    ----------
+    Kingma & Ba (2015), ICLR, arXiv:1412.6980, Algorithm 1.
+    """
     real = w.dtype.type
     b1, b2, a1, a2 = real(step.first), real(step.second), real(1 - step.first), real(1 - step.second)
     eta, u, eps = real(step.rate), real(step.unbias), real(step.epsilon)
@@ -46,7 +55,7 @@ def adam(w: Array, g: Array, m: Array, v: Array, step: AdamStep) -> None:
 
 @jit()
 def normals(bits: Array, out: Array) -> None:
-    """Turn random 64-bit numbers into normal ones, two of each, by Box and Muller.
+    """Turn random 64-bit numbers into standard normal numbers, two from each.
 
     ::
 
@@ -54,6 +63,10 @@ def normals(bits: Array, out: Array) -> None:
 
     The upper half of the bits is u in (0, 1], the lower θ: two bits its quadrant, thirty the place φ in it. Logarithm,
     sine and cosine are series, since calls to a library are made one by one; they are good to single precision.
+
+    References
+    ----------
+    Box & Muller (1958), Annals of Mathematical Statistics 29, 610–611.
     """
     pairs = bits.size
     u = np.empty(BLOCK, np.float32)

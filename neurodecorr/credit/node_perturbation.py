@@ -87,7 +87,12 @@ class NodePerturbation:
 
 
 class PerturbationAssigner:
-    """Node perturbation at work."""
+    """Node perturbation bound to one network.
+
+    ::
+
+        ∂ℓ/∂W_i ≈ ⟨δ_i x̄_{i−1}ᵀ⟩,    δ_i = (ℓ̃ − ℓ)/σ² ξ_i
+    """
 
     def __init__(self, rule: NodePerturbation, network: Network) -> None:
         self.rule, self.network, self.source = rule, network, rule.noise.start()
@@ -176,7 +181,12 @@ class PerturbationAssigner:
 
 
 def perturbed(network: Network, clean: ForwardResult, noise: Sequence[AnyArray | None]) -> ForwardResult:
-    """Run a network again with noise added to each h; the first product, which noise does not reach, is kept."""
+    """Run a network again with noise added to each h; the first product, which noise does not reach, is kept.
+
+    ::
+
+        h_i ← W_i x̄_{i−1} + b_i + ξ_i
+    """
     first = network.layers[0]
     signals: list[Signals] = [replace(clean.signals[0], h=_shaken(clean.signals[0].h, noise[0]))]
     activity = first.fire(signals[0].h)

@@ -17,7 +17,7 @@ from neurodecorr.errors import ConfigError
 
 
 class OptimiserState(Protocol):
-    """An optimiser at work; `arrays` holds its memory."""
+    """Optimiser bound to parameters; `arrays` holds its memory."""
 
     arrays: dict[str, AnyArray]
 
@@ -26,7 +26,7 @@ class OptimiserState(Protocol):
 
 
 class Optimiser(Protocol):
-    """A description; `start` puts it to work on parameters."""
+    """Description of an optimiser; `start` binds it to parameters."""
 
     @property
     def rate(self) -> float:
@@ -51,6 +51,10 @@ class SGD:
         η > 0.
     momentum : float
         m in [0, 1).
+
+    References
+    ----------
+    Polyak (1964), USSR Computational Mathematics and Mathematical Physics 4(5), 1–17 (momentum).
     """
 
     rate: float = 0.1
@@ -78,7 +82,7 @@ class SGD:
 @short_repr
 @dataclass(frozen=True)
 class RMSprop:
-    """Divide the gradient by the root of its recent mean square (Tieleman and Hinton 2012).
+    """Divide the gradient by the root of its recent mean square.
 
     ::
 
@@ -88,6 +92,10 @@ class RMSprop:
     ----------
     rate, decay, epsilon : float
         η > 0, ρ in [0, 1), ε > 0.
+
+    References
+    ----------
+    Tieleman & Hinton (2012), Neural Networks for Machine Learning, Coursera, lecture 6.5.
     """
 
     rate: float = 1e-3
@@ -113,7 +121,7 @@ class RMSprop:
 @short_repr
 @dataclass(frozen=True)
 class Adam:
-    """Descend by running means of the gradient and of its square (Kingma and Ba 2014).
+    """Descend by running means of the gradient and of its square.
 
     ::
 
@@ -124,6 +132,10 @@ class Adam:
     ----------
     rate, first, second, epsilon : float
         η > 0, β₁ and β₂ in [0, 1), ε > 0; P0 uses 0.9, 0.999 and 1e-8.
+
+    References
+    ----------
+    Kingma & Ba (2015), ICLR, arXiv:1412.6980, Algorithm 1.
     """
 
     rate: float = 1e-3

@@ -29,7 +29,11 @@ RECIPES: dict[str, tuple[int | None, int, bool]] = {
 @short_repr
 @dataclass(frozen=True)
 class Preparation:
-    """Hold how images become the inputs of a network.
+    """Recipe and scale by which images become the inputs of a network.
+
+    ::
+
+        x = (p/w − m)/s,    per channel
 
     Parameters
     ----------
@@ -86,7 +90,7 @@ class Preparation:
 
 
 def preparation(dataset: ImageDataset, recipe: str = "plain") -> Preparation:
-    """Return how the images of a training set are prepared: its own mean and scale per channel, and a recipe.
+    """Return the preparation of a training set: its own mean and scale per channel, and a recipe.
 
     A channel that never varies is shifted to 0 and not scaled.
 
@@ -122,6 +126,10 @@ def preparation(dataset: ImageDataset, recipe: str = "plain") -> Preparation:
 
 def prepare(images: npt.ArrayLike, how: Preparation, rng: np.random.Generator | None = None) -> npt.NDArray[np.float32]:
     """Return images as the inputs of a network.
+
+    ::
+
+        x = (p/w − m)/s,    p the pixels of the window, w their white, m and s per channel
 
     With a generator: a window drawn by chance, mirrored by chance. Without one, as for validation and test: the window
     in the centre, as it is. Both are then shifted and scaled channel by channel.

@@ -337,6 +337,10 @@ def cifar10(folder: str | os.PathLike[str]) -> tuple[ImageDataset, ImageDataset]
     ------
     InputError
         If a file is missing, damaged, hostile, or of another length than its siblings.
+
+    References
+    ----------
+    Krizhevsky (2009), Learning multiple layers of features from tiny images, University of Toronto.
     """
     return _read(Path(folder), _TEN)
 
@@ -361,12 +365,16 @@ def cifar100(folder: str | os.PathLike[str], coarse: bool = False) -> tuple[Imag
     ------
     InputError
         If a file is missing, damaged or hostile.
+
+    References
+    ----------
+    Krizhevsky (2009), Learning multiple layers of features from tiny images, University of Toronto.
     """
     return _read(Path(folder), _TWENTY if coarse else _HUNDRED)
 
 
 def has_cifar10(path: Path) -> bool:
-    """Return whether a folder holds files of CIFAR-10, or a path is one of its archives.
+    """Return True if a folder holds files of CIFAR-10, or a path is one of its archives.
 
     Parameters
     ----------
@@ -382,7 +390,7 @@ def has_cifar10(path: Path) -> bool:
 
 
 def has_cifar100(path: Path) -> bool:
-    """Return whether a folder holds files of CIFAR-100, or a path is one of its archives.
+    """Return True if a folder holds files of CIFAR-100, or a path is one of its archives.
 
     Parameters
     ----------

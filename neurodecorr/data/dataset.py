@@ -22,7 +22,7 @@ NO_CONTRAST = 1e-14
 @short_repr
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Hold samples, what they should be mapped to, and where they come from.
+    """Samples, their targets, and their source.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ class Dataset:
 
 
 def held_out_samples(samples: int, held_out: float, seed: int | np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Return which of so many samples are held out: the draw behind every split.
+    """Return a mask of the held-out samples, the same for every split of this size and seed.
 
     Parameters
     ----------

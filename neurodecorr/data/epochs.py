@@ -22,7 +22,7 @@ _ORDER, _CHANCE = 0, 1
 
 
 class Batch(NamedTuple):
-    """Hold one mini-batch.
+    """One mini-batch.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Batch(NamedTuple):
 @short_repr
 @dataclass(frozen=True, eq=False, repr=False)
 class Epochs:
-    """Describe how a dataset is shown in mini-batches, epoch after epoch.
+    """Order in which a dataset is shown in mini-batches, epoch after epoch.
 
     Batch k of epoch e depends on (seed, e, k) and nothing else. It holds no state: to continue after a stop, ask for
     the batches from (e, k) on, and every bit is as if there had been no stop.

@@ -168,7 +168,7 @@ def read_members(path: Path, names: Collection[str], most: int) -> dict[str, byt
 
 
 def found_in(folder: Path) -> str:
-    """Return what lies in a folder, in words for a message.
+    """Describe the content of a folder for an error message.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ MOST_ENTRIES = 2**29
 
 
 def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes that the headers of a .npy or .npz file claim, and read nothing else.
+    """Return the shapes that the headers of a .npy or .npz file declare, without reading the arrays.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def array_headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]]:
-    """Return the shapes and types that the headers of a .npy or .npz file claim; else as `array_shapes`."""
+    """Return the shapes and types that the headers of a .npy or .npz file declare; else as `array_shapes`."""
     with _opened(path) as members:
         return {name: _header(member, f"{path}[{name!r}]")[:2] for name, member in members.items()}
 
@@ -412,7 +412,7 @@ def pictures_or_table(path: Path, kind: str | None = None, transpose: bool = Fal
 
 
 def rows_are_samples(rows: int, columns: int, transposed: bool) -> str:
-    """Say what was taken for samples.
+    """Return a sentence on how the array was read: rows as samples.
 
     Parameters
     ----------

@@ -57,6 +57,10 @@ def gaussian_covariance(features: int = 64, condition: float = 1e3, seed: int = 
     >>> covariance = gaussian_covariance(features=3, condition=100.0)
     >>> round(float(np.linalg.cond(covariance)), 6), round(float(np.trace(covariance)), 12)
     (100.0, 3.0)
+
+    References
+    ----------
+    Mezzadri (2007), Notices of the AMS 54, 592–604 (uniform orthogonal matrices).
     """
     axes = matrix_root(features, condition, seed, context)
     covariance: Floats = axes @ axes.T
@@ -120,6 +124,10 @@ def correlated_gaussian(
 
 def matrix_root(features: int, condition: float, seed: int, context: int) -> Floats:
     """Return Q Λ^½, which turns white samples into samples with covariance Σ.
+
+    ::
+
+        x = Q Λ^½ z,    ⟨z zᵀ⟩ = I   ⇒   ⟨x xᵀ⟩ = Q Λ Qᵀ = Σ
 
     Parameters
     ----------
@@ -204,7 +212,7 @@ def _exactly_white(z: Floats) -> Floats:
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Contexts:
-    """Hold a stream of samples, where its statistics switch, and what they are.
+    """Stream of samples with the samples at which its statistics switch, and the statistics themselves.
 
     Parameters
     ----------
@@ -227,7 +235,7 @@ class Contexts:
 
 
 def contexts(datasets: Sequence[Dataset], covariances: Sequence[npt.ArrayLike] | None = None) -> Contexts:
-    """Show one dataset after another, each whole and in its own order.
+    """Join datasets to one stream, each whole and in its own order.
 
     Parameters
     ----------
@@ -285,7 +293,7 @@ def switching_gaussian(
     draw: int = 0,
     distinct: int | None = None,
 ) -> Contexts:
-    """Return Gaussian samples whose covariance is replaced at given samples.
+    """Return Gaussian samples whose covariance changes at given samples.
 
     ::
 

@@ -22,7 +22,7 @@ _STRETCH = 512
 @short_repr
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageDataset:
-    """Hold labelled images as unsigned bytes, with their classes and where they come from.
+    """Labelled images as unsigned bytes, with their classes and their source.
 
     It answers to `inputs`, `targets`, `features`, `shape`, `take` and `split` as a `Dataset` does, but keeps one byte
     per pixel. `Epochs` turns one batch after the other into numbers.

@@ -48,6 +48,11 @@ def mnist(folder: str | os.PathLike[str]) -> tuple[ImageDataset, ImageDataset]:
     ------
     InputError
         If a file is missing or damaged, or images and labels do not fit together.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio & Haffner (1998), Proceedings of the IEEE 86, 2278–2324; Xiao, Rasul & Vollgraf (2017),
+    arXiv:1708.07747 (Fashion-MNIST).
     """
     place = _place(Path(folder))
     files = {part: _file(place, stem) for part, stem in _STEMS.items()}
@@ -62,7 +67,7 @@ def mnist(folder: str | os.PathLike[str]) -> tuple[ImageDataset, ImageDataset]:
 
 
 def has_mnist(folder: Path) -> bool:
-    """Return whether a folder holds at least one of the four files.
+    """Return True if a folder holds at least one of the four files.
 
     Parameters
     ----------

@@ -183,7 +183,7 @@ def read_picture(path: Path) -> Array:
 
 @dataclass(frozen=True)
 class Scale:
-    """Give all windows mean 0 and mean variance 1 by two numbers.
+    """Two numbers that give all windows mean 0 and mean variance 1.
 
     ::
 
@@ -204,7 +204,7 @@ class Scale:
 def draw(
     images: Sequence[Floats], size: int, samples: int, rng: np.random.Generator, weights: Floats | None = None
 ) -> Floats:
-    """Draw windows: image uniform or by its weight, position uniform, with replacement.
+    """Draw windows with replacement: image uniform or by its weight, position uniform.
 
     Parameters
     ----------
@@ -237,6 +237,10 @@ def draw(
 
 def pixel_scale(images: Sequence[Floats], size: int, weights: Floats | None = None) -> Scale:
     """Return the shift and the spread of the population of all windows.
+
+    ::
+
+        m = ⟨X⟩,    s² = tr Σ/n
 
     Parameters
     ----------
@@ -455,6 +459,10 @@ def image_patches(images: Images, size: int = 8, samples: int = 20_000, seed: in
 def image_patch_covariance(images: Images, size: int = 8) -> Floats:
     """Return the exact covariance of every patch that `image_patches` may draw from these images.
 
+    ::
+
+        Σ = ⟨(x − ⟨x⟩)(x − ⟨x⟩)ᵀ⟩ over all images and positions,    tr Σ = n
+
     Parameters
     ----------
     images : array, sequence of arrays or paths, or path
@@ -479,7 +487,11 @@ def _check_drawn(size: int, samples: int, seed: int | np.random.Generator) -> No
 def patches_of(
     images: Sequence[Floats], size: int, samples: int, seed: int | np.random.Generator, name: str, source: str
 ) -> Dataset:
-    """Return patches of grey images, on the scale of all their pixels; what `image_patches` does after reading.
+    """Return patches of grey images, on the scale of all their pixels, as `image_patches` does.
+
+    ::
+
+        x = (patch − m)/s,    m, s over every patch: mean 0, mean variance tr Σ/n = 1
 
     Parameters
     ----------

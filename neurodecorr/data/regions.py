@@ -19,7 +19,7 @@ _MOST_STRIPS, _LEAST_PATCHES = 20, 2
 
 @dataclass(frozen=True)
 class Pieces:
-    """Hold pieces of pictures, and the probability that a patch comes from each.
+    """Pieces of pictures, and the probability that a patch comes from each.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Parts:
-    """Hold the part to learn from, the held-out part, and how they were split.
+    """Training part and held-out part of pictures, and the way they were split.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Parts:
 
 
 def split_pictures(images: Sequence[Floats], size: int, seed: int = 0, *, whole: bool = True) -> Parts:
-    """Split pictures into a part to learn from and a part to judge on, one fifth, that share no pixel.
+    """Split pictures into a training part and a held-out part, one fifth, that share no pixel.
 
     Two pictures or more are split picture by picture, unless `whole` is False. Otherwise each picture is cut into
     strips across its longer side, 20 or as many as are two patches wide, and every fifth is held out. A band of one

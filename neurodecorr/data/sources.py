@@ -49,6 +49,11 @@ def digits() -> Dataset:
     Dataset('digits', 1797 samples × 64 features, shape (8, 8))
     >>> int((dataset.inputs.std(axis=0) == 0).sum())
     3
+
+    References
+    ----------
+    Alpaydin & Kaynak (1998), Optical Recognition of Handwritten Digits, UCI repository; Pedregosa et al. (2011),
+    Journal of Machine Learning Research 12, 2825–2830.
     """
     from sklearn.datasets import load_digits
 
@@ -120,7 +125,7 @@ def labelled(source: str | os.PathLike[str] = "digits") -> Pair:
 
 
 def layout(path: str | os.PathLike[str]) -> str | None:
-    """Return in which layout labelled data lie at a path, judged by the names of files.
+    """Return the layout of labelled data at a path, judged by the names of files.
 
     Parameters
     ----------
@@ -243,7 +248,7 @@ CONDITION = 1e3
 @short_repr
 @dataclass(frozen=True)
 class Split:
-    """Hold a stream to learn from, held-out samples that share nothing with it, and how they were split.
+    """Stream to learn from, held-out samples that share nothing with it, and the way they were split.
 
     Parameters
     ----------
@@ -338,7 +343,11 @@ def load_split(
     kind: str | None = None,
     transpose: bool = False,
 ) -> Split:
-    """Return a stream of inputs, and samples to judge on that were kept apart from it.
+    """Return a stream of inputs and held-out samples that share nothing with it.
+
+    ::
+
+        Σ = ⟨(x − ⟨x⟩)(x − ⟨x⟩)ᵀ⟩ of the held-out samples, or exact where it is known
 
     Pictures are split by picture where there are several, else by region; the two bundled photographs by region, so
     that both take part (`regions.split_pictures`). No pixel is in both parts, and the covariance is that of every patch

@@ -31,7 +31,9 @@ Listing = list[tuple[Path, int]]
 def tiny_imagenet(
     folder: str | os.PathLike[str], cache: str | os.PathLike[str] | None = None, progress: Progress | None = None
 ) -> tuple[ImageDataset, ImageDataset]:
-    """Return the training set of Tiny ImageNet, and its validation set as the test set, for the test set has no labels.
+    """Return the training set of Tiny ImageNet, and its validation set as the test set.
+
+    The test set of Tiny ImageNet has no labels.
 
     All pictures take 1.35 GB as bytes. With `cache`, they are decoded once and then mapped from two files: memory holds
     only what is being shown.
@@ -55,6 +57,10 @@ def tiny_imagenet(
     ------
     InputError
         If a part is missing, a picture is unreadable or not 64 × 64, or an annotation names no class.
+
+    References
+    ----------
+    Le & Yang (2015), Tiny ImageNet visual recognition challenge, Stanford CS 231N.
     """
     place, tell = _place(Path(folder)), progress_function(progress)
     missing = [name for name in ("train", "val", "val/val_annotations.txt") if not (place / name).exists()]
@@ -78,7 +84,7 @@ def tiny_imagenet(
 
 
 def has_tiny_imagenet(folder: Path) -> bool:
-    """Return whether a folder looks like Tiny ImageNet.
+    """Return True if a folder has the layout of Tiny ImageNet.
 
     Parameters
     ----------

@@ -28,12 +28,16 @@ ORDERINGS = (
 
 @dataclass(frozen=True)
 class Curves:
-    """What several runs found.
+    """Learning curves of several training runs.
 
     Parameters
     ----------
     histories : dict of str to list of History
         One per seed, by "rule form": "bp none", "fa feedforward".
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, Fig. 4.
     """
 
     histories: dict[str, list[History]]
@@ -98,7 +102,7 @@ def train_curves(
     seeds: int = 5,
     folder: str | Path | None = None,
 ) -> Curves:
-    """Train a model by each rule with each form of decorrelation.
+    """Train a model by each credit rule with each form of decorrelation.
 
     Parameters
     ----------
@@ -130,6 +134,10 @@ def train_curves(
         If an option lies outside its range, or the data do not fit the model.
     DivergenceError
         If a run diverges.
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, Fig. 4.
     """
     _validation.count(seeds, "seeds")
     if not credits or not forms:

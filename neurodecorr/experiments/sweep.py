@@ -38,7 +38,7 @@ SECONDS = 20  # to wait for a scheduler
 
 
 class Workers:
-    """Processes on this machine, or those of a Dask cluster; what they return depends on neither.
+    """Worker processes of this machine or of a Dask cluster; results do not depend on which.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class Workers:
 
 @contextlib.contextmanager
 def living_workers() -> Iterator[None]:
-    """Say in one sentence that a worker was killed, instead of where joblib or Dask noticed.
+    """Raise one short error if a worker was killed, instead of the trace of joblib or Dask.
 
     Raises
     ------
@@ -154,7 +154,7 @@ Form = Literal["none", "feedforward", "recurrent", "batch_norm"]
 
 
 class SweepFile(Table):
-    """A sweep: which curves, over which learning rates, and how the best of each is chosen.
+    """Description of a sweep: curves, learning rates, and how the best rate of each is chosen.
 
     Parameters
     ----------
@@ -179,6 +179,10 @@ class SweepFile(Table):
         What the best rates are best at.
     select_at : {"last", "best"}
         In which epoch. The best one would also choose rates at which a network learns fast and then falls apart.
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, Table 2.
     """
 
     schema_version: Annotated[int, Field(ge=1, le=1, alias="schema")]
@@ -237,7 +241,7 @@ _ALONE = threading.Lock()
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run of a sweep: options of `prepare_run`, and the model.
+    """One training run of a sweep: a model and options of `prepare_run`.
 
     Parameters
     ----------
@@ -291,7 +295,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep found.
+    """Results of a sweep.
 
     Parameters
     ----------
@@ -324,13 +328,13 @@ class Sweep:
 
 
 def sweep_settings(sweep: SweepFile, grid: Sequence[Cell]) -> dict[str, Any]:
-    """Return what decides the tables of a sweep, in JSON values: no path, but what lies there."""
+    """Return the settings that decide the tables of a sweep, as JSON values: hashes instead of paths."""
     own = sweep.model_dump(mode="json", exclude={"schema_version", "model", "data"})
     return {**own, "model": grid[0].document, "data": grid[0].content}
 
 
 def sweep_grid(sweep: SweepFile) -> list[Cell]:
-    """Return the cells of the grid; what cannot be used is told here, before any of them runs.
+    """Return the cells of the grid; raise before any of them runs if one cannot be used.
 
     Raises
     ------
@@ -352,7 +356,11 @@ def run_sweep(
     progress: Progress | None = None,
     grid: Sequence[Cell] | None = None,
 ) -> Sweep:
-    """Train every cell of the grid, choose the best of each curve by validation, and train that with every seed.
+    """Train every cell of the grid, choose the best rate of each curve by validation, and train it with every seed.
+
+    ::
+
+        (η_W*, η_M*) = argmax over the grid of the validation accuracy
 
     Parameters
     ----------
@@ -382,6 +390,10 @@ def run_sweep(
         If every rate of every curve diverged.
     ChildProcessError
         If a worker was killed; what is finished is on disk.
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, Table 2.
     """
     cells, grid = Path(folder).absolute() / "cells", sweep_grid(sweep) if grid is None else grid
     with Workers(jobs, scheduler) as workers, _counting(cells):

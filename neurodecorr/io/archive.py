@@ -27,7 +27,7 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike[str], marker: str) -> Iterator[Path]:
-    """Give an empty folder to fill, and put it in the place of `path` when the block ends well.
+    """Yield an empty folder, and put it in the place of `path` if the block ends without an error.
 
     If the block raises, nothing is left of it and an older folder at `path` is untouched. If the process is killed, at
     whatever moment, `read_files` finds the older folder or the new one, whole; what else is left is removed by the next
@@ -124,7 +124,7 @@ def read_files(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> d
 
 
 def relative_name(name: str, place: str) -> str:
-    """Return `name` if it is that of a file inside: parts of printable letters with single slashes between them.
+    """Return `name` if it names a file inside: parts of printable letters with single slashes between them.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def _synchronise(folder: Path) -> None:
 
 @contextlib.contextmanager
 def filling_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder beside `target`, which nobody takes for abandoned, and remove it at the end.
+    """Yield an empty folder beside `target` and remove it at the end; other writers leave it alone.
 
     Folders that writers of `target` left when they were killed are removed before.
 
@@ -227,7 +227,7 @@ def filling_folder(target: Path) -> Iterator[Path]:
 
 
 def put_in_place(folder: Path, target: Path) -> None:
-    """Put a folder in the place of `target`; what was there before has the other's name afterwards, or is removed.
+    """Put a folder in the place of `target`; the old one gets the other's name afterwards, or is removed.
 
     Where the system can exchange two names at once, `target` is whole at every moment, whoever is killed when.
     Elsewhere the older folder stands under another name for a moment, where `whole_folder` and `recover` find it.
@@ -244,7 +244,7 @@ def put_in_place(folder: Path, target: Path) -> None:
 
 
 def whole_folder(target: Path) -> Path:
-    """Return the folder to read: `target`, or where the older one stands if a replacement was killed half-way."""
+    """Return the folder to read: `target`, or the older one if a replacement was killed half-way."""
     if os.path.lexists(target) or not target.name:
         return target
     older = _older(target)
@@ -252,7 +252,7 @@ def whole_folder(target: Path) -> Path:
 
 
 def recover(target: Path) -> None:
-    """Give the older folder its name back if a replacement was killed half-way."""
+    """Restore the name of the older folder if a replacement was killed half-way."""
     if whole_folder(target) != target:
         _older(target).rename(target)
 

@@ -32,7 +32,7 @@ _LOCK = "lock"
 
 @contextlib.contextmanager
 def temporary_beside(target: Path) -> Iterator[Path]:
-    """Give a new empty file beside `target`, with its suffix and the permissions of a new file.
+    """Yield a new empty file beside `target`, with its suffix and the permissions of a new file.
 
     What writers that were killed have left in the folder is removed before. A writer holds a lock on a second file as
     long as it lives (on the first one it would be in the way of HDF5), so that nobody takes its file for abandoned.
@@ -108,7 +108,10 @@ def _remove_if_dead(lock: Path, files: list[Path]) -> None:
 
 
 def hold(handle: int) -> bool | None:
-    """Hold an open file or folder as long as its handle lives; False if another process does, None where nobody can."""
+    """Lock an open file or folder while its handle is open; return False if another process has the lock.
+
+    Return None where the system has no such locks.
+    """
     if fcntl is None:
         return None
     try:
@@ -121,7 +124,7 @@ def hold(handle: int) -> bool | None:
 
 
 def require_writable(folder: str | os.PathLike[str]) -> None:
-    """Raise if `folder` cannot be made or written to, before any work is done for it.
+    """Raise if `folder` cannot be made or written to, before any work is done.
 
     It is tried: missing folders are made, a file of a few bytes is written, and all of it is removed again.
 
@@ -169,7 +172,7 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
-    """Give a temporary path to write to, and rename it to `path` when the block ends well.
+    """Yield a temporary path to write to, and rename it to `path` if the block ends without an error.
 
     For writers that open files by name. The temporary file lies in the same folder and keeps the suffix. If the block
     raises, the temporary file is removed and an older file at `path` is untouched. Missing folders are made.
@@ -213,7 +216,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def write_atomically(path: PathLike, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file that replaces `path` when the block ends well, and leaves no trace when it raises.
+    """Open a file that replaces `path` when the block ends, and is removed if the block raises.
 
     Parameters
     ----------
@@ -323,6 +326,10 @@ def write_json(path: PathLike, value: Any) -> Path:
         If `value` holds something JSON has no form for; its place is named.
     CheckpointError
         As `atomic_path` does.
+
+    References
+    ----------
+    Bray (2017), RFC 8259, §6 (JSON has no NaN and no infinity).
     """
     return write_text(path, strict_json(value, checked_path(path).name) + "\n")
 

@@ -11,7 +11,7 @@ QUOTED = set(',"\n\r')
 
 
 def csv_cell(value: object) -> str:
-    r"""Return a cell: numbers in their shortest exact form, texts quoted where a comma or a line end asks for it.
+    """Return a value as a cell: numbers in their shortest exact form, texts quoted where needed.
 
     A text that a spreadsheet would run as a formula gets an apostrophe in front, which shows it as a text.
 
@@ -31,6 +31,10 @@ def csv_cell(value: object) -> str:
     ['0.1', '-3', '', 'u0', '-0.5', '"a,b"']
     >>> csv_cell("=cmd|' /C calc'!A0")
     "'=cmd|' /C calc'!A0"
+
+    References
+    ----------
+    Shafranovich (2005), RFC 4180, §2.
     """
     if type(value) is float:  # most cells of a large table
         return repr(value)
@@ -47,7 +51,12 @@ def csv_cell(value: object) -> str:
 
 
 def csv_line(values: Iterable[object]) -> str:
-    """Return a row of cells, without its line end."""
+    """Return a row of cells, without its line end.
+
+    References
+    ----------
+    Shafranovich (2005), RFC 4180, §2.
+    """
     return ",".join(csv_cell(value) for value in values)
 
 

@@ -23,7 +23,7 @@ RESULT = "result.npz"
 
 
 class CheckpointWriter:
-    """Writes the checkpoints and the result of a run, and reads them.
+    """Writer and reader of the checkpoints and the result of a run.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ _NAMED = 6
 @short_repr
 @dataclass(frozen=True)
 class Claim:
-    """Hold the right to write a run into a folder.
+    """Right to write a run into a folder.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def reclaim(
     makes: Sequence[str] = (),
     overwrite: bool = False,
 ) -> Claim:
-    """Claim a folder to write the files of the run that is there once more, from its own result.
+    """Claim an output folder to write the files of the run in it once more, from its own result.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ _ALWAYS, _RATIO = 2**26, 100
 
 
 def most_unpacked(packed: int) -> int:
-    """Return to how many bytes a packed file may unpack: 64 MiB + 100 × its size.
+    """Return the largest number of bytes that a packed file may unpack to: 64 MiB + 100 × its size.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def most_unpacked(packed: int) -> int:
 
 
 def distinct_names(names: list[str], place: str, error: type[Exception] = CheckpointError) -> list[str]:
-    """Return the names in an archive, which must also differ where case and accents' forms do not count."""
+    """Return the names in an archive; they must differ without regard to case and to forms of accents."""
     seen: dict[str, str] = {}
     for name in names:
         folded = unicodedata.normalize("NFC", name).casefold()
@@ -61,7 +61,7 @@ def open_regular(
     error: type[Exception] = CheckpointError,
     follow: bool = True,
 ) -> io.BufferedReader:
-    """Open a regular file for reading, and nothing else: no pipe, device, socket or folder, also behind a link.
+    """Open a regular file for reading; refuse pipes, devices, sockets and folders, also behind a link.
 
     It never blocks. Every reader of the library opens its files here, or asks `regular_size` before a library that
     opens files by name.

@@ -95,7 +95,7 @@ def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, str | int | float
 
 
 def time_between_steps(metadata: Mapping[str, Any]) -> tuple[float, str] | None:
-    """Return dt and its unit, seconds if no `tau_unit` is told, where steps count dt; None where they count others."""
+    """Return dt and its unit where steps count dt, seconds if no `tau_unit` is given; None elsewhere."""
     dt, unit = metadata.get("dt"), metadata.get("tau_unit", "s")
     if metadata.get("step_unit") != "dt" or not isinstance(dt, int | float) or not isinstance(unit, str):
         return None
@@ -103,7 +103,7 @@ def time_between_steps(metadata: Mapping[str, Any]) -> tuple[float, str] | None:
 
 
 def step_meaning(metadata: Mapping[str, Any]) -> tuple[str, str]:
-    """Return unit and description of the steps, as the metadata say; samples seen if they do not.
+    """Return unit and description of the steps from the metadata, by default samples seen.
 
     Step axes of older files all say "samples", whatever was counted; their metadata know better.
     """
@@ -125,7 +125,7 @@ MARGIN = 256 * 2**10
 
 
 class Stream:
-    """Hold the open file, and set room on the disk aside for it.
+    """Open trace file that reserves room on the disk before it writes.
 
     The file is in HDF5's mode of a single writer and many readers: an index is written before what refers to it, so
     what is on disk can be read at every moment. No dataset and no attribute can be added.
@@ -192,7 +192,7 @@ def _open(path: str) -> h5py.File:
 
 
 def allocate(handle: int, path: str, end: int) -> None:
-    """Make the disk hold `end` bytes of the file, or raise."""
+    """Reserve `end` bytes of the disk for the file, or raise."""
     wanted = end - os.fstat(handle).st_size
     if wanted <= 0:
         return
@@ -216,7 +216,7 @@ LARGEST_CHUNK = 2**20
 @short_repr
 @dataclass(frozen=True)
 class Variable:
-    """Declare a variable to record, before the first row.
+    """Description of a variable to record, made before the first row.
 
     Parameters
     ----------
@@ -300,7 +300,7 @@ def distinct(variables: Iterable[Variable]) -> tuple[Variable, ...]:
 
 
 def parts(variable: Variable) -> list[str]:
-    """Return the names that a variable takes up in the file: values, step axis, further axes."""
+    """Return the names that a variable uses in the file: values, step axis, further axes."""
     axes = [f"{variable.name}{AXIS}{axis}" for axis in range(len(variable.shape))]
     return [variable.name, variable.name + STEP, *axes]
 
@@ -341,7 +341,7 @@ NARROW, WIDE = 2**20, 4 * 2**20
 
 
 class Column:
-    """Hold the waiting rows of one variable, and write them.
+    """Rows of one variable that wait in memory to be written.
 
     Parameters
     ----------

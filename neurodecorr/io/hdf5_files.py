@@ -29,12 +29,12 @@ LAST = (14, 11, 25, 16, 4, 14, 24)
 
 
 def left_open(head: bytes) -> bool:
-    """Tell whether the file that starts with `head` has not been closed by its writer."""
+    """Return True if the file that starts with `head` was not closed by its writer."""
     return head.startswith(SIGNATURE + VERSION_3) and len(head) >= SIZE and bool(head[FLAGS] & WRITING)
 
 
 class ClosedView(io.RawIOBase):
-    """Show a file whose writer did not close it as if it had.
+    """View of a file whose writer did not close it, as if it had been closed.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class ClosedView(io.RawIOBase):
 
 
 def checksum(data: bytes) -> int:
-    """Return the checksum HDF5 gives its metadata: Jenkins' lookup3, 32 bits, initial value 0.
+    """Return the checksum that HDF5 gives its metadata: lookup3, 32 bits, initial value 0.
 
     Parameters
     ----------
@@ -102,6 +102,10 @@ def checksum(data: bytes) -> int:
     -------
     int
         0 … 2³² − 1.
+
+    References
+    ----------
+    Jenkins (2006), lookup3.c, public domain.
     """
     a = b = c = (0xDEADBEEF + len(data)) & MASK
     blocks = list(struct.iter_unpack("<III", data + bytes(-len(data) % 12)))
@@ -139,7 +143,7 @@ LINKS = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "an external
 
 
 def closed_by_writer(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file was closed by its writer; False after a kill, or while it is still written.
+    """Return True if a file was closed by its writer; False after a kill, or while it is still written.
 
     Parameters
     ----------
@@ -193,7 +197,7 @@ def open_hdf5(path: str | os.PathLike[str], complete: bool) -> Iterator[h5py.Fil
 
 
 def refuse_references(group: h5py.h5g.GroupID, place: str, depth: int = 0, seen: int = 0) -> int:
-    """Walk all groups below `group` and raise at whatever leads out of them; return how many objects were seen.
+    """Walk all groups below `group`, raise at every link out of them, and return the number of objects.
 
     Parameters
     ----------

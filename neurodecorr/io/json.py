@@ -48,7 +48,7 @@ def plain(value: Any, place: str) -> Any:
 
 
 def canonical_json(value: Any, place: str = "value") -> str:
-    """Return the one spelling of `value`: sorted keys, no spaces, ASCII, shortest exact floats.
+    """Return the one text form of `value`: sorted keys, no spaces, ASCII, shortest exact floats.
 
     NaN and infinities are spelt NaN, Infinity and -Infinity, which Python reads back exactly.
 
@@ -78,7 +78,7 @@ def canonical_json(value: Any, place: str = "value") -> str:
 
 
 def strict_json(value: Any, place: str = "value") -> str:
-    """Return indented JSON in which numbers that are not finite are texts, so that every reader accepts it.
+    """Return indented JSON in which NaN and infinities are texts, so that every reader accepts it.
 
     Parameters
     ----------
@@ -101,6 +101,10 @@ def strict_json(value: Any, place: str = "value") -> str:
     --------
     >>> strict_json([1.5, float("nan")]).split()
     ['[', '1.5,', '"NaN"', ']']
+
+    References
+    ----------
+    Bray (2017), RFC 8259, §6.
     """
     return json.dumps(_spelt(plain(value, place)), indent=2, ensure_ascii=False, allow_nan=False)
 

@@ -24,7 +24,7 @@ _PIECE = 2**20
 
 
 def content_hash(path: str | os.PathLike[str]) -> str:
-    """Return a hash of what lies at `path`; how the path is spelt, and when files were written, plays no part.
+    """Return a hash of the file or folder at `path`; its path and the times of writing play no part.
 
     ::
 
@@ -53,6 +53,10 @@ def content_hash(path: str | os.PathLike[str]) -> str:
     ...     _ = (Path(folder) / "a.txt").write_bytes(b"")
     ...     content_hash(Path(folder) / "a.txt")[:16]
     'e3b0c44298fc1c14'
+
+    References
+    ----------
+    NIST (2015), FIPS 180-4 (SHA-256).
     """
     place = checked_path(path)
     try:
@@ -69,7 +73,7 @@ def content_hash(path: str | os.PathLike[str]) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a regular file; a pipe or a device is refused, as reading it might never end.
+    """Return the SHA-256 of a regular file; refuse a pipe or a device, whose reading might never end.
 
     Parameters
     ----------
@@ -87,6 +91,10 @@ def file_hash(path: Path) -> str:
         If it is no regular file.
     OSError
         If it cannot be read.
+
+    References
+    ----------
+    NIST (2015), FIPS 180-4 (SHA-256).
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise InputError(f"{path} must be a regular file or a folder.")
@@ -121,7 +129,7 @@ _MOST_BYTES = 2**26
 @short_repr
 @dataclass(frozen=True)
 class RunManifest:
-    """Describe one run that wrote into a folder, as its manifest lists it.
+    """Description of one run that wrote into a folder, as its manifest lists it.
 
     Parameters
     ----------
@@ -159,7 +167,7 @@ class RunManifest:
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> tuple[RunManifest, ...]:
-    """Return the runs that wrote into a folder; none where there is no manifest.
+    """Return the runs that wrote into a folder; an empty list without a manifest.
 
     Parameters
     ----------
@@ -213,7 +221,7 @@ def write_manifest(folder: Path, runs: Iterable[RunManifest]) -> Path:
 
 
 def fingerprint(path: Path) -> tuple[int, str] | None:
-    """Return size and SHA-256 of a regular file, or None if there is none that can be read.
+    """Return size and SHA-256 of a regular file, or None if there is no readable one.
 
     Parameters
     ----------

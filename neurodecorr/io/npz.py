@@ -51,7 +51,7 @@ DAMAGE = (
 
 
 def array_name(name: Any) -> str:
-    """Return `name` if it can name a member of the container.
+    """Return `name` if a member of the container can have it.
 
     Parameters
     ----------
@@ -115,6 +115,10 @@ def write_npz(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
         Where to write.
     arrays : mapping of str to array
         Names that `array_name` and arrays that `plain_array` accepts.
+
+    References
+    ----------
+    Kern (2007), NEP 1: A simple file format for NumPy arrays.
     """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as container:
         for name, array in arrays.items():
@@ -145,6 +149,10 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int) -> dict[str, Array]:
     ------
     CheckpointError
         If the file is missing, not a container, truncated, damaged, or hostile.
+
+    References
+    ----------
+    Kern (2007), NEP 1: A simple file format for NumPy arrays.
     """
     place = os.fspath(path)
     with open_zip(place, ".npz file", max_bytes) as (container, infos):
@@ -154,7 +162,7 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int) -> dict[str, Array]:
 
 @contextlib.contextmanager
 def open_zip(place: str, kind: str, max_bytes: int) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
-    """Open a zip file for reading, and list its members, which together declare no more than they may.
+    """Open a zip file for reading and list its members; refuse more declared bytes than allowed.
 
     Parameters
     ----------
@@ -218,7 +226,7 @@ class _Metered(io.FileIO):
 
 
 def check_total(total: int, limit: int, place: str) -> None:
-    """Compare what is held, or declared, with the most that may be."""
+    """Raise if the size that is stored, or declared, is above the limit."""
     if total > limit:
         raise CheckpointError(
             f"{place} must hold at most {limit} bytes; it declares {total} or more. If you trust it, pass a larger "
@@ -227,7 +235,7 @@ def check_total(total: int, limit: int, place: str) -> None:
 
 
 def check_packing(total: int, file_bytes: int, place: str, error: type[Exception] = CheckpointError) -> None:
-    """Compare what all members unpack to with what a file of this size may, unless it is a bomb."""
+    """Raise if all members unpack to more than a file of this size may, as a zip bomb does."""
     most = most_unpacked(file_bytes)
     if total > most:
         raise error(
@@ -237,7 +245,12 @@ def check_packing(total: int, file_bytes: int, place: str, error: type[Exception
 
 
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
-    """Return shape and type that the header of a .npy file claims, and its length; raise what numpy raises."""
+    """Return shape, type and length of the header of a .npy file; raise what numpy raises.
+
+    References
+    ----------
+    Kern (2007), NEP 1: A simple file format for NumPy arrays.
+    """
     head = io.BytesIO(stream.read(HEADER_BYTES + 16))  # a forged header length must not decide how much is read
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(head)
@@ -285,7 +298,7 @@ MAX_BYTES = 4 * 2**30
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Hold named arrays and their provenance, which go to one file.
+    """Named arrays and their provenance, stored in one file.
 
     The file is an ordinary .npz: `numpy.load` opens it, too. Arrays come back to the bit; equal content gives equal
     files.
@@ -367,7 +380,7 @@ class Result:
 
 
 def load_result(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Result:
-    """Read a result, trusting nothing: no pickle, no size believed before it is checked.
+    """Read a result from an untrusted file: no pickle, and sizes are checked before memory is taken.
 
     Parameters
     ----------

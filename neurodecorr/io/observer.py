@@ -35,7 +35,7 @@ FLUSH_SECONDS = 5.0
 
 @short_repr
 class Recorder:
-    """Stream variables to an HDF5 file while a run goes on.
+    """Writer that streams variables to an HDF5 file during a run.
 
     The file stands under its final name from the start and is readable at any time, also while it grows and after the
     process was killed: `read_traces` then gives every row up to the last flush. Rows wait in memory until their share
@@ -261,7 +261,7 @@ class Recorder:
 
 @dataclass(frozen=True, eq=False)
 class Observable:
-    """Describe variables that are recorded at the same steps.
+    """Variables that are recorded at the same steps.
 
     ::
 
@@ -293,7 +293,7 @@ class Observable:
 
 
 class Observer:
-    """Record what is due of something that advances step by step, to one file of traces.
+    """Recorder of several observables of one step-by-step process, in one trace file.
 
     Parameters
     ----------
@@ -402,7 +402,7 @@ def _increasing(steps: npt.ArrayLike) -> npt.NDArray[np.int64]:
 
 
 class RecordingTimes(Protocol):
-    """Decide when something is recorded. Time is counted in samples seen; 0 is before the first."""
+    """Steps at which something is recorded, counted in samples seen; 0 is before the first."""
 
     def due(self, step: int) -> bool:
         """Tell whether the state after `step` samples is to be recorded.
@@ -438,7 +438,7 @@ class RecordingTimes(Protocol):
 @short_repr
 @dataclass(frozen=True)
 class EverySamples:
-    """Record every k samples.
+    """Recording times at every k-th sample.
 
     ::
 
@@ -480,7 +480,7 @@ class EverySamples:
 @short_repr
 @dataclass(frozen=True)
 class LogSpaced:
-    """Record at times spaced evenly in the logarithm, and at 0.
+    """Recording times that are evenly spaced in the logarithm, and 0.
 
     ::
 
@@ -529,7 +529,7 @@ class LogSpaced:
 
 
 def spans(times: RecordingTimes, total: int, start: int = 0) -> list[tuple[int, int]]:
-    """Return the stretches of samples to learn between two recordings.
+    """Return the ranges of samples between two recordings.
 
     ::
 

@@ -54,6 +54,10 @@ def run_id(config: Mapping[str, Any]) -> str:
     True
     >>> run_id({})
     '44136fa355b3678a'
+
+    References
+    ----------
+    NIST (2015), FIPS 180-4 (SHA-256).
     """
     return hashlib.sha256(canonical_json(mapping(config, "config"), "config").encode()).hexdigest()[:16]
 
@@ -107,7 +111,7 @@ def provenance(config: Mapping[str, Any], seed: int, started: float | None = Non
 
 
 def package_version(package: str) -> str | None:
-    """Return the version of an installed package, or None if it is not installed as one; of this one as it runs.
+    """Return the version of an installed package, or None; of this package, the version that runs.
 
     Parameters
     ----------

@@ -95,7 +95,7 @@ def create_tracefile(
 
 
 def checked_parts(parts: Branch | None) -> Branch | None:
-    """Return `parts` if none of them takes the place of the traces or of what is said of them."""
+    """Return `parts` if none of them has a reserved name."""
     if parts is None:
         return None
     if not isinstance(parts, Branch):
@@ -154,7 +154,7 @@ WAITS = (0.02, 0.1)
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """Hold the recordings of one variable.
+    """Recordings of one variable.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ class Trace:
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Traces:
-    """Hold all traces of a file, by name.
+    """All traces of a file, by name.
 
     Parameters
     ----------
@@ -286,7 +286,7 @@ def read_traces(
     max_bytes: int = MAX_BYTES,
     last: int | None = None,
 ) -> Traces:
-    """Read the traces of a file, also of one whose writer was killed or still records.
+    """Read the traces of a file, also after its writer was killed or while it still records.
 
     Nothing in the file is followed, and no size is believed before it is checked.
 

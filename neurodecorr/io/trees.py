@@ -33,7 +33,7 @@ TEXTS = 100_000
 
 
 class SizeBudget:
-    """Count what may still be read.
+    """Number of bytes and objects that may still be read.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ Attribute = str | int | float
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Branch:
-    """Hold a group of an HDF5 file: named parts, each an array, a text or a branch again, and attributes.
+    """Group of an HDF5 file: attributes and named parts, each an array, a text or another group.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def write_tree(path: str | os.PathLike[str], branch: Branch) -> Path:
 
 
 def graft(path: str | os.PathLike[str], branch: Branch) -> Path:
-    """Add the parts of a tree to the root of a file that is there, atomically.
+    """Add the parts of a tree to the root of an existing file, atomically.
 
     The file is copied, the copy is extended and takes the place of the file: whatever interrupts it, one of the two
     stands there whole.
@@ -271,7 +271,7 @@ def write_branch(group: h5py.Group, branch: Branch) -> None:
 def read_tree(
     path: str | os.PathLike[str], names: Iterable[str] | None = None, *, max_bytes: int = MAX_BYTES
 ) -> Branch:
-    """Read a tree from a file that is not trusted.
+    """Read a tree from an untrusted file.
 
     Nothing in the file is followed, and no size is believed before it is held against the file.
 

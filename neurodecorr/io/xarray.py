@@ -16,7 +16,7 @@ Axis = tuple[tuple[str, ...], Array, Mapping[str, str]]
 
 
 def axes(name: str, count: int) -> tuple[str, ...]:
-    """Return names of the axes of one variable, as the trace file has them."""
+    """Return the names of the axes of one variable, as in the trace file."""
     return tuple(f"{name}{AXIS}{axis}" for axis in range(count))
 
 
@@ -25,7 +25,7 @@ def dataset(
     coordinates: Mapping[str, Axis],
     said: Mapping[str, Any],
 ) -> Any:
-    """Return an xarray.Dataset.
+    """Return the traces as an xarray.Dataset.
 
     Parameters
     ----------

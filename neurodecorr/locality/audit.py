@@ -62,7 +62,7 @@ ROUNDING = 1e-9
 @short_repr
 @dataclass(frozen=True)
 class Signal:
-    """A signal that a rule is handed, and where it can be measured.
+    """Signal that a rule reads, and the place where it can be measured.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class Signal:
 @short_repr
 @dataclass(frozen=True)
 class SynapticRule:
-    """A learning rule as the audit sees it.
+    """Learning rule in the form that the audit needs: its function, its signals and its declaration.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class SynapticRule:
 @short_repr
 @dataclass(frozen=True)
 class Audit:
-    """What a rule declared and what it was seen to read.
+    """Signals that a rule declares, and signals that it reads according to the test.
 
     Parameters
     ----------
@@ -302,7 +302,7 @@ def _classify(signal: Signal, place: tuple[int, ...], i: int, j: int) -> str:
 
 
 def format_audit(audits: Sequence[Audit], reads: Sequence[str] = READS) -> str:
-    """Return the audits as a text table: + read, ! read but undeclared, ? declared but not read.
+    """Format audits as a text table: + read, ! read but undeclared, ? declared but not read.
 
     Parameters
     ----------

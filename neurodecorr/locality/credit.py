@@ -80,7 +80,7 @@ class _ReplayedLayer(WeightedLayer):
 
 
 class ReplayedNetwork(Network):
-    """A network whose passes, losses and noise lie on a tape; weights and lateral matrices are its own.
+    """Network whose passes, losses and noise are read from a tape; weights and lateral matrices are its own.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ SCALE = 1e-7  # how well ratios must agree to be one number
 
 @dataclass(frozen=True)
 class AuditedRule:
-    """A rule of credit assignment as the audit sees it.
+    """Credit rule in the form that the audit needs.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ class AuditedRule:
 
 @dataclass(frozen=True)
 class CreditAudit(Audit):
-    """What a rule declared and what it was seen to read; see `locality.Audit`."""
+    """Signals that a credit rule declares, and signals that it reads; see `locality.Audit`."""
 
     known: ClassVar[tuple[str, ...]] = CREDIT_READS  # everything that a rule of credit may read
 
@@ -472,7 +472,11 @@ FEEDBACK_RULES: tuple[SynapticRule, ...] = (
 
 
 def audit_all_credit(seed: int = 0) -> tuple[CreditAudit, ...]:
-    """Audit what the forward synapses of every rule of credit assignment read.
+    """Audit the signals that the forward synapses of every credit rule read.
+
+    ::
+
+        (j, k) reads s   iff   ΔW_jk(s + ε) ≠ ΔW_jk(s)   beyond rounding
 
     Parameters
     ----------
@@ -483,7 +487,11 @@ def audit_all_credit(seed: int = 0) -> tuple[CreditAudit, ...]:
 
 
 def audit_all_feedback(seed: int = 0) -> tuple[Audit, ...]:
-    """Audit what feedback weights that learn read; W_ij counts as the synapse B_ij itself.
+    """Audit the signals that learning feedback weights read; W_ij counts as the synapse B_ij itself.
+
+    ::
+
+        (i, j) reads s   iff   ΔB_ij(s + ε) ≠ ΔB_ij(s)   beyond rounding
 
     Parameters
     ----------

@@ -185,7 +185,11 @@ RIVAL_RULES: tuple[SynapticRule, ...] = (
 
 
 def audit_all(seed: int = 0) -> tuple[Audit, ...]:
-    """Audit every rule of this room, the twins first.
+    """Audit every decorrelation rule, the exact pairs of rules first.
+
+    ::
+
+        (i, j) reads s_k   iff   ΔW_ij(s + ε e_k) ≠ ΔW_ij(s)   beyond rounding
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ SPREAD = 0.6  # share of the distance between two levels over which the forms ar
 
 @styled
 def mismatch(comparison: Comparison) -> Figure:
-    """Draw what random synaptic mismatch does: output error, and how many circuits stay stable.
+    """Draw output error and the number of stable circuits against random synaptic mismatch.
 
     ::
 
@@ -94,7 +94,7 @@ def _errors(panel: Axes, entry: Entry, place: Floats, top: float) -> None:
 
 @styled
 def cost(comparison: Comparison) -> Figure:
-    """Draw what each form reaches and what it takes: correlation left, settling time, multiply-adds.
+    """Draw the result and the cost of each form: correlation left, settling time, multiply-adds.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ UNMANAGED = {"figure.autolayout": False, "figure.constrained_layout.use": False}
 
 
 def render(figure: Figure, kind: str) -> bytes:
-    """Return the figure as the content of a file.
+    """Return the figure as the content of one file.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ FLOOR = 1e-17  # below any difference of doubles of this size
 
 @styled
 def reference_readers(times: npt.ArrayLike, course: npt.ArrayLike, readers: Mapping[str, npt.ArrayLike]) -> Figure:
-    """Draw a time course with what independent readers of the exported files computed, and their errors.
+    """Draw a time course beside the results of independent readers of the exported files.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ UNSTABLE = 2.0
 @short_repr
 @dataclass(frozen=True)
 class ReprogrammingPanel:
-    """One panel: residual correlation of many chips against one thing.
+    """One panel: residual correlation of many chips against one quantity.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class ReprogrammingPanel:
 
 @styled
 def reprogramming(panels: Sequence[ReprogrammingPanel]) -> Figure:
-    """Draw medians over chips, with bands from the tenth to the ninetieth of a hundred.
+    """Draw medians over chips, with bands from the 10th to the 90th percentile.
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ def chip_errors(panels: Sequence[ChipPanel], envelope: str = "median, 5–95 %",
 
 
 def budget_panels(budget: HardwareBudget) -> Figure:
-    """Draw the hardware budget of one circuit: error over mismatch and over bits, in both forms.
+    """Draw the hardware budget of one circuit: error against mismatch and bits, in both forms.
 
     Parameters
     ----------

@@ -67,7 +67,12 @@ def correlations(comparison: Comparison) -> Figure:
 
 
 def correlation_coefficients(covariance: Floats) -> Floats:
-    """Return correlation coefficients; NaN for units without power."""
+    """Return correlation coefficients; NaN for units without power.
+
+    ::
+
+        ρ_ij = C_ij/√(C_ii C_jj)
+    """
     variance = np.diag(covariance)
     active = variance > variance.max(initial=0.0) * np.finfo(float).eps ** 2
     size = np.sqrt(np.where(active, variance, np.nan))
@@ -171,6 +176,10 @@ def lateral_fields(comparison: Comparison) -> Figure:
     Figure
         One panel per circuit. Of images a regular selection of units is shown, each where its pixel lies and relative
         to its largest weight.
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, §3.2 and Appendix D (sign corrected).
     """
     require_comparison(comparison)
     weights = {entry.name: entry.lateral for entry in comparison.entries if entry.settles}

@@ -39,7 +39,7 @@ def spike_codes(
     errors: npt.ArrayLike,
     reductions: Mapping[str, Sequence[Reduction]],
 ) -> Figure:
-    """Draw a spike code at work, its error against the size of its spikes, and correlations before and after learning.
+    """Draw a spike code, its error against spike size, and correlations before and after learning.
 
     ::
 
@@ -62,6 +62,10 @@ def spike_codes(
     -------
     Figure
         Spikes of all units and activity of three; errors; correlations with their confidence intervals.
+
+    References
+    ----------
+    Boerlin, Machens & Denève (2013), PLoS Computational Biology 9, e1003258.
     """
     instance(run, SpikeRun, "run", advice="Use simulate(network, stimulus).")
     xbar = shaped(xbar, "xbar", None, None)

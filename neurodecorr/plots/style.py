@@ -58,7 +58,7 @@ WIDTH = 10.0  # inches; the column of the report
 
 
 class Mark(NamedTuple):
-    """How one form is drawn."""
+    """Colour, marker and line of one form."""
 
     color: str
     marker: str
@@ -87,7 +87,7 @@ def mark(name: str) -> Mark:
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw a figure in the common style, and leave matplotlib's settings as they were."""
+    """Apply the common style to a function that draws, and restore matplotlib's settings afterwards."""
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:

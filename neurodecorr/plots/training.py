@@ -64,7 +64,7 @@ def curve_colour(name: str) -> tuple[str, str]:
 
 @styled
 def envelopes(curves: Mapping[str, Sequence[Sequence[float]]], what: str = "test accuracy", title: str = "") -> Figure:
-    """Draw the mean over seeds of each curve, and between which values its seeds lie.
+    """Draw the mean over seeds of each curve, and the range of its seeds as a band.
 
     Parameters
     ----------

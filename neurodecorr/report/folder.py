@@ -25,7 +25,7 @@ CURVES = (
 def publish(
     comparison: Comparison, folder: str | os.PathLike[str], *, overwrite: bool = False, mine: Claim | None = None
 ) -> Path:
-    """Write everything about a comparison into one folder, and return the path of its report.
+    """Write the files of a comparison into one folder, and return the path of its report.
 
     Files: report.html, result.npz, traces.h5, manifest.json, and each figure as SVG and PNG. All figures are drawn
     before the first file is written, each file appears whole or not at all, and the manifest is completed last.

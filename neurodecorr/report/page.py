@@ -36,7 +36,7 @@ PAPER = "Correlations are ruining your gradient descent"
 
 @dataclass(frozen=True)
 class Caption:
-    """The words around one figure; `shows` is the text for those who cannot see it."""
+    """Title and text of one figure; `shows` is the text for those who cannot see it."""
 
     title: str
     look: str
@@ -130,7 +130,7 @@ CAPTIONS = {
 
 
 def alternative(name: str, comparison: Comparison) -> str:
-    """Return the text that stands for a figure, with its main numbers."""
+    """Return the text alternative of a figure, with its main numbers."""
     shows = CAPTIONS[name].shows
     if name in ("correlations", "cost", "learning"):
         rms = ", ".join(f"{entry.name} {format_number(entry.correlation)}" for entry in comparison.entries)
@@ -191,7 +191,7 @@ def claim_folder(folder: str | os.PathLike[str], settings: Mapping[str, Any], *,
 def claim_budget(
     folder: str | os.PathLike[str], settings: Mapping[str, Any], source: str, *, overwrite: bool = False
 ) -> Claim:
-    """Claim a folder for a hardware budget, beside the run that it is made from or elsewhere.
+    """Claim a folder for a hardware budget, in the folder of its run or elsewhere.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def claim_budget(
 
 
 def source_of(folder: str | os.PathLike[str]) -> str:
-    """Return the identity of the run in a folder, or a hash of its files where no manifest tells it.
+    """Return the identity of the run in a folder, or a hash of its files if it has no manifest.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def source_of(folder: str | os.PathLike[str]) -> str:
 
 
 def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
-    """Return the report as HTML; everything that came from outside is escaped.
+    """Return the report as HTML, with every text from outside escaped.
 
     Parameters
     ----------
@@ -329,7 +329,7 @@ def _figure(name: str, svg: bytes, comparison: Comparison) -> dict[str, Any]:
 
 
 def picture(svg: bytes) -> str:
-    """Return a figure as the data of an address in a page."""
+    """Return a figure as a data address for a page."""
     return base64.b64encode(svg).decode("ascii")
 
 
@@ -427,7 +427,7 @@ def publish_budget(
 
 
 def budget_page(budget: HardwareBudget, svg: bytes) -> str:
-    """Return the page as HTML; everything that came from outside is escaped.
+    """Return the page of a hardware budget as HTML, with every text from outside escaped.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e
 
 @dataclass(frozen=True)
 class BudgetTable:
-    """A table: what it says, heads, and rows of cells."""
+    """Table of a hardware budget: explanation, heads, and rows of cells."""
 
     title: str
     heads: tuple[str, ...]
@@ -57,7 +57,7 @@ def table_text(comparison: Comparison) -> str:
 
 
 def drawn(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table as plain text: a title, heads, a rule and rows, the first column on the left, others on the right.
+    """Format a table as plain text: a title, heads, a rule and rows, numbers on the right.
 
     Nothing is wrapped or cut, whatever takes the text; columns stand one blank apart where two do not fit.
 
@@ -123,7 +123,7 @@ def budget_text(budget: HardwareBudget) -> str:
 
 
 def budget_answer(budget: HardwareBudget) -> tuple[str, ...]:
-    """Return what was asked and the answer, one paragraph each.
+    """Return question and answer of a hardware budget, one paragraph each.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def budget_answer(budget: HardwareBudget) -> tuple[str, ...]:
 
 
 def budget_tables(budget: HardwareBudget) -> tuple[BudgetTable, BudgetTable]:
-    """Return what is needed, and what errors imperfections make.
+    """Return the tables of requirements and of the errors of each imperfection.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def budget_tables(budget: HardwareBudget) -> tuple[BudgetTable, BudgetTable]:
 
 
 def budget_notes(budget: HardwareBudget) -> tuple[str, ...]:
-    """Return what the words of the tables mean.
+    """Return the explanations of the words in the tables.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def budget_notes(budget: HardwareBudget) -> tuple[str, ...]:
 
 
 def si(value: float, unit: str) -> str:
-    """Return a number with three digits and a prefix.
+    """Format a number with three digits and an SI prefix.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ def _bits(needs: Needs) -> str:
 
 
 def display_text(cell: str) -> str:
-    """Return a cell in one line, in which nothing acts; blanks at its beginning indent it."""
+    """Return a cell as one line of harmless text; blanks at its beginning indent it."""
     return printable(cell, keep="")
 
 

@@ -57,6 +57,10 @@ def brian2_module() -> Any:
     ------
     ConfigError
         If Brian2 is not installed, or does not work with this numpy.
+
+    References
+    ----------
+    Stimberg, Brette & Goodman (2019), eLife 8, e47314.
     """
     loaded = "brian2" in sys.modules
     hook, routed = sys.excepthook, logging._warnings_showwarning is not None  # type: ignore[attr-defined]
@@ -84,7 +88,7 @@ def _broken(error: Exception) -> ConfigError:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Ignore what Brian2 and its parser say about themselves: deprecations that users can do nothing about."""
+    """Ignore deprecation warnings of Brian2 and its parser, which users cannot change."""
     with warnings.catch_warnings():
         for category in (DeprecationWarning, PendingDeprecationWarning, SyntaxWarning):
             warnings.filterwarnings("ignore", category=category)
@@ -93,7 +97,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def session(target: str) -> Iterator[Any]:
-    """Yield the module brian2, set to one target of code generation; put preferences and device back afterwards.
+    """Yield the module brian2 with one code generation target; restore preferences and device afterwards.
 
     Parameters
     ----------
@@ -183,6 +187,11 @@ def rate_network(circuit: Circuit, stimulus: Stimulus, *, dt_s: float = 1e-4, re
         If Brian2 is not installed, or a time does not fit.
     InputError
         If `circuit` is not a Circuit, or the stimulus does not fit it.
+
+    References
+    ----------
+    Stimberg, Brette & Goodman (2019), eLife 8, e47314. Circuit: Ahmad (2024), arXiv:2407.10780, §3.2 and Appendix D,
+    sign corrected.
     """
     plan, brian2 = _plan(circuit, stimulus, dt_s, record_s), brian2_module()
     with quiet():
@@ -224,6 +233,10 @@ def run_rate(
         If `circuit` is not a Circuit, or the stimulus does not fit it.
     StabilityError
         If the circuit settles, but not in Euler steps of `dt_s`.
+
+    References
+    ----------
+    Stimberg, Brette & Goodman (2019), eLife 8, e47314.
     """
     plan = _plan(circuit, stimulus, dt_s, record_s)
     with session(choice(target, "target", TARGETS)) as brian2:
@@ -288,7 +301,12 @@ CODE_KICK = "s_post += gamma*w*sign(u_pre)"
 def brian_code(
     code: SpikeCode, X: npt.NDArray[np.float64], plan: Timing, rule: LateralRule | None, target: str
 ) -> SpikeRun:
-    """Run a spike code in Brian2; all synapses read before any of them delivers a step's charges."""
+    """Run a spike code in Brian2; all synapses read before any of them delivers a step's charges.
+
+    ::
+
+        u̇ = (x − s)/τ + λ r,    ṙ = −λ r,    ṡ = −λ s
+    """
     with session(target) as brian2:
         network = _code_network(brian2, code, X, plan, rule)
         network.run(plan.duration_s * brian2.second, namespace={})
@@ -355,7 +373,16 @@ LIF_KICK = "g_post += w"
 def brian_lif(
     network: LIFNetwork, X: npt.NDArray[np.float64], plan: Timing, rule: InhibitoryRule | None, target: str
 ) -> SpikeRun:
-    """Run a LIF network in Brian2; targets of this step's spikes learn first, then their sources."""
+    """Run a LIF network in Brian2; targets of this step's spikes learn first, then their sources.
+
+    ::
+
+        τ_m v̇ = v_rest − v + (g/g_L)(E_inh − v) + I/g_L,    τ_inh ġ = −g
+
+    References
+    ----------
+    Vogels, Sprekeler, Zenke, Clopath & Gerstner (2011), Science 334, 1569–1573.
+    """
     with session(target) as brian2:
         parts = _lif_network(brian2, network, X, plan, rule)
         parts.run(plan.duration_s * brian2.second, namespace={})

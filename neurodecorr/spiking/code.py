@@ -91,7 +91,7 @@ class SpikeCode:
 @short_repr
 @dataclass(frozen=True)
 class LateralRule:
-    """How synapses of a spike code learn, at each presynaptic spike.
+    """Learning rule of the synapses of a spike code, applied at each presynaptic spike.
 
     ::
 
@@ -185,7 +185,9 @@ def lateral_jump(
 
 
 def coding_error_floor(gamma: float) -> float:
-    """Return the rms error of a spike code, that of a uniform distribution as wide as one spike.
+    """Return the rms error of a spike code: that of a uniform distribution with the width of one spike.
+
+    Between two spikes u stays within ±γ/2, and all values there are equally likely: ∫u² du/γ over ±γ/2 is γ²/12.
 
     ::
 

@@ -21,7 +21,7 @@ LEAST_BLOCKS, MOST_BLOCKS = 20, 20_000
 @short_repr
 @dataclass(frozen=True)
 class SpikeCorrelation:
-    """Mean size of the correlation coefficients between different units.
+    """Mean absolute correlation coefficient between different units, with its confidence interval.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class SpikeCorrelation:
 @short_repr
 @dataclass(frozen=True)
 class Reduction:
-    """By which factor the mean |correlation| fell.
+    """Factor by which the mean absolute correlation fell, with its confidence interval.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def reduction(
     level: float = 0.95,
     seed: Any = 0,
 ) -> Reduction:
-    """Return by which factor the mean |correlation| fell, blocks drawn together from both recordings.
+    """Return the factor by which the mean |correlation| fell, blocks drawn together from both recordings.
 
     ::
 
@@ -149,6 +149,10 @@ def reduction(
     ------
     InputError, ConfigError
         As for `mean_correlation`, or if the recordings differ in length.
+
+    References
+    ----------
+    Carlstein (1986), Annals of Statistics 14, 1171–1179 (non-overlapping blocks).
     """
     recorded = _recorded(before, block), _recorded(after, block)
     first, second = (_block_sums(*one) for one in recorded)

@@ -30,6 +30,10 @@ def step_code(
     """Run the signed spike code; return the number of spikes, and of units left beyond their threshold.
 
     The flow between spikes is exact: with E = e^(−λ dt), r ← E r, s ← E s and u ← u + x dt/τ + (1 − E)(r − s/(λτ)).
+
+    References
+    ----------
+    Boerlin, Machens & Denève (2013), PLoS Computational Biology 9, e1003258.
     """
     first, end, hold, every = span
     dt, tau, decay, gamma = rates
@@ -103,7 +107,15 @@ def step_lif(
 ) -> int:
     """Run leaky integrate-and-fire units that inhibit each other; return the number of spikes.
 
+    ::
+
+        v ← v + dt/τ_m (v_rest − v + (g/g_L)(E_inh − v) + I/g_L),    g ← g − dt/τ_inh g,    y ← y − dt/τ_STDP y
+
     Forward Euler for v, g and the STDP trace; the recorded filter decays exactly.
+
+    References
+    ----------
+    Vogels, Sprekeler, Zenke, Clopath & Gerstner (2011), Science 334, 1569–1573.
     """
     first, end, hold, every = span
     dt, tau_m, tau_inh, v_rest, v_threshold, e_inh, g_leak, decay, refractory = cell

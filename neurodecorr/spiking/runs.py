@@ -51,7 +51,7 @@ class Spikes:
 @short_repr
 @dataclass(frozen=True, eq=False)
 class SpikeRun:
-    """What one spiking network did.
+    """Spikes, filtered activity and weights of one run of a spiking network.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class SpikeRun:
 @short_repr
 @dataclass(frozen=True, eq=False)
 class RateRun:
-    """Activity of the rate circuit as Brian2 integrated it.
+    """Activity of the rate circuit, integrated by Brian2.
 
     Parameters
     ----------

@@ -74,6 +74,10 @@ def run_code(
     >>> run = run_code(code, stimulus, dt_s=2e-5, record_s=2e-5)
     >>> run.settled(skip_s=0.5).mean(axis=0).round(2)
     array([ 0.7, -0.5])
+
+    References
+    ----------
+    Boerlin, Machens & Denève (2013), PLoS Computational Biology 9, e1003258.
     """
     if not isinstance(code, SpikeCode):
         raise InputError(f"code must be a SpikeCode; got {type(code).__name__}. Use SpikeCode(R).")
@@ -99,7 +103,11 @@ def run_lif(
     engine: str = "compiled",
     target: str = "numpy",
 ) -> SpikeRun:
-    """Run leaky integrate-and-fire units, and let their inhibition learn if a rule is given.
+    """Run leaky integrate-and-fire units; let their inhibition learn if a rule is given.
+
+    ::
+
+        τ_m v̇ = v_rest − v + (g/g_L)(E_inh − v) + (I₀ + I₁ x)/g_L
 
     Parameters
     ----------
@@ -139,6 +147,10 @@ def run_lif(
     >>> network = spiking.LIFNetwork(np.zeros((2, 2)), bias_a=150e-12)
     >>> run_lif(network, spiking.constant_stimulus([0.0, 0.0], 1.0)).rates_hz
     array([37., 37.])
+
+    References
+    ----------
+    Vogels, Sprekeler, Zenke, Clopath & Gerstner (2011), Science 334, 1569–1573.
     """
     if not isinstance(network, LIFNetwork):
         raise InputError(f"network must be a LIFNetwork; got {type(network).__name__}. Use LIFNetwork(weights).")

@@ -74,7 +74,7 @@ class Stimulus:
 
 
 def constant_stimulus(x: npt.ArrayLike, duration_s: float) -> Stimulus:
-    """Return one frame of the input x.
+    """Return a stimulus of one frame with the constant input x.
 
     Parameters
     ----------
@@ -136,6 +136,11 @@ def ou_stimulus(
     --------
     >>> ou_stimulus([[1.0, 0.5], [0.5, 1.0]], 1000)
     Stimulus(units=2, duration_s=1, frame_s=0.001)
+
+    References
+    ----------
+    Uhlenbeck & Ornstein (1930), Physical Review 36, 823–841; exact sampling: Gillespie (1996), Physical Review E 54,
+    2084–2091.
     """
     L = _factor(square(covariance, "covariance").astype(np.float64))
     elapsed = positive(frame_s, "frame_s", "s") / positive(correlation_time_s, "correlation_time_s", "s")
@@ -163,7 +168,7 @@ def _factor(covariance: Float64s) -> Float64s:
 
 @dataclass(frozen=True)
 class Timing:
-    """How many steps of which length, and after which of them activity is recorded.
+    """Number and length of time steps, and the steps after which activity is recorded.
 
     Parameters
     ----------
@@ -199,7 +204,7 @@ class Timing:
 
 
 def timing(stimulus: Any, units: int, dt_s: float, record_s: float) -> Timing:
-    """Return the timing of a run, or say what does not fit."""
+    """Return the time steps of a run, or raise an error that names the setting that does not fit."""
     if not isinstance(stimulus, Stimulus):
         raise InputError(
             f"stimulus must be a Stimulus; got {type(stimulus).__name__}. "

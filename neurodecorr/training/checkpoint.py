@@ -27,7 +27,7 @@ _TWINS = 0.05
 
 
 def described_network(network: Network) -> dict[str, Any]:
-    """Return what a network is before it learns: shapes, activations, decorrelation."""
+    """Describe a network before it learns: shapes, activations, decorrelation."""
     layers = {}
     for i, layer in enumerate(network.layers, 1):
         way = " ".join(type(route).__name__ for route in layer.routes)
@@ -45,12 +45,12 @@ def described_library(network: Network) -> str:
 
 
 def described_rule(rule: Any) -> str:
-    """Return a description with its options; of what is no dataclass, the name of its type."""
+    """Return the options of a rule as text, or the name of its type if it is no dataclass."""
     return repr(rule) if dataclasses.is_dataclass(rule) else type(rule).__name__
 
 
 def described_data(training: Epochs) -> dict[str, Any]:
-    """Return which samples a run learns from, and in which order; where they lie on disk plays no part."""
+    """Describe the training samples and their order; the path on disk plays no part."""
     return {
         "data": training_fingerprint(training.dataset),
         "batch": training.size,

@@ -17,7 +17,7 @@ from neurodecorr.errors import CheckpointError, InputError
 @short_repr
 @dataclass
 class History:
-    """Numbers of a training run, each a list that grows.
+    """Numbers of a training run, one list for each quantity.
 
     Parameters
     ----------

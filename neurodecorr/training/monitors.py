@@ -34,7 +34,7 @@ def require_finite(network: Network, credit: Credit, place: str) -> None:
 
 
 def cause(network: Network, credit: Credit) -> str:
-    """Return in words what is not finite, and what to do."""
+    """Return a message that names the array that is not finite and the rate to lower."""
     for number, (layer, found) in enumerate(zip(network.layers, credit.forward.signals, strict=True), 1):
         lateral = layer.decorrelator.arrays
         arrays = {"W": layer.W, "b": layer.b, **lateral, "input x": found.x, "decorrelated input x̄": found.xbar}
@@ -68,12 +68,20 @@ def finite_state(network: Network, place: str) -> None:
 
 
 def learnt_decorrelation(network: Network, credit: Credit, place: str) -> None:
-    """Let the decorrelators learn from a batch.
+    """Let the decorrelators of all layers learn from a batch.
+
+    ::
+
+        M ← (I + ηC)⁻¹ M    or    R ← R (I + ηC),    C = ⟨x̄x̄ᵀ⟩;    the rule of the layer decides
 
     Raises
     ------
     DivergenceError
         If a step has no meaning, with its layer.
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, §3.2.
     """
     signals = credit.forward.signals
     try:
@@ -99,7 +107,15 @@ MOST_ROWS = 4096
 def angles(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Floats:
     """Return the angle between each layer's change of W and that of backpropagation, in degrees.
 
+    ::
+
+        α = arccos(⟨ΔW, ∂ℓ/∂W⟩/(‖ΔW‖ ‖∂ℓ/∂W‖)),    computed as 2 arctan(‖u − v‖/‖u + v‖) of unit vectors
+
     Below 90° the rule goes downhill.
+
+    References
+    ----------
+    Lillicrap, Cownden, Tweed & Akerman (2016), Nature Communications 7, 13276 (alignment).
     """
     exact = Backprop().start(network).assign(X, Y, np.random.default_rng(0))
     pairs = zip(credit.gradients, exact.gradients, strict=True)
@@ -107,17 +123,32 @@ def angles(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Floats
 
 
 def layer_correlations(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Floats:
-    """Return the rms correlation coefficient between the units of each layer's decorrelated input."""
+    """Return the rms correlation coefficient between the units of each layer's decorrelated input.
+
+    ::
+
+        √⟨ρ_ij²⟩ over i ≠ j,    ρ_ij = C_ij/√(C_ii C_jj),    C = ⟨x̄x̄ᵀ⟩ − ⟨x̄⟩⟨x̄⟩ᵀ
+    """
     return np.array([_correlation(as_numpy(found.xbar)) for found in credit.forward.signals])
 
 
 def input_correlations(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Floats:
-    """Return the same of each layer's input before decorrelation."""
+    """Return the rms correlation coefficient between the units of each layer's input, before decorrelation.
+
+    ::
+
+        √⟨ρ_ij²⟩ over i ≠ j,    ρ_ij = Σ_ij/√(Σ_ii Σ_jj),    Σ = ⟨xxᵀ⟩ − ⟨x⟩⟨x⟩ᵀ
+    """
     return np.array([_correlation(as_numpy(found.x)) for found in credit.forward.signals])
 
 
 def conditions(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Floats:
-    """Return λ_max/λ_min of the second moment of each layer's decorrelated input, over the directions it has."""
+    """Return the condition number of the second moment of each layer's decorrelated input.
+
+    ::
+
+        λ_max/λ_min of ⟨x̄x̄ᵀ⟩, over the directions that have power
+    """
     found = []
     for signals in credit.forward.signals:
         singular = np.linalg.svd(as_numpy(signals.xbar)[:MOST_ROWS].astype(float), compute_uv=False)
@@ -127,12 +158,22 @@ def conditions(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Fl
 
 
 def weight_norms(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Floats:
-    """Return ‖W‖ (Frobenius) of each layer."""
+    """Return ‖W‖ (Frobenius) of each layer.
+
+    ::
+
+        ‖W‖ = √(Σ_ij W_ij²)
+    """
     return np.array([np.linalg.norm(as_numpy(layer.W)) for layer in network.layers])
 
 
 def activities(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Floats:
-    """Return the root mean square of each layer's decorrelated input."""
+    """Return the root mean square of each layer's decorrelated input.
+
+    ::
+
+        √⟨x̄²⟩ over samples and units
+    """
     return np.array([np.sqrt(np.mean(as_numpy(found.xbar).astype(float) ** 2)) for found in credit.forward.signals])
 
 
@@ -148,7 +189,7 @@ MONITORS: dict[str, Watch] = {
 
 
 def measure(names: tuple[str, ...], network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> dict[str, Floats]:
-    """Return what each watch finds, one number per layer."""
+    """Return the value of each named monitor, one number per layer."""
     return {_validation.choice(name, "watch", MONITORS): MONITORS[name](network, credit, X, Y) for name in names}
 
 

@@ -61,7 +61,7 @@ OPTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """Everything that a training run needs.
+    """Network, rules, data and settings of one training run.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class TrainingRun:
 
 
 def prepare_run(model: Model, options: Mapping[str, Any]) -> TrainingRun:
-    """Return a run of a model with some of its numbers replaced.
+    """Return a training run of a model with some of its settings replaced.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def prepare_run(model: Model, options: Mapping[str, Any]) -> TrainingRun:
 
 
 def unfinished(folder: str | Path) -> bool:
-    """Whether a folder holds the checkpoint of a run, and no result of the same run that is as far."""
+    """Return True if a folder holds the checkpoint of a run and no result that is as far."""
     place = Path(folder)
     if not (place / CHECKPOINT).exists():
         return False
@@ -286,7 +286,7 @@ def _finished(folder: Path, run: TrainingRun) -> int | None:
 
 
 def goes_on(run: TrainingRun, folder: str | Path) -> bool:
-    """Whether a folder holds a checkpoint of this run that is whole, so that it can go on; it is then loaded."""
+    """Return True if a folder holds a whole checkpoint of this run, which is then loaded."""
     keeper = run.keeper(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # told when it goes on
@@ -302,7 +302,7 @@ def goes_on(run: TrainingRun, folder: str | Path) -> bool:
 
 
 def finished_history(folder: str | Path) -> History:
-    """Return what became of the run whose result is in a folder."""
+    """Return the history of the run whose result is in a folder."""
     return History.from_arrays(load_result(Path(folder) / RESULT).arrays)
 
 

@@ -80,7 +80,7 @@ class RecordingOptions:
 
 
 class Stretches:
-    """The trace files of a run, of which the last one is being written.
+    """Trace files of a run, one for each time that it was started; the last one is being written.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ class Stretches:
 
 
 def training_traces(folder: str | Path, names: Iterable[str] | None = None) -> dict[str, Trace]:
-    """Return the arrays that a training run recorded, its stretches joined.
+    """Return the arrays that a training run recorded, joined over its trace files.
 
     Parameters
     ----------

@@ -29,7 +29,11 @@ from neurodecorr.training.traces import RecordingOptions, Stretches
 
 
 def targets(values: Any, outputs: int) -> Any:
-    """Return labels as rows that are 1 at the label and 0 elsewhere; rows of numbers as they are.
+    """Return labels as rows that are 1 at the label and 0 elsewhere; return rows of numbers unchanged.
+
+    ::
+
+        Y_sk = 1 if k is the label of sample s, else 0
 
     Raises
     ------
@@ -60,7 +64,12 @@ _FEEDBACK, _CREDIT = 0, 1
 
 @short_repr
 class Trainer:
-    """Let a network learn.
+    """Train a network batch by batch.
+
+    ::
+
+        x̄_i = M_i (x_i − μ_i),    h_i = W_i x̄_i + b_i,    δ from the credit rule
+        W_i ← W_i − step(⟨δ_i x̄_iᵀ⟩),    M_i (or R_i) ← its own decorrelation rule
 
     Every number drawn is a function of seed, epoch and batch; what is learnt is in arrays. A run that was killed goes
     on from its last checkpoint and ends with the same bits, on the same machine, array library and number of threads.
@@ -90,6 +99,10 @@ class Trainer:
     >>> history = Trainer(network, Backprop(), Adam(3e-3)).fit(Epochs(train, 100), epochs=5, test=Epochs(test))
     >>> history.epochs["test accuracy"][-1] > 0.85
     True
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, Algorithm 1.
     """
 
     def __init__(
@@ -374,7 +387,11 @@ class _Run:
 
 
 def evaluate(network: Network, batches: Epochs) -> tuple[float, float]:
-    """Return mean loss and accuracy of a network on a dataset, in its order; accuracy is NaN for real targets.
+    """Return mean loss and accuracy of a network on a dataset; accuracy is NaN for real targets.
+
+    ::
+
+        ℒ = Σ_s ℓ_s/N,    accuracy = share of samples with argmax(y_s) = label_s
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ LARGEST = 1e50
 @short_repr
 @dataclass(frozen=True)
 class Share:
-    """What one imperfection adds.
+    """Error that one imperfection alone adds.
 
     Parameters
     ----------
@@ -67,6 +67,10 @@ class Share:
 @dataclass(frozen=True)
 class Budget:
     """Relative rms error of the outputs, source by source and in all.
+
+    ::
+
+        error = √(⟨‖δx̄‖²⟩/⟨‖x̄‖²⟩),    δx̄ = −M δR x̄ to first order
 
     The shares are those of each source alone. In all they are more, or less, than the root of their sum of squares:
     means add as vectors, and what one source spreads passes through weights that another has shifted.
@@ -113,7 +117,7 @@ def error_budget(
     volts_per_unit: float = 0.1,
     time_s: float = 0.0,
 ) -> Budget:
-    """Return in closed form how far the outputs of a chip are off.
+    """Return in closed form the error of the outputs of a chip.
 
     ::
 
@@ -161,6 +165,11 @@ def error_budget(
     >>> found = error_budget(np.diag([1.0, 2.0]), [[1.0, 2.0]], Devices(mismatch=0.01))
     >>> [(share.source, round(share.error, 6)) for share in found.shares]
     [('mismatch', 0.01)]
+
+    References
+    ----------
+    Sun, Pedretti, Ambrosi, Bricalli, Wang & Ielmini (2019), PNAS 116, 4123–4128. Widrow & Kollár (2008), Quantization
+    Noise, §4 (Δ²/12). Isserlis (1918), Biometrika 12, 134–139 (products of normal variables).
     """
     W = _of_a_size(square(weights, "weights").astype(np.float64))
     rows = samples(X, "X", len(W)).astype(np.float64)

@@ -27,7 +27,7 @@ from neurodecorr.hardware.analogue.amplifier import Amplifier
 
 @dataclass(frozen=True, eq=False)
 class ResistorNetwork:
-    """What is wired to what, without units.
+    """Conductances and offsets of the circuit, in units of G₀ and without a time unit.
 
     Parameters
     ----------
@@ -86,6 +86,10 @@ class Loop(LinearCircuit):
         The weights that it stands for.
     tau : float
         Time constant in seconds.
+
+    References
+    ----------
+    Sun, Pedretti, Ambrosi, Bricalli, Wang & Ielmini (2019), PNAS 116, 4123–4128.
     """
 
     A: Floats
@@ -203,6 +207,10 @@ def closed_loop(network: ResistorNetwork, tau_s: float) -> Loop:
     -------
     Loop
         State (o), or (o, q, w) if the bandwidth is finite.
+
+    References
+    ----------
+    Sun, Pedretti, Ambrosi, Bricalli, Wang & Ielmini (2019), PNAS 116, 4123–4128.
     """
     R, n, leak = network.P - network.N, len(network.P), network.amplifier.leak
     unit, zero = np.eye(n), np.zeros((n, n))
@@ -256,7 +264,12 @@ def open_loop(network: ResistorNetwork, tau_s: float) -> Loop:
 
 
 def margin_required(R: Floats) -> float:
-    """Return min Re λ(R), or raise `StabilityError` where it is not above 0."""
+    """Return min Re λ(R), or raise `StabilityError` where it is not above 0.
+
+    ::
+
+        margin = min Re λ(R) > 0
+    """
     slowest = float(margin(R))
     if not slowest > 0:
         raise StabilityError(f"R must be stable, min Re λ > 0, to be built as a closed loop; got {slowest:.3g} per τ.")
@@ -264,7 +277,12 @@ def margin_required(R: Floats) -> float:
 
 
 def require_settling(loop: Loop) -> None:
-    """Raise `StabilityError` unless every mode of the loop, its amplifiers included, decays."""
+    """Raise `StabilityError` unless every mode of the loop, its amplifiers included, decays.
+
+    ::
+
+        min Re λ(diag(κ) A) > 0,    dz/ds = κ ∘ (B x + c − A z)
+    """
     margin = loop.spectrum.margin
     if not margin > 0:
         raise StabilityError(

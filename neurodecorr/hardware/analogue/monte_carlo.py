@@ -38,7 +38,7 @@ MOST_JOBS = 2**15
 @short_repr
 @dataclass(frozen=True, eq=False)
 class ChipSimulation:
-    """What became of chips of one kind.
+    """Errors and stability of many chips of one kind.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ class Moments:
 
 
 def sources(devices: Devices) -> Iterator[tuple[str, Devices]]:
-    """Yield what can go wrong with these devices, one thing at a time.
+    """Yield the imperfections of these devices, one at a time.
 
     Parameters
     ----------
@@ -310,6 +310,10 @@ def second_order(M: Floats, variance: Floats, Xbar: Floats) -> float:
     Returns
     -------
     float
+
+    References
+    ----------
+    Isserlis (1918), Biometrika 12, 134–139 (products of normal variables).
     """
     if not variance.any():
         return 0.0
@@ -346,6 +350,10 @@ def shared_order(M: Floats, shared: Floats, Xbar: Floats) -> float:
     Returns
     -------
     float
+
+    References
+    ----------
+    Isserlis (1918), Biometrika 12, 134–139 (products of normal variables).
     """
     u = M.sum(axis=1)
     power, cross = Xbar**2 @ shared, Xbar @ (shared * u)
@@ -353,7 +361,12 @@ def shared_order(M: Floats, shared: Floats, Xbar: Floats) -> float:
 
 
 def shared_strain(M: Floats, shared: Floats) -> float:
-    """Return the strain of errors that all rows of a column share: ⟨c²⟩ of `shared_order`."""
+    """Return the strain of errors that all rows of a column share.
+
+    ::
+
+        ⟨c²⟩ = Σ_k s_k u_k²,    u = M 1
+    """
     return float(shared @ M.sum(axis=1) ** 2)
 
 
@@ -385,7 +398,7 @@ def mean_shift(M: Floats, variance: Floats, shared: Floats, Xbar: Floats) -> Flo
 
 @dataclass(frozen=True)
 class Joint:
-    """What all sources do together.
+    """Error of all sources together, and the strain of its expansion.
 
     Parameters
     ----------
@@ -413,7 +426,7 @@ def joint_error(
     volts_per_unit: float,
     as_made: bool = False,
 ) -> Joint:
-    """Return what all sources do together.
+    """Return the error of all sources together.
 
     ::
 
@@ -474,18 +487,28 @@ def joint_error(
 
 
 def offset_reach(through: Floats, network: ResistorNetwork) -> float:
-    """Return the mean square of the outputs per square of offset: of amplifiers through t, of inverters through 2hN."""
+    """Return the mean square of the outputs per square of offset, of amplifiers and of inverters.
+
+    ::
+
+        mean_i [(T∘T)(t∘t) + (2hTN ∘ 2hTN) 1]_i,    T the map from summing nodes to outputs
+    """
     inverters = 2 * network.amplifier.inversion * through @ network.N
     return float((through**2 @ network.load**2 + (inverters**2).sum(axis=1)).mean())
 
 
 def steps(converter: Converter | None, reach: Floats) -> float:
-    """Return the mean square, in volts², of rounding to the steps of a converter: Δ²/12 through what follows."""
+    """Return the mean square, in volts², of rounding to the steps of a converter: Δ²/12 through what follows.
+
+    References
+    ----------
+    Widrow & Kollár (2008), Quantization Noise, §4 (Δ²/12).
+    """
     return 0.0 if converter is None else converter.step**2 / 12 * float((reach**2).sum(axis=1).mean())
 
 
 def spread_second(M: Floats, variance: Floats, shared: Floats, outputs: Floats, ideal: Floats) -> tuple[float, float]:
-    """Return what spread adds to the mean square error of the mean chip, and the strain.
+    """Return the mean square error that spread adds around the mean chip, and the strain.
 
     ::
 

@@ -25,7 +25,7 @@ MOST_ERROR = 1e6
 
 def bits_needed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices: Devices | None = None,
                 form: Form = "closed") -> int | None:  # fmt: skip
-    """Return how many bits it takes for levels alone to add no more than an error.
+    """Return the fewest bits whose levels alone add no more than a given error.
 
     ::
 
@@ -95,7 +95,7 @@ def _outputs(W: Floats, X: Floats, form: Form) -> Floats:
 
 def mismatch_allowed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices: Devices | None = None,
                      form: Form = "closed") -> float:  # fmt: skip
-    """Return the largest mismatch σ that alone adds no more than an error.
+    """Return the largest mismatch σ that alone adds no more than a given error.
 
     ::
 
@@ -140,7 +140,11 @@ PROBE = 1e-3
 
 def gain_needed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices: Devices | None = None,
                 form: Form = "closed") -> float:  # fmt: skip
-    """Return the least gain A₀ whose finiteness alone adds no more than an error, error ∝ 1/A₀.
+    """Return the least gain A₀ that alone adds no more than a given error.
+
+    ::
+
+        error ≈ √⟨‖M (diag(t) + 2N) x̄‖²⟩/(A₀ √⟨‖x̄‖²⟩),    so A₀ ∝ 1/error
 
     Parameters
     ----------
@@ -166,7 +170,7 @@ def gain_needed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices:
 
 def offset_allowed(weights: npt.ArrayLike, X: npt.ArrayLike, error: float, devices: Devices | None = None,
                    form: Form = "closed", volts_per_unit: float = 0.1) -> float:  # fmt: skip
-    """Return the largest standard deviation of offsets that alone adds no more than an error, in volts.
+    """Return the largest standard deviation of offsets that alone adds no more than a given error, in volts.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ class Energy:
 
 
 def array_power(plus: Floats, minus: Floats, unit: float, ends: tuple[Floats, Floats, Floats, Floats]) -> float:
-    """Return the mean power that turns to heat in the conductances, in watts.
+    """Return the mean power that the conductances turn to heat, in watts (Joule's law).
 
     ::
 
@@ -93,14 +93,19 @@ def _crossing(G: Floats, column: Floats, row: Floats) -> float:
 
 
 def bias_power(amplifier: Amplifier, count: int) -> float:
-    """Return the power of the bias of `count` amplifiers, in watts."""
+    """Return the power of the bias of `count` amplifiers, in watts.
+
+    ::
+
+        p = k I_bias V_supply
+    """
     return count * amplifier.bias_a * amplifier.supply_v
 
 
 @short_repr
 @dataclass(frozen=True, eq=False)
 class RestingState:
-    """Where the circuit rests.
+    """Outputs at rest, and the samples whose amplifiers reach a supply rail.
 
     Parameters
     ----------
@@ -124,7 +129,7 @@ class RestingState:
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Waveforms:
-    """Voltages over time.
+    """Voltages of one run over time.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ def inverters(network: ResistorNetwork, u: Floats) -> Floats:
 
 
 def summing_nodes(network: ResistorNetwork, o: Floats, x: Floats, closed: bool) -> Floats:
-    """Return the voltages e of the summing nodes at rest, by Kirchhoff's law, which holds at a rail too.
+    """Return the voltages e of the summing nodes at rest, by Kirchhoff's current law, which holds at a rail too.
 
     ::
 
@@ -91,7 +91,7 @@ def summing_nodes(network: ResistorNetwork, o: Floats, x: Floats, closed: bool) 
 
 
 def rest_at_rails(network: ResistorNetwork, x: Floats) -> Floats:
-    """Return the rest point of one input under saturation, found by integration and then solved for.
+    """Return the rest point of one input whose amplifiers may saturate: integrate, then solve for it.
 
     ::
 

@@ -26,7 +26,7 @@ def checked_form(form: Any) -> Form:
 
 
 def unit_volts(value: Any) -> float:
-    """Return volts per unit, whose squares are numbers, or raise `ConfigError`."""
+    """Return volts per unit if its square is a finite number, or raise `ConfigError`."""
     volts = positive(value, "volts_per_unit", "volts")
     if not 1 / MOST_VOLTS <= volts <= MOST_VOLTS:
         raise ConfigError(f"volts_per_unit must lie between {1 / MOST_VOLTS:g} and {MOST_VOLTS:g} V; got {volts:g}.")
@@ -79,7 +79,7 @@ def wired(plus: Floats, minus: Floats, wire_resistance_ohm: float) -> tuple[Floa
 
 
 def array_conductances(plus: Any, minus: Any, sides: str) -> tuple[Floats, Floats]:
-    """Return G⁺ and G⁻ as what the devices of a square array can be, in siemens.
+    """Return G⁺ and G⁻ if a square array of devices can have them, in siemens.
 
     Raises
     ------

@@ -44,7 +44,7 @@ Made = TypeVar("Made", "Chip", "Array")
 @short_repr
 @dataclass(frozen=True)
 class Devices:
-    """What the devices of a chip are like.
+    """Description of the devices of a chip: range, levels, errors, faults, drift and wires.
 
     A weight becomes a conductance, and goes wrong in this order::
 
@@ -243,7 +243,7 @@ class Devices:
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Chip:
-    """One chip: what its devices keep for life, whatever is programmed into them.
+    """One manufactured chip: mismatch, faults and drift exponents that stay whatever is programmed.
 
     Attributes
     ----------
@@ -311,7 +311,7 @@ class Chip:
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Array:
-    """A chip with weights in it.
+    """Chip with programmed weights.
 
     Attributes
     ----------

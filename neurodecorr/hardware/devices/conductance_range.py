@@ -38,7 +38,7 @@ def conductance_range(g_min: Any, g_max: Any) -> tuple[float, float]:
 
 
 def in_siemens(value: float, name: str) -> None:
-    """Raise `InputError` if a conductance lies above 1 S."""
+    """Raise `InputError` if a conductance lies above 1 S, which no device of a crossbar has."""
     if value > LARGEST_S:
         raise InputError(f"{name} must be in siemens, at most {LARGEST_S:g} S; got {value:g} S. 25 µS is 25e-6.")
 
@@ -63,7 +63,7 @@ def conductances(value: Any, name: str, g_min: float = 0.0, g_max: float = np.in
 
 
 def cells(G: Any, g_max: Any, name: str = "G") -> tuple[Floats, float]:
-    """Return conductances, at least one, and the largest of a device, in siemens."""
+    """Return conductances, at least one, and the largest of them, in siemens."""
     held = conductances(entries(G, name), name)
     _, high = conductance_range(0.0, g_max)
     return held, high
@@ -77,7 +77,7 @@ def rows_and_columns(shape: Any) -> tuple[int, int]:
 
 
 def able_to(model: Any, name: str, method: str, example: str) -> None:
-    """Raise `ConfigError` unless `model` is None or has this method."""
+    """Raise `ConfigError` unless `model` is None or has the named method."""
     if model is not None and (isinstance(model, type) or not callable(getattr(model, method, None))):
         raise ConfigError(f"{name} must have a method {method}, or be None; got {shown(model)}. Try {example}.")
 
@@ -88,6 +88,10 @@ def level_step(bits: int, g_min: float, g_max: float) -> float:
     ::
 
         Δ = (g_max − g_min) / (2ᵇ − 1)
+
+    References
+    ----------
+    sandialabs/cross-sim 3.2, `cell_bits`.
     """
     low, high = conductance_range(g_min, g_max)
     if count(bits, "bits") > 52:

@@ -17,7 +17,7 @@ from neurodecorr.errors import ConfigError
 @short_repr
 @dataclass(frozen=True)
 class Converter:
-    """A DAC or an ADC: values go to the nearest step, and no further than the bound.
+    """DAC or ADC: round values to the nearest step and limit them to the bound.
 
     ::
 

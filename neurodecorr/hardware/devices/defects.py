@@ -1,4 +1,4 @@
-"""What a device keeps for life: how far off it is, whether it is stuck."""
+"""Permanent errors of devices: mismatch and stuck devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from neurodecorr.hardware.devices.conductance_range import conductances
 
 
 def mismatch_factors(level: float, normals: npt.ArrayLike) -> Floats:
-    """Return what multiplies each conductance for as long as the chip lives.
+    """Return the factors of mismatch, one per conductance, which a chip keeps for life.
+
+    A conductance cannot be negative, so a factor is at least 0.
 
     ::
 
@@ -40,7 +42,7 @@ def mismatch_factors(level: float, normals: npt.ArrayLike) -> Floats:
 
 
 def stuck_devices(on: float, off: float, uniforms: npt.ArrayLike) -> Int8s:
-    """Return which devices are stuck.
+    """Return the stuck devices as +1, −1 or 0.
 
     ::
 
@@ -80,7 +82,7 @@ def stuck_devices(on: float, off: float, uniforms: npt.ArrayLike) -> Int8s:
 
 
 def stuck_at(G: Floats, stuck: Int8s, g_min: float, g_max: float) -> Floats:
-    """Return conductances of which the stuck ones are at an end of the range.
+    """Return conductances with the stuck ones at an end of the range.
 
     ::
 
@@ -114,12 +116,17 @@ def stuck_at(G: Floats, stuck: Int8s, g_min: float, g_max: float) -> Floats:
 
 
 def held_at(G: Floats, stuck: Any, g_min: float, g_max: float) -> Floats:
-    """`stuck_at` of conductances and signs that have been looked at."""
+    """Apply `stuck_at` to conductances and signs that are already validated.
+
+    ::
+
+        G ← g_max where stuck on,    G ← g_min where stuck off
+    """
     return np.where(stuck == 0, G, np.where(stuck > 0, g_max, g_min))
 
 
 def shares(on: Any, off: Any) -> tuple[float, float]:
-    """Return two shares that may be had together, or raise `ConfigError`."""
+    """Return two shares whose sum is at most 1, or raise `ConfigError`."""
     up, down = fraction(on, "stuck_on"), fraction(off, "stuck_off")
     if up + down > 1:
         raise ConfigError(f"stuck_on + stuck_off must be ≤ 1: a device is stuck one way; got {up:g} + {down:g}.")

@@ -19,7 +19,12 @@ _ZERO = 1e-7
 
 
 class DriftModel(Protocol):
-    """What a model of drift says: when it starts, and each device's exponent."""
+    """Model of drift: the time of the first reading, and the exponent ν of each device.
+
+    ::
+
+        G(t) = G(0) ((t + t₀)/t₀)^−ν
+    """
 
     @property
     def t0_s(self) -> float:
@@ -32,7 +37,7 @@ class DriftModel(Protocol):
 
 
 def drift_factor(exponents: npt.ArrayLike, time_s: float, t0_s: float) -> Floats:
-    """Return what is left of a conductance some time after programming.
+    """Return the share of a conductance that is left some time after programming.
 
     ::
 
@@ -57,6 +62,10 @@ def drift_factor(exponents: npt.ArrayLike, time_s: float, t0_s: float) -> Floats
     --------
     >>> round(float(drift_factor(0.05, time_s=3600.0, t0_s=20.0)), 6)
     0.77111
+
+    References
+    ----------
+    IBM/aihwkit 1.1.0, `inference/noise/pcm.py`; Nandakumar et al., ICECS (2019).
     """
     return power_law(
         entries(exponents, "exponents"),
@@ -66,7 +75,12 @@ def drift_factor(exponents: npt.ArrayLike, time_s: float, t0_s: float) -> Floats
 
 
 def power_law(exponents: Floats, time_s: float, t0_s: float) -> Floats:
-    """`drift_factor` of numbers that have been looked at, or InputError where it leaves them."""
+    """Apply `drift_factor` to validated numbers; raise InputError if the result is not finite.
+
+    ::
+
+        ((t + t₀)/t₀)^−ν
+    """
     with np.errstate(over="ignore"):
         left = (1 + time_s / t0_s) ** -exponents
     if not np.isfinite(left).all():

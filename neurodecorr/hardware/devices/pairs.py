@@ -38,6 +38,10 @@ def code_unit(weights: npt.ArrayLike, codes: tuple[int, int]) -> float:
     ------
     InputError
         If a weight is negative where no code is.
+
+    References
+    ----------
+    synsense/rockpool, `rockpool/transform/quantize_methods.py`.
     """
     W, (low, high) = samples(weights, "weights"), whole_codes(codes)
     if low == 0 and W.min() < 0:
@@ -119,7 +123,7 @@ _ROUNDING = 1e-12
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Conductances that stand for a matrix of weights.
+    """Two conductances for each weight of a matrix.
 
     ::
 
@@ -239,6 +243,10 @@ def weight_scale(weights: Floats, g_min: float, g_max: float, sides: Sides = "tw
     ::
 
         two sides:  s = (g_max − g_min) / max|W|,    one side:  s = (g_max − g_min) / (max(W, 0) − min(W, 0))
+
+    References
+    ----------
+    IBM/aihwkit 1.1.0, `inference/converter/conductance.py`.
     """
     high, low = max(float(weights.max()), 0.0), min(float(weights.min()), 0.0)
     span = max(high, -low) if choice(sides, "sides", SIDES) == "two" else high - low
@@ -321,7 +329,11 @@ def targets_on_levels(
     scale: float | None = None,
     reference: float | None = None,
 ) -> Pair:
-    """Return conductances that are levels of devices of `bits` bits.
+    """Round conductances to the levels of devices of `bits` bits.
+
+    ::
+
+        G ← g_min + Δ rint((G − g_min)/Δ),    Δ = (g_max − g_min)/(2ᵇ − 1)
 
     With one side the reference is a level too: between two levels it would move all weights.
     """
@@ -335,7 +347,12 @@ def targets_on_levels(
 def targets_on_codes(
     W: Floats, codes: tuple[int, int], g_min: float, g_max: float, sides: Sides, scale: float | None = None
 ) -> Pair:
-    """Return conductances that stand for whole-number weights; the largest code takes the whole range."""
+    """Return conductances of whole-number weights; the largest code uses the whole range.
+
+    ::
+
+        two sides:  G± = g_min + Δ max(±k, 0),    one side:  G⁺ = g_ref + Δ k,    k = rint(W/q)
+    """
     step = code_step(codes, g_min, g_max, sides)
     unit = code_unit(W, codes) if scale is None else step / positive(scale, "scale", "siemens per unit of weight")
     reference = None if sides == "two" else g_min - step * codes[0]
@@ -344,6 +361,11 @@ def targets_on_codes(
 
 
 def code_step(codes: tuple[int, int], g_min: float, g_max: float, sides: Sides) -> float:
-    """Return the siemens per code at which the codes fill the range."""
+    """Return the siemens per code at which the codes fill the range.
+
+    ::
+
+        Δ = (g_max − g_min)/max(high, −low) with two sides,    (g_max − g_min)/(high − low) with one
+    """
     low, high = codes
     return (g_max - g_min) / (max(high, -low) if sides == "two" else high - low)

@@ -15,7 +15,7 @@ from neurodecorr.hardware.devices.read_noise import PCMReadNoise
 @short_repr
 @dataclass(frozen=True)
 class Preset:
-    """Devices, and where their numbers come from.
+    """Devices of a published chip, and the source of their numbers.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset_names() -> list[str]:
-    """Return the names that `preset` knows.
+    """Return the names that `preset` accepts.
 
     Returns
     -------

@@ -21,7 +21,12 @@ RRAM_OFFSET, RRAM_SLOPE = 4.782321e-6, 0.009107
 
 
 class Programming(Protocol):
-    """What a model of programming errors says: the standard deviation around a target."""
+    """Model of programming errors: the standard deviation around a target.
+
+    ::
+
+        G ← G + σ(G) ξ,    ξ ~ N(0, 1)
+    """
 
     def sigma(self, G: Floats, g_max: float) -> Floats:
         """Return the standard deviation of the programmed conductance, in siemens."""
@@ -162,7 +167,12 @@ class PCM:
 def programmed(
     targets: Floats, model: Programming | None, g_max: float, streams: Sequence[np.random.Generator]
 ) -> Floats:
-    """Return what became of the targets, once per stream along the first axis; no conductance is negative."""
+    """Return programmed conductances, one set per stream along the first axis; none is negative.
+
+    ::
+
+        G ← max(G + σ(G) ξ, 0),    ξ ~ N(0, 1)
+    """
     if model is None:
         return np.broadcast_to(targets, (len(streams), *targets.shape))
     return np.maximum(targets + model.sigma(targets, g_max) * stacked_normals(streams, targets.shape), 0.0)

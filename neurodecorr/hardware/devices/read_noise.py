@@ -17,7 +17,7 @@ from neurodecorr.hardware.devices.programming import stacked_normals
 
 
 class ReadNoiseModel(Protocol):
-    """What a model of read noise says: the standard deviation of one reading."""
+    """Model of read noise: the standard deviation of one reading."""
 
     def sigma(self, G: Floats, programmed: Floats, g_max: float, time_s: float) -> Floats:
         """Return the standard deviation of a reading, in siemens, from the conductance now and as programmed."""
@@ -110,7 +110,12 @@ def reading(
     time_s: float,
     streams: Sequence[np.random.Generator],
 ) -> Floats:
-    """Return one reading per stream along the first axis; no conductance is negative."""
+    """Return one reading per stream along the first axis; no conductance is negative.
+
+    ::
+
+        G_read ← max(G + σ ξ, 0),    σ of the model in siemens,    ξ ~ N(0, 1) at every reading
+    """
     size = G.shape[-2:]
     if model is None:
         return np.broadcast_to(G, (len(streams), *size))

@@ -75,7 +75,11 @@ def effective_conductances(G: npt.ArrayLike, wire_resistance_ohm: float) -> Floa
 
 
 def acting_weights(pair: Pair, wire_resistance_ohm: float) -> Floats:
-    """Return the weights that a pair acts with behind its wires; without resistance, its weights.
+    """Return the weights of a pair behind its wires; without resistance, its own weights.
+
+    ::
+
+        two sides:  W = (G_eff(G⁺) − G_eff(G⁻))/s,    G_eff of `effective_conductances`
 
     Two sides are two crossbars. With one side the reference is one more row of the same crossbar.
     """
@@ -121,6 +125,10 @@ def node_equations(G: Floats, wire: float) -> Any:
     ------
     InputError
         If G is no matrix of finite conductances ≥ 0.
+
+    References
+    ----------
+    sandialabs/cross-sim 3.2, `simulator/circuits/array/NonInterleaved_InputSource.py`.
     """
     from scipy.sparse import csc_matrix, diags
 

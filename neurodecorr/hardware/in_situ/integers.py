@@ -28,7 +28,7 @@ RELIEF = 4
 
 
 class IntegerNumbers(NamedTuple):
-    """The formats and limits of learning in whole numbers."""
+    """Formats and limits of learning in whole numbers."""
 
     largest: int  # of a weight
     fraction: int  # F, bits of a weight after the point
@@ -42,7 +42,7 @@ class IntegerNumbers(NamedTuple):
 
 
 class IntegerMemory(NamedTuple):
-    """What a chip that learns in whole numbers changes."""
+    """Arrays that learning in whole numbers changes."""
 
     R: Int64s  # (n, n) weights
     sums: Int64s  # (n, n) changes gathered since the last update
@@ -52,7 +52,14 @@ class IntegerMemory(NamedTuple):
 
 @jit()
 def next_word32(state: Array) -> int:
-    """xorshift32 (Marsaglia 2003), triple 13, 17, 5; held in 64 bits, so that every shift stays positive."""
+    """Return the next word of the generator xorshift32, with the triple 13, 17, 5.
+
+    The state is held in 64 bits, so that every shift stays positive.
+
+    References
+    ----------
+    Marsaglia (2003), Journal of Statistical Software 8(14).
+    """
     word = state[0]
     word ^= (word << 13) & 0xFFFFFFFF
     word ^= word >> 17
@@ -63,13 +70,27 @@ def next_word32(state: Array) -> int:
 
 @jit()
 def rounded(value: int, shift: int) -> int:
-    """Return value/2ˢ, halves upwards; s = 0 changes nothing."""
+    """Return value/2ˢ rounded to the nearest whole number, halves upwards; s = 0 changes nothing.
+
+    ::
+
+        ⌊(value + 2ˢ⁻¹)/2ˢ⌋
+    """
     return (value + ((1 << shift) >> 1)) >> shift
 
 
 @jit()
 def dithered(value: int, shift: int, state: Array) -> int:
-    """Return value/2ˢ rounded at random, right on average: a uniform number below 2ˢ is added before the shift."""
+    """Return value/2ˢ rounded at random, exact on average.
+
+    ::
+
+        ⌊(value + u)/2ˢ⌋,    u uniform on 0 … 2ˢ − 1
+
+    References
+    ----------
+    Gupta, Agrawal, Gopalakrishnan & Narayanan (2015), ICML, arXiv:1502.02551 (stochastic rounding).
+    """
     word = next_word32(state)
     noise = word >> (32 - shift) if shift <= 32 else word << (shift - 32)
     return (value + noise) >> shift
@@ -77,13 +98,18 @@ def dithered(value: int, shift: int, state: Array) -> int:
 
 @jit()
 def clipped(value: int, limit: int) -> int:
-    """Return the value held within ± limit."""
+    """Return the value limited to ± limit."""
     return min(max(value, -limit), limit)
 
 
 @jit()
 def settle_integers(R: Array, x: Array, y: Array, flow: Array, numbers: IntegerNumbers) -> bool:
-    """y ← y + ((x 2^(F+G) − R y) / 2^(F+s)), rounded, until nothing moves; dt = 2⁻ˢ. Return whether it came to rest."""
+    """Settle one sample in whole numbers by steps of dt = 2⁻ˢ; return True if it came to rest.
+
+    ::
+
+        y ← y + (x 2^(F+G) − R y)/2^(F+s),    rounded, until nothing moves
+    """
     n, fraction, guard, limit = x.size, numbers.fraction, numbers.guard, numbers.limit
     y[:] = 0
     for _ in range(numbers.most):
@@ -175,7 +201,7 @@ MOST_SHIFT = 62
 @short_repr
 @dataclass(frozen=True)
 class IntegerLearningRule:
-    """How a digital chip learns R in whole numbers.
+    """Learning rule of a digital chip that updates R in whole numbers.
 
     ::
 
@@ -273,7 +299,7 @@ class IntegerLearningRule:
 @short_repr
 @dataclass(frozen=True, eq=False)
 class IntegerState:
-    """What was learnt, in whole numbers.
+    """Weights, power and counters of learning in whole numbers.
 
     Attributes
     ----------
@@ -376,6 +402,10 @@ def initial_integer_state(R: Any, X: Any, plan: IntegerLearningRule, seed: int =
 
 def learn_integers(state: IntegerState, X: Any, plan: IntegerLearningRule) -> IntegerState:
     """Learn from the rows of X one by one, in whole numbers; the given state stays as it was.
+
+    ::
+
+        y ← y + 2⁻ˢ (x − R y) until at rest,    ΔR_ij = 2⁻ᵉ Σ_batch (s_i x̄_j − R_ij p_j)
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ from neurodecorr.hardware.in_situ.integers import CAPPED, MINUS, PLUS, PULSES, R
 
 
 class Pulses(NamedTuple):
-    """What pulses do to a device, and which are sent: `PulsedSynapse` in units of weight."""
+    """Numbers of a device's response to pulses, in units of weight; see `PulsedSynapse`."""
 
     unit: float  # step of a pulse
     most: int  # pulses at once
@@ -41,7 +41,7 @@ class Pulses(NamedTuple):
 
 
 class StabilityTest(NamedTuple):
-    """How a chip looks after its own stability; no tests if `every` is 0."""
+    """Settings of the stability test that a chip runs on itself; no tests if `every` is 0."""
 
     every: int  # samples between tests
     margin: float  # μ
@@ -51,7 +51,7 @@ class StabilityTest(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Vectors to compute in, (n,)."""
+    """Work vectors of one chip, (n,)."""
 
     v: Array
     flow: Array
@@ -77,7 +77,14 @@ class ChipState(NamedTuple):
 
 @jit()
 def next_word(state: Array) -> Any:
-    """xorshift64* (Vigna 2016): 64 bits, one state per chip, so that the draws do not depend on the workers."""
+    """Return the next word of the generator xorshift64*, one state per chip.
+
+    One state per chip makes the draws independent of the number of workers.
+
+    References
+    ----------
+    Vigna (2016), ACM Transactions on Mathematical Software 42(4), 30.
+    """
     word = state[0]
     word ^= word >> np.uint64(12)
     word ^= word << np.uint64(25)
@@ -88,13 +95,27 @@ def next_word(state: Array) -> Any:
 
 @jit()
 def uniform(state: Array) -> float:
-    """Draw from [0, 1): the upper 53 bits."""
+    """Draw a number from [0, 1) out of the upper 53 bits of a word.
+
+    ::
+
+        u = ⌊word/2¹¹⌋ 2⁻⁵³
+    """
     return float(next_word(state) >> np.uint64(11)) * 1.1102230246251565e-16
 
 
 @jit()
 def normal(state: Array) -> float:
-    """Draw from N(0, 1) (Box and Muller 1958)."""
+    """Draw a number from N(0, 1).
+
+    ::
+
+        z = √(−2 ln u) cos(2π u')
+
+    References
+    ----------
+    Box & Muller (1958), Annals of Mathematical Statistics 29, 610–611.
+    """
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(state)))
     return radius * math.cos(2.0 * math.pi * uniform(state))
 
@@ -110,11 +131,15 @@ def pulse(
     state: Array,
     additive: bool = False,
 ) -> float:
-    """Return a device's value after one pulse: aihwkit's linear step, between hard bounds.
+    """Return a device's value after one pulse: a linear step between hard bounds.
 
     ::
 
         v ← clip(v ± Δ (1 ∓ γ w) (1 + σ ξ), 0, top),    w = 2 v/top − 1;    additive: Δ (1 ∓ γ w + σ ξ)
+
+    References
+    ----------
+    IBM/aihwkit 1.1.0, `src/rpucuda/rpu_linearstep_device.cpp`.
     """
     along = 2.0 * value / top - 1.0
     shape = 1.0 - slope * along if up else 1.0 + slope * along
@@ -126,7 +151,11 @@ def pulse(
 
 @jit()
 def pulses_due(wanted: float, most: int, carry: bool, rest: Array, i: int, j: int, state: Array) -> int:
-    """Return how many pulses to send, signed, and keep what is left over, if the synapse can.
+    """Return the signed number of pulses to send, and keep the rest if the synapse can.
+
+    ::
+
+        k = trunc(wanted + rest),    rest ← wanted + rest − k
 
     Without memory the number is rounded up or down at random, so that it is right on average.
     """
@@ -155,7 +184,7 @@ def send(pairs: Array, limits: Array, i: int, j: int, due: int, pulses: Pulses, 
 
 @jit()
 def refresh(pairs: Array, factors: Array, limits: Array, i: int, j: int, pulses: Pulses, state: Array) -> bool:
-    """Once both devices of a pair are high, reset both and write their difference anew; return whether it was done.
+    """Reset both devices of a pair once both are high, and write their difference again; return True if done.
 
     The difference is that of the currents: two devices without it do not differ by what they seem to hold.
     """
@@ -182,7 +211,12 @@ def refresh(pairs: Array, factors: Array, limits: Array, i: int, j: int, pulses:
 
 @jit()
 def weigh(pairs: Array, factors: Array, floor: float, leak: Array, i: int, j: int) -> float:
-    """Return what synapse (i, j) conducts: both devices through their factors, and the leak on the diagonal."""
+    """Return the weight that synapse (i, j) conducts, the leak included on the diagonal.
+
+    ::
+
+        W_ij = (v⁺ + v₀) f⁺ − (v⁻ + v₀) f⁻ + δ_ij l_i
+    """
     weight = (pairs[PLUS, i, j] + floor) * factors[PLUS, i, j] - (pairs[MINUS, i, j] + floor) * factors[MINUS, i, j]
     return float(weight + leak[i] if i == j else weight)
 
@@ -203,7 +237,7 @@ ROUNDS = 400
 
 @jit()
 def invert(W: Array, M: Array, work: Array) -> None:
-    """Write W⁻¹ into M: Gauss and Jordan, with the largest pivot of each column."""
+    """Write W⁻¹ into M by Gauss–Jordan elimination, with the largest pivot of each column."""
     n = W.shape[0]
     work[:] = W
     M[:] = 0.0
@@ -232,7 +266,12 @@ def invert(W: Array, M: Array, work: Array) -> None:
 
 @jit()
 def chip_product(A: Array, v: Array, out: Array) -> None:
-    """Write A v into `out`."""
+    """Write A v into `out`.
+
+    ::
+
+        out_i = Σ_j A_ij v_j
+    """
     for i in range(A.shape[0]):
         total = 0.0
         for j in range(A.shape[1]):
@@ -242,7 +281,16 @@ def chip_product(A: Array, v: Array, out: Array) -> None:
 
 @jit()
 def refine(W: Array, M: Array, x: Array, xbar: Array, residual: Array, error: Array) -> bool:
-    """Correct x̄ by M (x − W x̄) until that is small; return whether it got there."""
+    """Correct x̄ by its residual until that is small; return True if it is.
+
+    ::
+
+        x̄ ← x̄ + M (x − W x̄)
+
+    References
+    ----------
+    Higham (2002), Accuracy and Stability of Numerical Algorithms, 2nd edition, §12 (iterative refinement).
+    """
     size = norm(x)
     for _ in range(REFINEMENTS):
         chip_product(W, xbar, residual)
@@ -258,7 +306,14 @@ def refine(W: Array, M: Array, x: Array, xbar: Array, residual: Array, error: Ar
 
 @jit()
 def settle_chip(W: Array, M: Array, work: Array, x: Array, xbar: Array, residual: Array, error: Array) -> bool:
-    """Settle one sample on the weights as they are now; M is an inverse of some samples ago, renewed if need be."""
+    """Settle one sample on the present weights; return True if it came to rest.
+
+    ::
+
+        x̄ = W⁻¹ x,    by x̄ ← x̄ + M (x − W x̄)
+
+    M is an inverse of some samples ago; it is computed again if the refinement does not converge.
+    """
     chip_product(M, x, xbar)
     if refine(W, M, x, xbar, residual, error):
         return True
@@ -269,7 +324,11 @@ def settle_chip(W: Array, M: Array, work: Array, x: Array, xbar: Array, residual
 
 @jit()
 def stress(W: Array, x: Array, test: StabilityTest, room: Room) -> bool:
-    """Run dv/dt = x − (W − μI) v from rest, `test.duration` τ; mark units that reach the rail; return if none did.
+    """Test the stability of a chip: return True if no unit reaches its rail.
+
+    ::
+
+        dv/dt = x − (W − μI) v,    from rest, for `test.duration` τ
 
     Each unit feeds μ of its activity back to itself while it is tested: what is stable then is stable with room.
     """
@@ -297,7 +356,12 @@ def stress(W: Array, x: Array, test: StabilityTest, room: Room) -> bool:
 def guard(
     W: Array, leak: Array, X: Array, first: int, test: StabilityTest, rounds: int, room: Room, counters: Array
 ) -> bool:
-    """Test the chip, and have every unit that reached the rail raise its own leak, until none does."""
+    """Test the chip and raise the leak of every unit that reached its rail, until none does.
+
+    ::
+
+        l_i ← l_i + Δl    where |v_i| reached the rail
+    """
     for round in range(rounds):
         if stress(W, X[(first + round) % X.shape[0]], test, room):
             return True
@@ -316,7 +380,12 @@ BLOCK = 16
 
 @jit()
 def change_wanted(eta: float, drive: float, current: float, weight: float, xbar: float, power: float) -> float:
-    """η (s_i − i_ij) x̄_j + η R_ij (x̄_j² − p_j): what synapse (i, j) wants, R_ij being what its devices conduct."""
+    """Return the change that synapse (i, j) asks for; R_ij is the value that its devices conduct.
+
+    ::
+
+        η (s_i − i_ij) x̄_j + η R_ij (x̄_j² − p_j)
+    """
     return eta * ((drive - current) * xbar + weight * (xbar * xbar - power))
 
 
@@ -408,7 +477,12 @@ def learn_chips(
     pulses: Pulses,
     test: StabilityTest,
 ) -> None:
-    """`learn_chip` on every chip, the first axis of its arrays; all see the same inputs."""
+    """Apply `learn_chip` to every chip, the first axis of its arrays; all see the same inputs.
+
+    ::
+
+        ΔR_ij = η (s_i − i_ij) x̄_j + η R_ij (x̄_j² − p_j)
+    """
     for k in prange(chips.pairs.shape[0]):
         chip = ChipState(
             chips.pairs[k],

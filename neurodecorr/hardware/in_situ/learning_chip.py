@@ -116,7 +116,7 @@ def learning_chips(
     sense_mismatch: float,
     reference: float | None = None,
 ) -> LearningChips:
-    """Manufacture chips, program R into them, and draw how their synapses learn.
+    """Manufacture chips, program R into them, and draw the pulse response of their synapses.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def several_chips(value: Any, n: int) -> int:
 
 
 def room_for(R: Floats, devices: Devices, headroom: float) -> tuple[float, float | None]:
-    """Return scale and reference at which weights may reach `headroom` times the largest of R that has their sign.
+    """Return scale and reference that leave room for weights `headroom` times the largest of their sign in R.
 
     ::
 

@@ -35,7 +35,7 @@ STRETCH = 512
 @short_repr
 @dataclass(frozen=True, eq=False)
 class InSituComparison:
-    """What learning in situ made of chips, beside programming them once.
+    """Residual correlations of chips after learning in situ and after programming once.
 
     A chip that is not stable has no residual: infinity.
 
@@ -111,7 +111,7 @@ def compare_in_situ(
     headroom: float = 2.0,
     records: int = 1,
 ) -> InSituComparison:
-    """Program R into many chips, have each learn from there, and compare with the programmed chips.
+    """Program R into many chips, let each learn from there, and compare with the programmed chips.
 
     ::
 
@@ -218,7 +218,11 @@ def learn_in_situ(
     begin: int = 0,
     end: int | None = None,
 ) -> None:
-    """Have chips learn from rows `begin` to `end` of X, in place.
+    """Let chips learn from rows `begin` to `end` of X, in place.
+
+    ::
+
+        ΔR_ij = η (s_i − i_ij) x̄_j + η R_ij (x̄_j² − p_j)
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ GAINS = ("layer", "node", "none")
 @short_repr
 @dataclass(frozen=True)
 class InSituRule:
-    """How a chip learns its own R.
+    """Learning rule by which a chip updates its own R.
 
     ::
 
