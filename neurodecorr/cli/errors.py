@@ -1,4 +1,4 @@
-"""How the command line answers: errors in one line, the nearest name for a misspelt one, no traceback on Ctrl-C."""
+"""Errors of the command line: one line each, the nearest name for a misspelt one, no traceback on Ctrl-C."""
 
 from __future__ import annotations
 

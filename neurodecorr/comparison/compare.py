@@ -222,7 +222,7 @@ SHORT = 30.0
 
 @dataclass(frozen=True)
 class _Settings:
-    """What all runs of a comparison share; checked."""
+    """Validated settings that all runs of a comparison share."""
 
     chosen: list[tuple[str, str, str]]
     rules: list[str]
@@ -404,7 +404,7 @@ def _config(split: Split, bench: TrialInputs, settings: _Settings, seed: int) ->
 
 
 def _tell_forecast(bench: TrialInputs, plans: list[LearningRule | None], settings: _Settings, runs: int) -> None:
-    """Say how long it will take, where somebody listens and it is worth a line."""
+    """Report the expected time to `progress`, if it is longer than `SHORT`."""
     if settings.progress is None:
         return
     seconds = runs * forecast(bench, plans, settings.jobs)

@@ -1,4 +1,4 @@
-"""What a comparison found: one entry per form, and its way to disk and back."""
+"""Results of a comparison: one entry per form, and their file format."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class FieldReader:
         return value
 
     def has(self, name: str) -> bool:
-        """Whether the field is there and not null."""
+        """Return True if the field exists and is not null."""
         return self._values.get(name) is not None
 
     def _there(self, name: str) -> Any:
@@ -160,7 +160,7 @@ class Entry:
 
     @property
     def settles(self) -> bool:
-        """Whether this form is a circuit that takes time."""
+        """True if this form is a circuit, which needs time to settle."""
         return self.form == "recurrent"
 
     @property

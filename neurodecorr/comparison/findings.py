@@ -1,4 +1,4 @@
-"""What was found, in words that follow from the numbers."""
+"""Findings of a comparison in words, derived from its numbers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _alike(values: list[float], scatter: float) -> bool:
 
 
 def _generalisation(comparison: Comparison) -> Iterator[str]:
-    """Say how the number is to be read where the held-out part is another one than was learnt from."""
+    """Return a sentence on how to read the number if stream and held-out part differ."""
     reference = [entry for entry in comparison.entries if entry.form == "offline"]
     split = str(comparison.config.get("split", ""))
     if reference and split.startswith(("by region", "by picture", "by set")) and reference[0].correlation > 1e-6:

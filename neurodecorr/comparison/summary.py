@@ -92,7 +92,7 @@ def judged(comparison: Comparison) -> str:
 
 
 def _left_out(comparison: Comparison) -> str:
-    """Say how many units carry no signal of their own and count in no correlation."""
+    """Return a sentence with the number of units that carry no signal of their own."""
     parts = []
     for name, words in (("silent", "silent"), ("dependent", "following from others")):
         units = comparison.config.get(name) or []
@@ -103,7 +103,7 @@ def _left_out(comparison: Comparison) -> str:
 
 
 def _repeats(comparison: Comparison) -> str:
-    """Say how often a stream shorter than the rate needs was presented."""
+    """Return a sentence with the number of times that a short stream was presented."""
     times = max(entry.learnt for entry in comparison.entries) / comparison.config["samples"]
     return f" (presented {times:.3g} times)" if times > 1 else ""
 
@@ -278,7 +278,7 @@ def _block(
 
 
 def _seeds_block(comparison: Comparison) -> Iterator[TableBlock]:
-    """Give mean and standard deviation over the seeds, where there are several."""
+    """Return mean and standard deviation over the seeds, if there are several."""
     if comparison.seeds is None:
         return
     rows = []

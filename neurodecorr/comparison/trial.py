@@ -1,4 +1,4 @@
-"""One form of the decorrelator on the bench: learn, settle, certify, perturb."""
+"""One trial of a comparison: learn, settle, certify, perturb."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class TrialInputs:
 
     @property
     def looks(self) -> int:
-        """How often learning is looked at."""
+        """Number of updates between two inspections."""
         return LOOKS if len(self.covariance) <= MANY_UNITS else FEW_LOOKS
 
 
@@ -152,7 +152,7 @@ def run_trial(
 
 
 def _silent(share: float) -> None:
-    """Tell nobody."""
+    """Ignore progress."""
 
 
 def _reference_error(R: Floats, M: Floats, bench: TrialInputs) -> float:

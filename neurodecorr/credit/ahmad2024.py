@@ -1,4 +1,4 @@
-"""What P0's public code does where it differs from P0: one preset of the options that docs/ledger.md lists."""
+"""Settings of P0's public code where it differs from P0, as listed in docs/ledger.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every rule of credit assignment gives and is asked."""
+"""Interfaces of a credit rule, and the gradients that follow from its errors."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Assigner(Protocol):
         """Return the credit for one batch of inputs and targets."""
 
     def follow(self) -> None:
-        """See the weights that the optimiser has just changed; feedback weights that learn do so here."""
+        """Update feedback weights that learn, after the optimiser has changed the forward weights."""
 
 
 class CreditRule(Protocol):

@@ -1,4 +1,4 @@
-"""Feedback alignment: errors carried down by weights that are not the forward ones."""
+"""Feedback alignment: errors go down through feedback weights instead of the forward ones."""
 
 from __future__ import annotations
 

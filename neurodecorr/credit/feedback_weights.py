@@ -1,4 +1,4 @@
-"""Feedback weights: what carries an error from x̄-side to x̄-side when the forward weights may not.
+"""Feedback weights: the matrices B that stand where backpropagation has W.
 
 Each pathway answers for the matrix B (units, n) that stands where backpropagation has W, and may change after each
 batch.
@@ -95,6 +95,7 @@ class UniformSign(_Still):
     def matrix(self, index: int) -> AnyArray:
         """Return the signs of W."""
         W = self.network.layers[index].W
+        # The variance of U(−a, a) is a²/3, with a = scale/√n as in `random_like`.
         return array_namespace(W).sign(W) * (self.scale / (3 * W.shape[1]) ** 0.5)
 
 

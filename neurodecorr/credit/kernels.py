@@ -10,6 +10,7 @@ from neurodecorr._numerics.jit import jit
 from neurodecorr._typing import Array
 
 BLOCK = 256  # pairs of normal numbers that are made at once, in the nearest cache
+# Single-precision constants: a double among them would turn the whole loop to double precision.
 LN_2, ROOT_2 = np.float32(np.log(2)), np.float32(np.sqrt(2))
 HALF, ONE, TWO = np.float32(0.5), np.float32(1), np.float32(2)
 QUARTER_TURN = np.float32(np.pi / 2)

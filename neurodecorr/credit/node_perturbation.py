@@ -1,4 +1,4 @@
-"""Node perturbation: shake the units, see what becomes of the loss, and credit each by its own noise."""
+"""Node perturbation: add noise to the units, and credit each by its own noise times the change of the loss."""
 
 from __future__ import annotations
 
@@ -187,6 +187,7 @@ def perturbed(network: Network, clean: ForwardResult, noise: Sequence[AnyArray |
 
         h_i ← W_i x̄_{i−1} + b_i + ξ_i
     """
+    # Noise enters after the first product, so W x̄ of the first layer is the same in every noisy pass.
     first = network.layers[0]
     signals: list[Signals] = [replace(clean.signals[0], h=_shaken(clean.signals[0].h, noise[0]))]
     activity = first.fire(signals[0].h)
@@ -226,6 +227,7 @@ def _by_activity(
     noise = rule.draw(clean, rng)
     change, noisy = rule.change(clean, loss, noise, Y)
     moved = [after.h - before.h for after, before in zip(noisy.signals, clean.signals, strict=True)]
+    # One squared norm over all layers: every unit is credited on the same scale.
     squares = sum(_per_sample(m, change) for m in moved)
     units = sum(int(m.shape[0]) * int(m.shape[1]) for m in moved) / int(change.shape[0])
     return [_rows(units * change / squares, m) * m for m in moved]

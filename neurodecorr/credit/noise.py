@@ -1,4 +1,4 @@
-"""Noise for node perturbation: what is added to the drive of the units."""
+"""Noise for node perturbation, which is added to the drive of the units."""
 
 from __future__ import annotations
 

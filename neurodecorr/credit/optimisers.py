@@ -1,4 +1,4 @@
-"""Optimisers: how a gradient becomes a change of the weights. In numpy each is one pass over memory."""
+"""Optimisers: change of the weights from a gradient. In numpy each is one pass over memory."""
 
 from __future__ import annotations
 

@@ -236,6 +236,7 @@ def _unwrapped(value: Any) -> Any:
 
 
 _SHAPE = (3, 32, 32)
+# 3 · 32 · 32, the length of a record without its labels.
 _PIXELS = 3072
 # A file of the largest edition holds 50 000 records, as a pickle with names a little more.
 _MOST_BYTES = 2**28

@@ -29,6 +29,7 @@ from neurodecorr.errors import InputError
 from neurodecorr.io.files import distinct_names, most_unpacked, open_regular, read_regular, regular_size
 from neurodecorr.io.npz import check_packing, read_header
 
+# Packed files are unpacked piece by piece, so that the limit is met before memory is full.
 _PIECE = 2**20
 _UNPACK = "If you trust it, unpack it yourself."
 # More than the largest known archive of labelled images unpacks to.
@@ -448,7 +449,7 @@ def _table(path: Path, inputs: str, targets: str | None, headers: Mapping[str, _
 
 
 def _doubt(path: Path, name: str, header: _Header, many: int) -> str:
-    """Say why it cannot be told what an array is, or nothing if it can."""
+    """Return the reason why images and table cannot be told apart, or an empty text."""
     shape, dtype = header
     label = f"{path}[{name!r}]" if many > 1 or name != "arr_0" else str(path)
     bytes_ = dtype.kind in "ub" and dtype.itemsize <= 2
@@ -475,7 +476,7 @@ def _doubt(path: Path, name: str, header: _Header, many: int) -> str:
 
 
 def _like_a_picture(shape: tuple[int, ...], bytes_: bool) -> bool:
-    """Whether a table has no more rows for its columns than a picture has."""
+    """Return True if a table has no more rows per column than a picture."""
     rows, columns = shape
     tall = _TALL_BYTES if bytes_ else _LONGEST
     return min(shape) >= _SMALL and columns <= _LONGEST * rows and rows < tall * columns

@@ -14,6 +14,7 @@ from neurodecorr.data.files import MOST_ENTRIES, found_in, gzip_or_plain
 from neurodecorr.data.images import ImageDataset
 from neurodecorr.errors import InputError
 
+# Code of unsigned bytes in the third byte of an idx header.
 _UNSIGNED_BYTE = 8
 # Where the files lie in a folder as it is unpacked, or as other libraries store it.
 _PLACES = ("", "raw", "MNIST/raw", "mnist", "MNIST")

@@ -74,6 +74,7 @@ _READERS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Pair]]] = {
 }
 LAYOUTS = (*_READERS, "npz")
 _MEMBERS = ("x_train", "y_train", "x_test", "y_test")
+# Leaves 1500 of the 1797 digits to learn from.
 _HELD_OUT_DIGITS = 297
 
 

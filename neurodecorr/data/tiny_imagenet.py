@@ -17,8 +17,10 @@ from neurodecorr.data.patches import PICTURE_SUFFIXES, read_picture
 from neurodecorr.errors import InputError
 from neurodecorr.io.atomic import temporary_beside
 
+# Every picture of the set is 64 × 64 pixels.
 _SIDE = 64
 _SUFFIXES = PICTURE_SUFFIXES
+# Lists of classes and labels are far smaller; a larger text file is not one of them.
 _MOST_TEXT = 2**24
 _WANTED = (
     "Tiny ImageNet as tiny-imagenet-200.zip (237 MB, Stanford CS231n) unpacks to: wnids.txt, "
@@ -125,7 +127,7 @@ def _classes(place: Path) -> list[str]:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name from a text file stays in its folder."""
+    """Return True if a name from a text file stays in its folder."""
     return Path(name).name == name and name not in (".", "..")
 
 

@@ -289,7 +289,7 @@ class Cell:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What `prepare_run` is asked for."""
+        """Options for `prepare_run`."""
         return {name: value for name, value in asdict(self).items() if name not in ("model", "document", "content")}
 
 
@@ -417,7 +417,7 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 @contextlib.contextmanager
 def _counting(cells: Path) -> Iterator[None]:
-    """Say how many cells are finished when a worker was killed."""
+    """Add the number of finished cells to the error when a worker was killed."""
     try:
         yield
     except ChildProcessError as error:

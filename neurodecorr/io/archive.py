@@ -18,6 +18,7 @@ from neurodecorr.io.atomic import LOCKS, hold, write_atomically
 from neurodecorr.io.files import distinct_names, read_regular
 from neurodecorr.io.npz import EPOCH, check_total, open_zip
 
+# Limits on folders and zip files of unknown origin, checked before memory is taken or a name is followed.
 MAX_BYTES = 2**30
 MAX_FILES = 4096
 DEPTH = 3

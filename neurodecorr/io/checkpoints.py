@@ -114,7 +114,7 @@ class CheckpointWriter:
                 )
 
     def finished(self, about: Mapping[str, Any]) -> bool:
-        """Whether the result of this run is there already, and `about` it the same: how long it ran."""
+        """Return True if the result of this run exists already, with the same `about`: how long it ran."""
         try:
             if self._folder is None:
                 return False

@@ -53,7 +53,7 @@ class Claim:
 
     @property
     def done(self) -> bool:
-        """Whether there is nothing left to do."""
+        """True if there is nothing left to do."""
         return self.state == "done"
 
     @property
@@ -301,7 +301,7 @@ def _refusal(folder: Path, words: str) -> CheckpointError:
 
 
 def _difference(old: RunManifest, new: RunManifest) -> str:
-    """Say which run is there, by the settings in which it differs."""
+    """Describe the run in the folder by the settings in which it differs."""
     kind = f"{'an' if old.kind[:1] in 'aeiou' else 'a'}{'' if old.complete else ' unfinished'} {old.kind}"
     kind = kind if old.complete else kind.replace("a unfinished", "an unfinished")
     if old.kind != new.kind:

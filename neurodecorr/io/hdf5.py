@@ -37,6 +37,7 @@ CHECKSUM = 4
 LIBVER = ("v110", "v110")
 # What metadata may say of the steps.
 STEP_SAID = ("step_unit", "step_description")
+# Chunks of the step axis fit in one page with their checksum, 8 bytes a step.
 STEP_ROWS = (PAGE - CHECKSUM) // 8
 
 
@@ -119,6 +120,7 @@ def step_meaning(metadata: Mapping[str, Any]) -> tuple[str, str]:
 
 # Chunks are written once; HDF5's own cache, up to 8 MiB for each of many datasets, would not keep memory bounded.
 CACHE_BYTES = 64 * 2**10
+# Disk space is reserved in pieces of this size; what is left over is given back when the file is closed.
 GROWTH = 4 * 2**20
 # Room for what HDF5 itself writes when a file is closed.
 MARGIN = 256 * 2**10
@@ -472,7 +474,7 @@ def _room(rows: int, chunk: tuple[int, ...], shape: tuple[int, ...], itemsize: i
 
 
 def _fits(row: Array, dtype: np.dtype[Any]) -> bool:
-    """Tell whether the row can be stored without a change of kind and without overflow; floats may be rounded."""
+    """Return True if the row can be stored without change of kind and overflow; floats may be rounded."""
     if row.dtype == dtype:
         return True
     if row.dtype.kind in "iu" and dtype.kind in "iu":

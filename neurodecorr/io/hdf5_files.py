@@ -21,6 +21,7 @@ SIZE = 48
 # Offsets in the superblock: version, sizes of addresses and lengths, flags, end of file, checksum.
 VERSION, FLAGS, END, SUM = 8, 11, 28, 44
 VERSION_3 = b"\x03\x08\x08"
+# Flags of a file that is open for writing, and for writing beside readers; a writer clears both when it closes.
 WRITING = 0x05
 MASK = 0xFFFFFFFF
 # Shifts of lookup3: of one round in the middle, and of the last one.
@@ -134,6 +135,7 @@ def _rotated(value: int, shift: int) -> int:
 
 # What h5py raises on damaged input.
 DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
+# Links in a foreign file may form cycles, and names may be endless: the walk ends at these numbers.
 OBJECTS = 10_000
 # Deflate cannot shrink by more than 1032 : 1; a chunk that claims more is lying about its size.
 DEFLATE_RATIO = 1032

@@ -1,4 +1,4 @@
-"""Write JSON in one canonical spelling, and read it without trusting it."""
+"""Write JSON in one canonical form, and read it without trusting it."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.io.atomic import write_json
 from neurodecorr.io.json import read_json
 
+# A file is hashed piece by piece, so that memory does not grow with its size.
 _PIECE = 2**20
 
 
@@ -123,6 +124,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 MANIFEST = "manifest.json"
 SCHEMA, VERSION = "neurodecorr-manifest", 2
+# Far above any manifest that the library writes; a larger file is not read.
 _MOST_BYTES = 2**26
 
 

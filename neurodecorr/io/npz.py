@@ -27,8 +27,10 @@ from neurodecorr.io.json import canonical_json, plain, read_json
 from neurodecorr.io.xarray import axes, dataset
 
 KINDS = "biufcSU"
+# Directory of a zip file and header of one array: sizes that a file may declare before it is trusted.
 DIRECTORY_BYTES = 4 * 2**20
 HEADER_BYTES = 10_000
+# The earliest time that a zip file can store; a constant one makes equal content give equal bytes.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 # What zipfile, numpy's header parser and zlib raise on damaged input, besides OSError.
 DAMAGE = (
@@ -292,6 +294,7 @@ RESULT_FILE = "result.npz"
 DOCUMENT = "meta.json"
 SCHEMA = "neurodecorr-result"
 VERSION = 1
+# Default limit of what a reader unpacks: a damaged or hostile file must not take all memory.
 MAX_BYTES = 4 * 2**30
 
 

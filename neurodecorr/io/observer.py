@@ -29,7 +29,9 @@ from neurodecorr.io.json import canonical_json
 from neurodecorr.io.traces import checked_parts, create_tracefile
 from neurodecorr.io.trees import Branch
 
+# Rows wait in memory up to this size, so that memory stays bounded however long a run is.
 BUFFER_BYTES = 8 * 2**20
+# A run that is killed loses about so many seconds of its rows.
 FLUSH_SECONDS = 5.0
 
 
@@ -405,7 +407,7 @@ class RecordingTimes(Protocol):
     """Steps at which something is recorded, counted in samples seen; 0 is before the first."""
 
     def due(self, step: int) -> bool:
-        """Tell whether the state after `step` samples is to be recorded.
+        """Return True if the state after `step` samples is to be recorded.
 
         Parameters
         ----------
@@ -468,7 +470,7 @@ class EverySamples:
         object.__setattr__(self, "samples", count(self.samples, "samples"))
 
     def due(self, step: int) -> bool:
-        """Tell whether the state after `step` samples is to be recorded."""
+        """Return True if the state after `step` samples is to be recorded."""
         return count(step, "step", least=0) % self.samples == 0
 
     def record_times(self, total: int) -> Int64s:
@@ -517,7 +519,7 @@ class LogSpaced:
         object.__setattr__(self, "horizon", count(self.horizon, "horizon"))
 
     def due(self, step: int) -> bool:
-        """Tell whether the state after `step` samples is to be recorded."""
+        """Return True if the state after `step` samples is to be recorded."""
         times = _log_times(self.points, self.horizon)
         at = int(np.searchsorted(times, count(step, "step", least=0)))
         return at < len(times) and int(times[at]) == step

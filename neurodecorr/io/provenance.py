@@ -21,6 +21,7 @@ from neurodecorr.errors import ConfigError
 from neurodecorr.io.json import canonical_json, plain
 
 PACKAGES = ("neurodecorr", "numpy", "scipy", "numba", "scikit-learn", "h5py", "matplotlib")
+# The number of threads decides the order of sums, and with it the last bits of a result.
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 

@@ -147,7 +147,9 @@ def _write_attribute(file: h5py.File, name: str, value: str | int | float) -> No
         file.attrs[name] = value
 
 
+# Default limit of what a reader takes into memory: a damaged or hostile file must not take all of it.
 MAX_BYTES = 4 * 2**30
+# Seconds before a file that is still being written is read again: a page may be seen half old, half new.
 WAITS = (0.02, 0.1)
 
 

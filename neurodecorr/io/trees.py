@@ -137,6 +137,7 @@ def _one(value: Any, place: str, budget: SizeBudget) -> str:
     return value.decode()
 
 
+# Limits on files of unknown origin, checked before memory is taken.
 MAX_BYTES = 2**30
 NAME_BYTES = 200
 Leaf = Array | str

@@ -1,4 +1,4 @@
-"""The locality audit: execute a learning rule on instrumented signals and see what each synapse reads.
+"""Locality audit: run a learning rule on perturbed signals and report what each synapse reads.
 
 A rule hands over the signals it may use, each with the place where it can be measured, and declares what a synapse
 reads. The audit changes one element of one signal at a time and looks which synapses change otherwise than before.
@@ -178,12 +178,12 @@ class Audit:
 
     @property
     def passed(self) -> bool:
-        """Whether the rule reads exactly what it declares."""
+        """True if the rule reads exactly what it declares."""
         return not self.violations
 
     @property
     def local(self) -> bool:
-        """Whether a synapse reads only its two units, itself, and global scalars."""
+        """True if a synapse reads only its two units, itself, and global scalars."""
         return self.observed <= set(LOCAL)
 
     @property

@@ -208,12 +208,12 @@ class CreditAudit(Audit):
 
     @property
     def local(self) -> bool:
-        """Whether a synapse reads only its two units, itself, their feedback, and global numbers."""
+        """True if a synapse reads only its two units, itself, their feedback, and global numbers."""
         return self.observed <= set(LOCAL)
 
     @property
     def verdict(self) -> str:
-        """What has to be transported or broadcast; "local" if nothing has."""
+        """Signals that must be transported or broadcast; "local" if there are none."""
         needs = [word for read, word in FOREIGN.items() if read in self.observed]
         return "needs " + ", ".join(needs) if needs else "local"
 

@@ -1,4 +1,4 @@
-"""What decorrelation costs: time, arithmetic, and what synaptic mismatch does to it."""
+"""Plots of cost: settling time, arithmetic, and the effect of synaptic mismatch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The circuits in time: trajectories to the fixed point, and the eigenvalues that rule them."""
+"""Plots of circuits in time: trajectories to the fixed point, and the eigenvalues of R."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a unit looks at and what it tells its neighbours: rows of M and columns of R."""
+"""Plots of matrices: correlations, spectra, receptive fields (rows of M) and lateral fields (columns of R)."""
 
 from __future__ import annotations
 

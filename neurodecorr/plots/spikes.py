@@ -1,4 +1,4 @@
-"""Spiking networks: what they do, how exact they are, how far they decorrelate."""
+"""Plots of spiking networks: activity, coding error, and correlation."""
 
 from __future__ import annotations
 

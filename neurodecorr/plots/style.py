@@ -1,4 +1,4 @@
-"""How every figure looks: one style, one colour and marker per form."""
+"""Common style of all figures: one colour and marker per form."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ P = ParamSpec("P")
 # matplotlib has one set of settings for the process: figures are drawn and written one after the other.
 SETTINGS = threading.RLock()
 
+# Dark grey for lines and text, middle grey for what is secondary, a light tint for unstable regions.
 INK, QUIET, SHADE = "#222222", "#767676", "#f3dfd7"
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,

@@ -1,4 +1,4 @@
-"""The signed spike code: a circuit whose units say with spikes of both signs where it is going."""
+"""Signed spike code: the rate circuit by spikes of both signs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How correlated spike trains are, with confidence: a bootstrap over blocks of time."""
+"""Correlation of spike trains with confidence intervals, by a bootstrap over blocks of time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run of a spiking network returns."""
+"""Results of a run of a spiking network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What drives a spiking network: inputs that are constant from frame to frame."""
+"""Inputs of a spiking network, constant from frame to frame."""
 
 from __future__ import annotations
 

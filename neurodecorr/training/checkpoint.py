@@ -1,4 +1,4 @@
-"""What a checkpoint of a training run says of network, data and rules, and whether its arrays can have been learnt."""
+"""Description of network, data and rules in a checkpoint, and the tests of its arrays."""
 
 from __future__ import annotations
 

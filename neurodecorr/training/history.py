@@ -1,4 +1,4 @@
-"""What became of a network epoch by epoch, and what was watched in between."""
+"""Losses, accuracies and monitored numbers of a training run, epoch by epoch."""
 
 from __future__ import annotations
 

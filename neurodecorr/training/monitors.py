@@ -1,4 +1,4 @@
-"""What can be watched while a network learns: numbers per layer, from one batch."""
+"""Monitors of training: numbers per layer from one batch, and guards against what is not finite."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def require_finite(network: Network, credit: Credit, place: str) -> None:
     DivergenceError
         With the first array, from the input on, that is not finite.
     """
+    # A sum is finite only if every term is: one pass and one number per array, without a mask in memory.
     parts = [credit.loss, *(b for _, b in credit.gradients)]
     if all(np.isfinite(float(array_namespace(part).sum(part))) for part in parts):
         return
@@ -152,6 +153,7 @@ def conditions(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Fl
     found = []
     for signals in credit.forward.signals:
         singular = np.linalg.svd(as_numpy(signals.xbar)[:MOST_ROWS].astype(float), compute_uv=False)
+        # Squared, 1e-6 is 1e-12 of the largest eigenvalue: below it is what rounding leaves of missing directions.
         kept = singular[singular > singular[:1] * 1e-6]
         found.append((kept[0] / kept[-1]) ** 2 if kept.size else np.nan)
     return np.array(found)

@@ -269,7 +269,7 @@ def _epochs(count: int) -> str:
 
 
 def _known(folder: Path) -> bool:
-    """Whether a manifest tells of a training run."""
+    """Return True if a manifest lists a training run."""
     return any(made.kind == KIND for made in read_manifest(folder))
 
 

@@ -249,7 +249,7 @@ def _files(folder: Path | None) -> list[Path]:
 
 
 def _kept(name: str, network: Network) -> bool:
-    """Whether an array is W, b, or of the decorrelator what x̄ is made of; beside R, M follows from it."""
+    """Return True if an array is W, b, μ, or the M or R that gives x̄; beside R, M follows from it."""
     layer, _, own = name.partition(".")
     plan = network.layers[int(layer.removeprefix("layer"))].decorrelator.plan
     centred = plan.mean != "none" or plan.form == "batch_norm"

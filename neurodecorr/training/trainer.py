@@ -1,4 +1,4 @@
-"""`Trainer`: a network learns from batches, watched, guarded, and resumable to the bit."""
+"""`Trainer`: train a network in batches, with monitors and guards, resumable to the bit."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ class Trainer:
 
     @property
     def words(self) -> str:
-        """How the running epoch goes."""
+        """Loss and accuracy of the running epoch, in words."""
         loss, hits, samples = self._sums
         found = "" if np.isnan(hits) else f", accuracy {hits / samples:.1%}"
         return f"epoch {self.place[0] + 1}: loss {loss / samples:.3f}{found}"

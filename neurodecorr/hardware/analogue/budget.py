@@ -33,6 +33,7 @@ from neurodecorr.hardware.devices import Devices
 # may be from what levels and converters do to these very weights and signals, less 10 strain² that orders leave out.
 SECOND_HOLDS, FORMULA_HOLDS = 0.08, 0.08
 ORDER = (*SOURCES, "offset", "gain", "DAC", "ADC")
+# Squares and products of squares of weights up to this size stay finite in float64, which ends at 1.8e308.
 LARGEST = 1e50
 
 

@@ -1,4 +1,4 @@
-"""Many chips from one description: how far off they are, and how many do not settle."""
+"""Monte Carlo simulation of many chips: their errors, and the number that do not settle."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from neurodecorr.hardware.devices import Devices
 
 # Chips that one task makes at once. Fixed, so that chip k is the same chip whoever makes it.
 BLOCK = 16
+# Far above any machine; a larger number is a mistake, which must not start processes.
 MOST_JOBS = 2**15
 
 
@@ -194,7 +195,7 @@ def _ideal(W: Floats, x: Floats, form: wire_resistance.Form) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """What all blocks share; voltages."""
+    """Inputs of all blocks, in volts."""
 
     W: Floats
     x: Floats

@@ -1,4 +1,4 @@
-"""The budget turned round: what devices must be like for an error that is allowed."""
+"""Requirements on devices and amplifiers for a given error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from neurodecorr.hardware.analogue.equations import margin_required
 from neurodecorr.hardware.analogue.wire_resistance import Form, checked_form, wire_parts
 from neurodecorr.hardware.devices import Devices
 
+# More bits than a memory cell holds; the search for the fewest bits ends here with None.
 MOST_BITS = 24
+# An error this many times the output says nothing about a device: it was meant in another unit.
 MOST_ERROR = 1e6
 
 

@@ -1,4 +1,4 @@
-"""What an analogue circuit does: where it rests, and how it gets there."""
+"""Results of an analogue circuit: state at rest, waveforms and energy."""
 
 from __future__ import annotations
 

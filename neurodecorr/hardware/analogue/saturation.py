@@ -1,4 +1,4 @@
-"""Amplifiers at their rails: the circuit is linear only piece by piece."""
+"""Amplifiers that saturate: between the rails the circuit is linear, piece by piece."""
 
 from __future__ import annotations
 

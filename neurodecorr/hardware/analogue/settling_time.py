@@ -1,4 +1,4 @@
-"""How long to wait for an answer of some accuracy."""
+"""Settling time of a circuit to a given accuracy."""
 
 from __future__ import annotations
 

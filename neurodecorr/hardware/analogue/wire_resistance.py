@@ -1,4 +1,4 @@
-"""What is between the parts: the conductances that act once wires are counted, and voltages one for each node."""
+"""Conductances that act between columns and rows once wires are counted, and voltages one for each node."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from neurodecorr.hardware.devices.wires import effective_conductances
 
 Form = Literal["closed", "open"]
 FORMS: tuple[Form, ...] = ("closed", "open")
+# The square of a voltage enters energies and errors: up to this size it stays a normal number, in both directions.
 MOST_VOLTS = 1e30
 
 

@@ -1,4 +1,4 @@
-"""How far off a device ends up when it is programmed."""
+"""Errors of programming a device."""
 
 from __future__ import annotations
 

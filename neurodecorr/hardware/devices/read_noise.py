@@ -1,4 +1,4 @@
-"""Noise each time that a device is read."""
+"""Noise at each reading of a device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wires that are not free: what a crossbar computes when its lines have resistance."""
+"""Wires with resistance: the matrix that a crossbar acts as when its lines have resistance."""
 
 from __future__ import annotations
 

@@ -271,7 +271,7 @@ class IntegerLearningRule:
 
     @property
     def formats(self) -> dict[str, int]:
-        """What a state is written in: bits and fraction bits of a weight, fraction bits of an activity."""
+        """Formats of a state: bits and fraction bits of a weight, fraction bits of an activity."""
         return {"bits": self.bits, "fraction": self.fraction, "activity": self.activity}
 
     def shifts(self, samples: int, first: int = 0) -> Int64s:

@@ -229,7 +229,9 @@ def weigh_all(pairs: Array, factors: Array, floor: float, leak: Array, W: Array)
             W[i, j] = weigh(pairs, factors, floor, leak, i, j)
 
 
+# Corrections by an inverse of some samples ago; where so many do not suffice, W is inverted again.
 REFINEMENTS = 12
+# Residual relative to the input at which a sample counts as settled, far below the error of any device.
 SETTLED = 1e-9
 # Tests in a row, each followed by a raise, before a chip is given up.
 ROUNDS = 400

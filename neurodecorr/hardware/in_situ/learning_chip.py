@@ -1,4 +1,4 @@
-"""Chips that can learn: many pairs of devices, all that they keep for life, and what they hold now."""
+"""Chips that learn: pairs of devices, their permanent errors, and their present values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a chip learns: rate, gain, and how it watches over its own stability."""
+"""Learning rule of a chip: rate, gain, and the tests of its own stability."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Synapses that learn by pulses, with what is wrong with them."""
+"""Synapses whose conductances change by pulses, with their imperfections."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.in_situ.integers import PROGRAMMING
 from neurodecorr.hardware.in_situ.kernels import Pulses
 
+# Counts of pulses are 64-bit integers: so many per update leave room for 2³² updates.
 MOST_PULSES = 2**31
 
 
