@@ -81,6 +81,10 @@ def read_tables(path: Path, kind: str, hint: str = "") -> dict[str, Any]:
     ------
     ConfigError
         If it cannot be read, is no TOML, or is larger than any such file.
+
+    References
+    ----------
+    TOML v1.0.0, toml.io.
     """
     try:
         text = read_regular_text(path, MOST_BYTES, what=kind, error=ConfigError)
@@ -172,7 +176,12 @@ class ConvTable(Table):
 
 
 class PoolTable(Table):
-    """Description of maximum pooling."""
+    """Description of maximum pooling.
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, Table 1.
+    """
 
     kind: Literal["pool"]
     size: PositiveInt
@@ -199,7 +208,16 @@ class TrainingTable(Table):
 
 
 class DecorrelationTable(Table):
-    """Settings of decorrelation at the inputs of layers."""
+    """Settings of decorrelation at the inputs of layers.
+
+    ::
+
+        feedforward:  x̄ = M (x − μ),    recurrent:  τ dx̄/dt = (x − μ) − R x̄
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, §3.2.
+    """
 
     rule: Annotated[str, AfterValidator(rule_name)] = "implicit"
     gain: Literal["node", "layer", "none"] = "layer"

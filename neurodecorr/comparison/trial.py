@@ -41,6 +41,10 @@ LEARNT, SETTLED_BY, DONE = 0.6, 0.75, 1.0
 class TrialInputs:
     """Inputs that all trials of a comparison share: stream, held-out samples, covariance, reference, mismatch.
 
+    ::
+
+        M* Σ M*ᵀ = diag(Σ),    R* = M*⁻¹
+
     `reference` is M*, `circuit` its R*; `null` names the directions of the stream without signal.
     """
 

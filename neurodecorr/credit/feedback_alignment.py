@@ -73,6 +73,10 @@ class FeedbackAssigner:
     ::
 
         δ_i = φ'(h_i) ∘ L_i B_{i+1}ᵀ δ_{i+1}
+
+    References
+    ----------
+    Lillicrap, Cownden, Tweed & Akerman (2016), Nature Communications 7, 13276.
     """
 
     def __init__(self, rule: FeedbackAlignment, network: Network, rng: np.random.Generator) -> None:
@@ -86,6 +90,7 @@ class FeedbackAssigner:
 
     def assign(self, X: AnyArray, Y: AnyArray, rng: np.random.Generator) -> Credit:
         """Return loss and pseudo-gradients of one batch."""
+        # Feedback weights that change before a batch (weight mirror, brSF) do so before its errors travel.
         self.path.begin(rng)
         found = self.network.forward(X, training=True)
         loss, top = output_error(self.network, found, Y)

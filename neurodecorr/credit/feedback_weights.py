@@ -73,6 +73,10 @@ class Transport(_Still):
     ::
 
         B ← W
+
+    References
+    ----------
+    Lillicrap, Cownden, Tweed & Akerman (2016), Nature Communications 7, 13276 (weight transport).
     """
 
     def matrix(self, index: int) -> AnyArray:

@@ -198,7 +198,7 @@ def _normal(shape: tuple[int, int], rng: np.random.Generator, dtype: Any) -> Flo
 
 def _sign(shape: tuple[int, int], rng: np.random.Generator, dtype: Any) -> Floats:
     drawn = rng.integers(0, 2, shape, dtype=np.int8).astype(dtype)
-    return np.asarray(drawn + drawn - 1, dtype)
+    return np.asarray(drawn + drawn - 1, dtype)  # 0, 1 → −1, +1
 
 
 class _Slow:
@@ -212,6 +212,7 @@ class _Slow:
         # Checkpoints of versions in which the places of a convolution shared a source hold fewer numbers.
         if before is None or before.shape != shape[1:]:
             before = rng.standard_normal(shape[1])
+        # √(1 − a²) keeps the variance at 1, so that σ means the same for every memory.
         fresh = math.sqrt(1 - a * a) * rng.standard_normal(shape)
         drawn, _ = scipy.signal.lfilter([1.0], [1.0, -a], fresh, axis=0, zi=a * before[None])
         self.arrays[name] = drawn[-1].copy()

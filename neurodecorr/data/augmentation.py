@@ -193,6 +193,10 @@ def random_crop(
     ------
     InputError
         If the window is larger than the image and its margin.
+
+    References
+    ----------
+    Krizhevsky, Sutskever & Hinton (2012), Advances in Neural Information Processing Systems 25, §4.1.
     """
     pixels, (height, width) = _images(images), _size(size)
     _generator(rng)
@@ -256,6 +260,10 @@ def random_flip(images: npt.ArrayLike, rng: np.random.Generator) -> Array:
     -------
     (b, channels, height, width) array
         A copy.
+
+    References
+    ----------
+    Krizhevsky, Sutskever & Hinton (2012), Advances in Neural Information Processing Systems 25, §4.1.
     """
     pixels = _images(images)
     _generator(rng)

@@ -187,6 +187,7 @@ def held_out_samples(samples: int, held_out: float, seed: int | np.random.Genera
     3
     """
     count = _held_out(held_out, samples)
+    # A mask keeps the order of the samples on both sides.
     away = np.zeros(samples, dtype=bool)
     away[_validation.generator(seed).permutation(samples)[:count]] = True
     return away

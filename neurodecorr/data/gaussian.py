@@ -64,6 +64,7 @@ def gaussian_covariance(features: int = 64, condition: float = 1e3, seed: int = 
     """
     axes = matrix_root(features, condition, seed, context)
     covariance: Floats = axes @ axes.T
+    # The product is symmetric but for rounding; eigenvalue routines and exact tests want it to the bit.
     return (covariance + covariance.T) / 2
 
 

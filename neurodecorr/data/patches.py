@@ -264,6 +264,7 @@ def pixel_scale(images: Sequence[Floats], size: int, weights: Floats | None = No
     shift = float(np.mean([image.mean() for image in images]))  # any shift near the mean avoids cancellation
     mean = np.average([_window_means(image - shift, size) for image in images], axis=0, weights=weights)
     square = np.average([_window_means((image - shift) ** 2, size) for image in images], axis=0, weights=weights)
+    # Over positions within the window: its mean is tr Σ/n.
     variance = float((square - mean**2).mean())
     peak = max(float(np.abs(image).max()) for image in images)
     if variance <= (NO_CONTRAST * peak) ** 2:
@@ -386,6 +387,10 @@ def natural_patches(size: int = 8, samples: int = 20_000, seed: int | np.random.
     --------
     >>> natural_patches(size=8, samples=100, seed=1)
     Dataset('natural', 100 samples × 64 features, shape (8, 8))
+
+    References
+    ----------
+    Pedregosa et al. (2011), Journal of Machine Learning Research 12, 2825–2830 (scikit-learn).
     """
     _check_drawn(size, samples, seed)
     images = photographs(size)
@@ -527,6 +532,10 @@ def photographs(size: int) -> list[Floats]:
     ----------
     size : int
         Pixels.
+
+    References
+    ----------
+    Pedregosa et al. (2011), Journal of Machine Learning Research 12, 2825–2830 (scikit-learn).
     """
     return pictures(_bundled(), size)
 

@@ -51,6 +51,10 @@ class Workers:
     ------
     ConfigError
         If `jobs` is not a whole number ≥ 1, Dask is not installed, or no scheduler answers.
+
+    References
+    ----------
+    Rocklin (2015), Proceedings of the 14th Python in Science Conference (Dask).
     """
 
     def __init__(self, jobs: int = 1, scheduler: str | None = None) -> None:

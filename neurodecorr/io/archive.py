@@ -86,6 +86,10 @@ def write_zip(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> Path:
     ------
     CheckpointError
         If a name is not relative and plain, or the file cannot be written.
+
+    References
+    ----------
+    PKWARE, .ZIP File Format Specification (APPNOTE) 6.3.
     """
     with write_atomically(path, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as container:
         for name, data in files.items():

@@ -200,6 +200,10 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     ...         _ = temporary.write_text("<svg/>")
     ...     [file.name for file in Path(folder).iterdir()]
     ['figure.svg']
+
+    References
+    ----------
+    IEEE Std 1003.1-2017 (POSIX), rename().
     """
     target = Path(os.path.realpath(checked_path(path)))
     with contextlib.ExitStack() as stack:
@@ -243,6 +247,10 @@ def write_atomically(path: PathLike, mode: str = "w") -> Iterator[IO[Any]]:
     ...         _ = file.write("x̄ = R⁻¹x")
     ...     (Path(folder) / "note.txt").read_text(encoding="utf-8")
     'x̄ = R⁻¹x'
+
+    References
+    ----------
+    IEEE Std 1003.1-2017 (POSIX), rename().
     """
     options: dict[str, Any] = {"encoding": "utf-8", "newline": ""}
     if choice(mode, "mode", ("w", "wb")) == "wb":

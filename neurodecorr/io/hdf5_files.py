@@ -30,7 +30,12 @@ LAST = (14, 11, 25, 16, 4, 14, 24)
 
 
 def left_open(head: bytes) -> bool:
-    """Return True if the file that starts with `head` was not closed by its writer."""
+    """Return True if the file that starts with `head` was not closed by its writer.
+
+    References
+    ----------
+    The HDF Group, HDF5 File Format Specification 3.0, II.A (superblock).
+    """
     return head.startswith(SIGNATURE + VERSION_3) and len(head) >= SIZE and bool(head[FLAGS] & WRITING)
 
 
@@ -46,6 +51,10 @@ class ClosedView(io.RawIOBase):
     ------
     CheckpointError
         If its superblock is damaged, or it cannot be read.
+
+    References
+    ----------
+    The HDF Group, HDF5 File Format Specification 3.0, II.A (superblock).
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -161,6 +170,10 @@ def closed_by_writer(path: str | os.PathLike[str]) -> bool:
     ------
     CheckpointError
         If it is missing, unreadable, or no regular file.
+
+    References
+    ----------
+    The HDF Group, HDF5 File Format Specification 3.0, II.A (superblock).
     """
     place = os.fspath(path)
     with open_regular(place) as start:
@@ -271,7 +284,12 @@ def checked_bytes(dataset: h5py.h5d.DatasetID, place: str, file_bytes: int) -> i
 
 
 def chunked_bytes(dataset: h5py.h5d.DatasetID, place: str, file_bytes: int) -> int:
-    """Return the size of the values of a dataset in chunks, whatever their type; else as `checked_bytes`."""
+    """Return the size of the values of a dataset in chunks, whatever their type; else as `checked_bytes`.
+
+    References
+    ----------
+    Deutsch (1996), RFC 1951 (deflate).
+    """
     kind, properties = dataset.get_type(), dataset.get_create_plist()
     filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
     if filters != [known for known in FILTERS if known in filters]:

@@ -185,6 +185,10 @@ def open_zip(place: str, kind: str, max_bytes: int) -> Iterator[tuple[zipfile.Zi
     CheckpointError
         If it is missing, damaged, encrypted, too large, or packed in another way than by deflate; also while it is
         read.
+
+    References
+    ----------
+    PKWARE, .ZIP File Format Specification (APPNOTE) 6.3.
     """
     try:
         with _Metered(place) as file, zipfile.ZipFile(file) as container:

@@ -45,6 +45,10 @@ def dataset(
     ------
     ConfigError
         If xarray is not installed.
+
+    References
+    ----------
+    Hoyer & Hamman (2017), Journal of Open Research Software 5(1), 10.
     """
     try:
         xarray = importlib.import_module("xarray")

@@ -101,6 +101,10 @@ class Signal:
 class SynapticRule:
     """Learning rule in the form that the audit needs: its function, its signals and its declaration.
 
+    ::
+
+        ΔW = f(s₁, s₂, …),    s_k the signals
+
     Parameters
     ----------
     name : str
@@ -147,6 +151,10 @@ class SynapticRule:
 @dataclass(frozen=True)
 class Audit:
     """Signals that a rule declares, and signals that it reads according to the test.
+
+    ::
+
+        (i, j) reads s_k   iff   ΔW_ij(s + ε e_k) ≠ ΔW_ij(s)   beyond rounding
 
     Parameters
     ----------

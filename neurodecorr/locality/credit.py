@@ -174,6 +174,10 @@ SCALE = 1e-7  # how well ratios must agree to be one number
 class AuditedRule:
     """Credit rule in the form that the audit needs.
 
+    ::
+
+        ΔW = f(numbers of one batch)
+
     Parameters
     ----------
     name : str
@@ -202,7 +206,12 @@ class AuditedRule:
 
 @dataclass(frozen=True)
 class CreditAudit(Audit):
-    """Signals that a credit rule declares, and signals that it reads; see `locality.Audit`."""
+    """Signals that a credit rule declares, and signals that it reads; see `locality.Audit`.
+
+    ::
+
+        (j, k) reads s   iff   ΔW_jk(s + ε) ≠ ΔW_jk(s)   beyond rounding
+    """
 
     known: ClassVar[tuple[str, ...]] = CREDIT_READS  # everything that a rule of credit may read
 

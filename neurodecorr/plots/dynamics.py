@@ -142,6 +142,10 @@ def settling(comparison: Comparison) -> Figure:
 def eigenvalues(comparison: Comparison) -> Figure:
     """Draw the eigenvalues of R in the complex plane, with the stability line Re λ = 0.
 
+    ::
+
+        R v = λ v,    the mode v decays as e^(−λ t/τ)
+
     Parameters
     ----------
     comparison : Comparison

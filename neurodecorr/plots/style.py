@@ -83,7 +83,12 @@ INPUT = Mark(QUIET, "x", "-", 1.6, QUIET)
 
 
 def mark(name: str) -> Mark:
-    """Return colour, marker and line of the form called `name`."""
+    """Return colour, marker and line of the form called `name`.
+
+    References
+    ----------
+    Okabe & Ito (2008), Color Universal Design.
+    """
     return MARKS.get(name, OTHER)
 
 

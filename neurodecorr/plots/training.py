@@ -55,7 +55,12 @@ def training(history: History, title: str = "") -> Figure:
 
 
 def curve_colour(name: str) -> tuple[str, str]:
-    """Return colour and line of a curve named "rule form"."""
+    """Return colour and line of a curve named "rule form".
+
+    References
+    ----------
+    Okabe & Ito (2008), Color Universal Design.
+    """
     rule, _, form = name.partition(" ")
     return COLOURS.get(rule, OTHER), "--" if form in ("", "none") else {"recurrent": "-.", "batch_norm": ":"}.get(
         form, "-"

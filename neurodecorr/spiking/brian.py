@@ -103,6 +103,10 @@ def session(target: str) -> Iterator[Any]:
     ----------
     target : {"numpy", "cython", "cpp_standalone"}
         Interpreted arrays; compiled at run time; or one C++ program, built and run in a temporary folder.
+
+    References
+    ----------
+    Stimberg, Brette & Goodman (2019), eLife 8, e47314.
     """
     brian2 = brian2_module()
     device = brian2.get_device()
@@ -306,6 +310,11 @@ def brian_code(
     ::
 
         u̇ = (x − s)/τ + λ r,    ṙ = −λ r,    ṡ = −λ s
+
+    References
+    ----------
+    Boerlin, Machens & Denève (2013), PLoS Computational Biology 9, e1003258; Stimberg, Brette & Goodman (2019), eLife
+    8, e47314.
     """
     with session(target) as brian2:
         network = _code_network(brian2, code, X, plan, rule)

@@ -165,6 +165,7 @@ def reduction(
     found = [_drawn(sums, weights) for sums in (first, second)]
     floors = [_floor(*one) for one in recorded]
     both = [_correlation(*parts, low, len(weights[0]), level) for parts, low in zip(found, floors, strict=True)]
+    # The logarithm makes the interval of a ratio symmetric, and keeps its lower end above 0.
     logs = np.log(found[0][1] / found[1][1])
     factor = both[0].mean / both[1].mean
     low, high = factor * np.exp(_centred(logs, level))
@@ -175,9 +176,11 @@ def _recorded(activity: npt.ArrayLike, block: int | None) -> tuple[Float64s, int
     """Return the units that vary, less what does not fill a block, and the records per block."""
     X = samples(activity, "activity").astype(np.float64)
     X = X - X.mean(axis=0)
+    # A unit that never varies has no correlation coefficient.
     X = X[:, np.ptp(X, axis=0) > 0]
     if X.shape[1] < 2:
         raise InputError(f"activity must vary in at least two units for a correlation; {X.shape[1]} of them varies.")
+    # √N blocks of √N records: both their length and their number grow with the recording.
     size = max(1, math.isqrt(len(X))) if block is None else count(block, "block")
     blocks = len(X) // size
     if blocks < LEAST_BLOCKS:
@@ -202,6 +205,7 @@ def _block_sums(X: Float64s, size: int) -> tuple[Float64s, Float64s]:
 def _weights(blocks: int, resamples: int, seed: Any) -> Float64s:
     """Return the share of each block in each resample."""
     require_memory(8 * (float(count(resamples, "resamples", 2)) * blocks), "the blocks of all resamples")
+    # How often each block is drawn is all that a resample needs: its moments are a weighted sum.
     drawn = generator(seed).multinomial(blocks, np.full(blocks, 1 / blocks), size=resamples)
     return np.asarray(drawn / blocks)
 

@@ -40,6 +40,7 @@ def step_code(
     eta, halving, learns, one_signed = rule
     n = len(W)
     u, r, s = state[0], state[1], state[2]
+    # 1 − e^(−λ dt) by expm1: for short steps the difference would lose its digits.
     keep, lost = math.exp(-decay * dt), -math.expm1(-decay * dt)
     by_input, by_current = dt / tau, lost / (decay * tau)
     signs = np.zeros(n)
@@ -170,7 +171,12 @@ ROOM = 2**20
 
 
 def compiled_code(code: SpikeCode, X: Float64s, plan: Timing, rule: LateralRule | None) -> SpikeRun:
-    """Run a spike code with the compiled kernel."""
+    """Run a spike code with the compiled kernel.
+
+    References
+    ----------
+    Boerlin, Machens & Denève (2013), PLoS Computational Biology 9, e1003258.
+    """
     W, state = code.R.T.copy(), np.zeros((3, code.units))
     record = np.empty((plan.records, code.units))
     rates = (plan.dt_s, code.tau_s, code.decay_hz, code.gamma)
@@ -190,7 +196,12 @@ def compiled_code(code: SpikeCode, X: Float64s, plan: Timing, rule: LateralRule 
 
 
 def compiled_lif(network: LIFNetwork, X: Float64s, plan: Timing, rule: InhibitoryRule | None) -> SpikeRun:
-    """Run a LIF network with the compiled kernel."""
+    """Run a LIF network with the compiled kernel.
+
+    References
+    ----------
+    Vogels, Sprekeler, Zenke, Clopath & Gerstner (2011), Science 334, 1569–1573.
+    """
     n = network.units
     W = np.where(np.eye(n, dtype=bool), 0.0, network.weights.T)
     state, waiting = np.zeros((4, n)), np.zeros(n, np.int64)

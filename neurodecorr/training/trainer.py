@@ -232,11 +232,14 @@ class Trainer:
         """Learn from one batch, the one of that index in the running epoch, after so many batches in all."""
         where = f"epoch {self.place[0] + 1}, batch {index + 1}"
         X, Y = _arrays(self.network, batch)
+        # A generator per batch: a resumed run draws what the uninterrupted one draws, without a stored state.
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(_CREDIT, self.place[0], index)))
         credit = self.credit.assign(X, Y, rng)
+        # Before any weight changes, so that the last checkpoint is still of use.
         monitors.require_finite(self.network, credit, where)
         if self.watches and batches % self.watch_every == 0:
             self.history.add_watched(batches, monitors.measure(self.watches, self.network, credit, X, Y))
+        # W first, then M: the decorrelator learns from the signals of this forward pass, which W no longer changes.
         self.optimiser.step([array for pair in credit.gradients for array in pair])
         self.credit.follow()
         monitors.learnt_decorrelation(self.network, credit, where)
@@ -295,6 +298,7 @@ class Trainer:
         checkpoint.require_circuits(fitting["network"])
         if keeper is not None:
             keeper.require_whole(arrays)
+        # All parts fit: only now is anything overwritten, in place, since networks and optimisers share the arrays.
         for name, found in fitting.items():
             target = targets[name]
             target.update({key: value.copy() for key, value in found.items() if key not in target})
@@ -381,7 +385,7 @@ class _Run:
             return
         try:
             self._progress(self._trainer.words, done, total)
-        except BaseException:
+        except BaseException:  # Ctrl-C included: the run can go on from here
             self._save(done)
             raise
 
@@ -404,6 +408,7 @@ def evaluate(network: Network, batches: Epochs) -> tuple[float, float]:
     _epochs(batches, "batches")
     if batches.dataset.targets is None:
         raise InputError("batches need targets; the dataset has none.")
+    # Sums, not means of means: the last batch may be shorter.
     sums = np.zeros(3)
     for batch in batches.batches():
         X, Y = _arrays(network, batch)

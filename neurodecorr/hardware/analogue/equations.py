@@ -239,7 +239,9 @@ def open_loop(network: ResistorNetwork, tau_s: float) -> Loop:
     ::
 
         do/ds = r (v − e − o/A₀),    t ∘ e = o − P x + N w
-        dw/ds = r (v' − (w − x)/2 − w/A₀) with x the input that is inverted twice
+        dw/ds = r (v' − (w − x)/2 − w/A₀),    s the time in units of τ
+
+    x is the input that is inverted twice; t_i = 1 + Σ_j (P_ij + N_ij) is the load of a summing node.
 
     Parameters
     ----------

@@ -172,6 +172,10 @@ def device_moments(G: Floats, devices: Devices, time_s: float = 0.0) -> tuple[Fl
     Returns
     -------
     mean, variance : array
+
+    References
+    ----------
+    Golub & Welsch (1969), Mathematics of Computation 23, 221–230 (quadrature).
     """
     first, second = G, G**2
     if devices.programming is not None:
@@ -256,6 +260,10 @@ def first_order(
     Returns
     -------
     float
+
+    References
+    ----------
+    Higham (2002), Accuracy and Stability of Numerical Algorithms, 2nd edition, §7 (perturbation of linear systems).
     """
     power = (Xbar**2).mean(axis=0)
     total = float(((M**2) @ (variance @ power)).mean())

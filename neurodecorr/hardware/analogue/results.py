@@ -107,6 +107,10 @@ def bias_power(amplifier: Amplifier, count: int) -> float:
 class RestingState:
     """Outputs at rest, and the samples whose amplifiers reach a supply rail.
 
+    ::
+
+        closed loop:  x̄ = R⁻¹ x,    open loop:  x̄ = M x,    each with the errors of its chip
+
     Parameters
     ----------
     xbar : (n,) or (samples, n) array

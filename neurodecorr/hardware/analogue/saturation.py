@@ -122,6 +122,7 @@ def rest_at_rails(network: ResistorNetwork, x: Floats) -> Floats:
         q = _advance(network, x, q, span)
         solved = _solve(network, x, q)
         scale = np.abs(solved).max() + network.amplifier.swing_v
+        # At rest, and near where the integration ended: another set of amplifiers at rails may also have a solution.
         if np.abs(_slope(network, x, solved)).max() <= CHECK * scale and np.abs(solved - q).max() <= 1e-3 * scale:
             return solved
         span *= 2
@@ -213,6 +214,7 @@ def _start(network: ResistorNetwork, o: Floats) -> Floats:
 def _follow(network: ResistorNetwork, drive: Callable[[float], Floats], z: Floats, s: Floats, begin: float) -> Floats:
     """Return the states at the times s, in units of τ."""
     slope = _slope if _at_once(network) else _full_slope
+    # The integrator needs increasing times; a piece may ask for its last one twice.
     later, where = np.unique(s, return_inverse=True)
     if later[-1] <= begin:
         return np.tile(z, (len(s), 1))
@@ -244,6 +246,7 @@ def _advance(network: ResistorNetwork, x: Floats, q: Floats, span: float) -> Flo
 
 
 def _integrate(slope: Any, z: Floats, begin: float, s: Floats, network: ResistorNetwork) -> Floats:
+    # LSODA switches to an implicit method by itself: fast amplifiers make the loop stiff.
     atol = ATOL * network.amplifier.swing_v
     done = scipy.integrate.solve_ivp(slope, (begin, float(s[-1])), z, "LSODA", s, rtol=RTOL, atol=atol)
     if not done.success:

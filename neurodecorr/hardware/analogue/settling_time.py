@@ -17,6 +17,7 @@ from neurodecorr.errors import ConfigError, StabilityError
 
 # Below this condition of the modes their bound is worth printing.
 WORST_MODES = 1e10
+# Steps of the grid within the time of the slowest mode; between two of them ln‖e^(−Rs)‖ is taken as straight.
 STEPS = 80
 
 
@@ -109,12 +110,14 @@ def share(accuracy: float) -> float:
 def _worst(F: Floats, accuracy: float, modal: float) -> float:
     """Return the least s from which on ‖e^(−Fs)‖ ≤ ε, looked for in steps of an 80th of ln(1/ε)/min Re λ."""
     step = modal / STEPS
+    # One exponential, then products: ‖e^(−Fs)‖ on a regular grid costs one product a point.
     E = scipy.linalg.expm(-F * step)
     power, norms = np.eye(len(F)), [1.0]
     # Once the norm has fallen to ε, all that comes is at most ε times the largest norm before: look once more as long.
     while norms[-1] > accuracy or len(norms) < STEPS or max(norms) * min(norms) > accuracy:
         power = power @ E
         norms.append(float(np.linalg.norm(power, 2)))
+        # A hundred times the time of the slowest mode: the growth of such an R is beyond what can be tabulated.
         if len(norms) > 100 * STEPS:
             return math.inf
     last = int(np.flatnonzero(np.array(norms) > accuracy)[-1])

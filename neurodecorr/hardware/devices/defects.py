@@ -20,7 +20,7 @@ def mismatch_factors(level: float, normals: npt.ArrayLike) -> Floats:
 
     ::
 
-        f = max(1 + σ ξ, 0),    ξ ~ N(0, 1) per device
+        G ← f G,    f = max(1 + σ ξ, 0),    ξ ~ N(0, 1) per device
 
     Parameters
     ----------

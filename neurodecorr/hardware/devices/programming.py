@@ -103,7 +103,7 @@ class RRAM:
 
     ::
 
-        σ(G) = max(4.782321 µS − 0.009107 G, 0)
+        G ← G + σ(G) ξ,    σ(G) = max(4.782321 µS − 0.009107 G, 0)
 
     CrossSim's `RRAMMilo`, without its current-voltage curves.
 
@@ -135,7 +135,7 @@ class PCM:
 
     ::
 
-        σ(ĝ) = (0.26348 + 1.9650 ĝ − 1.1731 ĝ²) µS · g_max / 25 µS,    ĝ = G / g_max
+        G ← G + σ(ĝ) ξ,    σ(ĝ) = (0.26348 + 1.9650 ĝ − 1.1731 ĝ²) µS · g_max / 25 µS,    ĝ = G / g_max
 
     aihwkit's `PCMLikeNoiseModel`.
 

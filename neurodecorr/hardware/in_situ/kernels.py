@@ -116,6 +116,7 @@ def normal(state: Array) -> float:
     ----------
     Box & Muller (1958), Annals of Mathematical Statistics 29, 610–611.
     """
+    # 1 − u lies in (0, 1], so the logarithm is finite.
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(state)))
     return radius * math.cos(2.0 * math.pi * uniform(state))
 
@@ -170,7 +171,14 @@ def pulses_due(wanted: float, most: int, carry: bool, rest: Array, i: int, j: in
 
 @jit()
 def send(pairs: Array, limits: Array, i: int, j: int, due: int, pulses: Pulses, state: Array) -> None:
-    """Send pulses to a pair: take from the other device while it holds a step, else give to the device of this sign."""
+    """Send pulses to a pair: take a step from the other device if it holds one, else add it to this one.
+
+    ::
+
+        to raise the weight:  v⁻ ← v⁻ − Δ if v⁻ > Δ/2,    else v⁺ ← v⁺ + Δ
+
+    To lower it, the other way round. Devices that only grow (`one_way`) always take the second way.
+    """
     grown, shrunk = (PLUS, MINUS) if due > 0 else (MINUS, PLUS)
     for _ in range(abs(due)):
         holds = limits[1, shrunk, i, j] > 0.0 and pairs[shrunk, i, j] > 0.5 * pulses.unit
@@ -185,6 +193,10 @@ def send(pairs: Array, limits: Array, i: int, j: int, due: int, pulses: Pulses, 
 @jit()
 def refresh(pairs: Array, factors: Array, limits: Array, i: int, j: int, pulses: Pulses, state: Array) -> bool:
     """Reset both devices of a pair once both are high, and write their difference again; return True if done.
+
+    ::
+
+        v⁺, v⁻ ← 0,    then pulses to one side until v⁺ f⁺ − v⁻ f⁻ has its old value
 
     The difference is that of the currents: two devices without it do not differ by what they seem to hold.
     """
@@ -223,7 +235,12 @@ def weigh(pairs: Array, factors: Array, floor: float, leak: Array, i: int, j: in
 
 @jit()
 def weigh_all(pairs: Array, factors: Array, floor: float, leak: Array, W: Array) -> None:
-    """Write the weights of a chip into W."""
+    """Write the weights that a chip conducts into W.
+
+    ::
+
+        W_ij ← (v⁺ + v₀) f⁺ − (v⁻ + v₀) f⁻ + δ_ij l_i
+    """
     for i in range(W.shape[0]):
         for j in range(W.shape[0]):
             W[i, j] = weigh(pairs, factors, floor, leak, i, j)
@@ -239,8 +256,14 @@ ROUNDS = 400
 
 @jit()
 def invert(W: Array, M: Array, work: Array) -> None:
-    """Write W⁻¹ into M by Gauss–Jordan elimination, with the largest pivot of each column."""
+    """Write W⁻¹ into M by Gauss–Jordan elimination, with the largest pivot of each column.
+
+    References
+    ----------
+    Higham (2002), Accuracy and Stability of Numerical Algorithms, 2nd edition, §14.4 (Gauss–Jordan elimination).
+    """
     n = W.shape[0]
+    # W is needed again for the residual: the elimination destroys a copy.
     work[:] = W
     M[:] = 0.0
     for k in range(n):
@@ -254,6 +277,7 @@ def invert(W: Array, M: Array, work: Array) -> None:
             for j in range(n):
                 work[k, j], work[best, j] = work[best, j], work[k, j]
                 M[k, j], M[best, j] = M[best, j], M[k, j]
+        # A singular W gives a wrong M, not an exception: the refinement then fails and the sample counts as unsettled.
         scale = 1.0 / work[k, k] if work[k, k] != 0.0 else 0.0
         for j in range(n):
             work[k, j] *= scale
@@ -293,7 +317,7 @@ def refine(W: Array, M: Array, x: Array, xbar: Array, residual: Array, error: Ar
     ----------
     Higham (2002), Accuracy and Stability of Numerical Algorithms, 2nd edition, §12 (iterative refinement).
     """
-    size = norm(x)
+    size = norm(x)  # a bound relative to the input does not depend on the unit of the data
     for _ in range(REFINEMENTS):
         chip_product(W, xbar, residual)
         for i in range(x.size):
@@ -337,6 +361,7 @@ def stress(W: Array, x: Array, test: StabilityTest, room: Room) -> bool:
     v, flow, hit, bound = room.v, room.flow, room.hit, 0.0
     for i in range(W.shape[0]):
         bound = max(bound, np.sum(np.abs(W[i])))
+    # The largest row sum bounds every |λ| of W (Gershgorin), and 1/|λ| is half the limit of Euler steps for real λ.
     dt = 1.0 / bound
     v[:] = 0.0
     for i in range(x.size):
@@ -428,6 +453,7 @@ def learn_chip(
     n, unit, most, every = leak.size, pulses.unit, float(pulses.most), test.every
     W, M, work = np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
     xbar, drive, error = np.empty(n), np.empty(n), np.empty(n)
+    # The stability test may use the vectors of settling: both are written anew for each sample.
     room = Room(xbar, drive, np.zeros(n, np.bool_))
     weigh_all(pairs, factors, floor, leak, W)
     for t in range(X.shape[0]):
