@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="locks of files 
 WRITER = """
 import sys, time
 from pathlib import Path
-from neurodecorr.io import atomic_path
+from neurodecorr.io.atomic import atomic_path
 with atomic_path(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     print("writing", flush=True)

@@ -238,7 +238,7 @@ def test_an_interrupt_while_writing_says_what_to_expect(finished, monkeypatch):
         raise KeyboardInterrupt
 
     folder, _ = finished
-    monkeypatch.setattr(neurodecorr.report, "draw_again", interrupt)
+    monkeypatch.setattr(neurodecorr.report.folder, "draw_again", interrupt)
     result = run("report", folder, "--quiet")
     assert result.exit_code == 130
     assert one_line(result) == f"Interrupted; each file in {folder} is whole, but some may be missing or old."

@@ -152,7 +152,7 @@ def test_batches_refuse_before_the_first_one_is_asked_for(arguments, error):
         batches(*arguments)
 
 
-@pytest.mark.parametrize("module", ["dataset", "gaussian", "patches", "sources", "streams"])
+@pytest.mark.parametrize("module", ["dataset", "gaussian", "patches", "sources"])
 def test_every_documented_example_gives_what_it_says(module):
     outcome = doctest.testmod(importlib.import_module(f"neurodecorr.data.{module}"))
     assert outcome.attempted > 0

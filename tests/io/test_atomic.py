@@ -98,7 +98,7 @@ def test_the_old_file_is_intact_when_writing_itself_fails(target):
     # A limit on the size of files makes the write fail in the middle, as a full disk would.
     code = (
         "import resource, sys\n"
-        "from neurodecorr.io import write_bytes\n"
+        "from neurodecorr.io.atomic import write_bytes\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, {resource.RLIM_INFINITY}))\n"
         "write_bytes(sys.argv[1], bytes(100_000))"
     )

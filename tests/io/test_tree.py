@@ -297,7 +297,8 @@ def test_tree_and_traces_of_a_killed_run_are_readable(tmp_path):
     code = """
 import os, signal, sys
 import numpy as np
-from neurodecorr.io import Branch, Recorder, Variable
+from neurodecorr.io import Recorder, Variable
+from neurodecorr.io.trees import Branch
 parts = Branch({"node": Branch({"weight": np.arange(6.0).reshape(2, 3)})}, {"__type__": "x"})
 recorder = Recorder(sys.argv[1], [Variable("a", (50,))], parts=parts)
 for step in range(500):

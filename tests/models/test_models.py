@@ -188,7 +188,7 @@ def test_the_wheel_holds_the_models(tmp_path):
         held = {Path(name).stem for name in archive.namelist() if name.startswith("neurodecorr/_models/")}
         archive.extractall(tmp_path / "site")
     assert held == set(model_names())
-    code = "from neurodecorr.modelfile import *; print(*model_names()); load_model('digits').network()"
+    code = "from neurodecorr.models import *; print(*model_names()); load_model('digits').network()"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "site", capture_output=True, text=True, check=True,
         env={"PYTHONPATH": str(tmp_path / "site"), "PATH": ""},
