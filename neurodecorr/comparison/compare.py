@@ -56,6 +56,7 @@ def run_all(trials: Sequence[Callable[..., Entry]], jobs: int, progress: Progres
     if jobs == 1:
         runs: Any = (trial(tell=_teller(index, len(trials), progress)) for index, trial in enumerate(trials))
     else:
+        # A generator keeps the order of the trials and yields each as soon as those before it are done.
         runs = Parallel(n_jobs=jobs, return_as="generator")(delayed(trial)() for trial in trials)
     for index, entry in enumerate(runs):
         if progress is not None:
@@ -99,6 +100,7 @@ def require_judgeable(split: Split) -> None:
             f"{name} must have more samples than units to learn from; got {len(stream):,} samples of {active:,} units: "
             "rows are samples. Give more samples or fewer units, or take columns for samples with --transpose."
         )
+    # Standard deviation of the correlation coefficient of two independent units over N samples.
     chance = 1 / math.sqrt(len(held_out))
     if split.covariance is None and len(held_out) < LEAST_HELD_OUT:
         raise InputError(
@@ -164,6 +166,7 @@ def forecast(bench: TrialInputs, plans: Sequence[LearningRule | None], jobs: int
     if sum(visits) * n * n + len(learners) * bench.looks * 25 * n**3 < LITTLE:
         return 0.0
     with one_thread(n):
+        # Not symmetric, as learnt R are not: symmetric matrices need far less work.
         eigenvalues = _seconds(lambda: np.linalg.eigvals(bench.circuit + np.triu(bench.circuit, 1)))
         solution = _seconds(lambda: np.linalg.solve(bench.circuit, bench.held_out[:SETTLED].T))
         total = eigenvalues
@@ -197,6 +200,7 @@ def _costs(bench: TrialInputs, plan: LearningRule) -> tuple[float, float]:
     short = _seconds(lambda: plasticity.learn(state, few, plan))
     if len(many) == len(few):
         return short / len(few), 0.0
+    # Two lengths separate the time of a row from that of a call; noise of the clock must not make either negative.
     row = max(0.0, _seconds(lambda: plasticity.learn(state, many, plan)) - short) / (len(many) - len(few))
     return row, max(0.0, short - row * len(few))
 

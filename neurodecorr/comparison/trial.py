@@ -178,9 +178,12 @@ def _learnt(plan: LearningRule, bench: TrialInputs, tell: Callable[[float], None
     stream = bench.stream
     total = max(len(stream), plan.visits(stream.shape[1]))
     state, failure, seconds = plasticity.initial_state(stream, plan), "", 0.0
+    # Inspections evenly spaced in the logarithm: most of the change happens early.
     looks = [_look(state, 0, bench)]
     for begin, end in spans(LogSpaced(bench.looks, total), total):
+        # A stream shorter than the rate needs is presented again from its start.
         rows = np.arange(begin, end) % len(stream)
+        # Only learning is timed, not the inspections, which other users do not pay for.
         started = time.perf_counter()
         try:
             state = advance(state, stream[rows], plan)
@@ -273,6 +276,7 @@ def _mismatch(
     errors = np.empty((len(bench.levels), bench.draws))
     for i, level in enumerate(bench.levels):
         for k in range(bench.draws):
+            # The draw depends on level and number alone: all forms meet the same mismatch.
             rng = np.random.default_rng(np.random.SeedSequence(bench.seed, spawn_key=(i, k)))
             errors[i, k] = _output_error(mismatched(R if recurrent else M, level, rng), recurrent, drive, ideal)
             tell(SETTLED_BY + (DONE - SETTLED_BY) * (i * bench.draws + k + 1) / errors.size)

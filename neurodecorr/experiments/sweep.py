@@ -97,12 +97,13 @@ class Workers:
         results: dict[int, Any] = {}
         with living_workers():
             for index, result in found:
-                results[index] = result
+                results[index] = result  # workers may finish in any order
                 if progress is not None:
                     progress(words, len(results), len(arguments))
         return [results[index] for index in range(len(arguments))]
 
     def _here(self, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Iterable[tuple[int, Any]]:
+        # One thread in each of several processes: more would compete for the same cores.
         options = {"inner_max_num_threads": 1} if self._jobs > 1 else {}
         with joblib.parallel_config("loky", **options):
             parallel = joblib.Parallel(self._jobs, return_as="generator")
@@ -364,7 +365,7 @@ def run_sweep(
 
     ::
 
-        (η_W*, η_M*) = argmax over the grid of the validation accuracy
+        (η_W*, η_M*) = the best pair of the grid by `select`, measured on the validation set
 
     Parameters
     ----------

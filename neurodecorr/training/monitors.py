@@ -95,6 +95,7 @@ def _culprit(network: Network, credit: Credit) -> int:
     """Return the layer whose decorrelator refuses again."""
     for number, (layer, found) in enumerate(zip(network.layers, credit.forward.signals, strict=True), 1):
         try:
+            # On a copy: the search for the layer must not change what it inspects.
             copy.deepcopy(layer.decorrelator).learn(found.x, found.drive, found.xbar)
         except DivergenceError:
             return number
@@ -118,6 +119,7 @@ def angles(network: Network, credit: Credit, X: AnyArray, Y: AnyArray) -> Floats
     ----------
     Lillicrap, Cownden, Tweed & Akerman (2016), Nature Communications 7, 13276 (alignment).
     """
+    # The same weights and the same batch: only the rule of credit differs.
     exact = Backprop().start(network).assign(X, Y, np.random.default_rng(0))
     pairs = zip(credit.gradients, exact.gradients, strict=True)
     return np.array([_angle(as_numpy(mine), as_numpy(true)) for (mine, _), (true, _) in pairs])
@@ -199,6 +201,7 @@ def _angle(a: Floats, b: Floats) -> float:
     """Return 2 arctan(‖u − v‖/‖u + v‖) of unit vectors: exact to rounding, where arccos loses half the digits."""
     a, b = a.ravel().astype(float), b.ravel().astype(float)
     sizes = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    # Written so that NaN counts as no direction, too.
     if not (sizes[0] > 0 and sizes[1] > 0):
         return float("nan")
     u, v = a / sizes[0], b / sizes[1]

@@ -126,6 +126,7 @@ def weight_moments(weights: npt.ArrayLike, devices: Devices, time_s: float = 0.0
     made = devices.map(W)
     reference = None if made.sides == "two" else float(made.minus[0, 0])
     free = map_to_conductances(W, devices.g_min, devices.g_max, made.sides, made.scale, reference)
+    # Levels as they are, or their mean over all positions of the grid, which is Δ²/12 around the unrounded weight.
     target = made if as_made else free
     means, variances = zip(*(device_moments(G, devices, time_s) for G in (target.plus, target.minus)), strict=True)
     plus, minus = wired(means[0], means[1], devices.wire_resistance_ohm)
@@ -177,6 +178,7 @@ def device_moments(G: Floats, devices: Devices, time_s: float = 0.0) -> tuple[Fl
     ----------
     Golub & Welsch (1969), Mathematics of Computation 23, 221–230 (quadrature).
     """
+    # E[G] and E[G²] step by step: independent factors multiply both moments, so no joint distribution is needed.
     first, second = G, G**2
     if devices.programming is not None:
         first, second = _clipped(G, devices.programming.sigma(G, devices.g_max))
@@ -191,6 +193,7 @@ def device_moments(G: Floats, devices: Devices, time_s: float = 0.0) -> tuple[Fl
     if on or off:
         first = (1 - on - off) * first + on * devices.g_max + off * devices.g_min
         second = (1 - on - off) * second + on * devices.g_max**2 + off * devices.g_min**2
+    # A difference of nearly equal numbers may round below 0 where nothing varies.
     variance = np.maximum(second - first**2, 0.0)
     if devices.read_noise is not None:
         sigma = devices.read_noise.sigma(np.sqrt(second), np.sqrt(written), devices.g_max, time_s)
@@ -207,6 +210,7 @@ def _moved(W: Floats, target: Pair) -> npt.NDArray[np.bool_]:
 
 def _clipped(mean: Floats, sigma: Floats) -> tuple[Floats, Floats]:
     """Return the first two moments of a normal variable cut off at 0."""
+    # Where σ = 0 the limit is exact and taken below; 1 only avoids the division.
     safe = np.where(sigma > 0, sigma, 1.0)
     u = mean / safe
     above, density = scipy.special.ndtr(u), np.exp(-(u**2) / 2) / math.sqrt(2 * math.pi)
@@ -219,6 +223,7 @@ def _drifted(G: Floats, devices: Devices, time_s: float) -> tuple[Floats, Floats
     """Return the first two moments of what is left of each conductance."""
     assert devices.drift is not None
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    # Weights of numpy belong to e^(−z²/2); divided by their sum √(2π) they are those of N(0, 1).
     weights = weights / weights.sum()
     first, second = np.zeros_like(G), np.zeros_like(G)
     for node, weight in zip(nodes, weights, strict=True):
@@ -333,6 +338,7 @@ def second_order(M: Floats, variance: Floats, Xbar: Floats) -> float:
     crossed = np.empty_like(total)
     for k, x in enumerate(rows):
         Q = (variance * x) @ M
+        # Q depends on the sample: this is the product of order n³ that limits the number of samples.
         crossed[k] = np.einsum("ia,ac,ic->i", M, Q * Q.T, M, optimize=True)
     # What the orders add is averaged over fewer samples than the first order itself.
     return first_order(M, variance, Xbar) * float((total + 3 * crossed).mean() / (energy @ squares.T).mean())

@@ -157,6 +157,7 @@ def learning_chips(
     pair = _targets(R, devices, scale, reference)
     made = [_made(pair, devices, synapse, top, chip_streams(seed, k), sense_mismatch) for k in range(chips)]
     n = len(R)
+    # A key of its own for each chip and purpose: another setting does not shift the other draws.
     words = [np.random.SeedSequence(seed, spawn_key=(k, 3)).generate_state(1, np.uint64) for k in range(chips)]
     stacked = {name: np.stack([chip[name] for chip in made]) for name in made[0]}
     return LearningChips(
@@ -168,7 +169,7 @@ def learning_chips(
         leak=np.zeros((chips, n)),
         rest=np.zeros((chips, n, n)),
         counters=np.zeros((chips, len(COUNTERS)), np.int64),
-        state=np.stack(words) | np.uint64(1),
+        state=np.stack(words) | np.uint64(1),  # xorshift64* stays at 0 for ever if it starts there
         floor=devices.g_min / scale,
         unit=synapse.share * top,
         t0_s=1.0 if devices.drift is None else devices.drift.t0_s,

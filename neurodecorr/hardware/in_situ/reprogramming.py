@@ -191,6 +191,7 @@ def compare_in_situ(
     scale, reference = room_for(W, devices, _headroom(headroom))
     seed = count(seed, "seed", 0)
     population = learning_chips(W, devices, synapse, chips, seed, scale, plan.sense_mismatch, reference)
+    # Chips that were only programmed drift just as long as the others learn.
     end_s = time_s + len(inputs) * plan.sample_s
     exported = np.stack([_exported(W, devices, seed, k, end_s) for k in range(chips)])
     records = count(records, "records", most=len(inputs))
@@ -258,6 +259,7 @@ def learn_in_situ(
     begin = count(begin, "begin", least=0, most=len(X))
     end = len(X) if end is None else count(end, "end", least=begin, most=len(X))
     time_s = not_negative(time_s, "time_s", "seconds")
+    # Drift changes the factors of all devices as time passes; without a duration of a sample nothing drifts.
     stretch = STRETCH if plan.sample_s else max(end - begin, 1)
     for first in range(begin, end, stretch):
         rows = slice(first, min(first + stretch, end))
