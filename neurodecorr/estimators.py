@@ -33,7 +33,7 @@ class _WrongTypeError(InputError, TypeError):
 
 
 class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """What the two forms share: learning a `State` by a `LearningRule`."""
+    """Base of the two forms: a `State` learnt by a `LearningRule`."""
 
     rate: float
     rule: str

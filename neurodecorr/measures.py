@@ -218,6 +218,10 @@ def relative_off_diagonal(
 def power(X: Any = None, *, covariance: Any = None) -> float:
     """Return the mean power of the units, tr C / n, in squared units of x.
 
+    ::
+
+        tr C/n = (1/n) ∑_i C_ii
+
     Parameters
     ----------
     X : (samples, n) array_like, optional
@@ -260,6 +264,10 @@ def power_kept(X: Any, Xbar: Any) -> float:
 
 def twin_error(R: Any, M: Any) -> float:
     """Return ‖RM − I‖/√n (Frobenius norm): how far R and M are from being each other's inverse.
+
+    ::
+
+        ‖RM − I‖_F/√n,    0 where R = M⁻¹
 
     Parameters
     ----------

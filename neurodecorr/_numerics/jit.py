@@ -283,7 +283,7 @@ def only(kernel: F, *arguments: Any) -> F:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def panel_residual(context: Any, panels: Any, u: Any, z: Any, out: Any, p: Any) -> Any:
-    """Write rows 16p … 16p + 15 of u − A z into `out`, with all sums in registers.
+    """Write out ← rows 16p … 16p + 15 of u − A z, with all sums in registers.
 
     Loops over rows or columns leave the sums to reductions or to memory; for small matrices that costs twice the
     arithmetic. Lengths are multiples of 16; panels[p, j] holds entries 16p … of column j.

@@ -24,7 +24,14 @@ LEAST_SQUARE, LARGEST_SQUARE = 2.0**-900, 2.0**1000
 
 @jit()
 def scaled_norm(v: Array) -> float:
-    """Return ‖v‖ from entries divided by the largest; NaN and infinity pass through."""
+    """Return ‖v‖ from entries divided by the largest; NaN and infinity pass through.
+
+    ::
+
+        ‖v‖ = m √(∑ (v_i/m)²),    m = max |v_i|
+
+    Reference: Blue (1978), ACM Transactions on Mathematical Software 4, 15–23.
+    """
     largest = 0.0
     for i in range(v.size):
         size = abs(np.float64(v[i]))
@@ -41,13 +48,23 @@ def scaled_norm(v: Array) -> float:
 
 @jit()
 def root(total: float, v: Array) -> float:
-    """Return ‖v‖, given the sum of its squares."""
+    """Return ‖v‖, given the sum of its squares.
+
+    ::
+
+        ‖v‖ = √(∑ v_i²)
+    """
     return float(np.sqrt(total)) if LEAST_SQUARE <= total <= LARGEST_SQUARE else scaled_norm(v)
 
 
 @jit()
 def norm(v: Array) -> float:
-    """Return ‖v‖, summed in float64."""
+    """Return ‖v‖, summed in float64.
+
+    ::
+
+        ‖v‖ = √(∑ v_i²)
+    """
     total = 0.0
     for i in range(v.size):
         total += np.float64(v[i]) ** 2
@@ -58,7 +75,12 @@ EPS = float(np.finfo(np.float64).eps)
 
 
 def norms(rows: npt.ArrayLike) -> Floats:
-    """Return the norm of each row, along the last axis, summed in float64."""
+    """Return the norm of each row, along the last axis, summed in float64.
+
+    ::
+
+        ‖v‖ = √(∑ v_i²)
+    """
     wide = np.asarray(rows).astype(np.float64, copy=False)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.asarray(np.einsum("...j,...j->...", wide, wide))

@@ -103,7 +103,12 @@ def _row_products(outer: int) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def dot_rows(context: Any, S: Any, left: Any, right: Any, z: Any, out: Any, row: Any) -> Any:
-    """Write rows `row` … `row` + 3 of S z into `out`; `left` and `right` are not looked at."""
+    """Write rows `row` … `row` + 3 of S z into `out`; `left` and `right` are not looked at.
+
+    ::
+
+        out ← S z
+    """
     return types.void(S, left, right, z, out, row), _row_products(0)
 
 
@@ -121,7 +126,12 @@ def twist_rows(context: Any, S: Any, left: Any, right: Any, z: Any, out: Any, ro
 
 @intrinsic  # type: ignore[untyped-decorator]
 def push_rows(context: Any, S: Any, push: Any, back: Any, row: Any) -> Any:
-    """Add rows `row` … `row` + 3 of S, each times its entry of `push`, to `back`."""
+    """Add rows `row` … `row` + 3 of S, each times its entry of `push`, to `back`.
+
+    ::
+
+        back_j ← back_j + ∑_r push_r S_rj
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         sweep = _Sweep(context, builder, signature.args, arguments, 2)

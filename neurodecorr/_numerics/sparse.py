@@ -19,7 +19,10 @@ MANY_SYNAPSES, PARTS = 1_000_000, 16
 
 
 class Rows(NamedTuple):
-    """A matrix in compressed sparse rows: row i holds data[indptr[i] : indptr[i + 1]] in columns `indices`."""
+    """A matrix in compressed sparse rows: row i holds data[indptr[i] : indptr[i + 1]] in columns `indices`.
+
+    Reference: Saad (2003), Iterative Methods for Sparse Linear Systems, 2nd edition, §3.4.
+    """
 
     data: Array
     indices: Array
@@ -38,7 +41,12 @@ def row_cuts(indptr: Any) -> npt.NDArray[np.int64]:
 
 @jit()
 def product_rows(A: Any, v: Array, out: Array, first: int, last: int) -> None:
-    """Write rows `first` … `last` − 1 of A v into `out`."""
+    """Write rows `first` … `last` − 1 of A v into `out`.
+
+    ::
+
+        out ← A v
+    """
     for i in range(first, last):
         total = 0.0
         for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
@@ -48,14 +56,19 @@ def product_rows(A: Any, v: Array, out: Array, first: int, last: int) -> None:
 
 @jit(parallel=True)
 def product_on_threads(A: Any, v: Array, out: Array, cuts: Array) -> None:
-    """Write A v into `out`, the rows between two cuts by one thread."""
+    """Write A v into `out`, the rows between two cuts by one thread.
+
+    ::
+
+        out ← A v
+    """
     for part in prange(cuts.size - 1):
         product_rows(A, v, out, cuts[part], cuts[part + 1])
 
 
 @jit()
 def sparse_product(A: Any, v: Array, out: Array, cuts: Array) -> None:
-    """Write A v into `out`, A any tuple with the fields of `Rows`; on threads where the rows are cut."""
+    """Write out ← A v, A any tuple with the fields of `Rows`; on threads where the rows are cut."""
     if cuts.size > 2:
         product_on_threads(A, v, out, cuts)
     else:

@@ -2,8 +2,8 @@
 
 Two proofs need no luck::
 
-    dominance        σ_min(R) ≥ √(α β),    α, β = min_i (|R_ii| − Σ_{j≠i} |R_ij|) by rows, by columns
-    symmetric part   σ_min(R) ≥ λ_min(H) ≥ min_i (H_ii − Σ_{j≠i} |H_ij|),    H = (R + Rᵀ)/2
+    dominance        σ_min(R) ≥ √(α β),    α, β = min_i (|R_ii| − ∑_{j≠i} |R_ij|) by rows, by columns
+    symmetric part   σ_min(R) ≥ λ_min(H) ≥ min_i (H_ii − ∑_{j≠i} |H_ij|),    H = (R + Rᵀ)/2
 
 The third holds but for a stated probability: a random vector that T_m does not blow up has, almost surely, met no
 eigenvalue far below the interval of T_m.
@@ -42,6 +42,10 @@ class Ellipse:
         Distance c of the foci from the centre, 0 ≤ c < d. A circle has c = 0.
     factor : float
         Asymptotic shrinkage ϱ of the error per step.
+
+    References
+    ----------
+    Manteuffel (1977), Numerische Mathematik 28, 307–327.
     """
 
     centre: float
@@ -61,6 +65,8 @@ def recurrence(ellipse: Ellipse, most: int) -> Floats:
 
         p_k = α_k r_k + ω_k p_{k−1},    z_{k+1} = z_k + p_k,
         α_k = 1/(d − cρ_{k−1}/2),    ρ_k = cα_k/2,    ω_k = ρ_k ρ_{k−1};    α_0 = 1/d,  ρ_0 = c/d,  ω_0 = 0
+
+    Reference: Golub & Varga (1961), Numerische Mathematik 3, 147–156.
     """
     d, c = ellipse.centre, ellipse.focus
     rho, rows = c / d, [(1 / d, 0.0)]
@@ -84,6 +90,10 @@ def enclosing_ellipse(eigenvalues: Complexes) -> Ellipse:
     ----------
     eigenvalues : (N,) array
         Eigenvalues of the dynamics, all with positive real part.
+
+    References
+    ----------
+    Manteuffel (1977), Numerische Mathematik 28, 307–327.
     """
     low, high = float(eigenvalues.real.min()), float(eigenvalues.real.max())
     if not eigenvalues.imag.any():
@@ -153,6 +163,10 @@ class Enclosure:
         Estimate of λ_max((F + Fᵀ)/2).
     skew : float
         Estimate of ‖(F − Fᵀ)/2‖; zero for a symmetric F.
+
+    References
+    ----------
+    Horn & Johnson (1991), Topics in Matrix Analysis, §1 (field of values).
     """
 
     low: float
@@ -291,7 +305,10 @@ def symmetric_part(R: Any) -> Any:
 
 
 def dominance_bound(R: Any, H: Any) -> tuple[float, str]:
-    """Return the better of the two bounds by dominance, 0 if there is none, and its kind."""
+    """Return the better of the two bounds by dominance, 0 if there is none, and its kind.
+
+    Reference: Varah (1975), Linear Algebra and its Applications 11, 3–5.
+    """
     gaps = [least_gap(R, axis) for axis in (0, 1)]
     varah = math.sqrt(gaps[0] * gaps[1]) * (1 - 4 * EPS) if min(gaps) > 0 else 0.0
     discs = least_gap(H, 1, signed=True)
@@ -301,7 +318,10 @@ def dominance_bound(R: Any, H: Any) -> tuple[float, str]:
 
 
 def least_gap(A: Any, axis: int, signed: bool = False) -> float:
-    """Return min_i (|A_ii| − Σ_{j≠i} |A_ij|) along an axis, its rounding subtracted; A_ii itself if `signed`."""
+    """Return min_i (|A_ii| − ∑_{j≠i} |A_ij|) along an axis, its rounding subtracted; A_ii itself if `signed`.
+
+    Reference: Varah (1975), Linear Algebra and its Applications 11, 3–5.
+    """
     diagonal = A.diagonal().astype(np.float64)
     size = np.abs(diagonal)
     total = np.asarray(abs(A.astype(np.float64)).sum(axis=axis)).ravel()
@@ -315,6 +335,8 @@ def extreme_ritz_values(H: Any, seed: int = 0, steps: int = LANCZOS_STEPS) -> tu
 
     The first is an estimate from above, the second one from below. Without reorthogonalisation Ritz values come twice;
     the extreme ones are not harmed (Paige 1976).
+
+    Reference: Lanczos (1950), Journal of Research of the National Bureau of Standards 45, 255–282.
     """
     n, rows, cuts = H.shape[0], rows_of(H), row_cuts(H.indptr)
     v, before, w = _unit(n, np.random.default_rng(seed)), np.zeros(n), np.empty(n)

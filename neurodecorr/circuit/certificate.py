@@ -96,6 +96,8 @@ def certified(A: Any, U: Floats, Z: Floats, sigma_low: float) -> Certificate:
     """Return residual and bound per row, with the rounding of the residual, of σ_min and of the norms included.
 
     A is dense, or a CSR matrix, whose residual is a plain one.
+
+    Reference: Higham (2002), Accuracy and Stability of Numerical Algorithms, 2nd edition, §7.1.
     """
     shift = exponents(np.float64, U, Z)
     if shift.any():
@@ -195,7 +197,7 @@ def _head(matrix: Floats, bits: int) -> Floats:
 
 
 class Tolerance(NamedTuple):
-    """What a running method tests: when is a residual small enough, and when is it as small as rounding lets it be.
+    """Bounds that a running method compares its residual with: the goal, and the level of rounding.
 
     Parameters
     ----------
@@ -248,7 +250,10 @@ def wide_target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.D
 
 
 def rounding_level(state: Any, drive: Any, goal: Tolerance) -> Any:
-    """Return the bound on the rounding of a plain residual, from the norms of state and drive."""
+    """Return the bound on the rounding of a plain residual, from the norms of state and drive.
+
+    Reference: Higham (2002), Accuracy and Stability of Numerical Algorithms, 2nd edition, §3.1.
+    """
     return goal.noise * state + goal.noise_drive * drive + goal.floor * (state > 0)
 
 

@@ -62,11 +62,11 @@ def chebyshev_schedule(steps: int, low: float, high: float) -> Floats:
 
 
 def schedule_time(ellipse: Ellipse, steps: npt.ArrayLike) -> Floats:
-    """Return the time Σ dt_j of a schedule of m steps, in units of τ.
+    """Return the time ∑ dt_j of a schedule of m steps, in units of τ.
 
     ::
 
-        Σ_j 1/(d + c cos θ_j) = T_m'(d/c) / (c T_m(d/c)) = m tanh(m arccosh(d/c)) / √(d² − c²)
+        ∑_j 1/(d + c cos θ_j) = T_m'(d/c) / (c T_m(d/c)) = m tanh(m arccosh(d/c)) / √(d² − c²)
     """
     m = np.asarray(steps, np.float64)
     d, c = ellipse.centre, ellipse.focus
@@ -83,7 +83,7 @@ def count_of_schedule(ellipse: Ellipse, t_max: float, most: int) -> int:
 
 
 def _leja_order(nodes: Floats) -> list[int]:
-    """Order the nodes by Leja: greedily maximise Σ log |x − x_chosen|."""
+    """Order the nodes by Leja: greedily maximise ∑ log |x − x_chosen|."""
     order = [int(np.argmax(np.abs(nodes)))]
     spread = np.zeros(len(nodes))
     for _ in range(len(nodes) - 1):
@@ -110,6 +110,8 @@ def settle_by_chebyshev(problem: Problem, method: str) -> SolverResult:
     """Settle by Chebyshev-scheduled Euler steps; samples that grow or overrun their budget settle exactly instead.
 
     The budget is `PATIENCE` times the steps that the eigenvalues predict from ‖z − z*‖ ≤ ‖u − A z‖/σ_min.
+
+    Reference: Golub & Varga (1961), Numerische Mathematik 3, 147–156.
     """
     ellipse = problem.circuit.spectrum.ellipse
     goal = problem.goal(ellipse.factor)
@@ -144,7 +146,10 @@ def _mover(schedule: Floats, rates: Floats) -> Stepper:
 
 
 def settle_implicitly(problem: Problem, method: str) -> SolverResult:
-    """Settle by Radau IIA steps, stable at every size; a quarter of the slowest time constant by default."""
+    """Settle by Radau IIA steps, stable at every size; a quarter of the slowest time constant by default.
+
+    Reference: Hairer & Wanner (1996), Solving Ordinary Differential Equations II, §IV.5 (Radau IIA).
+    """
     spectrum = problem.circuit.spectrum
     dt = IMPLICIT_SHARE / spectrum.margin if problem.dt is None else problem.dt
     Q = implicit_propagator(problem.circuit.flow, dt).astype(problem.dtype)

@@ -36,27 +36,42 @@ def sizes(gap: Array, z: Array, readout: int) -> tuple[float, float, float]:
 
 @jit()
 def remainder(panels: Array, u: Array, z: Array, gap: Array) -> None:
-    """Write u − A z into `gap`, panel by panel."""
+    """Write gap ← u − A z, panel by panel."""
     for p in range(panels.shape[0]):
         panel_residual(panels, u, z, gap, p)
 
 
 @jit()
 def coefficients(schedule: Array, k: int) -> tuple[float, float]:
-    """Return (α_k, ω_k) of a schedule (`bounds.recurrence`); beyond its end they no longer change."""
+    """Return (α_k, ω_k) of a schedule (`bounds.recurrence`); beyond its end they no longer change.
+
+    ::
+
+        p ← α_k (u − A z) + ω_k p,    z ← z + p
+    """
     row = min(k, schedule.shape[0] - 1)
     return schedule[row, 0], schedule[row, 1]
 
 
 @jit()
 def next_step(alpha: Any, gap: Any, omega: Any, step: Any) -> Any:
-    """Return p_k = α_k r_k + ω_k p_{k−1} of one unit, whose rate α may contain."""
+    """Return p_k = α_k r_k + ω_k p_{k−1} of one unit, whose rate α may contain.
+
+    ::
+
+        p ← α_k (u − A z) + ω_k p,    z ← z + p
+    """
     return alpha * gap + omega * step
 
 
 @jit()
 def march_row(schedule: Array, k: int, rates: Array, gap: Array, step: Array, z: Array) -> None:
-    """Take step k of a schedule, given u − A z."""
+    """Take step k of a schedule, given u − A z.
+
+    ::
+
+        p ← α_k (u − A z) + ω_k p,    z ← z + p
+    """
     alpha, omega = coefficients(schedule, k)
     a, w = z.dtype.type(alpha), z.dtype.type(omega)
     for i in range(z.size):
@@ -66,7 +81,12 @@ def march_row(schedule: Array, k: int, rates: Array, gap: Array, step: Array, z:
 
 @jit()
 def march_rows(schedule: Array, k: int, rates: Array, gap: Array, step: Array, Z: Array) -> None:
-    """Take step k of a schedule in every row of a batch."""
+    """Take step k of a schedule in every row of a batch.
+
+    ::
+
+        p ← α_k (u − A z) + ω_k p,    z ← z + p
+    """
     for row in range(Z.shape[0]):
         march_row(schedule, k, rates, gap[row], step[row], Z[row])
 
@@ -76,6 +96,10 @@ def descend_row(
     panels: Array, schedule: Array, work: Array, goal: Tolerance, first: int, most: int
 ) -> tuple[int, int, float, float]:
     """Take Euler steps by the three-term recurrence; return the steps, the code, the residual and its rounding.
+
+    ::
+
+        p ← α_k (u − A z) + ω_k p,    z ← z + p
 
     The rows of `work`, padded by zeros to whole
     panels, are the drive, the rates, the state, the last step, and room for the residual. Before step `first` only the
@@ -116,6 +140,10 @@ def descend(
     panels: Array, rates: Array, schedule: Array, U: Array, Z: Array, goal: Tolerance, most: int, ends: Array
 ) -> None:
     """Settle each row by scheduled Euler steps; Z moves along.
+
+    ::
+
+        p ← α_k (u − A z) + ω_k p,    z ← z + p
 
     Each row of `ends` receives the steps taken, the code, the residual and the bound of its rounding.
     """
@@ -166,6 +194,10 @@ def proven(plan: Array, gap: float, state: float, drive: float) -> float:
 def march_to_rest(plan: Array, u: Array, z: Array, work: Array) -> float:
     """Write M u into z; return the bound of ‖z − z*‖ by its residual, infinite if that is not near enough.
 
+    ::
+
+        z ← M u,    M ≈ A⁻¹
+
     `plan` is one array, because each argument costs as much as a product of ten units: n, the tolerance, whether it is
     relative, what its test leaves to rounding, the distance to rest per proven residual, the rounding of the bound, and
     the rounding of a residual per ‖z‖ and per ‖u‖; from index 8 on as many zeros as a panel is long, and the panels of
@@ -187,7 +219,12 @@ def march_to_rest(plan: Array, u: Array, z: Array, work: Array) -> float:
 
 @jit()
 def solve_whole(plan: Array, u: Array, z: Array) -> float:
-    """Do as `march_to_rest` does for float64 and whole panels, with room for the residual only."""
+    """Do as `march_to_rest` does for float64 and whole panels, with room for the residual only.
+
+    ::
+
+        z ← M u,    M ≈ A⁻¹
+    """
     size = u.size
     if size != int(plan[0]):
         return float(np.inf)
@@ -203,6 +240,10 @@ def solve_whole(plan: Array, u: Array, z: Array) -> float:
 @jit()
 def descend_single(plan: Array, u: Array, z: Array) -> float:
     """Settle one sample from zero into z; return the bound of ‖z − z*‖, infinite if that is not near enough.
+
+    ::
+
+        p ← α_k (u − A z) + ω_k p,    z ← z + p
 
     `plan` begins as that of `march_to_rest`, with the distance to rest per proven residual. From index 8 on: the goal,
     the most steps, the steps taken unseen per unit of ln(‖u‖/residual wanted), 1/σ_max, the length of the schedule;
@@ -233,19 +274,34 @@ def descend_single(plan: Array, u: Array, z: Array) -> float:
 
 @jit()
 def solve_one(plan: Array, u: Array, z: Array) -> float:
-    """Do as `march_to_rest` does; a door of its own, which `only` may close."""
+    """Do as `march_to_rest` does; a door of its own, which `only` may close.
+
+    ::
+
+        z ← M u,    M ≈ A⁻¹
+    """
     return march_to_rest(plan, u, z, np.zeros((4, (u.size + LANES - 1) // LANES * LANES)))
 
 
 @jit()
 def descend_one(plan: Array, u: Array, z: Array) -> float:
-    """Do as `descend_single` does; a door of its own, which `only` may close."""
+    """Do as `descend_single` does; a door of its own, which `only` may close.
+
+    ::
+
+        p ← α_k (u − A z) + ω_k p,    z ← z + p
+    """
     return descend_single(plan, u, z)
 
 
 @jit()
 def solve_rows(plan: Array, U: Array, Z: Array, bounds: Array) -> None:
-    """Do as `march_to_rest` does, sample by sample."""
+    """Do as `march_to_rest` does, sample by sample.
+
+    ::
+
+        z ← M u,    M ≈ A⁻¹
+    """
     work = np.zeros((4, (U.shape[1] + LANES - 1) // LANES * LANES))
     for row in range(U.shape[0]):
         bounds[row] = march_to_rest(plan, U[row], Z[row], work)
@@ -253,14 +309,24 @@ def solve_rows(plan: Array, U: Array, Z: Array, bounds: Array) -> None:
 
 @jit()
 def descend_rows(plan: Array, U: Array, Z: Array, bounds: Array) -> None:
-    """Do as `descend_single` does, sample by sample."""
+    """Do as `descend_single` does, sample by sample.
+
+    ::
+
+        p ← α_k (u − A z) + ω_k p,    z ← z + p
+    """
     for row in range(U.shape[0]):
         bounds[row] = descend_single(plan, U[row], Z[row])
 
 
 @jit()
 def residuals(U: Array, gap: Array, Z: Array, readout: int, found: Array) -> None:
-    """Turn A z into u − A z, row by row, and write the norms of it, of the state and of the read-out."""
+    """Turn A z into u − A z, row by row, and write the norms of it, of the state and of the read-out.
+
+    ::
+
+        P ← u − P,    P = A z
+    """
     for row in range(U.shape[0]):
         for i in range(U.shape[1]):
             gap[row, i] = U[row, i] - gap[row, i]
@@ -296,7 +362,12 @@ def march_sparse_rows(
 def march_sparse_on_threads(
     A: Rows, u: Array, z: Array, p: Array, pace: tuple[float, float], out: Array, cuts: Array
 ) -> float:
-    """Take the step in all rows, those between two cuts by one thread; return ‖u − A z‖²."""
+    """Take the step in all rows, those between two cuts by one thread; return ‖u − A z‖².
+
+    ::
+
+        p ← α_k (u − A z) + ω_k p,    z ← z + p
+    """
     squares = np.empty(cuts.size - 1)
     for part in prange(cuts.size - 1):
         squares[part] = march_sparse_rows(A, u, z, p, pace, out, cuts[part], cuts[part + 1])
@@ -306,6 +377,10 @@ def march_sparse_on_threads(
 @jit()
 def march_sparse(A: Rows, u: Array, z: Array, schedule: Array, goal: Goals, cuts: Array) -> tuple[int, int]:
     """Take Chebyshev-scheduled Euler steps until the goal; z moves along. Return the steps taken and the code.
+
+    ::
+
+        p ← α_k (u − A z) + ω_k p,    z ← z + p
 
     Two states in turn; on threads where the rows are cut.
     """

@@ -29,7 +29,7 @@ TERMS = 16
 
 @jit()
 def switched_residual(A: Array, rates: Array, u: Array, z: Array, out: Array) -> None:
-    """Write κ ∘ (u − A z) into `out`."""
+    """Write out ← κ ∘ (u − A z)."""
     for i in range(z.size):
         total = A[i, 0] * z[0]
         for j in range(1, z.size):
@@ -49,7 +49,7 @@ def add_term(Q: Array, r: Array, z: Array) -> None:
 
 @jit()
 def add_series(A: Array, rates: Array, h: float, r: Array, term: Array, z: Array) -> None:
-    """z ← z + h Σ_k (−hF)^k r/(k+1)!; r and `term` are overwritten."""
+    """z ← z + h ∑_k (−hF)^k r/(k+1)!; r and `term` are overwritten."""
     for i in range(z.size):
         r[i] *= h
         z[i] += r[i]
@@ -311,7 +311,7 @@ def adaptive_driven_frames(
 
 
 def _slopes(problem: Problem, tableau: Tableau, u: Drive, now: float, h: float, z: Floats) -> Floats:
-    """Return the slopes of one step, (stages, samples, N); stage i sees the input at its own time, c_i = Σ_j a_ij."""
+    """Return the slopes of one step, (stages, samples, N); stage i sees the input at its own time, c_i = ∑_j a_ij."""
     K = np.empty((tableau.stages, *z.shape), z.dtype)
     for i, row in enumerate(tableau.a):
         inner = z + h * np.tensordot(row[:i].astype(z.dtype), K[:i], 1) if i else z

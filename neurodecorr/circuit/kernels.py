@@ -1,6 +1,6 @@
 """Compiled integration of  dz/ds = κ ∘ (u − A z)  by explicit Runge–Kutta steps, one row per sample.
 
-Slopes are computed from the residual, k_1 = κ ∘ (u − A z), k_i = k_1 − h κ ∘ A Σ_j a_ij k_j, which is the same method
+Slopes are computed from the residual, k_1 = κ ∘ (u − A z), k_i = k_1 − h κ ∘ A ∑_j a_ij k_j, which is the same method
 for a constant drive and leaves the rest state exactly where it is. Rows share nothing; where they are many they run in
 parallel. Few and short ones are done before threads are awake.
 """
@@ -31,14 +31,24 @@ LEAST_STEP = 1e-10
 
 
 class Flow(NamedTuple):
-    """Matrix A and rates κ of the dynamics."""
+    """Matrix A and rates κ of the dynamics.
+
+    ::
+
+        dz/ds = κ ∘ (u − A z),    s = t/τ
+    """
 
     A: Array
     rates: Array
 
 
 class Scheme(NamedTuple):
-    """Coefficients of a tableau."""
+    """Coefficients of a tableau.
+
+    ::
+
+        k_j = κ ∘ (u − A (z + h ∑_l a_jl k_l)),    z ← z + h ∑_j b_j k_j
+    """
 
     a: Array
     b: Array
@@ -76,21 +86,31 @@ residual_rounding = jit()(rounding_level)
 
 @jit()
 def copy(source: Array, out: Array) -> None:
-    """Write `source` into `out`."""
+    """Write `source` into `out`.
+
+    ::
+
+        out ← source
+    """
     for p in range(source.size):
         out[p] = source[p]
 
 
 @jit()
 def save_frame(z: Array, code: int, frame: Array) -> None:
-    """Write a state into a frame; where its norm has overflowed there is none."""
+    """Write a state into a frame; where its norm has overflowed there is none.
+
+    ::
+
+        frame ← z
+    """
     for p in range(z.size):
         frame[p] = np.nan if code == DIVERGED else z[p]
 
 
 @jit()
 def leftover(A: Array, u: Array, z: Array, gap: Array) -> None:
-    """Write u − A z into `gap`."""
+    """Write gap ← u − A z."""
     for i in range(z.size):
         total = u[i]
         for j in range(z.size):
@@ -116,7 +136,7 @@ def judge(gap: Array, u: Array, z: Array, goal: Tolerance, memory: Array) -> int
 
 @jit()
 def combine(weights: Array, h: float, K: Array, count: int, out: Array) -> None:
-    """Write h Σ_j weights_j k_j over the first `count` slopes into `out`."""
+    """Write h ∑_j weights_j k_j over the first `count` slopes into `out`."""
     for p in range(out.size):
         total = 0.0
         for j in range(count):
@@ -126,7 +146,12 @@ def combine(weights: Array, h: float, K: Array, count: int, out: Array) -> None:
 
 @jit()
 def slopes(flow: Flow, a: Array, h: float, gap: Array, K: Array, work: Array) -> None:
-    """Write the slopes k_1 … k_s at a state with residual `gap` into the rows of `K`."""
+    """Write the slopes k_1 … k_s at a state with residual `gap` into the rows of `K`.
+
+    ::
+
+        k_j = κ ∘ (u − A (z + h ∑_l a_jl k_l))
+    """
     for p in range(gap.size):
         K[0, p] = flow.rates[p] * gap[p]
     for i in range(1, a.shape[0]):
@@ -142,7 +167,12 @@ def slopes(flow: Flow, a: Array, h: float, gap: Array, K: Array, work: Array) ->
 def runge_kutta_row(
     flow: Flow, u: Array, z: Array, scheme: Scheme, course: Frames, goal: Tolerance, frames: Array
 ) -> tuple[int, int]:
-    """March one row through its frames; return the steps taken and the code."""
+    """March one row through its frames; return the steps taken and the code.
+
+    ::
+
+        k_j = κ ∘ (u − A (z + h ∑_l a_jl k_l)),    z ← z + h ∑_j b_j k_j
+    """
     gap, work = np.empty_like(z), np.empty_like(z)
     K = np.empty((scheme.b.size, z.size), z.dtype)
     memory = np.zeros(2)
@@ -167,14 +197,17 @@ def runge_kutta_row(
 
 @jit()
 def estimate(error: Array, h: float, K: Array, work: Array) -> float:
-    """Return the norm of the error estimate h Σ_j error_j k_j, which is left in `work`."""
+    """Return the norm of the error estimate h ∑_j error_j k_j, which is left in `work`."""
     combine(error, h, K, error.size, work)
     return norm(work)
 
 
 @jit()
 def factor(error: float, last: float) -> float:
-    """Return the factor of the next step, by proportional–integral control."""
+    """Return the factor of the next step, by proportional–integral control.
+
+    Reference: Gustafsson (1991), ACM Transactions on Mathematical Software 17, 533–554.
+    """
     change: float = SAFETY * last**B_POWER / max(error, 1e-10) ** A_POWER
     return min(LARGEST_GROWTH, max(LARGEST_CUT, change))
 
@@ -183,7 +216,12 @@ def factor(error: float, last: float) -> float:
 def attempt(
     flow: Flow, u: Array, z: Array, gap: Array, scheme: Scheme, step: float, control: Control, trial: StepTrial
 ) -> float:
-    """Try one step: write state and residual into `trial`; return the error over its tolerance."""
+    """Try one step: write state and residual into `trial`; return the error over its tolerance.
+
+    ::
+
+        z_new ← z + h ∑_j b_j k_j,    error = h ∑_j e_j k_j
+    """
     K, new = trial.K, trial.new
     work = new[2]
     slopes(flow, scheme.a, step, gap, K, work)
@@ -238,6 +276,10 @@ def march(
 ) -> None:
     """Take `course.counts[f]` steps of size `course.h[f]` up to each frame f, unless the goal is met before.
 
+    ::
+
+        k_j = κ ∘ (u − A (z + h ∑_l a_jl k_l)),    z ← z + h ∑_j b_j k_j
+
     Z moves along; each row of `ends` receives the steps taken and the code.
     """
     for row in range(U.shape[0]):
@@ -260,6 +302,8 @@ def adapt(
     """Integrate each row to each of the times with error control, unless the goal is met before.
 
     Z moves along; each row of `ends` receives the steps taken and rejected, the code, and the time.
+
+    Reference: Dormand & Prince (1980), Journal of Computational and Applied Mathematics 6, 19–26.
     """
     for row in range(U.shape[0]):
         found = adapt_row(flow, U[row], Z[row], scheme, control, goal, frames[:, row])

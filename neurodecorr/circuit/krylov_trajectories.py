@@ -2,7 +2,7 @@
 
 ::
 
-    z(s) = z₀ + f_s(F) r₀,    f_s(λ) = (1 − e^(−sλ))/λ = Σ_k a_k(s) T_k((λ − d)/c),    r₀ = κ ∘ (u − A z₀)
+    z(s) = z₀ + f_s(F) r₀,    f_s(λ) = (1 − e^(−sλ))/λ = ∑_k a_k(s) T_k((λ − d)/c),    r₀ = κ ∘ (u − A z₀)
 
 One product per k, one cosine transform for the coefficients, one product of matrices for all frames.
 """
@@ -241,6 +241,10 @@ def expand(field: Enclosure, s: Floats, tol: float) -> Expansion | None:
         Times in units of τ.
     tol : float
         Largest error of a frame, as a share of the largest ‖z(s) − z₀‖.
+
+    References
+    ----------
+    Druskin & Knizhnerman (1989), USSR Computational Mathematics and Mathematical Physics 29(6), 112–121.
     """
     centre, alpha, beta = (field.low + field.high) / 2, (field.high - field.low) / 2, field.skew
     # A narrow or tall field is expanded on a wider interval: the series of an entire function does not mind.

@@ -23,6 +23,10 @@ from neurodecorr.errors import ConfigError, IllConditionedWarning, InputError
 class Factors:
     """Factors of A, kept for repeated solves, by several threads at once if need be.
 
+    ::
+
+        A⁻¹ u
+
     Parameters
     ----------
     A : (N, N) array
@@ -70,7 +74,7 @@ LARGEST_RATIO = 1e12
 
 @short_repr
 class LinearCircuit(ABC):
-    """What integrators, `settle` and `stability` may know of a circuit.
+    """Interface of a linear circuit: matrix, rates, spectrum.
 
     What is computed once is kept, and cannot be written: several threads may use one circuit.
 

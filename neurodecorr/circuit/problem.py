@@ -27,7 +27,7 @@ PER_SAMPLE = ("xbar", "residual", "bound", "steps", "products", "time", "outcome
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """These drives, from these states.
+    """Drives and starting states of a circuit that is to settle.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class SolverResult:
-    """What a method made of a problem, per sample.
+    """States, residuals and outcomes that a method returns, per sample.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class SolverResult:
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Settled:
-    """Where a circuit settled, and the proof, per sample; numbers instead of (samples,) arrays for one sample.
+    """Settled activity with its certificate, per sample; numbers instead of (samples,) arrays for one sample.
 
     Parameters
     ----------

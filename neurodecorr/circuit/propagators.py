@@ -29,7 +29,7 @@ def exponential_propagator(F: Floats, h: float) -> Floats:
 
     ::
 
-        Q(h) = h Σ_k (−hF)^k / (k+1)!,        Q(2h) = Q(h) (2I − F Q(h))
+        Q(h) = h ∑_k (−hF)^k / (k+1)!,        Q(2h) = Q(h) (2I − F Q(h))
 
     Doubling Q instead of e^(−hF) keeps small steps free of cancellation; its error per doubling is that of one product.
 
@@ -50,6 +50,10 @@ def exponential_propagator(F: Floats, h: float) -> Floats:
     >>> import numpy as np
     >>> float(exponential_propagator(np.array([[2.0]]), 0.5)[0, 0].round(12))  # (1 − e⁻¹)/2
     0.316060279414
+
+    References
+    ----------
+    Moler & Van Loan (2003), SIAM Review 45, 3–49 (scaling and squaring).
     """
     size = float(np.linalg.norm(F, 1)) * h
     doublings = max(0, math.ceil(math.log2(size / SERIES_NORM))) if size > 0 else 0
@@ -60,7 +64,7 @@ def exponential_propagator(F: Floats, h: float) -> Floats:
 
 
 def _series(F: Floats, h: float) -> Floats:
-    """Return h Σ_{k<16} y^k/(k+1)!, y = −hF, in blocks of four powers: six products (Paterson and Stockmeyer 1973)."""
+    """Return h ∑_{k<16} y^k/(k+1)!, y = −hF, in blocks of four powers: six products (Paterson and Stockmeyer 1973)."""
     y = -h * F
     y2 = y @ y
     powers = [np.eye(len(F)), y, y2, y2 @ y]
@@ -195,7 +199,12 @@ def exact_frames(problem: Problem, s: Floats) -> tuple[Floats, Ints, Ints]:
 
 
 def marched_frames(problem: Problem, s: Floats, step: float, propagator: Propagator) -> tuple[Floats, Ints, Ints]:
-    """March by one propagator per distinct step; steps that differ by the rounding of the times share one."""
+    """March by one propagator per distinct step; steps that differ by the rounding of the times share one.
+
+    ::
+
+        z ← z + Q(h) (u − A z)
+    """
     h, counts = split(s, step)
     grain = 2.0 ** math.ceil(math.log2(8 * EPS * s[-1])) if s[-1] > 0 else 1.0
     F, z, dtype = problem.circuit.flow, problem.Z, problem.dtype
@@ -248,7 +257,12 @@ RESOLUTION = 1 / 64
 
 
 def settle_exactly(problem: Problem, method: str) -> SolverResult:
-    """Settle by exact exponential steps of dt, found by doubling and bisection over their number."""
+    """Settle by exact exponential steps of dt, found by doubling and bisection over their number.
+
+    ::
+
+        z ← z + Q(h) (u − A z),    h = dt, 2 dt, 4 dt, …
+    """
     margin = problem.circuit.spectrum.margin
     dt = RESOLUTION / margin if problem.dt is None else problem.dt
     search = _Search(problem, Ladder(problem.circuit.flow, dt, problem.dtype), problem.count_of(dt))

@@ -23,7 +23,12 @@ WORTH_THREADS = 2**18
 
 
 def settle_explicitly(problem: Problem, method: str) -> SolverResult:
-    """Settle by steps of one size: the given one, or the one whose slowest mode shrinks fastest."""
+    """Settle by steps of one size: the given one, or the one whose slowest mode shrinks fastest.
+
+    ::
+
+        k_j = κ ∘ (u − A (z + h ∑_l a_jl k_l)),    z ← z + h ∑_j b_j k_j
+    """
     tableau, eigenvalues = TABLEAUX[method], problem.circuit.spectrum.eigenvalues
     dt = fastest_settling_step(tableau, eigenvalues) if problem.dt is None else problem.dt
     require_step(problem.circuit, method, dt)
@@ -35,7 +40,10 @@ def settle_explicitly(problem: Problem, method: str) -> SolverResult:
 
 
 def settle_adaptively(problem: Problem, method: str) -> SolverResult:
-    """Settle by steps under error control, each sample at its own pace, never beyond the limit of stability."""
+    """Settle by steps under error control, each sample at its own pace, never beyond the limit of stability.
+
+    Reference: Dormand & Prince (1980), Journal of Computational and Applied Mathematics 6, 19–26.
+    """
     spectrum = problem.circuit.spectrum
     goal = problem.goal(math.exp(-spectrum.margin * largest_step(problem)))
     # Steps far less exact than the goal are stable too, but on non-normal circuits their errors grow before they decay.

@@ -28,6 +28,10 @@ LOST = 1e300
 def bicgstab(A: Any, u: Array, z: Array, work: Array, cuts: Array, goal: float, most: int) -> int:
     """Bring ‖u − A z‖² below `goal` by BiCGStab from z; return the products spent, negative if it does not get there.
 
+    ::
+
+        z ← z + α p + ω s
+
     Needs no bounds of the spectrum, which moves while A learns.
 
     Parameters
@@ -87,6 +91,10 @@ def bicgstab(A: Any, u: Array, z: Array, work: Array, cuts: Array, goal: float, 
 
 def krylov(solver: str, R: Any, u: Floats, z: Floats, aim: float, most: int) -> tuple[Floats, int]:
     """Solve R z = u from z to a residual `aim`, by "bicgstab" or "gmres"; return the solution and the products spent.
+
+    ::
+
+        z = R⁻¹u
 
     In a unit in which u is near 1: inner products of residuals must not fall below ε².
     """

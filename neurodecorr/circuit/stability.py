@@ -73,6 +73,10 @@ def stability_limit(method: str, eigenvalues: npt.ArrayLike) -> float:
 def step_limits(tableau: Tableau, eigenvalues: Complexes) -> Floats:
     """Return the largest stable step for each mode, 0 where Re λ ≤ 0.
 
+    ::
+
+        h/τ < 2 Re λ/|λ|²    (Euler)
+
     For λ = |λ|w, the least y = h|λ| > 0 with |P(−yw)| = 1: a root of the real polynomial (|P(−yw)|² − 1)/y, found for
     all modes at once as an eigenvalue of its companion matrix.
     """
@@ -203,6 +207,10 @@ def is_stable(R: Floats) -> bool:
 
 def require_stable(circuit: LinearCircuit | Spectrum | Floats, when: str = "", advice: str = ADVICE) -> None:
     """Raise unless the circuit settles from every start, naming the mode that does not decay.
+
+    ::
+
+        τ dx̄/dt = x − R x̄ settles from every start    ⇔    min Re λ(R) > 0
 
     Parameters
     ----------
@@ -361,7 +369,7 @@ def stability(circuit: LinearCircuit | SparseCircuit, method: str = "auto") -> S
         ``"dense"``: all eigenvalues. ``"arnoldi"``: the extreme ones by Krylov iteration, for large n; all of them
         where it does not converge, as `kind` then says.
         ``"numerical_range"``: margin ≥ λ_min((F + Fᵀ)/2); positive, it also proves that ‖z − z*‖ never grows.
-        ``"gershgorin"``: margin ≥ min_i (F_ii − Σ_{j≠i} |F_ij|), rows or columns. ``"auto"``: dense up to 2000 units,
+        ``"gershgorin"``: margin ≥ min_i (F_ii − ∑_{j≠i} |F_ij|), rows or columns. ``"auto"``: dense up to 2000 units,
         Arnoldi beyond; for sparse circuits dense up to 400, and the numerical range where Arnoldi does not converge.
 
     Returns

@@ -17,7 +17,7 @@ class Tableau:
 
     ::
 
-        k_i = f(z + h Σ_j a_ij k_j),    z ← z + h Σ_i b_i k_i
+        k_i = f(z + h ∑_j a_ij k_j),    z ← z + h ∑_i b_i k_i
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Tableau:
 
         ::
 
-            z_{k+1} − z* = P(−hF)(z_k − z*),    P(y) = 1 + Σ_k (bᵀa^(k−1)1) y^k
+            z_{k+1} − z* = P(−hF)(z_k − z*),    P(y) = 1 + ∑_k (bᵀa^(k−1)1) y^k
         """
         powers = [np.ones(self.stages)]
         for _ in range(self.stages - 1):

@@ -429,7 +429,7 @@ def interval(values: Floats) -> tuple[float, float]:
 
     ::
 
-        s = √(Σ_k (a_k − ⟨a⟩)²/(N − 1))    over the runs k; 0 for one run
+        s = √(∑_k (a_k − ⟨a⟩)²/(N − 1))    over the runs k; 0 for one run
 
     Parameters
     ----------

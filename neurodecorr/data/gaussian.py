@@ -298,9 +298,9 @@ def switching_gaussian(
 
     ::
 
-        x_t ~ N(0, Σ_k),    k = (number of switches ≤ t) mod distinct,    Σ_k = gaussian_covariance(…, context=k)
+        x_t ~ N(0, ∑_k),    k = (number of switches ≤ t) mod distinct,    ∑_k = gaussian_covariance(…, context=k)
 
-    All Σ_k have the same spectrum; only their bases differ.
+    All ∑_k have the same spectrum; only their bases differ.
 
     Parameters
     ----------
@@ -311,7 +311,7 @@ def switching_gaussian(
     switches : iterable of int, default (10_000,)
         Index of the first sample of each new stretch, strictly ascending, 0 < index < samples.
     condition : float, default 1e3
-        Condition number of every Σ_k.
+        Condition number of every ∑_k.
     seed : int, default 0
         Chooses the covariances and, together with `draw`, the samples.
     draw : int, default 0

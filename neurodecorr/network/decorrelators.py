@@ -65,6 +65,10 @@ class Decorrelation:
     rate_is : {"relative", "absolute"}
         Unit of the rate: one over the mean power of the layer's drives x − μ, followed as μ is, or 1/x² as they come,
         which is P0's. A layer without input does not learn at a relative rate.
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, Algorithm 1.
     """
 
     form: str = "none"
@@ -133,7 +137,10 @@ Gain = Any  # a float for the whole layer, or an (n,) array
 
 
 def layer_power_gain(drive: AnyArray, Xbar: AnyArray, gain: str) -> Gain:
-    """Return g = √(⟨x²⟩/⟨x̄²⟩), per unit or for the layer; see `plasticity.rules.power_gain`."""
+    """Return g = √(⟨x²⟩/⟨x̄²⟩), per unit or for the layer; see `plasticity.rules.power_gain`.
+
+    Reference: Ahmad (2024), arXiv:2407.10780, Appendix C.
+    """
     if gain == "none":
         return 1.0
     if gain == "layer" and isinstance(drive, np.ndarray):
@@ -278,7 +285,7 @@ ROUNDING = 64  # units of rounding that M x̄ may always be off
 
 
 class Decorrelator(Protocol):
-    """What a layer asks of whatever decorrelates its input.
+    """Interface between a layer and the state that decorrelates its input.
 
     `arrays` holds everything that learning changes, by name: what a checkpoint has to keep.
     """
@@ -418,7 +425,10 @@ class _Lateral(_Centred):
 
 
 class Feedforward(_Lateral):
-    """x̄ = M (x − μ)."""
+    """x̄ = M (x − μ).
+
+    Reference: Ahmad (2024), arXiv:2407.10780, Algorithm 1.
+    """
 
     def __init__(self, plan: Decorrelation, features: int, rows: int, dtype: Any) -> None:
         super().__init__(plan, features, rows, dtype)
@@ -506,7 +516,10 @@ class Recurrent(_Lateral):
 
 
 class BatchNorm(_Centred):
-    """x̄ = (x − μ)/√(σ² + ε) of each unit over the batch, for comparison; at test by running mean and variance."""
+    """x̄ = (x − μ)/√(σ² + ε) of each unit over the batch, for comparison; at test by running mean and variance.
+
+    Reference: Ioffe & Szegedy (2015), ICML, arXiv:1502.03167.
+    """
 
     def __init__(self, plan: Decorrelation, features: int, rows: int, dtype: Any) -> None:
         super().__init__(plan, features, rows, dtype)

@@ -13,7 +13,12 @@ from neurodecorr._typing import Array
 
 @jit()
 def gather(pictures: Array, patches: Array, stride: int, padding: int) -> None:
-    """Copy the patch of each place, (b, H', W', k, k, C); zeros stand for what lies outside."""
+    """Copy the patch of each place, (b, H', W', k, k, C); zeros stand for what lies outside.
+
+    ::
+
+        patch ← X[window of the place]
+    """
     height, width, channels = pictures.shape[1:]
     samples, down, across, size = patches.shape[:4]
     flat, out = pictures.ravel(), patches.ravel()
@@ -43,7 +48,12 @@ def gather(pictures: Array, patches: Array, stride: int, padding: int) -> None:
 
 @jit()
 def collect(patches: Array, pictures: Array, stride: int, padding: int) -> None:
-    """Sum at each place of the pictures what the patches that saw it say: the transpose of `gather`."""
+    """Sum at each place of the pictures what the patches that saw it say: the transpose of `gather`.
+
+    ::
+
+        X[window of the place] ← X[window of the place] + patch
+    """
     height, width, channels = pictures.shape[1:]
     samples, down, across, size = patches.shape[:4]
     flat, out = patches.ravel(), pictures.ravel()
@@ -85,7 +95,12 @@ def maxima(pictures: Array, best: Array, winner: Array, size: int, stride: int) 
 
 @jit()
 def unpool(E: Array, winner: Array, wide: Array, size: int, stride: int) -> None:
-    """Add the gradient of each window at the place of its largest number: the transpose of `maxima`."""
+    """Add the gradient of each window at the place of its largest number: the transpose of `maxima`.
+
+    ::
+
+        X[largest of the window] ← X[largest of the window] + gradient
+    """
     samples, down, across, channels = E.shape
     zero = wide.dtype.type(0)
     for s in range(samples):
@@ -101,7 +116,14 @@ def unpool(E: Array, winner: Array, wide: Array, size: int, stride: int) -> None
 
 @jit()
 def leaky_relu(h: Array, leak: float, x: Array) -> None:
-    """x = h above zero, leak · h below."""
+    """x = h above zero, leak · h below.
+
+    ::
+
+        x ← h if h > 0 else leak · h
+
+    Reference: Maas, Hannun & Ng (2013), ICML Workshop on Deep Learning for Audio, Speech and Language Processing.
+    """
     factor = h.dtype.type(leak)
     for i in range(h.size):
         x[i] = max(h[i], factor * h[i])
@@ -109,7 +131,12 @@ def leaky_relu(h: Array, leak: float, x: Array) -> None:
 
 @jit()
 def leaky_slope(h: Array, leak: float, slope: Array) -> None:
-    """1 above zero, leak below."""
+    """1 above zero, leak below.
+
+    ::
+
+        ∂x/∂h = 1 if h > 0 else leak
+    """
     one, factor = h.dtype.type(1), h.dtype.type(leak)
     for i in range(h.size):
         slope[i] = one if h[i] > 0 else factor
@@ -117,7 +144,12 @@ def leaky_slope(h: Array, leak: float, slope: Array) -> None:
 
 @jit()
 def add_row_compiled(X: Array, row: Array) -> None:
-    """Add the same numbers to every row of X."""
+    """Add the same numbers to every row of X.
+
+    ::
+
+        X_ij ← X_ij + b_j
+    """
     for i in range(X.shape[0]):
         line = X[i]
         for j in range(line.size):
@@ -126,7 +158,12 @@ def add_row_compiled(X: Array, row: Array) -> None:
 
 @jit()
 def sum_rows_compiled(X: Array) -> Array:
-    """Return the sum of all rows."""
+    """Return the sum of all rows.
+
+    ::
+
+        ∑_i X_ij
+    """
     found = np.zeros(X.shape[1], X.dtype)
     for i in range(X.shape[0]):
         line = X[i]
@@ -137,7 +174,12 @@ def sum_rows_compiled(X: Array) -> Array:
 
 @jit()
 def squares(X: Array) -> float:
-    """Return the sum of all squares: rows in the type of X, their sum in double precision."""
+    """Return the sum of all squares: rows in the type of X, their sum in double precision.
+
+    ::
+
+        ∑_ij X_ij²
+    """
     total = 0.0
     for row in range(X.shape[0]):
         line, part = X[row], X.dtype.type(0)

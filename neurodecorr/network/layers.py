@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 class Dense:
     """Describe a layer in which every unit hears every input.
 
+    ::
+
+        h = W x̄ + b,    x = φ(h)
+
     Parameters
     ----------
     units : int
@@ -51,6 +55,10 @@ class Dense:
 class Conv2d:
     """Describe a convolution: units that hear one patch each, with the same weights at every place.
 
+    ::
+
+        h = W x̄ + b at every place,    x̄ its decorrelated patch
+
     The patches are decorrelated, by one M for all places (P0 Appendix F); their features lie in the order (row,
     column, channel), and so do the weights of a unit.
 
@@ -66,6 +74,10 @@ class Conv2d:
         φ.
     decorrelation : Decorrelation, optional
         Of the patches; by default that of the network.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio & Haffner (1998), Proceedings of the IEEE 86, 2278–2324.
     """
 
     channels: int
@@ -96,6 +108,10 @@ class Conv2d:
 class MaxPool2d:
     """Describe pooling by the largest number of each window and channel.
 
+    ::
+
+        y ← max over the window of x
+
     Parameters
     ----------
     size : int
@@ -120,6 +136,10 @@ class MaxPool2d:
 @dataclass(frozen=True)
 class AvgPool2d(MaxPool2d):
     """Describe pooling by the mean of each window and channel.
+
+    ::
+
+        y = (1/k²) ∑ over the window of x
 
     Parameters
     ----------

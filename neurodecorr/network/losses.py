@@ -17,7 +17,7 @@ from neurodecorr.errors import InputError
 @short_repr
 @dataclass(frozen=True)
 class Loss:
-    """What the network's output is measured by.
+    """Function that measures the output of a network.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def cross_entropy(x: AnyArray, y: AnyArray) -> tuple[AnyArray, AnyArray]:
 
     ::
 
-        ℓ = log Σ_k exp x_k − Σ_k y_k x_k,    ∂ℓ/∂x = softmax(x) − y
+        ℓ = log ∑_k exp x_k − ∑_k y_k x_k,    ∂ℓ/∂x = softmax(x) − y
 
     No φ' belongs here: Algorithm 1 of P0, line 7, prints one.
 
@@ -55,6 +55,10 @@ def cross_entropy(x: AnyArray, y: AnyArray) -> tuple[AnyArray, AnyArray]:
         ℓ in nats.
     gradient : (b, k) array
         ∂ℓ/∂x.
+
+    References
+    ----------
+    Bishop (2006), Pattern Recognition and Machine Learning, §4.3.4.
     """
     _require_numbers(x, y)
     if isinstance(y, np.ndarray) and not (np.abs(y.sum(axis=1) - 1) <= 1e-3).all():
@@ -77,7 +81,7 @@ def mse(x: AnyArray, y: AnyArray) -> tuple[AnyArray, AnyArray]:
 
     ::
 
-        ℓ = ½ Σ_k (x_k − y_k)²,    ∂ℓ/∂x = x − y
+        ℓ = ½ ∑_k (x_k − y_k)²,    ∂ℓ/∂x = x − y
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ _SQUARES = {"none": 0, "feedforward": 1, "recurrent": 2, "batch_norm": 0}
 
 
 class Stack:
-    """The layers so far, and the way from the last of them.
+    """Layers built so far, and the route from the last of them.
 
     Parameters
     ----------

@@ -130,7 +130,7 @@ class LayerCircuit:
 @short_repr
 @dataclass(frozen=True, eq=False)
 class NetworkRest:
-    """Where the whole network rests, and the proof.
+    """Resting state of the whole network, and its certificate.
 
     Parameters
     ----------

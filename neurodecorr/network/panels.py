@@ -122,7 +122,10 @@ def packed_columns(Y: Array) -> Array:
 
 @jit()
 def step_panels(M: Array, rows: Array, columns: Array, gain: Array) -> None:
-    """Take the step on one panel after the other: first X M, chunk by chunk, then the change, tile by tile."""
+    """Take the step on one panel after the other: first X M, chunk by chunk, then the change, tile by tile.
+
+    Reference: Goto & van de Geijn (2008), ACM Transactions on Mathematical Software 34(3), 12 (packed panels).
+    """
     n, width = M.shape[0], BYTES // M.itemsize
     tiles, strips, k, size = rows.shape[0], columns.shape[0], columns.shape[1], ROWS * (BYTES // M.itemsize)
     chunk, edge = np.zeros((CHUNK, width), M.dtype), np.zeros((ROWS, width), M.dtype)

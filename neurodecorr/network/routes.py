@@ -20,7 +20,12 @@ from neurodecorr.network.algebra import empty_like
 
 
 class Route(Protocol):
-    """A map from activity to activity or rows; `back` applies the transpose of its derivative."""
+    """A map from activity to activity or rows; `back` applies the transpose of its derivative.
+
+    ::
+
+        ∂loss/∂x = (∂y/∂x)ᵀ ∂loss/∂y
+    """
 
     @property
     def shape_behind(self) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from neurodecorr.network.routes import Route
 @short_repr
 @dataclass(frozen=True)
 class Signals:
-    """What one weighted layer did for one batch, row by row.
+    """Signals of one weighted layer for one batch, row by row.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ ROOM = 1.03
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is known of a circuit.
+    """Bounds of a circuit: σ_min(R), ‖R‖, and the ellipse of its spectrum.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Bounds:
 
 
 def compute_bounds(R: Floats, seen: int) -> Bounds:
-    """Look at a circuit.
+    """Compute the bounds of a circuit.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ FEW = 32
 
 
 class Block(NamedTuple):
-    """What k samples are turned into: z, x̄ and v, (k, n) each, and per sample c, c' and the largest growth."""
+    """Activity and steps of a block of k samples: z, x̄ and v, (k, n) each; per sample c, c' and the largest growth."""
 
     Z: Array
     xbar: Array
@@ -234,11 +234,13 @@ def settle_and_learn_rows(
 
 
 def learn_block(parameters: StepParameters, averages: Averages, scale: Floats, X: Floats, block: Block) -> int:
-    """Do what `settle_and_learn_rows` does for a whole block: a few rows one by one, and those after them by products.
+    """Settle and learn a whole block: a few rows one by one, and those after them by products.
 
     ::
 
         D ← D − H Z_b,    (I + C' tril(V_b Z_bᵀ, −1)) Hᵀ = C' V_b (Y + D)ᵀ
+
+    Reference: Schreiber & Van Loan (1989), SIAM Journal on Scientific and Statistical Computing 10, 53–57 (compact WY).
     """
     Z, xbar, V, steps = block
     changes = np.zeros_like(Z)
@@ -275,7 +277,7 @@ def move_rest(Z: Array, changes: Array, v: Array, t: int, shrink: float) -> None
 
 
 class Limits(NamedTuple):
-    """What a certificate rests on: ‖R‖ (Frobenius), a bound of σ_min(R), rounding of a product, the share asked."""
+    """Numbers of a certificate: ‖R‖ (Frobenius), a bound of σ_min(R), rounding of a product, the share asked."""
 
     frobenius: float
     low: float
@@ -337,7 +339,7 @@ def block_residuals(R: Floats, X: Floats, Z: Floats, V: Floats, steps: Floats) -
 
     ::
 
-        x_t − R z_t − Σ_{s<t} c_s (v_sᵀ z_t) x_s
+        x_t − R z_t − ∑_{s<t} c_s (v_sᵀ z_t) x_s
     """
     X, Z, V = X.astype(np.float64), Z.astype(np.float64, copy=False), V.astype(np.float64, copy=False)
     gaps, squares = X.copy(), 0.0
@@ -426,7 +428,10 @@ def recalled(R: Floats, M: Floats, X: Floats, outlook: Bounds, share: float) -> 
 
 
 def refined(R: Floats, M: Floats, gaps: Floats, Y: Floats, outlook: Bounds, share: float) -> tuple[Floats, int]:
-    """Return Y + R⁻¹ gaps, the gaps being X − Y Rᵀ in double precision: one step of iterative refinement."""
+    """Return Y + R⁻¹ gaps, the gaps being X − Y Rᵀ in double precision: one step of iterative refinement.
+
+    Reference: Higham (2002), Accuracy and Stability of Numerical Algorithms, 2nd edition, §12.
+    """
     rows = gaps.astype(R.dtype)
     if M.size:
         return Y + rows_product(rows, M), 1

@@ -19,7 +19,7 @@ EQUATION = "τ dx̄/dt = (x − μ) − R x̄ to rest; R[i, j] acts from unit j 
 
 
 class OnlineRecorder:
-    """Write what happens to a file of traces, in bounded memory.
+    """Write the traces of an online run to a file, in bounded memory.
 
     Parameters
     ----------

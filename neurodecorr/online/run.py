@@ -60,7 +60,7 @@ AIM, CARE = 0.5, 1e-3
 
 
 class Settling(NamedTuple):
-    """How samples settled, in the units of the state."""
+    """Activity, residuals and bounds of settled samples, in the units of the state."""
 
     xbar: Floats
     residual: Floats
@@ -72,7 +72,7 @@ class Settling(NamedTuple):
 
 @dataclass(frozen=True)
 class OnlineCircuit:
-    """A circuit between two stretches.
+    """Circuit between two blocks of samples.
 
     Parameters
     ----------
@@ -130,12 +130,12 @@ class OnlineCircuit:
 
 
 def longest_block(n: int) -> int:
-    """Return how many samples share a stretch."""
+    """Return how many samples share a block."""
     return next((k for bound, k in BLOCKS.items() if n < bound), LONGEST_BLOCK)
 
 
 def between_checks(n: int) -> int:
-    """Return how many samples pass between two looks at stability."""
+    """Return how many samples pass between two checks of stability."""
     return max(BETWEEN_CHECKS, n)
 
 
@@ -215,7 +215,7 @@ def _process_rows(
 
 
 class BlockTrial(NamedTuple):
-    """What a block would leave behind."""
+    """State of a circuit after a block, before it is accepted."""
 
     settling: Settling
     block: Block
@@ -305,7 +305,7 @@ DEFAULT = LearningRule()
 @short_repr
 @dataclass(frozen=True)
 class OnlineResult:
-    """What a circuit lived through.
+    """Result of a circuit that settled on each sample and learnt from it.
 
     Parameters
     ----------
@@ -420,6 +420,10 @@ def run_online(
     >>> life = nd.run_online(X, tol=1e-9)
     >>> life.samples, life.unproven, bool(life.worst <= 1e-9)
     (2000, 0, True)
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780.
     """
     _require_plan(plan)
     tol, every, look_every = positive(tol, "tol"), count(every, "every"), count(look_every, "look_every")

@@ -52,7 +52,7 @@ REFINEMENTS = 3
 
 
 class Known(NamedTuple):
-    """What a loop has to know.
+    """Bounds and tolerance that the loop over samples needs.
 
     Parameters
     ----------
@@ -89,7 +89,12 @@ def pad_to_registers(array: Floats) -> Floats:
 
 @jit()
 def small_norm(scale: Array, z: Array) -> float:
-    """Return ‖diag(w) z‖ where squares of it underflow."""
+    """Return ‖diag(w) z‖ where squares of it underflow.
+
+    ::
+
+        ‖diag(w) z‖ = √(∑ (w_j z_j)²)
+    """
     largest, total = 0.0, 0.0
     for j in range(z.size):
         largest = max(largest, abs(scale[j] * z[j]))
@@ -130,7 +135,7 @@ def enough(known: Known, low: float, size: float, gap: float, x: float, z: float
 
 @jit()
 def multiply_padded(S: Array, z: Array, out: Array) -> None:
-    """Write Sᵀ z into `out`."""
+    """Write out ← Sᵀ z."""
     for c in range(0, z.size, COLUMNS):
         sum_columns(S, z, z, z, out, c)
 
@@ -187,7 +192,12 @@ def settle_by_kept_inverse(
 
 @jit()
 def fold(P: Array, Q: Array, scale: Array, inverse: Array) -> float:
-    """Take the gains into the weights: R = T diag(1/w), M = diag(w) S; return ‖R‖ (Frobenius)."""
+    """Take the gains into the weights: R = T diag(1/w), M = diag(w) S; return ‖R‖ (Frobenius).
+
+    ::
+
+        T ← T diag(1/w),    S ← diag(w) S,    w ← 1
+    """
     squares = 0.0
     for i in range(P.shape[0]):
         for j in range(P.shape[0]):
@@ -203,7 +213,12 @@ def fold(P: Array, Q: Array, scale: Array, inverse: Array) -> float:
 
 @jit()
 def add_pending(P: Array, Q: Array, frame: Array) -> None:
-    """Add the outer products that no sample came to add."""
+    """Add the outer products that no sample came to add.
+
+    ::
+
+        T ← T + c x vᵀ,    S ← S − c' z (Sᵀv)ᵀ
+    """
     add_outer_product(P, frame[7], frame[8], frame[1], frame[2])
     if Q.shape[0] > 0:
         add_outer_product(Q, frame[9], frame[10], frame[1], frame[2])
@@ -212,7 +227,12 @@ def add_pending(P: Array, Q: Array, frame: Array) -> None:
 
 @jit()
 def length_of(x: Array) -> float:
-    """Return ‖x‖, where squares underflow, too."""
+    """Return ‖x‖, where squares underflow, too.
+
+    ::
+
+        ‖x‖ = √(∑ x_j²)
+    """
     square = 0.0
     for j in range(x.size):
         square += x[j] * x[j]
@@ -237,7 +257,7 @@ def pending(Q: Array, frame: Array, c: float, shrink: float) -> float:
 
 
 class Certified(NamedTuple):
-    """What is settled, and certified of it: activity (k, n), and residual, bound and verdict (k,) of each sample."""
+    """Settled activity (k, n), and residual, bound and verdict (k,) of each sample."""
 
     xbar: Array
     residual: Array

@@ -294,7 +294,7 @@ def subspace_step(W: Floats, X: Floats, Y: Floats, rate: float) -> Floats:
 
 
 def regression_step(W: Floats, inputs: Floats, Y: Floats, D: Floats) -> Floats:
-    """Return W_ij + Σ y_i (x_j − W_ij y_i)/D_i, the sum over samples; D already counts them."""
+    """Return W_ij + ∑ y_i (x_j − W_ij y_i)/D_i, the sum over samples; D already counts them."""
     return np.asarray(W + (Y.T @ inputs - (Y * Y).sum(axis=0)[:, None] * W) / D[:, None])
 
 

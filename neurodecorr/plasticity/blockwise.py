@@ -207,6 +207,8 @@ def delayed_steps(
 
     Rows of Y are M₀ x, with the steps before these taken off. Written are rows a of A and c of C, the strict
     lower triangle of L, and in `pulls`, if it has rows, what R has to learn; in `near`, a and c padded to registers.
+
+    Reference: Schreiber & Van Loan (1989), SIAM Journal on Scientific and Statistical Computing 10, 53–57 (compact WY).
     """
     n, rule = averages.power.size, parameters.rule
     Y, A, C, L = panel.Y, panel.A, panel.C, panel.L

@@ -50,7 +50,7 @@ def squared(xbar: Array) -> float:
 
 @jit()
 def slope(R: Array, u: Array, xbar: Array, tau: float, out: Array) -> None:
-    """Write (u − R x̄)/τ into `out`."""
+    """Write out ← (u − R x̄)/τ."""
     for i in range(u.size):
         total = 0.0
         for j in range(u.size):

@@ -53,7 +53,7 @@ class Synapses(NamedTuple):
 
 @jit()
 def product_transposed(A: Synapses, v: Array, out: Array) -> None:
-    """Write Aᵀ v into `out`, in the order in which A lies in memory."""
+    """Write out ← Aᵀ v, in the order in which A lies in memory."""
     out[:] = 0
     for i in range(v.size):
         for s in range(np.uint64(A.indptr[i]), np.uint64(A.indptr[i + 1])):
@@ -113,7 +113,7 @@ def step_on_threads(rule: int, A: Synapses, x: Array, xbar: Array, eta: float, g
 
 @jit()
 def clip(A: Synapses, share: float, symmetric: bool, factor: Array) -> int:
-    """Shrink the off-diagonal weights so that Σ_{j≠i} |R_ij| ≤ `share` R_ii; return how many rows were too strong.
+    """Shrink the off-diagonal weights so that ∑_{j≠i} |R_ij| ≤ `share` R_ii; return how many rows were too strong.
 
     By row s_i, or by min(s_i, s_j), which keeps a symmetric R symmetric.
     """
@@ -268,7 +268,7 @@ class SparseLearningRule:
     limit : float, default 0.1
         Upper bound of η times the power a unit hears, (synapses per unit) · ⟨x̄²⟩; steps beyond are cut and counted.
     dominance : float, optional
-        Keep Σ_{j≠i} |R_ij| ≤ dominance · R_ii, below 1, by shrinking synapses after each sample: a proof of stability
+        Keep ∑_{j≠i} |R_ij| ≤ dominance · R_ii, below 1, by shrinking synapses after each sample: a proof of stability
         at any time. By default nothing is shrunk.
     tol : float, default 1e-6
         Relative residual ‖x − R x̄‖/‖x‖ to settle each sample to.

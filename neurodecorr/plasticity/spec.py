@@ -157,6 +157,10 @@ class LearningRule:
         How single samples are computed; the numbers agree to rounding. "plain": every weight by its rule, sample by
         sample. "fused": one pass over M a sample. "delayed": M touched once a block; the congruent rule, which needs M
         at every sample, is fused then, too. "auto": delayed from 256 units on (320 if BLAS has one thread), else fused.
+
+    References
+    ----------
+    Ahmad (2024), arXiv:2407.10780, Algorithm 1.
     """
 
     form: str = "recurrent"

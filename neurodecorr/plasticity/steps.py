@@ -78,7 +78,7 @@ class StepParameters(NamedTuple):
 
 
 class Averages(NamedTuple):
-    """What is learnt beside the weights, changed in place.
+    """Running averages and counters that are learnt beside the weights, changed in place.
 
     Parameters
     ----------
@@ -104,7 +104,12 @@ def weight_of(parameters: StepParameters, seen: float) -> float:
 
 @jit()
 def centre(parameters: StepParameters, share: float, sample: Array, mean: Array, x: Array) -> None:
-    """Write x = sample − μ, after the running mean μ has moved."""
+    """Write x = sample − μ, after the running mean μ has moved.
+
+    ::
+
+        μ ← μ + s (x − μ),    x ← x − μ
+    """
     for j in range(sample.size):
         if parameters.centred:
             mean[j] += share * (sample[j] - mean[j])
@@ -113,7 +118,12 @@ def centre(parameters: StepParameters, share: float, sample: Array, mean: Array,
 
 @jit()
 def centre_rows(parameters: StepParameters, X: Array, mean: Array, seen: float, drives: Array) -> None:
-    """Write x − μ for each row, after the running mean has moved; `seen` samples came before."""
+    """Write x − μ for each row, after the running mean has moved; `seen` samples came before.
+
+    ::
+
+        μ ← μ + s (x − μ),    x ← x − μ
+    """
     for t in range(X.shape[0]):
         centre(parameters, weight_of(parameters, seen + t), X[t], mean, drives[t])
 
@@ -130,7 +140,12 @@ def update_power(share: float, x: Array, power: Array, n: int) -> float:
 
 @jit()
 def observe(parameters: StepParameters, averages: Averages, sample: Array, x: Array) -> float:
-    """Write x = sample − μ, after mean and power of each unit's input have moved; return the mean power."""
+    """Write x = sample − μ, after mean and power of each unit's input have moved; return the mean power.
+
+    ::
+
+        μ ← μ + s (x − μ),    x ← x − μ,    p ← p + s (x² − p)
+    """
     share = weight_of(parameters, averages.counters[SAMPLES])
     centre(parameters, share, sample, averages.mean, x)
     return update_power(share, x, averages.power, sample.size)
@@ -214,7 +229,7 @@ def tick(averages: Averages, eta: float, unit: float) -> None:
 
 @jit()
 def multiply(A: Array, v: Array, out: Array) -> None:
-    """Write A v into `out`."""
+    """Write out ← A v."""
     for i in range(A.shape[0]):
         total = A[i, 0] * v[0]
         for j in range(1, A.shape[1]):
@@ -224,7 +239,7 @@ def multiply(A: Array, v: Array, out: Array) -> None:
 
 @jit()
 def multiply_transposed(A: Array, v: Array, out: Array) -> None:
-    """Write Aᵀ v into `out`, in the order in which A lies in memory."""
+    """Write out ← Aᵀ v, in the order in which A lies in memory."""
     out[:] = 0
     for i in range(A.shape[0]):
         for j in range(A.shape[1]):
@@ -233,7 +248,10 @@ def multiply_transposed(A: Array, v: Array, out: Array) -> None:
 
 @jit()
 def recurrent_step(R: Array, drive: Array, xbar: Array, step: float, gain: Array) -> None:
-    """R_ij ← (R_ij + c drive_i x̄_j) / g_j, with c = η (local) or η/(1 − η x̄ᵀx̄) (explicit)."""
+    """R_ij ← (R_ij + c drive_i x̄_j) / g_j, with c = η (local) or η/(1 − η x̄ᵀx̄) (explicit).
+
+    Reference: Sherman & Morrison (1950), Annals of Mathematical Statistics 21, 124–127.
+    """
     for i in range(R.shape[0]):
         pull = step * drive[i]
         for j in range(R.shape[1]):
@@ -242,7 +260,10 @@ def recurrent_step(R: Array, drive: Array, xbar: Array, step: float, gain: Array
 
 @jit()
 def feedforward_step(M: Array, back: Array, xbar: Array, step: float, gain: Array) -> None:
-    """M_ij ← g_i (M_ij − c x̄_i (x̄ᵀM)_j), with c = η/(1 + η x̄ᵀx̄) (implicit) or η (explicit)."""
+    """M_ij ← g_i (M_ij − c x̄_i (x̄ᵀM)_j), with c = η/(1 + η x̄ᵀx̄) (implicit) or η (explicit).
+
+    Reference: Sherman & Morrison (1950), Annals of Mathematical Statistics 21, 124–127.
+    """
     for i in range(M.shape[0]):
         pull = step * xbar[i]
         for j in range(M.shape[1]):

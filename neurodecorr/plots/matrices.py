@@ -135,7 +135,7 @@ def receptive_fields(comparison: Comparison) -> Figure:
 
     ::
 
-        x̄_i = Σ_j M_ij (x_j − μ_j)
+        x̄_i = ∑_j M_ij (x_j − μ_j)
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def lateral_fields(comparison: Comparison) -> Figure:
 
     ::
 
-        τ dx̄_i/dt = x_i − Σ_j R_ij x̄_j
+        τ dx̄_i/dt = x_i − ∑_j R_ij x̄_j
 
     Positive weights inhibit.
 

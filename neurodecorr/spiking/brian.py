@@ -164,7 +164,7 @@ def rate_network(circuit: Circuit, stimulus: Stimulus, *, dt_s: float = 1e-4, re
 
     ::
 
-        τ dx̄/dt = x − Σ_j R_ij x̄_j
+        τ dx̄/dt = x − ∑_j R_ij x̄_j
 
     Forward Euler. Its parts: network["units"] (xbar, lateral), network["lateral"] (w, from j to i),
     network["record"] (xbar). Brian2 checks the units of all equations; τ is taken in seconds.

@@ -395,7 +395,7 @@ def evaluate(network: Network, batches: Epochs) -> tuple[float, float]:
 
     ::
 
-        ℒ = Σ_s ℓ_s/N,    accuracy = share of samples with argmax(y_s) = label_s
+        ℒ = ∑_s ℓ_s/N,    accuracy = share of samples with argmax(y_s) = label_s
 
     Parameters
     ----------

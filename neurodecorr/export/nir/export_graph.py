@@ -2,8 +2,8 @@
 
 ::
 
-    leaky:       τ v̇ = −v + o + Σ (W y + b)
-    integrating: τ v̇ = o + Σ (W y + b)
+    leaky:       τ v̇ = −v + o + ∑ (W y + b)
+    integrating: τ v̇ = o + ∑ (W y + b)
 
 with one term per projection that ends at the population; y is the activity of where it begins.
 """

@@ -128,10 +128,10 @@ def netlist(
 
     ::
 
-        circuit, "ota":       C dv_i/dt = G₀ x_i − Σ_j G₀ R_ij v_j
-        circuit, "crossbar":  C dv_i/dt = G₀ x_i − Σ_j (G⁺_ij − G⁻_ij) v_j        C = τ G₀
+        circuit, "ota":       C dv_i/dt = G₀ x_i − ∑_j G₀ R_ij v_j
+        circuit, "crossbar":  C dv_i/dt = G₀ x_i − ∑_j (G⁺_ij − G⁻_ij) v_j        C = τ G₀
         chip, closed loop:    the same, with its own conductances, gain, bandwidth and offsets
-        chip, open loop:      v_i = Σ_j (G⁺_ij − G⁻_ij) x_j / G₀
+        chip, open loop:      v_i = ∑_j (G⁺_ij − G⁻_ij) x_j / G₀
         network:              τ dx̄/dt = A (x − μ) − B x̄,   τ' dy/dt = −y + φ(W x̄ + b),   y is the x of the next layer
         learning:             the equations of `LearningCircuit`
 

@@ -35,7 +35,7 @@ class LearningCircuit:
 
     ::
 
-        C dv_i/dt = G₀ x_i − I_i,              I_i = Σ_j G₀ r_ij v_j            C = τ G₀
+        C dv_i/dt = G₀ x_i − I_i,              I_i = ∑_j G₀ r_ij v_j            C = τ G₀
         C_R dr_ij/dt = I_i v_j − G₀ p_j r_ij                        implicit    C_R = τ_R G₀
         C_R dr_ij/dt = ½(I_i v_j + I_j v_i) − ½G₀(p_i + p_j) r_ij   congruent
 

@@ -25,7 +25,7 @@ class Wiring:
 
     ::
 
-        (P − hN + diag(t)/A₀) z = u + t ∘ v − 2h N v',    t_i = 1 + Σ_j (P_ij + N_ij),    h = 1/(1 + 2/A₀)
+        (P − hN + diag(t)/A₀) z = u + t ∘ v − 2h N v',    t_i = 1 + ∑_j (P_ij + N_ij),    h = 1/(1 + 2/A₀)
 
     with P = G⁺/G₀, N = G⁻/G₀, and the offsets v of integrators and v' of inverters.
 

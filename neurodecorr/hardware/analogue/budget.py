@@ -123,7 +123,7 @@ def error_budget(
     ::
 
         devices    √mean (M∘M) V (x̄∘x̄),    V = Var[δR];   mismatch: V = σR∘σR,   levels: V = Δ²/12
-        offset     x̄ = M (x + v (1 + Σ_j |R_ij|)):   √mean_i [σ²(M∘M)(t∘t) + 4σ²(MN∘MN)1],    t_i = 1 + Σ_j (P + N)_ij
+        offset     x̄ = M (x + v (1 + ∑_j |R_ij|)):   √mean_i [σ²(M∘M)(t∘t) + 4σ²(MN∘MN)1],    t_i = 1 + ∑_j (P + N)_ij
         gain       −M (diag(t) + 2N) x̄ / A₀;   second order: + M (diag(t) + 2N) M (diag(t) + 2N) x̄ / A₀² + 4 M N x̄ / A₀²
         converters DAC √mean (M∘M)1 Δ²/12,   ADC Δ/√12
 

@@ -44,8 +44,8 @@ class AnalogueCircuit:
 
     ::
 
-        closed loop:  C dv_i/dt = G₀ x_i − Σ_j (G⁺_ij − G⁻_ij) v_j,    τ = C/G₀,    R = (G⁺ − G⁻)/G₀
-        open loop:    v_i = Σ_j (G⁺_ij − G⁻_ij) x_j / G₀,              M = (G⁺ − G⁻)/G₀
+        closed loop:  C dv_i/dt = G₀ x_i − ∑_j (G⁺_ij − G⁻_ij) v_j,    τ = C/G₀,    R = (G⁺ − G⁻)/G₀
+        open loop:    v_i = ∑_j (G⁺_ij − G⁻_ij) x_j / G₀,              M = (G⁺ − G⁻)/G₀
 
     with ideal amplifiers. In the closed loop each unit is an integrator: its capacitor bridges the amplifier, its
     inverting input gathers the currents of G⁺ from the outputs v, of G⁻ from inverters that give −v, and of G₀ from

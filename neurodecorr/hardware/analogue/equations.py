@@ -3,7 +3,7 @@
 All conductances are in units of the unit conductance G₀, all voltages in volts, time in units of τ = C/G₀. For each
 unit i: o_i is the output of its amplifier, w_i that of the inverter that makes −o_i, e_i the inverting input of the
 amplifier ("virtual ground"), q_i = o_i − e_i the voltage on the capacitor, x_i the input. P and N are the positive and
-the negative conductances, t_i = 1 + Σ_j (P_ij + N_ij) all that hangs on node i, r = ωτ the speed of the amplifiers.
+the negative conductances, t_i = 1 + ∑_j (P_ij + N_ij) all that hangs on node i, r = ωτ the speed of the amplifiers.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ResistorNetwork:
 
     @cached_property
     def load(self) -> Floats:
-        """All that hangs on each summing node, t_i = 1 + Σ_j (P_ij + N_ij), (n,)."""
+        """All that hangs on each summing node, t_i = 1 + ∑_j (P_ij + N_ij), (n,)."""
         return read_only(1 + self.P.sum(axis=1) + self.N.sum(axis=1))
 
 
@@ -241,7 +241,7 @@ def open_loop(network: ResistorNetwork, tau_s: float) -> Loop:
         do/ds = r (v − e − o/A₀),    t ∘ e = o − P x + N w
         dw/ds = r (v' − (w − x)/2 − w/A₀),    s the time in units of τ
 
-    x is the input that is inverted twice; t_i = 1 + Σ_j (P_ij + N_ij) is the load of a summing node.
+    x is the input that is inverted twice; t_i = 1 + ∑_j (P_ij + N_ij) is the load of a summing node.
 
     Parameters
     ----------

@@ -244,7 +244,7 @@ def first_order(
 
     ::
 
-        δx̄ = −M δR x̄:    mean_i [ Σ_jk M_ij² V_jk x̄_k² + (M B x̄)_i² + (Σ_j M_ij)² Σ_k s_k x̄_k² ]
+        δx̄ = −M δR x̄:    mean_i [ Σ_jk M_ij² V_jk x̄_k² + (M B x̄)_i² + (∑_j M_ij)² ∑_k s_k x̄_k² ]
 
     averaged over the samples. With V_jk = σ² R_jk² the root is the rms of mismatch, √mean((M∘M)(σR∘σR)(x̄∘x̄)). In an
     open loop, where M itself is off, pass the identity for `M` and the inputs for `Xbar`.
@@ -379,7 +379,7 @@ def shared_strain(M: Floats, shared: Floats) -> float:
 
     ::
 
-        ⟨c²⟩ = Σ_k s_k u_k²,    u = M 1
+        ⟨c²⟩ = ∑_k s_k u_k²,    u = M 1
     """
     return float(shared @ M.sum(axis=1) ** 2)
 

@@ -65,7 +65,7 @@ def array_power(plus: Floats, minus: Floats, unit: float, ends: tuple[Floats, Fl
 
     ::
 
-        p = Σ_ij [G⁺_ij (a_j − e_i)² + G⁻_ij (b_j − e_i)²] + G₀ Σ_i (d_i − e_i)²
+        p = Σ_ij [G⁺_ij (a_j − e_i)² + G⁻_ij (b_j − e_i)²] + G₀ ∑_i (d_i − e_i)²
 
     Parameters
     ----------

@@ -127,7 +127,7 @@ class Pair:
 
     ::
 
-        W = (G⁺ − G⁻) / s,    current into row i: I_i = Σ_j (G⁺_ij − G⁻_ij) v_j = s Σ_j W_ij v_j
+        W = (G⁺ − G⁻) / s,    current into row i: I_i = ∑_j (G⁺_ij − G⁻_ij) v_j = s ∑_j W_ij v_j
 
     Attributes
     ----------

@@ -205,7 +205,7 @@ class IntegerLearningRule:
 
     ::
 
-        ΔR_ij = 2⁻ᵉ Σ_batch (s_i x̄_j − R_ij p_j),    rounded to the last bit of R: at random, or to the nearest
+        ΔR_ij = 2⁻ᵉ ∑_batch (s_i x̄_j − R_ij p_j),    rounded to the last bit of R: at random, or to the nearest
 
     Parameters
     ----------
@@ -405,7 +405,7 @@ def learn_integers(state: IntegerState, X: Any, plan: IntegerLearningRule) -> In
 
     ::
 
-        y ← y + 2⁻ˢ (x − R y) until at rest,    ΔR_ij = 2⁻ᵉ Σ_batch (s_i x̄_j − R_ij p_j)
+        y ← y + 2⁻ˢ (x − R y) until at rest,    ΔR_ij = 2⁻ᵉ ∑_batch (s_i x̄_j − R_ij p_j)
 
     Parameters
     ----------

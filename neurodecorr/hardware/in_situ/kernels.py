@@ -292,11 +292,11 @@ def invert(W: Array, M: Array, work: Array) -> None:
 
 @jit()
 def chip_product(A: Array, v: Array, out: Array) -> None:
-    """Write A v into `out`.
+    """Write out ← A v.
 
     ::
 
-        out_i = Σ_j A_ij v_j
+        out_i = ∑_j A_ij v_j
     """
     for i in range(A.shape[0]):
         total = 0.0

@@ -110,7 +110,7 @@ def test_finite_gain_and_offsets_move_the_rest_to_where_the_head_says():
 
 
 def test_offset_alone_adds_to_the_drive_as_often_as_there_are_conductances_at_the_node():
-    # x̄ = M (x + v_os (1 + Σ_j |R_ij|)), ideal inverters
+    # x̄ = M (x + v_os (1 + ∑_j |R_ij|)), ideal inverters
     circuit, x = circuit_of(5)
     offset = np.full(5, 3e-3)
     deck = netlist(circuit, x, "crossbar", offsets_v=offset)

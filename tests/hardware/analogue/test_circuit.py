@@ -54,7 +54,7 @@ def test_offsets_move_the_outputs_by_the_closed_form():
     built = AnalogueCircuit.build(R)
     offsets = v * np.random.default_rng(2).standard_normal(n)
     chip = AnalogueCircuit(built.plus, built.minus, built.unit_siemens, built.capacitance_f, offsets_v=offsets)
-    # x̄ = M(x + v_os(1 + Σ_j |R_ij|)), exact for ideal gain and g_min = 0.
+    # x̄ = M(x + v_os(1 + ∑_j |R_ij|)), exact for ideal gain and g_min = 0.
     x = X + offsets / chip.volts_per_unit * (1 + np.abs(R).sum(axis=1))
     np.testing.assert_allclose(chip.settle(X).xbar, np.linalg.solve(R, x.T).T, atol=1e-12)
 
