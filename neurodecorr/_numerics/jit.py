@@ -36,7 +36,7 @@ UNCOMPILED = bool(config.DISABLE_JIT)
 _SUMS = {"reassoc", "contract"}
 
 
-def jit(*, parallel: bool = False) -> Callable[[F], F]:
+def jit(*, parallel: bool = False, inline: bool = False) -> Callable[[F], F]:
     """Compile a kernel with IEEE error handling, reorderable sums, and a disk cache where one is writable.
 
     Parameters
@@ -44,19 +44,24 @@ def jit(*, parallel: bool = False) -> Callable[[F], F]:
     parallel : bool, default False
         Spread `prange` loops over threads, where `threads_work`. Only for independent rows. Other kernels may call such
         a kernel if they are told by an argument whether to: see `OnThreads`.
+    inline : bool, default False
+        Copy the kernel into its callers: for the few lines of a step, whose call would cost more than they do (0.40 µs
+        instead of 0.25 µs a sample for 32 units).
     """
 
     def compile_kernel(function: F) -> F:
         if UNCOMPILED:
             return function
-        serial = _dispatcher(function, False)
+        serial = _dispatcher(function, False, inline)
         return cast(F, OnThreads(function, _dispatcher(function, True), serial) if parallel else serial)
 
     return compile_kernel
 
 
-def _dispatcher(function: Callable[..., Any], parallel: bool) -> Any:
-    dispatcher = numba.njit(parallel=parallel, error_model="numpy", fastmath=_SUMS, nogil=True)(function)
+def _dispatcher(function: Callable[..., Any], parallel: bool, inline: bool = False) -> Any:
+    dispatcher = numba.njit(parallel=parallel, error_model="numpy", fastmath=_SUMS, nogil=True, forceinline=inline)(
+        function
+    )
     file = Path(inspect.getfile(function))
     room = file.parent
     # Typed at a prompt, read out of an archive, or built around other values: no files answer for such a kernel.

@@ -334,7 +334,7 @@ def residuals(U: Array, gap: Array, Z: Array, readout: int, found: Array) -> Non
 
 
 class Goals(NamedTuple):
-    """When a sample stops: residual ≤ `absolute` + `relative` ‖z‖, or > `largest` ‖u‖, or after `most` steps."""
+    """Stopping rule of a sample: residual ≤ `absolute` + `relative` ‖z‖, or > `largest` ‖u‖, or after `most` steps."""
 
     absolute: float
     relative: float

@@ -213,23 +213,24 @@ def settle_and_learn_rows(
     """
     k, n = X.shape
     Z, xbar, V = block.Z, block.xbar, block.V
+    _, power, gain, counters = averages
     for t in range(k):
-        mean_power = update_power(weight_of(parameters, averages.counters[SAMPLES]), X[t], averages.power, n)
+        mean_power = update_power(weight_of(parameters, counters[SAMPLES]), X[t], power, n)
         size = 0.0
         for j in range(n):
             Z[t, j] += changes[t, j]
             xbar[t, j] = scale[j] * Z[t, j]
             V[t, j] = scale[j] * xbar[t, j]
             size += np.float64(xbar[t, j]) * xbar[t, j]
-        eta, unit, exists = step_size(parameters, averages, size, mean_power)
+        eta, unit, exists = step_size(parameters, counters, power, size, mean_power)
         if not exists:
             return t
         grow, shrink = lengths(parameters.rule, eta, size)
         move_rest(Z, changes, V[t], t, X.dtype.type(shrink))
         # The growth of w is that of its rounded product, up to an ε.
-        growth = rescale(parameters, averages, scale, eta, mean_power) * (1.0 + EPS)
+        growth = rescale(parameters, gain, power, scale, eta, mean_power) * (1.0 + EPS)
         block.steps[t, 0], block.steps[t, 1], block.steps[t, 2] = grow, shrink, growth
-        tick(averages, eta, unit)
+        tick(counters, eta, unit)
     return -1
 
 

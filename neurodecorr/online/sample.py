@@ -301,7 +301,7 @@ def learn_step_by_step(
         Samples done, why it ended, products, bound of σ_min, largest bound over ‖x̄‖.
     """
     k, n = X.shape
-    mean, power, counters = averages.mean, averages.power, averages.counters
+    mean, power, gain, counters = averages
     frame = np.zeros((12, P.shape[0]))
     z, scale, inverse, low, products, worst = frame[1], frame[5], frame[6], known.low, 0, 0.0
     size = fold(P, Q[:0], np.ones_like(scale), inverse) * (1.0 + known.rounding)
@@ -325,7 +325,7 @@ def learn_step_by_step(
         before, trace, shortened, square = frame[3], counters[TRACE], counters[LIMITED], a * a
         before[:] = power
         mean_power = update_power(share, frame[0], power, n)
-        eta, unit, exists = step_size(parameters, averages, square, mean_power)
+        eta, unit, exists = step_size(parameters, counters, power, square, mean_power)
         if not exists:
             mean[:] = frame[11, :n]
             power[:] = before
@@ -342,7 +342,7 @@ def learn_step_by_step(
         found.proven[t] = bound <= known.share * a * (1.0 - known.rounding)
         worst = max(worst, bound / a if a > 0 else bound)
         # The growth of w is that of its rounded product, up to an ε.
-        growth = rescale(parameters, averages, scale, eta, mean_power) * (1.0 + EPS)
+        growth = rescale(parameters, gain, power, scale, eta, mean_power) * (1.0 + EPS)
         for j in range(scale.size):
             inverse[j] = 1.0 / scale[j]
         # The outer product is rounded into T, and both into the next; 2ε of the norm covers that.
@@ -350,7 +350,7 @@ def learn_step_by_step(
         weights += c * x * a * (1.0 + known.rounding)
         lost = c * (1.0 + known.rounding) * (whole + 3.0 * EPS * weights * a) * a + 2.0 * EPS * weights
         low = (low - lost) / growth * (1.0 - 8.0 * EPS)
-        tick(averages, eta, unit)
+        tick(counters, eta, unit)
         products += count
         grown, since = grown * growth, since + 1
         if since == FOLD or grown > GROWN:

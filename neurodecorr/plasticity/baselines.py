@@ -22,7 +22,7 @@ from neurodecorr.plasticity.spec import GAINS
 
 
 class Rule(Protocol):
-    """What every rule in the comparison offers; weights are whatever `start` returns."""
+    """Interface of a rule that the benchmark runs; weights are whatever `start` returns."""
 
     @property
     def name(self) -> str:

@@ -74,7 +74,7 @@ class RelativeRule:
 @short_repr
 @dataclass(frozen=True)
 class RuleHistory:
-    """What happened to one rule along the stream; entry 0 is the start.
+    """History of one rule on one stream; entry 0 is the start.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def _measure(rule: Rule, weights: Any, sigma: Floats) -> tuple[float, float, flo
 @short_repr
 @dataclass(frozen=True)
 class Distance:
-    """How far a rule ended from the closed forms.
+    """Distance of a rule from the closed forms at its end.
 
     Parameters
     ----------

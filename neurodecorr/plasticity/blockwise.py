@@ -53,31 +53,29 @@ def survey(X: Array, scale: float, limit: float, scaled: Array, power: Array) ->
     return outside == 0
 
 
-class PendingProduct(NamedTuple):
-    """An outer product that waits for the next pass: left rightᵀ (`products` 1), or left rightᵀ + right leftᵀ (2)."""
-
-    products: int
-    left: Array
-    right: Array
+Pair = tuple[Array, Array]
 
 
-@jit()
-def woven_pass(outer: PendingProduct, S: Array, z: Array, weight: Array, out: Array, push: Array, back: Array) -> float:
+@jit(inline=True)
+def woven_pass(
+    outer: int, S: Array, pair: Pair, z: Array, weight: Array, out: Array, push: Array, back: Array
+) -> float:
     """Take outer products off S, then out = S z, push = w²∘out, back = Sᵀ push, in one pass; return pushᵀout.
 
     ::
 
-        S ← S − left rightᵀ (products 1), S − left rightᵀ − right leftᵀ (products 2)
+        S ← S − left rightᵀ (outer = 1), S − left rightᵀ − right leftᵀ (outer = 2)
 
     Each row is used up while it is at hand.
     """
+    left, right = pair
     size = 0.0
     back[:] = 0
     for i in range(0, S.shape[0], ROWS):
-        if outer.products == 1:
-            pull_rows(S, outer.left, outer.right, z, out, i)
+        if outer == 1:
+            pull_rows(S, left, right, z, out, i)
         else:
-            twist_rows(S, outer.left, outer.right, z, out, i)
+            twist_rows(S, left, right, z, out, i)
         for r in range(i, i + ROWS):
             push[r] = weight[r] * weight[r] * out[r]
             size += push[r] * out[r]
@@ -106,21 +104,22 @@ def fused_block(
     learn from sample t is left in row t of `drives` and `pulls`, if there is one: R diag(w) grows by driveᵀpull (and
     its transpose, for the congruent rule, whose R is scaled on both sides).
     """
-    n, rule = averages.power.size, parameters.rule
+    mean, power, gain, counters = averages
+    n, rule = power.size, parameters.rule
     x, z, out, push = vectors[0], vectors[1], vectors[2], vectors[3]
     left, right, back = vectors[4], vectors[5], vectors[6]
     left[:] = 0
     right[:] = 0
-    outer = PendingProduct(2 if rule == CONGRUENT else 1, left, right)
+    pair = (left, right)
     for t in range(X.shape[0]):
-        mean_power = observe(parameters, averages, X[t], x)
+        mean_power = observe(parameters, mean, power, counters, X[t], x)
         if rule == CONGRUENT:
             for j in range(n):
                 z[j] = scale[j] * x[j]
-            size = woven_pass(outer, S, z, scale, out, push, back)
+            size = woven_pass(2, S, pair, z, scale, out, push, back)
         else:
-            size = woven_pass(outer, S, x, scale, out, push, back)
-        eta, unit, exists = step_size(parameters, averages, size, mean_power)
+            size = woven_pass(1, S, pair, x, scale, out, push, back)
+        eta, unit, exists = step_size(parameters, counters, power, size, mean_power)
         if not exists:
             return t
         if rule == CONGRUENT:
@@ -134,13 +133,13 @@ def fused_block(
             if t < drives.shape[0]:
                 for j in range(n):
                     drives[t, j], pulls[t, j] = x[j], grow * push[j]
-        rescale(parameters, averages, scale, eta, mean_power)
-        tick(averages, eta, unit)
-    woven_pass(outer, S, x, scale, out, push, back)
+        rescale(parameters, gain, power, scale, eta, mean_power)
+        tick(counters, eta, unit)
+    woven_pass(2 if rule == CONGRUENT else 1, S, pair, x, scale, out, push, back)
     return -1
 
 
-@jit()
+@jit(inline=True)
 def pair_congruent(eta: float, size: float, out: Array, push: Array, back: Array, left: Array, right: Array) -> None:
     """Write the rank-two step of the congruent M in the scaled frame, S = W⁻¹ M W⁻¹, W = diag(w).
 
@@ -158,7 +157,7 @@ def pair_congruent(eta: float, size: float, out: Array, push: Array, back: Array
         right[j] = gamma * back[j] - 0.5 * gamma * gamma * inner * out[j]
 
 
-@jit()
+@jit(inline=True)
 def drive_congruent(eta: float, size: float, scale: Array, x: Array, push: Array, drive: Array, pull: Array) -> None:
     """Write the rank-two step of the congruent R in the scaled frame.
 
@@ -210,19 +209,20 @@ def delayed_steps(
 
     Reference: Schreiber & Van Loan (1989), SIAM Journal on Scientific and Statistical Computing 10, 53–57 (compact WY).
     """
-    n, rule = averages.power.size, parameters.rule
+    _, power, gain, counters = averages
+    n, rule = power.size, parameters.rule
     Y, A, C, L = panel.Y, panel.A, panel.C, panel.L
     a, c, y, h = near[0], near[1], near[2, 0], np.empty(Y.shape[0] + 2 * ROWS, Y.dtype)
     for t in range(Y.shape[0]):
-        share = weight_of(parameters, averages.counters[SAMPLES])
-        mean_power = update_power(share, drives[t], averages.power, n)
+        share = weight_of(parameters, counters[SAMPLES])
+        mean_power = update_power(share, drives[t], power, n)
         for j in range(n):
             y[j] = Y[t, j]
         take_off(a, c, L, t, y, h)
         size = 0.0
         for j in range(n):
             size += (scale[j] * y[j]) ** 2
-        eta, unit, exists = step_size(parameters, averages, size, mean_power)
+        eta, unit, exists = step_size(parameters, counters, power, size, mean_power)
         if not exists:
             return t
         grow, shrink = lengths(rule, eta, size)
@@ -236,8 +236,8 @@ def delayed_steps(
             dot_rows(a, y, y, c[t], h, r)
         for r in range(t):
             L[t, r] = h[r]
-        rescale(parameters, averages, scale, eta, mean_power)
-        tick(averages, eta, unit)
+        rescale(parameters, gain, power, scale, eta, mean_power)
+        tick(counters, eta, unit)
     return -1
 
 

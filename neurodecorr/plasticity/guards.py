@@ -31,7 +31,7 @@ STRONGEST = {"float32": 3e3, "float64": 1e7}
 
 
 class InverseDrift(NamedTuple):
-    """Where M puts some inputs, and how far that is from where R lets them settle.
+    """Drift of M from the inverse of R: where M puts some inputs, and how far that is from where R lets them settle.
 
     Parameters
     ----------

@@ -139,7 +139,7 @@ def clip(A: Synapses, share: float, symmetric: bool, factor: Array) -> int:
 
 
 class Settings(NamedTuple):
-    """How sparse weights learn and settle.
+    """Settings of learning and settling in a sparse circuit.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def learn_rows(settings: Settings, A: Synapses, xbar: Array, averages: Averages,
         size = np.sum(xbar * xbar) / n
         if not size < HUGE:
             return k
-        eta = limited(averages, eta, size, parameters.limit)
+        eta = limited(counters, eta, size, parameters.limit)
         for j in range(n):
             gain[j] = 1.0 + eta * averages.power[j]
         if rule == LOCAL:
@@ -241,7 +241,7 @@ MOST_PRODUCTS = 2000
 @short_repr
 @dataclass(frozen=True)
 class SparseLearningRule:
-    """How sparse weights learn.
+    """Learning rule of sparse weights.
 
     ::
 
@@ -306,7 +306,7 @@ class SparseLearningRule:
 @short_repr
 @dataclass(frozen=True, eq=False)
 class SparseState:
-    """What sparse weights have learnt so far.
+    """Sparse weights and the statistics learnt with them.
 
     Parameters
     ----------

@@ -127,7 +127,7 @@ ENGINES = ("auto", "plain", "fused", "delayed")
 @short_repr
 @dataclass(frozen=True)
 class LearningRule:
-    """How to learn: form, rule, rate and what keeps the output's power.
+    """Description of how R or M learns: form, rule, rate, gain, limit.
 
     Parameters
     ----------

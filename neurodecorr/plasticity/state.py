@@ -18,7 +18,7 @@ from neurodecorr.plasticity.spec import LearningRule
 @short_repr
 @dataclass(frozen=True)
 class State:
-    """What was learnt so far. Powers, means and activities are in units of `scale`.
+    """Weights and statistics that a rule has learnt. Powers, means and activities are in units of `scale`.
 
     Parameters
     ----------

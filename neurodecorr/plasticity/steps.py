@@ -46,7 +46,7 @@ HUGE = 1e300
 
 
 class StepParameters(NamedTuple):
-    """How the rate and the gains of a rule run, in the units of a state.
+    """Numbers of a learning rule that each step needs, in the units of a state.
 
     Parameters
     ----------
@@ -96,13 +96,13 @@ class Averages(NamedTuple):
     counters: Array
 
 
-@jit()
+@jit(inline=True)
 def weight_of(parameters: StepParameters, seen: float) -> float:
     """Return the weight s = max(1/(t + 1), memory) of a sample in the running averages."""
     return max(1.0 / (seen + 1.0), parameters.memory)
 
 
-@jit()
+@jit(inline=True)
 def centre(parameters: StepParameters, share: float, sample: Array, mean: Array, x: Array) -> None:
     """Write x = sample − μ, after the running mean μ has moved.
 
@@ -128,7 +128,7 @@ def centre_rows(parameters: StepParameters, X: Array, mean: Array, seen: float, 
         centre(parameters, weight_of(parameters, seen + t), X[t], mean, drives[t])
 
 
-@jit()
+@jit(inline=True)
 def update_power(share: float, x: Array, power: Array, n: int) -> float:
     """p ← p + s (x² − p) for the first n units; return the mean of p."""
     total = power[0] * 0
@@ -138,30 +138,29 @@ def update_power(share: float, x: Array, power: Array, n: int) -> float:
     return float(total / n)
 
 
-@jit()
-def observe(parameters: StepParameters, averages: Averages, sample: Array, x: Array) -> float:
+@jit(inline=True)
+def observe(parameters: StepParameters, mean: Array, power: Array, counters: Array, sample: Array, x: Array) -> float:
     """Write x = sample − μ, after mean and power of each unit's input have moved; return the mean power.
 
     ::
 
         μ ← μ + s (x − μ),    x ← x − μ,    p ← p + s (x² − p)
     """
-    share = weight_of(parameters, averages.counters[SAMPLES])
-    centre(parameters, share, sample, averages.mean, x)
-    return update_power(share, x, averages.power, sample.size)
+    share = weight_of(parameters, counters[SAMPLES])
+    centre(parameters, share, sample, mean, x)
+    return update_power(share, x, power, sample.size)
 
 
-@jit()
+@jit(inline=True)
 def scheduled(parameters: StepParameters, clock: float) -> float:
     """η = η₀ exp(−max(0, clock − hold)/half), the clock being the sum of the rates used so far (`spec.Decay`)."""
     late = clock - parameters.hold
     return parameters.rate * math.exp(-late / parameters.half) if late > 0 else parameters.rate
 
 
-@jit()
-def limited(averages: Averages, eta: float, size: float, limit: float) -> float:
+@jit(inline=True)
+def limited(counters: Array, eta: float, size: float, limit: float) -> float:
     """Return η, shortened to the limit on η tr⟨x̄x̄ᵀ⟩ and counted if it was; the running trace moves on."""
-    counters = averages.counters
     counters[TRACE] += max(1.0 / (counters[SAMPLES] + 1.0), TRACE_MEMORY) * (size - counters[TRACE])
     strongest = limit / max(counters[TRACE], size / OUTLIER) if size > 0 else math.inf
     if eta <= strongest:
@@ -170,9 +169,9 @@ def limited(averages: Averages, eta: float, size: float, limit: float) -> float:
     return strongest
 
 
-@jit()
+@jit(inline=True)
 def step_size(
-    parameters: StepParameters, averages: Averages, size: float, mean_power: float
+    parameters: StepParameters, counters: Array, power: Array, size: float, mean_power: float
 ) -> tuple[float, float, bool]:
     """Return η for an output of ‖x̄‖² = `size`, its unit, and whether the step exists.
 
@@ -182,21 +181,21 @@ def step_size(
     unit = parameters.fixed_unit if parameters.fixed_unit > 0 else mean_power
     if not size < HUGE:
         return 0.0, unit, False
-    eta = scheduled(parameters, averages.counters[CLOCK]) / unit if unit > 0 else 0.0
-    eta = limited(averages, eta, size, parameters.limit)
+    eta = scheduled(parameters, counters[CLOCK]) / unit if unit > 0 else 0.0
+    eta = limited(counters, eta, size, parameters.limit)
     if parameters.rule != EXPLICIT:
         return eta, unit, True
-    pull = size if parameters.gain == NO_GAIN else max(size, averages.power.max())
+    pull = size if parameters.gain == NO_GAIN else max(size, power.max())
     return eta, unit, eta * pull < 1.0
 
 
-@jit()
+@jit(inline=True)
 def lengths(rule: int, eta: float, size: float) -> tuple[float, float]:
     """Return how far R and M step: η and η/(1 + η‖x̄‖²), or η/(1 − η‖x̄‖²) and η (explicit)."""
     return (eta / (1.0 - eta * size), eta) if rule == EXPLICIT else (eta, eta / (1.0 + eta * size))
 
 
-@jit()
+@jit(inline=True)
 def homeostatic(gain: Array, power: Array, mean_power: float, eta: float, mode: int, explicit: bool) -> None:
     """Write g = 1 + η p (implicit, local, congruent) or 1/(1 − η p) (explicit); p per node or its layer mean."""
     for j in range(power.size):
@@ -205,14 +204,16 @@ def homeostatic(gain: Array, power: Array, mean_power: float, eta: float, mode: 
         gain[j] = 1.0 / (1.0 - growth) if explicit else 1.0 + growth
 
 
-@jit()
-def rescale(parameters: StepParameters, averages: Averages, scale: Array, eta: float, mean_power: float) -> float:
+@jit(inline=True)
+def rescale(
+    parameters: StepParameters, gain: Array, power: Array, scale: Array, eta: float, mean_power: float
+) -> float:
     """w ← g∘w, or √g∘w where the gain acts on both sides (congruent); return the largest growth of a w."""
     most = 1.0
     if parameters.gain == NO_GAIN:
         return most
-    gain, explicit = averages.gain, parameters.rule == EXPLICIT
-    homeostatic(gain, averages.power, mean_power, eta, parameters.gain, explicit)
+    explicit = parameters.rule == EXPLICIT
+    homeostatic(gain, power, mean_power, eta, parameters.gain, explicit)
     for j in range(gain.size):
         growth = math.sqrt(gain[j]) if parameters.rule == CONGRUENT else gain[j]
         scale[j] *= growth
@@ -220,11 +221,11 @@ def rescale(parameters: StepParameters, averages: Averages, scale: Array, eta: f
     return most
 
 
-@jit()
-def tick(averages: Averages, eta: float, unit: float) -> None:
+@jit(inline=True)
+def tick(counters: Array, eta: float, unit: float) -> None:
     """Count a sample, and its rate: t ← t + 1, clock ← clock + η · unit."""
-    averages.counters[SAMPLES] += 1.0
-    averages.counters[CLOCK] += eta * unit
+    counters[SAMPLES] += 1.0
+    counters[CLOCK] += eta * unit
 
 
 @jit()
@@ -334,23 +335,24 @@ def learn_stream(parameters: StepParameters, recurrent: bool, M: Array, R: Array
     X : (samples, n) array
         The stream.
     """
-    n, rule, gain = M.shape[0], parameters.rule, averages.gain
+    n, rule = M.shape[0], parameters.rule
+    mean, power, gain, counters = averages
     x, xbar = np.empty(n, M.dtype), np.empty(n, M.dtype)
     back, residual = np.empty(n, M.dtype), np.empty(n, M.dtype)
     for k in range(X.shape[0]):
-        mean_power = observe(parameters, averages, X[k], x)
+        mean_power = observe(parameters, mean, power, counters, X[k], x)
         if recurrent:
             error = settle_and_refine(R, M, x, xbar, residual, back)
-            averages.counters[WORST_ERROR] = max(averages.counters[WORST_ERROR], error)
+            counters[WORST_ERROR] = max(counters[WORST_ERROR], error)
         else:
             multiply(M, x, xbar)
         size = 0.0
         for j in range(n):
             size += xbar[j] * xbar[j]
-        eta, unit, exists = step_size(parameters, averages, size, mean_power)
+        eta, unit, exists = step_size(parameters, counters, power, size, mean_power)
         if not exists:
             return k
-        homeostatic(gain, averages.power, mean_power, eta, parameters.gain, rule == EXPLICIT)
+        homeostatic(gain, power, mean_power, eta, parameters.gain, rule == EXPLICIT)
         if rule == CONGRUENT:
             beta = eta / (1.0 + math.sqrt(1.0 + eta * size))
             if recurrent:
@@ -363,5 +365,5 @@ def learn_stream(parameters: StepParameters, recurrent: bool, M: Array, R: Array
                 recurrent_step(R, x, xbar, grow, gain)
             multiply_transposed(M, xbar, back)
             feedforward_step(M, back, xbar, shrink, gain)
-        tick(averages, eta, unit)
+        tick(counters, eta, unit)
     return -1
