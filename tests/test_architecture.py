@@ -148,6 +148,14 @@ def test_the_names_of_hardware_are_those_of_its_rooms():
     assert set(neurodecorr.hardware.__all__) == set(neurodecorr.hardware._HOMES)
 
 
+@pytest.mark.parametrize("room", ["export", "hardware"])
+def test_rooms_within_a_room_are_there_before_anything_is_imported_from_them(room):
+    for name in getattr(neurodecorr, room)._NAMES:
+        code = f"import neurodecorr as nd; print(nd.{room}.{name}.__all__ != [])"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
+        assert done.stdout.strip() == "True"
+
+
 def test_an_unknown_name_is_refused():
     with pytest.raises(AttributeError, match="Circiut"):
         _ = neurodecorr.Circiut

@@ -53,6 +53,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return import_module(f"neurodecorr.export.{name}")
     if name in _HOMES:
         return getattr(import_module(f"neurodecorr.export.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'neurodecorr.export' has no attribute {name!r}")

@@ -98,6 +98,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return import_module(f"neurodecorr.hardware.{name}")
     if name in _HOMES:
         return getattr(import_module(f"neurodecorr.hardware.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'neurodecorr.hardware' has no attribute {name!r}")
