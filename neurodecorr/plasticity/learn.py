@@ -59,7 +59,7 @@ def learn(state: State, X: Floats, plan: LearningRule) -> State:
     InputError, ConfigError
         If the samples do not fit the state, or state and plan are none.
     """
-    instance(state, State, "state", advice="Use start(X, plan).")
+    instance(state, State, "state", advice="Use initial_state(X, rule).")
     return advance(state, samples(X, "X", len(state.mean)), instance(plan, LearningRule, "plan"))
 
 
