@@ -140,7 +140,6 @@ def _one(value: Any, place: str, budget: SizeBudget) -> str:
 # Limits on files of unknown origin, checked before memory is taken.
 MAX_BYTES = 2**30
 NAME_BYTES = 200
-Leaf = Array | str
 Attribute = str | int | float
 
 

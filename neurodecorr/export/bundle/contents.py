@@ -34,7 +34,6 @@ from neurodecorr.io.atomic import write_text
 from neurodecorr.io.trees import Branch, write_tree
 
 COLUMNS = ("pre", "post", "kind", "weight", "unit")
-DEVICE_KINDS = ("input", "leak", "inhibitory", "excitatory")
 UNIT = "1"
 ABOUT = (
     "Connections of the circuit  tau dxbar/dt = x - R xbar,  one per row.",
