@@ -25,7 +25,7 @@ EXEMPT = {
     "data.cifar100": "needs the files; a wrong folder stands in docs/reliability.md",
     "data.mnist": "needs the files; a wrong folder stands in docs/reliability.md",
     "data.tiny_imagenet": "needs the files; a wrong folder stands in docs/reliability.md",
-    "data.read_idx": "needs a file; hostile ones stand in tests/data/test_idx.py",
+    "data.read_idx": "needs a file; hostile ones stand in tests/data/test_mnist.py",
     "data.digits": "takes no arguments",
 }
 

@@ -21,7 +21,7 @@ OF_COMPARISONS = (
 
 EXEMPT = {
     **{f"plots.{name}": RECORDS for name in ()},
-    "plots.chip_errors": "of records, which tests/plots/test_chips.py makes",
+    "plots.chip_errors": "of records, which tests/plots/test_hardware.py makes",
     "plots.spike_codes": "of a run, which tests/plots/test_spikes.py makes",
 }
 
