@@ -3,8 +3,9 @@
 Names are loaded when they are first used, so that `import neurodecorr` costs nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neurodecorr._lazy import lazy_face
 
 __version__ = "0.1.0"
 
@@ -88,7 +89,6 @@ _NAMES = {
     ),
     "training": ("Trainer",),
 }
-_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 _ROOMS = (
     "circuit",
@@ -161,12 +161,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f"neurodecorr.{name}")
-    if name in _HOMES:
-        return getattr(import_module(f"neurodecorr.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'neurodecorr' has no attribute {name!r}")
+__getattr__, _ = lazy_face(__name__, {**dict.fromkeys(_ROOMS, ()), **_NAMES})
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,7 @@ import neurodecorr
 PACKAGE = Path(neurodecorr.__file__).parent
 # Rooms from the ground up; a module may import its own room and any room on a line above its own.
 FLOORS = (
-    ("errors",),
+    ("errors", "_lazy"),
     ("_typing", "_texts"),
     ("_validation",),
     ("_numerics",),
@@ -143,9 +143,19 @@ def test_the_names_of_hardware_are_those_of_its_rooms():
     names = {}
     exec("from neurodecorr.hardware import *", names)
     for name in neurodecorr.hardware.__all__:
-        room = importlib.import_module(f"neurodecorr.hardware.{neurodecorr.hardware._HOMES[name]}")
+        (home,) = [home for home, own in neurodecorr.hardware._NAMES.items() if name in own]
+        room = importlib.import_module(f"neurodecorr.hardware.{home}")
         assert name in room.__all__ and names[name] is getattr(room, name)
-    assert set(neurodecorr.hardware.__all__) == set(neurodecorr.hardware._HOMES)
+    assert dir(neurodecorr.hardware) == sorted(neurodecorr.hardware.__all__)
+
+
+def test_a_name_is_looked_up_once():
+    code = (
+        "import neurodecorr as nd; nd.Circuit, nd.export.write_spice; "
+        "print('Circuit' in vars(nd), 'write_spice' in vars(nd.export))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
+    assert done.stdout.split() == ["True", "True"]
 
 
 @pytest.mark.parametrize("room", ["export", "hardware"])

@@ -3,8 +3,9 @@
 Names are loaded when they are first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neurodecorr._lazy import lazy_face
 
 if TYPE_CHECKING:
     from neurodecorr.export.bundle.bundle import export_bundle, load_bundle
@@ -35,7 +36,6 @@ _NAMES = {
         "write_spice",
     ),
 }
-_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
     "LearningCircuit",
@@ -51,14 +51,4 @@ __all__ = [
     "write_spice",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return import_module(f"neurodecorr.export.{name}")
-    if name in _HOMES:
-        return getattr(import_module(f"neurodecorr.export.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'neurodecorr.export' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_face(__name__, _NAMES)

@@ -3,8 +3,9 @@
 Names are loaded when they are first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neurodecorr._lazy import lazy_face
 
 if TYPE_CHECKING:
     from neurodecorr.hardware.analogue.amplifier import Amplifier
@@ -65,7 +66,6 @@ _NAMES = {
         "learn_integers",
     ),
 }
-_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Amplifier",
@@ -96,14 +96,4 @@ __all__ = [
     "simulate_chips",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return import_module(f"neurodecorr.hardware.{name}")
-    if name in _HOMES:
-        return getattr(import_module(f"neurodecorr.hardware.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'neurodecorr.hardware' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_face(__name__, _NAMES)

@@ -208,14 +208,25 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     target = Path(os.path.realpath(checked_path(path)))
     with contextlib.ExitStack() as stack:
         with _told(path):
-            _require_place(target)
+            if target.is_dir():
+                raise CheckpointError(f"cannot write {target}: it is a folder. Give the path of a file.")
+            _make_folder(target.parent)
             temporary = stack.enter_context(temporary_beside(target))
         with _told(path, temporary):
             yield temporary
-            _synchronise(temporary)
-            _keep_mode(temporary, target)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            # The permissions of the file that is about to be replaced go over to the new one.
+            with contextlib.suppress(OSError):
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             os.replace(temporary, target)  # noqa: PTH105 - the call that is atomic, by its name
-    _synchronise_folder(target.parent)
+    # The rename is done by now; some file systems (and Windows) cannot synchronise a folder, which loses nothing else.
+    with contextlib.suppress(OSError):
+        handle = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager
@@ -280,8 +291,8 @@ def write_text(path: PathLike, text: str) -> Path:
         As `atomic_path` does.
     """
     checked_text(text, "text")
-    with write_atomically(path, "w") as file:
-        file.write(text)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
     return Path(path)
 
 
@@ -359,13 +370,6 @@ def _told(path: PathLike, temporary: Path | None = None) -> Iterator[None]:
         raise problem from error
 
 
-def _require_place(target: Path) -> None:
-    """Raise if `target` is a folder or its folder cannot be made."""
-    if target.is_dir():
-        raise CheckpointError(f"cannot write {target}: it is a folder. Give the path of a file.")
-    _make_folder(target.parent)
-
-
 def _make_folder(folder: Path) -> None:
     """Make `folder`, or say which of its parents is a file."""
     try:
@@ -373,24 +377,3 @@ def _make_folder(folder: Path) -> None:
     except (FileExistsError, NotADirectoryError):
         obstacle = next((parent for parent in (folder, *folder.parents) if parent.is_file()), folder)
         raise CheckpointError(f"cannot make the folder {folder}: {obstacle} is a file, not a folder.") from None
-
-
-def _synchronise(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _keep_mode(temporary: Path, target: Path) -> None:
-    """Carry the permissions of the file that is about to be replaced over to the new one."""
-    with contextlib.suppress(OSError):
-        temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-
-
-def _synchronise_folder(folder: Path) -> None:
-    # The rename is done by now; some file systems (and Windows) cannot synchronise a folder, which loses nothing else.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -7,13 +7,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from neurodecorr._typing import Floats
-from neurodecorr._validation import ROUNDING, choice, number, numeral, positive, sequence
+from neurodecorr._validation import ROUNDING, number, numeral, positive, sequence
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.export.spice.wire_resistance import Wiring
 from neurodecorr.hardware.analogue.amplifier import Amplifier
+from neurodecorr.hardware.analogue.equations import ResistorNetwork
 
 SIMULATORS = ("ngspice", "gnucap")
 LARGEST = 2**21  # elements; a netlist of this size has about 100 MB
@@ -24,6 +22,7 @@ RESERVED = {"gnd", "null", "all", "alli", "allv", "ally", "nosub", "time", "temp
 RESERVED |= {"ac", "dc", "am", "exp", "pulse", "pwl", "sffm", "sin", "external", "trnoise", "trrandom", "none"}
 RESERVED |= {"poly", "table", "value", "vol", "cur"}
 RELTOL = 1e-6
+SIEMENS = 1e-6  # of weight 1, by default
 MOST_STEPS = 10**7
 
 
@@ -111,77 +110,69 @@ class Deck:
                 f"a netlist may have at most {LARGEST} elements here; this one needs {len(self.cards)}. "
                 "Export fewer units, or a sparse circuit."
             )
-        head = [f"* {self.title}"]
-        head += [f"* {name} = {fact if isinstance(fact, str) else spelt(fact)}" for name, fact in self.facts.items()]
-        head += [f"* {probe.kind} {probe.node} = {spelt(probe.expected)}" for probe in self.probes]
+        head = [f"* {self.title}", *(f"* {name} = {fact}" for name, fact in self.facts.items())]
+        head += [f"* {probe.kind} {probe.node} = {probe.expected}" for probe in self.probes]
         for line in head:
             if not (line.isascii() and line.isprintable()):
                 raise InputError(
                     f"each line at the head of a netlist must be one line of plain ASCII; got {line!r:.100}."
                 )
-        _require_own_names(self.probes, self.cards)
+        # gnucap would measure an element that has the name of a node.
+        elements = {card.partition(" ")[0].lower() for card in self.cards}
+        nodes = [probe.node for probe in self.probes]
+        if both := [node for node in nodes if node.lower() in elements]:
+            raise InputError(f"names of nodes must not be those of elements; {both[0]!r} is both. Choose another.")
         ask = _ask_ngspice if self.simulator == "ngspice" else _ask_gnucap
-        return "\n".join([*head, "*", *self.cards, "*", *ask(self.run, self.probes), ".end", ""])
+        return "\n".join([*head, "*", *self.cards, "*", *ask(self.run, nodes), ".end", ""])
 
 
-def _require_own_names(probes: Sequence[Probe], cards: Sequence[str]) -> None:
-    """Raise if a node has the name of an element: gnucap would measure the element."""
-    nodes = {probe.node.lower(): probe.node for probe in probes}
-    for card in cards:
-        name = card.partition(" ")[0].lower()
-        if name in nodes:
-            raise InputError(f"names of nodes must not be those of elements; {nodes[name]!r} is both. Choose another.")
-
-
-def _ask_ngspice(run: Analysis, probes: Sequence[Probe]) -> list[str]:
-    step, stop = spelt(run.step_s), spelt(run.stop_s)
-    tolerances = _tolerances(run) | {"chgtol": 5e-7 * run.volts * run.farads, "pivtol": 1e-9 * run.siemens}
+def _ask_ngspice(run: Analysis, nodes: Sequence[str]) -> list[str]:
+    """Return the analyses and their tolerances; `gmin`, which stands across every node, far below any weight."""
+    # Of the unit current; that of the reference setting, 1e-15 A where G₀ is 1 µS.
+    amperes = 1e-9 * run.volts * run.siemens
     lines = [
-        joined(".options method=trap", (f"{name}={value:.3g}" for name, value in tolerances.items())),
-        joined(".save", (voltage(probe.node) for probe in probes)),
+        joined(
+            f".options method=trap reltol={RELTOL:.3g} vntol={1e-9 * run.volts:.3g} abstol={amperes:.3g}",
+            (
+                f"gmin={1e-18 * run.siemens:.3g}",
+                f"chgtol={5e-7 * run.volts * run.farads:.3g}",
+                f"pivtol={1e-9 * run.siemens:.3g}",
+            ),
+        ),
+        joined(".save", (f"v({node})" for node in nodes)),
         *([".op"] if run.rest else []),
     ]
     if run.stop_s == 0:
         return lines
-    return [
-        *lines,
-        f".tran {step} {stop} 0 {step} uic",
-        *(f".measure tran settled_{probe.node} find {voltage(probe.node)} at={stop}" for probe in probes),
-    ]
+    measures = (f".measure tran settled_{node} find v({node}) at={run.stop_s}" for node in nodes)
+    return [*lines, f".tran {run.step_s} {run.stop_s} 0 {run.step_s} uic", *measures]
 
 
-def _ask_gnucap(run: Analysis, probes: Sequence[Probe]) -> list[str]:
-    step, stop = spelt(run.step_s), spelt(run.stop_s)
-    nodes = [voltage(probe.node) for probe in probes]
+def _ask_gnucap(run: Analysis, nodes: Sequence[str]) -> list[str]:
+    voltages, amperes = [f"v({node})" for node in nodes], 1e-9 * run.volts * run.siemens
     # Its sources of voltage have an inner resistance, "short"; increments would add up rounding over many steps.
-    tolerances = _tolerances(run) | {"short": 1e-13 / run.siemens}
     lines = [
         joined(
             ".options method=trapezoid numdgt=15 nobypass noincmode",
-            (f"{name}={value:.3g}" for name, value in tolerances.items()),
+            (
+                f"reltol={RELTOL:.3g}",
+                f"vntol={1e-9 * run.volts:.3g}",
+                f"abstol={amperes:.3g}",
+                f"gmin={1e-18 * run.siemens:.3g}",
+                f"short={1e-13 / run.siemens:.3g}",
+            ),
         ),
-        *([joined(".print op", nodes), ".op"] if run.rest else []),
+        *([joined(".print op", voltages), ".op"] if run.rest else []),
     ]
     if run.stop_s == 0:
         return lines
     return [
         *lines,
-        joined(".print tran", nodes),
-        joined(".store tran", nodes),
-        f".tran {step} {stop} 0 uic",
-        *(f'.measure settled_{probe.node}=at(probe="{voltage(probe.node)}" x={stop})' for probe in probes),
+        joined(".print tran", voltages),
+        joined(".store tran", voltages),
+        f".tran {run.step_s} {run.stop_s} 0 uic",
+        *(f'.measure settled_{node}=at(probe="v({node})" x={run.stop_s})' for node in nodes),
     ]
-
-
-def _tolerances(run: Analysis) -> dict[str, float]:
-    """Return relative and absolute tolerances; `gmin`, which some put across every node, far below any weight."""
-    # Of the unit current; that of the reference setting, 1e-15 A where G₀ is 1 µS.
-    return {
-        "reltol": RELTOL,
-        "vntol": 1e-9 * run.volts,
-        "abstol": 1e-9 * run.volts * run.siemens,
-        "gmin": 1e-18 * run.siemens,
-    }
 
 
 def joined(start: str, words: Iterable[str]) -> str:
@@ -193,22 +184,6 @@ def joined(start: str, words: Iterable[str]) -> str:
         else:
             lines.append("+ " + word)
     return "\n".join(lines)
-
-
-def spelt(value: float) -> str:
-    """Return the shortest decimal that reads back as the same double.
-
-    Examples
-    --------
-    >>> spelt(np.float64(0.1)), spelt(2e-8)
-    ('0.1', '2e-08')
-    """
-    return repr(float(value))
-
-
-def voltage(node: str) -> str:
-    """Return how simulators call the voltage of a node."""
-    return f"v({node})"
 
 
 def probes(kind: str, nodes: Iterable[str], expected: Iterable[float]) -> tuple[Probe, ...]:
@@ -254,11 +229,6 @@ def node_names(names: Sequence[str] | None, default: Sequence[str], others: Sequ
     return tuple(listed)
 
 
-def checked_simulator(simulator: str) -> str:
-    """Return the name of a known simulator."""
-    return choice(simulator, "simulator", SIMULATORS)
-
-
 def stop_and_step(
     tau_s: float, slowest_s: float, since_s: float, t_end_s: float | None, step_s: float | None
 ) -> tuple[float, float]:
@@ -293,45 +263,68 @@ INNER = ("in_", "s_", "p_", "m_", "a_", "b_", "o_", "q_")
 
 
 def transconductors(
-    wires: Wiring, nodes: Sequence[str], sources: Sequence[str], start: Floats, farads: float
+    G: Floats, nodes: Sequence[str], sources: Sequence[str], farads: Floats, start: Floats
 ) -> list[str]:
     """Return capacitors, current sources and transconductors; currents leave a node through its transconductors.
 
     Parameters
     ----------
-    wires : Wiring
-        The circuit.
+    G : (N, N) array
+        Conductances of the synapses, in siemens; row is the receiving node.
     nodes, sources : sequence of str
         Name of each node, and what follows the nodes of its source; "" for none.
+    farads : (N,) array
+        Capacitances τ G₀/κ.
     start : (N,) array
         Voltages at the start.
-    farads : float
-        Capacitance τ G₀.
     """
-    G, cards = wires.plus - wires.minus, []
-    for i, node in enumerate(nodes):
-        if sources[i]:
-            cards.append(f"I{i} 0 {node} {sources[i]}")
-        cards.append(f"C{i} {node} 0 {spelt(farads / wires.rates[i])} IC={spelt(start[i])}")
-        cards += [f"G{i}_{j} {node} 0 {nodes[j]} 0 {spelt(G[i, j])}" for j in np.flatnonzero(G[i]).tolist()]
+    cards = []
+    for i, (node, source, capacitance, volts, row) in enumerate(
+        zip(nodes, sources, farads.tolist(), start.tolist(), G.tolist(), strict=True)
+    ):
+        cards += [f"I{i} 0 {node} {source}"] if source else []
+        cards.append(f"C{i} {node} 0 {capacitance} IC={volts}")
+        cards += [f"G{i}_{j} {node} 0 {nodes[j]} 0 {one}" for j, one in enumerate(row) if one]
     return cards
 
 
-def crossbar(wires: Wiring, nodes: Sequence[str], sources: Sequence[str], start: Floats, farads: float) -> list[str]:
+@dataclass(frozen=True, eq=False)
+class Wiring:
+    """Devices of a crossbar, in siemens, and the equations that they make with their amplifiers.
+
+    Parameters
+    ----------
+    plus, minus : (N, N) array
+        G⁺ and G⁻, in siemens.
+    siemens : float
+        G₀, of weight 1.
+    network : ResistorNetwork
+        The same in units of G₀, with amplifiers, offsets and relative rates.
+    """
+
+    plus: Floats
+    minus: Floats
+    siemens: float
+    network: ResistorNetwork
+
+    def __repr__(self) -> str:
+        return f"Wiring(n={len(self.plus)}, siemens={self.siemens:g}, {self.network.amplifier})"
+
+
+def crossbar(wires: Wiring, nodes: Sequence[str], sources: Sequence[str], farads: float, start: Floats) -> list[str]:
     """Return integrators, inverters and a resistor per conductance; parameters as of `transconductors`.
 
-    Sources are voltages of minus the input, behind a resistor of weight 1.
+    Sources are voltages of minus the input, behind a resistor of weight 1; `farads` is the capacitance τ G₀ of κ = 1.
     """
-    cards, ohms, h, leak = [], spelt(1 / wires.siemens), wires.amplifier.inversion, wires.amplifier.leak
+    cards, ohms, network, amplifier = [], 1 / wires.siemens, wires.network, wires.network.amplifier
+    h, leak, capacitances = amplifier.inversion, amplifier.leak, farads / network.rates
     for i, node in enumerate(nodes):
-        if sources[i]:
-            cards.append(f"V{i} in_{node} 0 {sources[i]}")
+        cards += [f"V{i} in_{node} 0 {sources[i]}"] if sources[i] else []
         cards.append(f"Rx{i} {f'in_{node}' if sources[i] else 0} s_{node} {ohms}")
-        own, other = wires.offsets[:, i]
+        own, other = network.offsets[i], network.inverter_offsets[i]
         # An amplifier that follows holds its input at v_os − v/A₀.
-        held = spelt(start[i] * (1 + leak) - own)
-        cards.append(f"C{i} {node} s_{node} {spelt(farads / wires.rates[i])} IC={held}")
-        cards += _amplifier(f"{i}", (node, f"s_{node}", f"a_{node}", f"o_{node}"), wires.amplifier, own, start[i])
+        cards.append(f"C{i} {node} s_{node} {capacitances[i]} IC={start[i] * (1 + leak) - own}")
+        cards += _amplifier(f"{i}", (node, f"s_{node}", f"a_{node}", f"o_{node}"), amplifier, own, start[i])
         if wires.minus[:, i].any():
             cards += _inverter(wires, i, (node, node), h * (2 * other - start[i]))
         cards += _synapses(wires, i, nodes, "")
@@ -339,37 +332,38 @@ def crossbar(wires: Wiring, nodes: Sequence[str], sources: Sequence[str], start:
 
 
 def summing_amplifiers(
-    wires: Wiring, nodes: Sequence[str], sources: Sequence[str], start: Floats, farads: float
+    wires: Wiring, nodes: Sequence[str], sources: Sequence[str], farads: float, start: Floats
 ) -> list[str]:
     """Return amplifiers that weigh their inputs, for an open loop; parameters as of `crossbar`, no capacitors.
 
     Sources are voltages of minus the input; inverters give the input. At the start they do not know of it yet.
     """
-    cards, ohms, h = [], spelt(1 / wires.siemens), wires.amplifier.inversion
+    cards, ohms, network, amplifier = [], 1 / wires.siemens, wires.network, wires.network.amplifier
     for i, node in enumerate(nodes):
-        own, other = wires.offsets[:, i]
+        own, other = network.offsets[i], network.inverter_offsets[i]
         cards += [f"V{i} in_{node} 0 {sources[i]}", f"Rx{i} {node} s_{node} {ohms}"]
-        cards += _amplifier(f"{i}", (node, f"s_{node}", f"a_{node}", f"o_{node}"), wires.amplifier, own, start[i])
+        cards += _amplifier(f"{i}", (node, f"s_{node}", f"a_{node}", f"o_{node}"), amplifier, own, start[i])
         if wires.minus[:, i].any():
-            cards += _inverter(wires, i, (f"in_{node}", node), h * 2 * other)
+            cards += _inverter(wires, i, (f"in_{node}", node), amplifier.inversion * 2 * other)
         cards += _synapses(wires, i, nodes, "in_")
     return cards
 
 
 def _inverter(wires: Wiring, i: int, nodes: tuple[str, str], start: float) -> list[str]:
     """Return an inverter of two conductances G₀, with its nodes: input, and the unit that it belongs to."""
-    ohms, (fed, unit) = spelt(1 / wires.siemens), nodes
+    ohms, (fed, unit) = 1 / wires.siemens, nodes
     around = (f"m_{unit}", f"p_{unit}", f"b_{unit}", f"q_{unit}")
     cards = [f"Ri{i} {fed} p_{unit} {ohms}", f"Rf{i} p_{unit} m_{unit} {ohms}"]
-    return cards + _amplifier(f"m{i}", around, wires.amplifier, wires.offsets[1, i], start)
+    return cards + _amplifier(f"m{i}", around, wires.network.amplifier, wires.network.inverter_offsets[i], start)
 
 
 def _synapses(wires: Wiring, i: int, nodes: Sequence[str], fed: str) -> list[str]:
     """Return the resistors of row i, from columns whose nodes begin with `fed`, and from inverters."""
     return [
-        f"{name}{i}_{j} {sign}{nodes[j]} s_{nodes[i]} {spelt(1 / G[i, j])}"
+        f"{name}{i}_{j} {sign}{nodes[j]} s_{nodes[i]} {1 / one}"
         for name, sign, G in (("Rp", fed, wires.plus), ("Rn", "m_", wires.minus))
-        for j in np.flatnonzero(G[i]).tolist()
+        for j, one in enumerate(G[i].tolist())
+        if one
     ]
 
 
@@ -378,17 +372,14 @@ def _amplifier(
 ) -> list[str]:
     """Return an amplifier, (1/ω) dv/dt = v_os − v₋ − v/A₀, with nodes: output, v₋, pole, offset at v₊."""
     out, negative, pole, positive = nodes
-    cards = []
-    if offset:
-        cards.append(f"Vo{name} {positive} 0 DC {spelt(offset)}")
-    else:
-        positive = "0"
+    cards = [f"Vo{name} {positive} 0 DC {offset}"] if offset else []
+    plus = positive if offset else "0"
     if math.isinf(amplifier.bandwidth_hz):
-        return [*cards, f"E{name} {out} 0 {positive} {negative} {spelt(min(amplifier.gain, IDEAL_GAIN))}"]
+        return [*cards, f"E{name} {out} 0 {plus} {negative} {min(amplifier.gain, IDEAL_GAIN)}"]
     return [
         *cards,
-        f"Ga{name} {pole} 0 {negative} {positive} {spelt(POLE)}",
-        f"Ra{name} {pole} 0 {spelt(min(amplifier.gain, IDEAL_GAIN_WITH_POLE) / POLE)}",
-        f"Ca{name} {pole} 0 {spelt(POLE / amplifier.rate)} IC={spelt(start)}",
+        f"Ga{name} {pole} 0 {negative} {plus} {POLE}",
+        f"Ra{name} {pole} 0 {min(amplifier.gain, IDEAL_GAIN_WITH_POLE) / POLE}",
+        f"Ca{name} {pole} 0 {POLE / amplifier.rate} IC={start}",
         f"E{name} {out} 0 {pole} 0 1.0",
     ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._typing import Floats
-from neurodecorr._validation import choice, positive
+from neurodecorr._validation import choice, finite, positive, real_array, vector
 from neurodecorr.circuit import Circuit, SparseCircuit
 from neurodecorr.circuit.model import LinearCircuit
-from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.circuit.stability import margin, require_stable
+from neurodecorr.errors import ConfigError, InputError, StabilityError
 from neurodecorr.export.spice.deck import (
     INNER,
+    SIEMENS,
+    SIMULATORS,
     Analysis,
     Deck,
-    checked_simulator,
+    Wiring,
     crossbar,
     node_names,
     probes,
@@ -31,15 +36,21 @@ from neurodecorr.export.spice.deck import (
 )
 from neurodecorr.export.spice.network_netlist import LearningCircuit, learning_deck, network_deck
 from neurodecorr.export.spice.stimulus import SourceWaveforms, waveforms
-from neurodecorr.export.spice.wire_resistance import Wiring, initial_outputs, margin_of, wiring
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
-from neurodecorr.hardware.analogue.equations import require_settling
+from neurodecorr.hardware.analogue.equations import ResistorNetwork, closed_loop, require_settling, rest_system
 from neurodecorr.hardware.devices.pairs import Pair
 from neurodecorr.io.atomic import write_text
 from neurodecorr.network.ode import NetworkCircuit
 
-KINDS = ("ota", "crossbar")
+WORDS = {"ota": "transconductors and capacitors", "crossbar": "crossbar with operational amplifiers"}
+KINDS = tuple(WORDS)
+EQUATION = "tau dxbar/dt = x - R xbar; at rest xbar = R^-1 x"
+PAIR_EQUATION = "tau_e de/dt = x - R xbar - e, tau dxbar/dt = R^T e; at rest xbar = R^-1 x, e = 0"
+UNITS = "seconds, volts, amperes, siemens, farads, ohms"
+# What the head of a netlist says, in this order.
+WORDS_OF_HEAD = ("equation", "circuit", "rows", "units", "simulator", "kind")
+NUMBERS_OF_HEAD = ("tau_s", "siemens_per_weight", "farads", "volts_per_unit", "slowest_mode_s")
 
 
 def write_spice(
@@ -224,28 +235,16 @@ def netlist(
         "initial": initial,
         "names": names,
     }
-    simulator, options = checked_simulator(simulator), {key: value for key, value in given.items() if value is not None}
-    make = _deck_of(subject)
-    foreign = [name for name in options if name not in signature(make).parameters]
-    if foreign:
+    make = next((own for kinds, own in _DECKS if isinstance(subject, kinds)), None)
+    if make is None:
+        raise InputError(
+            f"subject must be a circuit, a chip, a network as from network.as_circuit(), or a LearningCircuit; got "
+            f"{type(subject).__name__}. Use Circuit(R, tau) or AnalogueCircuit.build(R)."
+        )
+    options = {key: value for key, value in given.items() if value is not None}
+    if foreign := [name for name in options if name not in signature(make).parameters]:
         raise ConfigError(f"{foreign[0]} must be left out in a netlist of this subject, {type(subject).__name__}.")
-    return make(subject, inputs, simulator, **options)
-
-
-def _deck_of(subject: Any) -> Callable[..., Deck]:
-    """Return what makes the netlist of a subject, by what it is."""
-    if isinstance(subject, LinearCircuit | SparseCircuit):
-        return circuit_deck
-    if isinstance(subject, AnalogueCircuit):
-        return chip_deck
-    if isinstance(subject, NetworkCircuit):
-        return network_deck
-    if isinstance(subject, LearningCircuit):
-        return learning_deck
-    raise InputError(
-        f"subject must be a circuit, a chip, a network as from network.as_circuit(), or a LearningCircuit; got "
-        f"{type(subject).__name__}. Use Circuit(R, tau) or AnalogueCircuit.build(R)."
-    )
+    return make(subject, inputs, choice(simulator, "simulator", SIMULATORS), **options)
 
 
 def circuit_deck(
@@ -271,41 +270,117 @@ def circuit_deck(
         circuit = Circuit(circuit.R.toarray(), circuit.tau)
     volts = positive(volts_per_unit, "volts_per_unit", "volts")
     tau_s = circuit.tau if tau_s is None else positive(tau_s, "tau_s", "seconds")
-    wave = waveforms(x, circuit.size, tau_s / circuit.tau)
-    wires = wiring(circuit, kind, pair, amplifier, offsets_v, unit_siemens)
-    margin = margin_of(wires, circuit, tau_s)
-    stop_s, step = stop_and_step(tau_s, tau_s / margin, wave.end, t_end_s, step_s)
-    default = [f"xbar{i}" if i < circuit.size else f"e{i - circuit.size}" for i in range(circuit.state_size)]
-    own = node_names(names, default[: circuit.size], INNER)
-    start = np.asarray(circuit.state(initial_outputs(initial, circuit.size)[None, :])[0], dtype=float)
-    farads = tau_s * wires.siemens
-    nodes = (*own, *default[circuit.size :])
-    elements = transconductors if kind == "ota" else crossbar
-    sources = wave.sources(volts * (wires.siemens if kind == "ota" else -1.0), step, simulator)
-    silent = [""] * (circuit.state_size - circuit.size)  # error units get the input, and come last
-    cards = elements(wires, nodes, [*silent, *sources], start * volts, farads)
-    rest = wires.rest(circuit.drive(wave.at_end(stop_s)[None, :])[0], volts)[: circuit.size]
-    facts: dict[str, str | float] = {
-        "equation": _equation(circuit),
-        "circuit": _words(kind),
-        "rows": "weight i_j leads from unit j to unit i",
-    }
-    facts |= {"units": "seconds, volts, amperes, siemens, farads, ohms", "simulator": simulator, "kind": kind}
-    facts |= {"tau_s": tau_s, "siemens_per_weight": wires.siemens, "farads": farads, "volts_per_unit": volts}
-    facts["slowest_mode_s"] = tau_s / margin
-    run = Analysis(stop_s, step, True, volts, wires.siemens, farads)
-    title = f"neurodecorr: decorrelating circuit of {circuit.size} units, {_words(kind)}, for {simulator}"
-    return Deck(title, facts, probes("xbar", own, rest), tuple(cards), run, simulator)
+    n, errors = circuit.size, circuit.state_size - circuit.size
+    wave = waveforms(x, n, tau_s / circuit.tau)
+    if kind == "crossbar":
+        made = _with_amplifiers(circuit, tau_s, pair, amplifier, offsets_v, unit_siemens)
+    elif amplifier is None and offsets_v is None:
+        made = _with_transconductors(circuit, pair, unit_siemens)
+    else:
+        raise ConfigError("amplifier and offsets_v belong to kind='crossbar'; transconductors here are ideal.")
+    if made.margin <= 0:
+        raise StabilityError(
+            f"the circuit must have min Re λ > 0 to settle; with these devices and amplifiers it is {made.margin:.4g} "
+            f"({circuit.spectrum.margin:.4g} with ideal ones). Choose devices of less mismatch, or faster amplifiers."
+        )
+    slowest_s = tau_s / made.margin
+    stop_s, step = stop_and_step(tau_s, slowest_s, float(wave.times[-1]), t_end_s, step_s)
+    nodes = node_names(names, [f"xbar{i}" for i in range(n)], INNER)
+    start = np.zeros(n + errors) if initial is None else circuit.state(vector(initial, "initial", n)[None])[0]
+    farads = tau_s * made.siemens
+    # Error units get the input, and come last.
+    sources = [""] * errors + wave.sources(volts * made.source, step, simulator)
+    every = (*nodes, *(f"e{i}" for i in range(errors)))
+    cards = made.elements(every, sources, farads, volts * start)
+    rest = np.linalg.solve(made.A, circuit.drive(wave.at_end(stop_s)[None])[0] + made.b / volts)
+    said = (PAIR_EQUATION if errors else EQUATION, WORDS[kind], "weight i_j leads from unit j to unit i", UNITS)
+    facts = _head((*said, simulator, kind), (tau_s, made.siemens, farads, volts, slowest_s))
+    run = Analysis(stop_s, step, True, volts, made.siemens, farads)
+    title = f"neurodecorr: decorrelating circuit of {n} units, {WORDS[kind]}, for {simulator}"
+    return Deck(title, facts, probes("xbar", nodes, rest[:n]), tuple(cards), run, simulator)
 
 
-def _words(kind: str) -> str:
-    return "transconductors and capacitors" if kind == "ota" else "crossbar with operational amplifiers"
+@dataclass(frozen=True, eq=False)
+class _Built:
+    """A circuit in devices: A z = u + b at rest, its margin per τ, G₀, and what its elements are.
+
+    `source` is the size of a source over that of an input in volts: amperes G₀, or minus one volt.
+    """
+
+    A: Floats
+    b: Floats | float
+    margin: float
+    siemens: float
+    source: float
+    elements: Callable[[Sequence[str], Sequence[str], float, Floats], list[str]]
 
 
-def _equation(circuit: LinearCircuit) -> str:
-    if circuit.state_size == circuit.size:
-        return "tau dxbar/dt = x - R xbar; at rest xbar = R^-1 x"
-    return "tau_e de/dt = x - R xbar - e, tau dxbar/dt = R^T e; at rest xbar = R^-1 x, e = 0"
+def _with_transconductors(circuit: LinearCircuit, pair: Pair | None, unit_siemens: Any) -> _Built:
+    """Return κ⁻¹ C dv/dt = G₀ x − (G⁺ − G⁻) v."""
+    plus, minus, siemens = _conductances(circuit.wide, pair, unit_siemens)
+    G, rates = plus - minus, circuit.rates.astype(float)
+    A = G / siemens
+
+    def elements(nodes: Sequence[str], sources: Sequence[str], farads: float, start: Floats) -> list[str]:
+        return transconductors(G, nodes, sources, farads / rates, start)
+
+    require_stable(circuit)
+    return _Built(A, 0.0, margin(rates[:, None] * A), siemens, siemens, elements)
+
+
+def _with_amplifiers(
+    circuit: LinearCircuit, tau_s: float, pair: Pair | None, amplifier: Any, offsets_v: Any, unit_siemens: Any
+) -> _Built:
+    """Return the closed loop of `hardware.analogue.equations`, its options checked."""
+    amplifier = Amplifier() if amplifier is None else amplifier
+    if not isinstance(amplifier, Amplifier):
+        raise ConfigError(f"amplifier must be an Amplifier; got {type(amplifier).__name__}.")
+    if not math.isinf(amplifier.swing_v):
+        raise ConfigError(f"amplifier must have an infinite swing_v in a linear netlist; got {amplifier.swing_v:g} V.")
+    if amplifier.offset_v and offsets_v is None:
+        raise ConfigError(
+            f"an amplifier with offset_v = {amplifier.offset_v:g} V, a standard deviation, needs the offsets of one "
+            "chip: give offsets_v."
+        )
+    n = circuit.state_size
+    offsets = np.zeros(n) if offsets_v is None else finite(real_array(offsets_v, "offsets_v"), "offsets_v")
+    if offsets.shape not in ((n,), (2, n)):
+        raise InputError(
+            f"offsets_v must be ({n},), one per integrator, or (2, {n}), with those of inverters; got {offsets.shape}."
+        )
+    own, other = offsets.astype(float) if offsets.ndim == 2 else (offsets.astype(float), np.zeros(n))
+    plus, minus, siemens = _conductances(circuit.wide, pair, unit_siemens)
+    rates, speed = circuit.rates.astype(float), amplifier.rate * tau_s
+    network = ResistorNetwork(plus / siemens, minus / siemens, own, other, amplifier, speed, rates)
+    require_stable(circuit)
+    A, b, _ = rest_system(network, closed=True)
+    elements = partial(crossbar, Wiring(plus, minus, siemens, network))
+    return _Built(A, b, closed_loop(network, tau_s).spectrum.margin, siemens, -1.0, elements)
+
+
+def _conductances(A: Floats, pair: Any, unit_siemens: Any) -> tuple[Floats, Floats, float]:
+    """Return G⁺, G⁻ and G₀ of a matrix or of a pair; a reference that a column shares stands in every row."""
+    if pair is None:
+        unit = SIEMENS if unit_siemens is None else positive(unit_siemens, "unit_siemens", "siemens")
+        return unit * np.maximum(A, 0), unit * np.maximum(-A, 0), unit
+    if not isinstance(pair, Pair):
+        raise InputError(f"pair must be a Pair, as from map_to_conductances; got {type(pair).__name__}.")
+    plus = finite(real_array(pair.plus, "pair.plus"), "pair.plus").astype(float)
+    minus = finite(real_array(pair.minus, "pair.minus"), "pair.minus").astype(float)
+    if plus.shape != A.shape or minus.shape not in (A.shape, (1, len(A))):
+        raise InputError(f"pair must hold {A.shape} conductances, those of the circuit's matrix; got {plus.shape}.")
+    for name, G in (("plus", plus), ("minus", minus)):
+        if (G < 0).any():
+            row, column = (int(k) for k in np.argwhere(G < 0)[0])
+            raise InputError(
+                f"conductances must be ≥ 0; got pair.{name} = {G[row, column]:g} S at row {row}, column {column}."
+            )
+    unit = positive(pair.scale, "pair.scale", "siemens per unit of weight")
+    if unit_siemens is not None and positive(unit_siemens, "unit_siemens", "siemens") != unit:
+        raise ConfigError(
+            f"unit_siemens must be left out where a pair is given, whose scale is {unit:g} S; got {unit_siemens:g}."
+        )
+    return plus, np.broadcast_to(minus, A.shape), unit
 
 
 def chip_deck(
@@ -319,20 +394,17 @@ def chip_deck(
     names: Sequence[str] | None = None,
 ) -> Deck:
     """Return the netlist of one manufactured chip; see `netlist`."""
-    n, volts, siemens = len(chip.plus), chip.volts_per_unit, chip.unit_siemens
-    wave, start = waveforms(x, n, 1.0), initial_outputs(initial, n)
+    n, volts, siemens, farads = len(chip.plus), chip.volts_per_unit, chip.unit_siemens, chip.capacitance_f
+    wave, start = waveforms(x, n, 1.0), np.zeros(n) if initial is None else vector(initial, "initial", n)
     shortest, slowest = _time_constants(chip, wave)
-    stop_s, step = stop_and_step(shortest, slowest, wave.end, t_end_s, step_s)
+    stop_s, step = stop_and_step(shortest, slowest, float(wave.times[-1]), t_end_s, step_s)
     rest = chip.settle(wave.at_end(stop_s)).volts / volts
     _require_swing(chip, x, wave, stop_s, start)
     nodes = node_names(names, [f"xbar{i}" for i in range(n)], INNER)
-    assert chip.offsets_v is not None and chip.inverter_offsets_v is not None
-    offsets = np.stack([chip.offsets_v, chip.inverter_offsets_v])
-    wires = Wiring(chip.plus, chip.minus, siemens, np.ones(n), chip.amplifier, offsets)
     elements = crossbar if chip.form == "closed" else summing_amplifiers
     sources = _driven(chip, wave).sources(-volts, step, simulator)
-    cards = elements(wires, nodes, sources, start * volts, chip.capacitance_f)
-    run = Analysis(stop_s, step, True, volts, siemens, chip.capacitance_f)
+    cards = elements(Wiring(chip.plus, chip.minus, siemens, chip.network), nodes, sources, farads, start * volts)
+    run = Analysis(stop_s, step, True, volts, siemens, farads)
     title = f"neurodecorr: a chip of {n} units, {chip.form} loop of operational amplifiers, for {simulator}"
     return Deck(title, _facts(chip, simulator, slowest), probes("xbar", nodes, rest), tuple(cards), run, simulator)
 
@@ -343,7 +415,7 @@ def _time_constants(chip: AnalogueCircuit, wave: SourceWaveforms) -> tuple[float
         require_settling(chip.loop)
         return chip.tau_s, chip.tau_s / chip.stability().margin
     if np.isinf(chip.amplifier.bandwidth_hz):
-        return chip.tau_s, chip.tau_s if wave.end > 0 else 0.0
+        return chip.tau_s, chip.tau_s if wave.times[-1] > 0 else 0.0
     return 1 / chip.amplifier.rate, chip.tau_s / chip.stability().margin
 
 
@@ -372,16 +444,24 @@ def _driven(chip: AnalogueCircuit, wave: SourceWaveforms) -> SourceWaveforms:
 
 
 def _facts(chip: AnalogueCircuit, simulator: str, slowest_s: float) -> dict[str, str | float]:
-    equation = "tau dxbar/dt = x - R xbar; at rest xbar = R^-1 x, R" if chip.form == "closed" else "xbar = M x, M"
-    facts: dict[str, str | float] = {
-        "equation": f"{equation} = (Gplus - Gminus)/G0, but for gain, bandwidth and offsets of the amplifiers",
-        "circuit": f"one manufactured chip, {chip.sides} sides, {chip.form} loop",
-        "rows": "conductance i_j leads from unit j to unit i",
-        "units": "seconds, volts, amperes, siemens, farads, ohms",
-        "simulator": simulator,
-        "kind": "crossbar",
-    }
-    facts |= {"tau_s": chip.tau_s, "siemens_per_weight": chip.unit_siemens, "farads": chip.capacitance_f}
-    facts |= {"volts_per_unit": chip.volts_per_unit, "slowest_mode_s": slowest_s}
+    law = "tau dxbar/dt = x - R xbar; at rest xbar = R^-1 x, R" if chip.form == "closed" else "xbar = M x, M"
+    equation = f"{law} = (Gplus - Gminus)/G0, but for gain, bandwidth and offsets of the amplifiers"
+    circuit = f"one manufactured chip, {chip.sides} sides, {chip.form} loop"
+    said = (equation, circuit, "conductance i_j leads from unit j to unit i", UNITS, simulator, "crossbar")
+    numbers = (chip.tau_s, chip.unit_siemens, chip.capacitance_f, chip.volts_per_unit, slowest_s)
     converters = [name for name, one in (("DAC in the sources", chip.dac), ("ADC left out", chip.adc)) if one]
-    return facts | ({"converters": ", ".join(converters)} if converters else {})
+    more = {"converters": ", ".join(converters)} if converters else {}
+    return _head(said, numbers) | more
+
+
+def _head(said: Sequence[str], numbers: Sequence[float]) -> dict[str, str | float]:
+    return {**dict(zip(WORDS_OF_HEAD, said, strict=True)), **dict(zip(NUMBERS_OF_HEAD, numbers, strict=True))}
+
+
+# What makes the netlist of a subject, by what it is.
+_DECKS: tuple[tuple[Any, Callable[..., Deck]], ...] = (
+    ((LinearCircuit, SparseCircuit), circuit_deck),
+    (AnalogueCircuit, chip_deck),
+    (NetworkCircuit, network_deck),
+    (LearningCircuit, learning_deck),
+)

@@ -15,9 +15,8 @@ from neurodecorr._typing import Floats
 from neurodecorr._validation import finite, positive, real_array, rule_name, samples, square
 from neurodecorr.circuit import PiecewiseConstant
 from neurodecorr.errors import ConfigError, InputError
-from neurodecorr.export.spice.deck import Analysis, Deck, Probe, probes, spelt, stop_and_step
+from neurodecorr.export.spice.deck import SIEMENS, Analysis, Deck, Probe, probes, stop_and_step
 from neurodecorr.export.spice.stimulus import waveforms
-from neurodecorr.export.spice.wire_resistance import SIEMENS
 from neurodecorr.network.ode import LayerCircuit, NetworkCircuit
 from neurodecorr.plasticity.continuous import FLOW_RULES, ContinuousResult, learn_continuously
 
@@ -135,7 +134,7 @@ def learning_deck(
     }
     facts |= {"rule": rule, "tau_s": tau_s, "tau_R_s": tau_R_s, "dwell_s": dwell_s, "siemens_per_weight": siemens}
     facts |= {"farads": tau_s * siemens, "farads_of_weights": tau_R_s * siemens, "volts_per_unit": 1.0}
-    facts |= {"samples": str(len(inputs)), "power": " ".join(spelt(p) for p in strengths)}
+    facts |= {"samples": str(len(inputs)), "power": " ".join(str(p) for p in strengths.tolist())}
     run = Analysis(stop, step, False, 1.0, siemens, tau_s * siemens)
     title = f"neurodecorr: circuit of {n} units that learns its lateral weights, {rule} rule, for ngspice"
     return Deck(title, facts, _probes(flow, rule), tuple(cards), run, "ngspice")
@@ -166,10 +165,10 @@ def _weight(i: int, j: int, rule: str) -> str:
 
 def _activity(R: Floats, sources: Sequence[str], siemens: float, tau_s: float, rule: str) -> list[str]:
     """Return the units: capacitor, input, and through an ammeter the currents of all synapses."""
-    unit, cards = spelt(siemens), []
+    unit, cards = siemens, []
     for i, source in enumerate(sources):
         cards.append(f"I{i} 0 xbar{i} {source}")
-        cards.append(f"C{i} xbar{i} 0 {spelt(tau_s * siemens)} IC=0")
+        cards.append(f"C{i} xbar{i} 0 {tau_s * siemens} IC=0")
         cards.append(f"V{i} xbar{i} d{i} 0")
         cards += [f"B{i}_{j} d{i} 0 I={unit}*v({_weight(i, j, rule)})*v(xbar{j})" for j in range(len(R))]
     return cards
@@ -177,7 +176,7 @@ def _activity(R: Floats, sources: Sequence[str], siemens: float, tau_s: float, r
 
 def _plasticity(R: Floats, power: Floats, siemens: float, tau_R_s: float, rule: str, running: bool) -> list[str]:
     """Return the weights: capacitor, the current that charges it, and the leak that is the presynaptic power."""
-    farads, cards = spelt(tau_R_s * siemens), []
+    farads, cards = tau_R_s * siemens, []
     for i in range(len(R)):
         for j in range(len(R)):
             node = f"r{i}_{j}"
@@ -187,22 +186,22 @@ def _plasticity(R: Floats, power: Floats, siemens: float, tau_R_s: float, rule: 
             if rule == "congruent":
                 growth = f"0.5*(i(V{i})*v(xbar{j})+i(V{j})*v(xbar{i}))"
                 leak = f"0.5*({leak}+{_leak(i, power, siemens, running)})"
-            cards.append(f"Cr{i}_{j} {node} 0 {farads} IC={spelt(R[i, j])}")
+            cards.append(f"Cr{i}_{j} {node} 0 {farads} IC={R[i, j]}")
             cards.append(f"Bg{i}_{j} 0 {node} I={growth}")
             cards.append(f"Bl{i}_{j} {node} 0 I={leak}*v({node})")
     return cards
 
 
 def _leak(j: int, power: Floats, siemens: float, running: bool) -> str:
-    return f"{spelt(siemens)}*v(p{j})" if running else spelt(siemens * power[j])
+    return f"{siemens}*v(p{j})" if running else f"{siemens * power[j]}"
 
 
 def _running_power(volts: Sequence[str], power: Floats, siemens: float, tau_s: float) -> list[str]:
     """Return a capacitor per unit, which follows the square of the unit's input."""
-    unit, cards = spelt(siemens), []
+    unit, cards = siemens, []
     for j, source in enumerate(volts):
         cards.append(f"Vx{j} x{j} 0 {source}")
-        cards.append(f"Cp{j} p{j} 0 {spelt(tau_s * siemens)} IC={spelt(power[j])}")
+        cards.append(f"Cp{j} p{j} 0 {tau_s * siemens} IC={power[j]}")
         cards.append(f"Bp{j} 0 p{j} I={unit}*(v(x{j})*v(x{j})-v(p{j}))")
     return cards
 
@@ -239,7 +238,7 @@ def network_deck(
     slowest = [layer.slowest for layer in system.layers]  # raises where one does not settle
     together = system.tau * sum(slowest) + system.tau_units * len(slowest)
     stop, step = stop_and_step(min(system.tau, system.tau_units), together, 0.0, t_end_s, step_s)
-    cards = [f"Vx{j} y_{j} 0 DC {spelt(value)}" for j, value in enumerate(vector)]
+    cards = [f"Vx{j} y_{j} 0 DC {value}" for j, value in enumerate(vector)]
     found: tuple[Probe, ...] = ()
     below = [f"y_{j}" for j in range(features)]
     for index, layer in enumerate(system.layers):
@@ -286,31 +285,26 @@ def _decorrelator(layer: LayerCircuit, index: int, below: Sequence[str], siemens
     offset = [math.fsum(products) for products in (A * layer.mean).tolist()]
     for i in range(n):
         node = f"xbar{index}_{i}"
-        cards.append(f"Cx{index}_{i} {node} 0 {spelt(tau * siemens)} IC=0")
+        cards.append(f"Cx{index}_{i} {node} 0 {tau * siemens} IC=0")
         if offset[i]:
-            cards.append(f"Ix{index}_{i} {node} 0 DC {spelt(siemens * offset[i])}")
+            cards.append(f"Ix{index}_{i} {node} 0 DC {siemens * offset[i]}")
+        cards += [f"Ga{index}_{i}_{j} 0 {node} {below[j]} 0 {siemens * A[i, j]}" for j in np.flatnonzero(A[i]).tolist()]
         cards += [
-            f"Ga{index}_{i}_{j} 0 {node} {below[j]} 0 {spelt(siemens * A[i, j])}" for j in np.flatnonzero(A[i]).tolist()
-        ]
-        cards += [
-            f"Gb{index}_{i}_{j} {node} 0 xbar{index}_{j} 0 {spelt(siemens * B[i, j])}"
-            for j in np.flatnonzero(B[i]).tolist()
+            f"Gb{index}_{i}_{j} {node} 0 xbar{index}_{j} 0 {siemens * B[i, j]}" for j in np.flatnonzero(B[i]).tolist()
         ]
     return cards
 
 
 def _units(layer: LayerCircuit, index: int, siemens: float, tau: float, simulator: str) -> list[str]:
     """Return the units: a resistor that adds up W x̄ + b, the current φ of it, and a leaky capacitor."""
-    ohms, cards = spelt(1 / siemens), []
+    ohms, cards = 1 / siemens, []
     for i, row in enumerate(layer.W):
         h, y = f"h{index}_{i}", f"y{index}_{i}"
         cards.append(f"Rh{index}_{i} {h} 0 {ohms}")
         if layer.b[i]:
-            cards.append(f"Ih{index}_{i} 0 {h} DC {spelt(siemens * layer.b[i])}")
-        cards += [
-            f"Gw{index}_{i}_{j} 0 {h} xbar{index}_{j} 0 {spelt(siemens * row[j])}" for j in np.flatnonzero(row).tolist()
-        ]
-        cards.append(f"Cy{index}_{i} {y} 0 {spelt(tau * siemens)} IC=0")
+            cards.append(f"Ih{index}_{i} 0 {h} DC {siemens * layer.b[i]}")
+        cards += [f"Gw{index}_{i}_{j} 0 {h} xbar{index}_{j} 0 {siemens * row[j]}" for j in np.flatnonzero(row).tolist()]
+        cards.append(f"Cy{index}_{i} {y} 0 {tau * siemens} IC=0")
         cards.append(f"Ry{index}_{i} {y} 0 {ohms}")
         cards.append(_nonlinear(f"{index}_{i}", h, y, layer.activation.name, siemens, simulator))
     return cards
@@ -324,7 +318,7 @@ def _nonlinear(name: str, h: str, y: str, activation: str, siemens: float, simul
             f"a netlist for {simulator} knows the activations {', '.join(map(repr, known))}; got {activation!r}."
         )
     if simulator == "ngspice":
-        return f"By{name} 0 {y} I={spelt(siemens)}*({SPELT[activation].format(v=f'v({h})')})"
+        return f"By{name} 0 {y} I={siemens}*({SPELT[activation].format(v=f'v({h})')})"
     low, high = LINES[activation]
-    points = f"{spelt(-FAR)},{spelt(-FAR * low * siemens)} 0,0 {spelt(FAR)},{spelt(FAR * high * siemens)}"
+    points = f"{-FAR},{-FAR * low * siemens} 0,0 {FAR},{FAR * high * siemens}"
     return f"Gy{name} 0 {y} {h} 0 pwl({points})"

@@ -12,7 +12,7 @@ from neurodecorr._typing import Floats
 from neurodecorr._validation import ROUNDING, finite, instants, number, real_array
 from neurodecorr.circuit import PiecewiseConstant
 from neurodecorr.errors import InputError
-from neurodecorr.export.spice.deck import joined, spelt
+from neurodecorr.export.spice.deck import joined
 
 EDGE = 1e-3  # length of a switch, in steps; ngspice merges times nearer than 5e-5 of one
 
@@ -84,16 +84,6 @@ class SourceWaveforms:
     def __repr__(self) -> str:
         return f"SourceWaveforms(n={self.values.shape[1]}, times={len(self.times)}, switches={self.switches})"
 
-    @property
-    def end(self) -> float:
-        """Time of the last change, in seconds."""
-        return float(self.times[-1])
-
-    @property
-    def last(self) -> Floats:
-        """Input at the end, (n,)."""
-        return np.asarray(self.values[-1])
-
     def at_end(self, stop_s: float) -> Floats:
         """Return the input that is on at the end of a run, (n,)."""
         if self.switches:
@@ -108,24 +98,21 @@ class SourceWaveforms:
         A switch is a line around its time, a thousandth of a step long: its centre decides, its length enters squared.
         """
         if len(self.times) == 1:
-            return [f"DC {spelt(scale * value)}" for value in self.values[0]]
+            return [f"DC {value}" for value in (scale * self.values[0]).tolist()]
         times, values = self.times, self.values
         if self.switches:
             half = min(EDGE * step_s, float(np.diff(times).min()) / 4) / 2
             middles = np.stack([times[1:] - half, times[1:] + half], axis=1).ravel()
             times = np.concatenate([[0.0], middles])
-            values = np.concatenate(
-                [values[:1], np.stack([values[:-1], values[1:]], axis=1).reshape(-1, values.shape[1])]
-            )
-        stamps = [spelt(time) for time in times]
-        return [_line(stamps, scale * column, simulator) for column in values.T]
-
-
-def _line(stamps: list[str], values: Floats, simulator: str) -> str:
-    points = (f"{time} {spelt(value)}" for time, value in zip(stamps, values, strict=True))
-    # ngspice warns where the value before the transient is left to the waveform; gnucap knows no other.
-    start = f"DC {spelt(values[0])} PWL(" if simulator == "ngspice" else "PWL("
-    return joined(start, points) + ")"
+            both = np.stack([values[:-1], values[1:]], axis=1).reshape(-1, values.shape[1])
+            values = np.concatenate([values[:1], both])
+        stamps, lines = times.tolist(), []
+        for column in (scale * values).T.tolist():
+            # ngspice warns where the value before the transient is left to the waveform; gnucap knows no other.
+            start = f"DC {column[0]} PWL(" if simulator == "ngspice" else "PWL("
+            points = (f"{time} {value}" for time, value in zip(stamps, column, strict=True))
+            lines.append(joined(start, points) + ")")
+        return lines
 
 
 def waveforms(x: Any, n: int, unit_s: float) -> SourceWaveforms:

@@ -207,9 +207,8 @@ class AnalogueCircuit:
         """The circuit without units."""
         G0, speed = self.unit_siemens, self.amplifier.rate * self.tau_s
         assert self.offsets_v is not None and self.inverter_offsets_v is not None
-        return ResistorNetwork(
-            self.plus / G0, self.minus / G0, self.offsets_v, self.inverter_offsets_v, self.amplifier, speed
-        )  # fmt: skip
+        P, N, rates = self.plus / G0, self.minus / G0, np.ones(len(self.plus))
+        return ResistorNetwork(P, N, self.offsets_v, self.inverter_offsets_v, self.amplifier, speed, rates)
 
     @cached_property
     def loop(self) -> Loop:

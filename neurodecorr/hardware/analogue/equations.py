@@ -39,6 +39,8 @@ class ResistorNetwork:
         What all amplifiers have in common.
     speed : float
         Rate of the amplifiers r = ωτ, in units of 1/τ.
+    rates : (n,) array
+        Relative rates κ of the capacitors, C/κ_i each.
     """
 
     P: Floats
@@ -47,9 +49,10 @@ class ResistorNetwork:
     inverter_offsets: Floats
     amplifier: Amplifier
     speed: float
+    rates: Floats
 
     def __post_init__(self) -> None:
-        _lock(self, "P", "N", "offsets", "inverter_offsets")
+        _lock(self, "P", "N", "offsets", "inverter_offsets", "rates")
 
     def __repr__(self) -> str:
         return f"ResistorNetwork(n={len(self.P)}, speed={self.speed:g}, {self.amplifier})"
@@ -189,12 +192,12 @@ def closed_loop(network: ResistorNetwork, tau_s: float) -> Loop:
 
     ::
 
-        dq/ds = x + t ∘ (o − q) − P o − N w
+        dq/ds = κ ∘ (x + t ∘ (o − q) − P o − N w)
         do/ds = r (v − (o − q) − o/A₀)
         dw/ds = r (v' − (o + w)/2 − w/A₀)
 
     The first line is Kirchhoff's current law at the summing node, the others are the amplifiers. With an infinite
-    bandwidth o and w follow at once, and (1 + 1/A₀) do/ds = x + b − A o is left, with A and b of `rest_system`.
+    bandwidth o and w follow at once, and (1 + 1/A₀) do/ds = κ ∘ (x + b − A o) is left, with A and b of `rest_system`.
 
     Parameters
     ----------
@@ -217,14 +220,15 @@ def closed_loop(network: ResistorNetwork, tau_s: float) -> Loop:
     if np.isinf(network.speed):
         A, b, B = rest_system(network, closed=True)
         slow = 1 + leak
-        return Loop(A / slow, np.ones(n), B / slow, b / slow, unit, np.zeros(n), R, tau_s)
+        return Loop(A / slow, network.rates, B / slow, b / slow, unit, np.zeros(n), R, tau_s)
     load = np.diag(network.load)
     A = np.block([
         [(1 + leak) * unit, -unit, zero],
         [network.P - load, load, network.N],
         [unit / 2, zero, (0.5 + leak) * unit],
     ])  # fmt: skip
-    kappa = np.repeat([network.speed, 1.0, network.speed], n)
+    follow = np.full(n, network.speed)
+    kappa = np.concatenate([follow, network.rates, follow])
     c = np.concatenate([network.offsets, np.zeros(n), network.inverter_offsets])
     h = network.amplifier.inversion
     # Amplifiers that follow: q = (1 + 1/A₀) o − v, w = h(2v' − o).

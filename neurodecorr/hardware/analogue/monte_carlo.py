@@ -231,7 +231,8 @@ def _network(plan: _Plan, seed: np.random.SeedSequence) -> ResistorNetwork:
     plus, minus = wire_resistance.wired(pair.plus, pair.minus, plan.devices.wire_resistance_ohm)
     offsets = plan.amplifier.offset_v * for_offsets.standard_normal((2, len(plan.W)))
     speed = plan.amplifier.rate * plan.tau_s
-    return ResistorNetwork(plus / pair.scale, minus / pair.scale, offsets[0], offsets[1], plan.amplifier, speed)
+    P, N, rates = plus / pair.scale, minus / pair.scale, np.ones(len(plus))
+    return ResistorNetwork(P, N, offsets[0], offsets[1], plan.amplifier, speed, rates)
 
 
 def _margins(plan: _Plan, networks: list[ResistorNetwork], A: Floats) -> Floats:

@@ -478,7 +478,7 @@ def joint_error(
     x = X
     if as_made and devices.dac is not None:
         x = devices.dac(volts_per_unit * X) / volts_per_unit
-    network = ResistorNetwork(moments.plus, moments.minus, np.zeros(n), np.zeros(n), amplifier, math.inf)
+    network = ResistorNetwork(moments.plus, moments.minus, np.zeros(n), np.zeros(n), amplifier, math.inf, np.ones(n))
     A, _, B = rest_system(network, closed)
     if closed and not is_stable(A):
         return Joint(math.inf, math.inf)

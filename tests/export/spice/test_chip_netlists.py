@@ -171,7 +171,7 @@ def test_a_chip_that_would_meet_its_rails_is_refused_and_one_that_does_not_is_wr
         (
             lambda file: write_spice(chip_of(3), inputs(3), file, initial=[1.0]),
             InputError,
-            "initial must have shape",
+            "initial must have the shape",
         ),
         (
             lambda file: write_spice(chip_of(3), inputs(3), file, simulator="spice"),

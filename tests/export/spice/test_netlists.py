@@ -299,7 +299,7 @@ class TestBadInput:
     def test_offsets_and_starts_of_the_wrong_length(self):
         circuit, x = circuit_of(3)
         self.refuse(InputError, r"offsets_v must be \(3,\)", circuit, x, kind="crossbar", offsets_v=np.zeros(2))
-        self.refuse(InputError, r"initial must have shape \(3,\)", circuit, x, initial=np.zeros(2))
+        self.refuse(InputError, r"initial must have the shape \(3\)", circuit, x, initial=np.zeros(2))
 
     def test_more_elements_than_a_simulator_takes(self, monkeypatch):
         monkeypatch.setattr("neurodecorr.export.spice.deck.LARGEST", 10)

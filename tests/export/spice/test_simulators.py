@@ -121,7 +121,7 @@ def test_amplifiers_with_gain_bandwidth_and_offset_do_what_kirchhoffs_laws_say(a
     options = {"amplifier": amplifier, "offsets_v": offsets, "t_end_s": 0.1}
     found = run_spice(write_spice(circuit, x, tmp_path / "circuit.cir", "crossbar", simulator, **options))
     wires = ResistorNetwork(
-        np.maximum(circuit.R, 0), np.maximum(-circuit.R, 0), *offsets, amplifier, amplifier.rate * 0.02
+        np.maximum(circuit.R, 0), np.maximum(-circuit.R, 0), *offsets, amplifier, amplifier.rate * 0.02, np.ones(4)
     )
     loop = closed_loop(wires, 0.02)
     np.testing.assert_allclose(found.op, np.linalg.solve(loop.A, loop.drive(x[None])[0])[:4], atol=1e-9)
