@@ -21,7 +21,7 @@ from neurodecorr._numerics.norms import EPS, norms, underflow
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr.circuit import Circuit, stability
-from neurodecorr.errors import ConfigError, DivergenceError, StabilityError
+from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
 from neurodecorr.network.activations import Activation
 from neurodecorr.network.algebra import as_numpy, product
 from neurodecorr.network.weights import WeightedLayer
@@ -68,6 +68,42 @@ class LayerCircuit:
     def push(self, xbar: Floats, y: Floats) -> Floats:
         """Return φ(W x̄ + b) − y: the residual of y, and τ' times its velocity."""
         return np.asarray(self.activation.value(product(xbar, self.W.T) + self.b)) - y
+
+    def rest(self, x: Floats) -> tuple[Floats, Floats]:
+        """Return x̄ and y at rest for inputs x, (n,) or (samples, n).
+
+        ::
+
+            B x̄ = A (x − μ),    y = φ(W x̄ + b)
+        """
+        fed = x - self.mean if self.feed is None else (x - self.mean) @ self.feed.T
+        xbar = fed if self.lateral is None else np.linalg.solve(self.lateral, fed.T).T
+        return xbar, np.asarray(self.activation.value(xbar @ self.W.T + self.b))
+
+    @cached_property
+    def R(self) -> Floats:
+        """Lateral weights of the circuit that rests at the same x̄: B, the inverse of A, or the identity.
+
+        Raises
+        ------
+        InputError
+            If A is singular.
+        """
+        if self.lateral is not None:
+            return self.lateral
+        try:
+            return np.eye(len(self.mean)) if self.feed is None else np.asarray(np.linalg.inv(self.feed))
+        except np.linalg.LinAlgError:
+            raise InputError(
+                "M of each feedforward layer must be invertible to be a circuit; one is singular."
+            ) from None
+
+    @cached_property
+    def offset(self) -> Floats:
+        """A μ, (n,), summed exactly: the same on every machine."""
+        if self.feed is None:
+            return self.mean
+        return np.array([math.fsum(products) for products in (self.feed * self.mean).tolist()], self.feed.dtype)
 
     def pull_rounding(self, x: Floats, xbar: Floats) -> Floats:
         """Return a bound on the rounding of `pull`, per sample, underflow included."""
@@ -198,13 +234,20 @@ class NetworkCircuit:
     tau_units: float = 1.0
 
     def __post_init__(self) -> None:
-        _validation.positive(self.tau, "tau")
-        _validation.positive(self.tau_units, "tau_units")
+        for name in ("tau", "tau_units"):
+            object.__setattr__(self, name, _validation.positive(getattr(self, name), name))
 
     @property
     def size(self) -> int:
         """Number of state variables per sample."""
         return sum(sum(layer.W.shape) for layer in self.layers)
+
+    def rests(self, x: Floats) -> list[tuple[Floats, Floats]]:
+        """Return x̄ and y of every layer at rest, from the input on; see `LayerCircuit.rest`."""
+        found: list[tuple[Floats, Floats]] = []
+        for layer in self.layers:
+            found.append(layer.rest(found[-1][1] if found else x))
+        return found
 
     def velocity(self, X: Floats, state: Sequence[Floats]) -> State:
         """Return the time derivative of every state variable, for constant inputs X."""

@@ -37,6 +37,18 @@ def test_both_views_rest_at_the_same_point(form, rule):
         np.testing.assert_allclose(xbar, found.xbar, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize(("form", "rule"), FORMS)
+def test_the_rests_of_the_description_are_where_nothing_moves(form, rule):
+    own, system = network(form, rule), network(form, rule).as_circuit()
+    rests = system.rests(X)
+    assert max(np.abs(part).max() for part in system.velocity(X, [one for pair in rests for one in pair])) < 1e-12
+    for layer, signals, (xbar, _) in zip(system.layers, own.forward(X).signals, rests, strict=True):
+        np.testing.assert_allclose(xbar, signals.xbar, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(layer.R @ xbar.T, (signals.x - layer.mean).T, rtol=0, atol=1e-11)
+        A = np.eye(len(layer.mean)) if layer.feed is None else layer.feed
+        np.testing.assert_allclose(layer.offset, A @ layer.mean, rtol=0, atol=1e-14)
+
+
 def test_the_certificate_bounds_the_distance_of_every_layer_at_any_time():
     own = network()
     circuit, forward = own.as_circuit(), own.forward(X)

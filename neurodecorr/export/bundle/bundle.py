@@ -219,7 +219,7 @@ def _read(folder: Path, document: dict[str, Any], files: Mapping[str, bytes], pl
             circuits[key] = read_contents(part, formats, prefix)
             require_contents(circuits[key], formats, said, prefix)
         own = [(one.circuit.R, one.mean) for one in circuits.values()]
-        stack = read_stack(folder, own, place) if NETWORK in files else None
+        stack = read_stack(folder, own, next(iter(circuits.values())).circuit.tau, place) if NETWORK in files else None
         whole = {} if stack is None else {"network": document["network"]}
         if stack is not None:
             _require_stack(stack, circuits, whole["network"], formats, place)
@@ -246,7 +246,7 @@ def _require_stack(
             raise CheckpointError(f"{place}: {key}/golden.npz must hold the inputs that {NETWORK} gives this layer.")
     if len({one.circuit.tau for one in circuits.values()}) != 1:
         raise CheckpointError(f"{place}: all layers must have the same tau_s; they differ.")
-    require_close(facts, _network_facts(stack, circuits, formats), f"{place}: {MANIFEST}", {"t_end_s": 1e3 * FACTS})
+    require_close(facts, stack_facts(stack, formats.simulator), f"{place}: {MANIFEST}", {"t_end_s": 1e3 * FACTS})
 
 
 def _require_files(folder: Path, files: Mapping[str, bytes], made: Mapping[str, Part], place: str) -> None:
@@ -273,18 +273,8 @@ def _all_parts(
         parts |= {f"{key}/{file}" if key else file: part for file, part in own.items()}
     if stack is not None:
         rest = [one.golden.response[0] for one in circuits.values()]
-        parts |= stack_parts(stack, rest, _tau(circuits), formats.simulator, network)
+        parts |= stack_parts(stack, rest, formats.simulator, network)
     return parts | {README: guide(name, circuits, formats, facts)}
-
-
-def _network_facts(
-    stack: NetworkContents | None, circuits: Mapping[str, Contents], formats: Formats
-) -> dict[str, float]:
-    return {} if stack is None else stack_facts(stack, _tau(circuits), formats.simulator)
-
-
-def _tau(circuits: Mapping[str, Contents]) -> float:
-    return next(iter(circuits.values())).circuit.tau
 
 
 def _parts(
@@ -294,11 +284,9 @@ def _parts(
     if isinstance(circuit, Network):
         if mean is not None:
             raise ConfigError("mean must not be given for a network, whose layers have their own.")
-        stack = stack_of(circuit, x)
-        tau = 1.0 if tau_s is None else positive(tau_s, "tau_s", "seconds")
-        own = circuits_of(stack, tau)
-        means = [layer.mean for layer in stack.layers]
-        return stack, {key: (*own[key], centre) for key, centre in zip(own, means, strict=True)}
+        stack = stack_of(circuit, x, 1.0 if tau_s is None else positive(tau_s, "tau_s", "seconds"))
+        own = zip(circuits_of(stack).items(), stack.layers, strict=True)
+        return stack, {key: (one, drive, layer.mean) for (key, (one, drive)), layer in own}
     if not isinstance(circuit, Circuit):
         raise InputError(f"circuit must be a Circuit or a Network; got {type(circuit).__name__}. Use Circuit(R, tau).")
     wide = Circuit(circuit.R.astype(np.float64), circuit.tau if tau_s is None else positive(tau_s, "tau_s", "seconds"))
@@ -318,7 +306,7 @@ def _fill(
 ) -> None:
     """Write all files into an empty folder, the manifest last."""
     facts = {key: contents.facts(formats) for key, contents in made.items()}
-    network = _network_facts(stack, made, formats)
+    network = {} if stack is None else stack_facts(stack, formats.simulator)
     for file, part in _all_parts(name, made, stack, formats, facts, network).items():
         (folder / file).parent.mkdir(exist_ok=True)
         write_part(folder / file, part)

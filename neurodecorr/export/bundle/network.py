@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from neurodecorr._typing import Array, Floats
 from neurodecorr._validation import finite, real_array, samples
 from neurodecorr.circuit import Circuit
-from neurodecorr.errors import CheckpointError, ConfigError, InputError
+from neurodecorr.errors import CheckpointError, ConfigError
 from neurodecorr.export.bundle.contents import Part
 from neurodecorr.export.bundle.tables import matrix_text
 from neurodecorr.export.nir.files import nir_parts
@@ -28,59 +28,31 @@ ROUNDING = 1e-9  # of y, relative to its largest: digits of a circuit of conditi
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
-    """One layer.
-
-    ::
-
-        R x̄ = x − μ,    y = φ(W x̄ + b)
-
-    Parameters
-    ----------
-    R : (n, n) array
-        Lateral weights; of a feedforward decorrelator the inverse of M; the identity without one.
-    mean : (n,) array
-        μ.
-    W, b : (units, n) and (units,) arrays
-        Weights and biases.
-    activation : Activation
-        φ.
-    feed : (n, n) array, optional
-        M of a feedforward decorrelator, as it was learnt.
-    """
-
-    R: Floats
-    mean: Floats
-    W: Floats
-    b: Floats
-    activation: Activation
-    feed: Floats | None = None
-
-    def __repr__(self) -> str:
-        units, n = self.W.shape
-        return f"Layer({n} → {units}, {self.activation.name})"
-
-
-@dataclass(frozen=True, eq=False)
 class NetworkContents:
     """Layers, golden inputs, and the response of every layer.
 
     Parameters
     ----------
-    layers : tuple of Layer
-        From the input on.
+    system : NetworkCircuit
+        All layers as one circuit, in seconds; the units have the time constant of the circuits, τ' = τ.
     x : (k, n) array
         Raw inputs of the first layer.
     activity : tuple of (k, units) arrays
         y of each layer.
     """
 
-    layers: tuple[Layer, ...]
+    system: NetworkCircuit
     x: Floats
     activity: tuple[Floats, ...]
 
     def __repr__(self) -> str:
-        return f"NetworkContents({', '.join(map(repr, self.layers))}, samples={len(self.x)})"
+        layers = (f"{one.W.shape[1]} → {len(one.W)} {one.activation.name}" for one in self.layers)
+        return f"NetworkContents({', '.join(layers)}, samples={len(self.x)})"
+
+    @property
+    def layers(self) -> tuple[LayerCircuit, ...]:
+        """Layers from the input on."""
+        return self.system.layers
 
     @property
     def linear(self) -> bool:
@@ -115,9 +87,9 @@ class NetworkContents:
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, Array], circuits: Sequence[tuple[Floats, Floats]], place: str
+        cls, arrays: Mapping[str, Array], circuits: Sequence[tuple[Floats, Floats]], tau_s: float, place: str
     ) -> NetworkContents:
-        """Return what `arrays` gave, with R and μ of each layer, after holding every y against the equation.
+        """Return what `arrays` gave, with R, μ and τ of its layers, after holding every y against the equation.
 
         Raises
         ------
@@ -128,32 +100,22 @@ class NetworkContents:
         try:
             kinds = [activation_named(str(name)) for name in wide["activations"]]
             parts = [[wide[f"layer{i}.{name}"] for name in ("W", "b", "activity")] for i in range(len(kinds))]
-            layers = tuple(
-                Layer(R, mean, W, b, kind, wide.get(f"layer{i}.feed"))
-                for i, ((R, mean), (W, b, _), kind) in enumerate(zip(circuits, parts, kinds, strict=True))
-            )
-            found = cls(layers, wide["x"], tuple(y for _, _, y in parts))
-            for i, layer in enumerate(layers):
-                if layer.feed is not None and not _inverse_of(layer.R, layer.feed):
+            layers = []
+            for i, ((R, mean), (W, b, _), kind) in enumerate(zip(circuits, parts, kinds, strict=True)):
+                layers.append(_layer(wide.get(f"layer{i}.feed"), R, mean, W, b, kind))
+                if layers[-1].feed is not None and not _inverse_of(R, layers[-1].feed):
                     raise CheckpointError(f"{place}: layer{i}.feed must be the inverse of R; it is not.")
-            expected = tuple(_responses(layers, found.x))
-            for i, (y, wanted) in enumerate(zip(found.activity, expected, strict=True)):
+            system = NetworkCircuit(tuple(layers), tau_s, tau_s)
+            found = cls(system, wide["x"], tuple(y for _, _, y in parts))
+            for i, (y, (_, wanted)) in enumerate(zip(found.activity, system.rests(found.x), strict=True)):
                 if y.shape != wanted.shape or not np.abs(y - wanted).max() <= ROUNDING * max(1.0, np.abs(wanted).max()):
                     raise CheckpointError(f"{place}: layer{i}.activity must be the response of the network; it is not.")
         except (KeyError, ValueError, ConfigError, np.linalg.LinAlgError) as error:
             raise CheckpointError(f"{place} must hold a network that fits its circuits: {error}") from None
         return found
 
-    def system(self, tau_s: float) -> NetworkCircuit:
-        """Return all layers as one circuit; time constants of the units are those of the circuits, τ' = τ."""
-        return NetworkCircuit(
-            tuple(LayerCircuit(one.feed, _lateral(one), one.mean, one.W, one.b, one.activation) for one in self.layers),
-            tau_s,
-            tau_s,
-        )
 
-
-def stack_of(network: Network, X: npt.ArrayLike) -> NetworkContents:
+def stack_of(network: Network, X: npt.ArrayLike, tau_s: float) -> NetworkContents:
     """Return the layers of a network, in float64, with the responses to X.
 
     Parameters
@@ -162,6 +124,8 @@ def stack_of(network: Network, X: npt.ArrayLike) -> NetworkContents:
         Of dense layers.
     X : (k, features) array_like
         Raw inputs.
+    tau_s : float
+        Time constant of circuits and units, in seconds.
 
     Raises
     ------
@@ -170,18 +134,25 @@ def stack_of(network: Network, X: npt.ArrayLike) -> NetworkContents:
     InputError
         If X is not a finite (k, features) array, or a matrix M is singular.
     """
-    layers = tuple(_layer(one.feed, one.lateral, one.mean, one.W, one.b, one.activation) for one in _dense(network))
+    try:
+        own = network.as_circuit(tau_s, tau_s).layers
+    except ConfigError as error:
+        raise ConfigError(
+            f"a network must be dense to be exported whole; {error} Or export its circuits by name."
+        ) from None
+    layers = tuple(_layer(one.feed, one.R, one.mean, one.W, one.b, one.activation) for one in own)
+    system = NetworkCircuit(layers, tau_s, tau_s)
     x = samples(np.atleast_2d(np.asarray(X, np.float64)), "x", layers[0].W.shape[1])
-    return NetworkContents(layers, x, tuple(_responses(layers, x)))
+    return NetworkContents(system, x, tuple(y for _, y in system.rests(x)))
 
 
-def stack_facts(stack: NetworkContents, tau_s: float, simulator: str) -> dict[str, float]:
+def stack_facts(stack: NetworkContents, simulator: str) -> dict[str, float]:
     """Return what depends on eigenvalues, whose last digits differ from machine to machine."""
-    return {"t_end_s": netlist(stack.system(tau_s), stack.x[0], simulator=simulator).run.stop_s}
+    return {"t_end_s": netlist(stack.system, stack.x[0], simulator=simulator).run.stop_s}
 
 
 def stack_parts(
-    stack: NetworkContents, rest: Sequence[Floats], tau_s: float, simulator: str, facts: Mapping[str, Any]
+    stack: NetworkContents, rest: Sequence[Floats], simulator: str, facts: Mapping[str, Any]
 ) -> dict[str, Part]:
     """Return what belongs to the whole network, by name: weights, a netlist, and a NIR graph where φ is the identity.
 
@@ -191,26 +162,23 @@ def stack_parts(
         The network.
     rest : sequence of (n,) arrays
         x̄ of each layer under the first input.
-    tau_s : float
-        Time constant of circuits and units, in seconds.
     simulator : {"ngspice", "gnucap"}
         Dialect of the netlist.
     facts : mapping
         From `stack_facts`, or what a manifest says in their place.
     """
-    system = stack.system(tau_s)
-    deck = netlist(system, stack.x[0], simulator=simulator, t_end_s=facts["t_end_s"])
+    deck = netlist(stack.system, stack.x[0], simulator=simulator, t_end_s=facts["t_end_s"])
     values = [*(value for xbar in rest for value in xbar), *stack.activity[-1][0]]
     expected = tuple(replace(one, expected=float(value)) for one, value in zip(deck.probes, values, strict=True))
     parts: dict[str, Part] = {
-        NETWORK: Result(stack.arrays(), {"equation": "R x̄ = x − μ, y = φ(W x̄ + b)", "tau_s": tau_s}),
+        NETWORK: Result(stack.arrays(), {"equation": "R x̄ = x − μ, y = φ(W x̄ + b)", "tau_s": stack.system.tau}),
         **stack.tables(),
         NETWORK_SPICE: replace(deck, probes=expected).text(),
     }
-    return parts | ({NETWORK_NIR: nir_parts(system)} if stack.linear else {})
+    return parts | ({NETWORK_NIR: nir_parts(stack.system)} if stack.linear else {})
 
 
-def read_stack(folder: Path, circuits: Sequence[tuple[Floats, Floats]], place: str) -> NetworkContents:
+def read_stack(folder: Path, circuits: Sequence[tuple[Floats, Floats]], tau_s: float, place: str) -> NetworkContents:
     """Read the weights of a network and hold them against its circuits.
 
     Raises
@@ -218,40 +186,21 @@ def read_stack(folder: Path, circuits: Sequence[tuple[Floats, Floats]], place: s
     CheckpointError
         If something is missing, or not the response of the network.
     """
-    return NetworkContents.from_arrays(load_result(folder / NETWORK).arrays, circuits, f"{place}: {NETWORK}")
+    return NetworkContents.from_arrays(load_result(folder / NETWORK).arrays, circuits, tau_s, f"{place}: {NETWORK}")
 
 
-def circuits_of(stack: NetworkContents, tau_s: float) -> dict[str, tuple[Circuit, Floats]]:
+def circuits_of(stack: NetworkContents) -> dict[str, tuple[Circuit, Floats]]:
     """Return the circuit of each layer and its stimuli, by name."""
     return {
-        name: (Circuit(layer.R, tau_s), drive)
+        name: (Circuit(layer.R, stack.system.tau), drive)
         for name, layer, drive in zip(_names(stack), stack.layers, stack.drives, strict=True)
     }
 
 
-def _dense(network: Network) -> Any:
-    try:
-        return network.as_circuit().layers
-    except ConfigError as error:
-        raise ConfigError(
-            f"a network must be dense to be exported whole; {error} Or export its circuits by name."
-        ) from None
-
-
-def _layer(feed: Any, lateral: Any, mean: Floats, W: Floats, b: Floats, activation: Activation) -> Layer:
-    feed, lateral = (None if one is None else np.asarray(one, np.float64) for one in (feed, lateral))
-    try:
-        R = np.linalg.inv(feed) if feed is not None else lateral
-    except np.linalg.LinAlgError:
-        raise InputError("M of each feedforward layer must be invertible to be a circuit; one is singular.") from None
-    mean, W, b = (np.asarray(one, np.float64) for one in (mean, W, b))
-    return Layer(np.eye(len(mean)) if R is None else R, mean, W, b, activation, feed)
-
-
-def _lateral(layer: Layer) -> Floats | None:
-    """Return R where it stands in the circuit: not beside M, and not where it is the identity."""
-    trivial = layer.feed is not None or np.array_equal(layer.R, np.eye(len(layer.R)))
-    return None if trivial else layer.R
+def _layer(feed: Floats | None, R: Floats, mean: Floats, W: Floats, b: Floats, activation: Activation) -> LayerCircuit:
+    """Return a layer whose R stands where it acts: not beside M, and not where it is the identity."""
+    trivial = feed is not None or np.array_equal(R, np.eye(len(R)))
+    return LayerCircuit(feed, None if trivial else R, mean, W, b, activation)
 
 
 def _inverse_of(R: Floats, M: Floats) -> bool:
@@ -264,13 +213,6 @@ def _inverse_of(R: Floats, M: Floats) -> bool:
 
 def _wide(array: Array, name: str) -> Floats:
     return np.asarray(finite(real_array(array, name), name), np.float64)
-
-
-def _responses(layers: Sequence[Layer], x: Floats) -> Iterator[Floats]:
-    for layer in layers:
-        xbar = np.linalg.solve(layer.R, (x - layer.mean).T).T
-        x = np.asarray(layer.activation.value(xbar @ layer.W.T + layer.b))
-        yield x
 
 
 def _names(stack: NetworkContents) -> list[str]:

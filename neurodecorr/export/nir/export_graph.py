@@ -10,7 +10,6 @@ with one term per projection that ends at the population; y is the activity of w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import singledispatch
@@ -208,10 +207,8 @@ def layer_parts(
 ) -> tuple[Population, list[Projection], dict[str, Any]]:
     """Return the decorrelating population of one layer, its projections up to the units, and the arrays to keep."""
     layer, name = network.layers[index], f"layer{index}"
-    mean = layer.mean if np.any(layer.mean) else None
     kept = {f"{name}_mean": layer.mean}
-    # Summed exactly, so that the numbers are the same on every machine.
-    offset = None if mean is None else -mean if layer.feed is None else -_weighted(layer.feed, mean)
+    offset = -layer.offset if np.any(layer.mean) else None
     population = Population(f"{name}_xbar", layer.W.shape[1], tau, offset)
     projections = [Projection(f"{name}_feed", below, population.name, layer.feed)]
     if layer.lateral is not None:
@@ -222,10 +219,6 @@ def layer_parts(
         projections.append(Projection(f"{name}_lateral", population.name, population.name, lateral))
     projections.append(Projection(f"{name}_weights", population.name, f"{name}_units", layer.W, layer.b))
     return population, projections, kept
-
-
-def _weighted(weights: Floats, values: Floats) -> Floats:
-    return np.array([math.fsum(products) for products in (weights * values).tolist()], weights.dtype)
 
 
 def _complement(R: Floats) -> Floats:

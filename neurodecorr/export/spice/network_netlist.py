@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -240,15 +239,13 @@ def network_deck(
     stop, step = stop_and_step(min(system.tau, system.tau_units), together, 0.0, t_end_s, step_s)
     cards = [f"Vx{j} y_{j} 0 DC {value}" for j, value in enumerate(vector)]
     found: tuple[Probe, ...] = ()
-    below = [f"y_{j}" for j in range(features)]
-    for index, layer in enumerate(system.layers):
-        above = [f"y{index}_{i}" for i in range(len(layer.W))]
+    below, y = [f"y_{j}" for j in range(features)], vector
+    for index, (layer, (xbar, y)) in enumerate(zip(system.layers, system.rests(vector), strict=True)):
         cards += _decorrelator(layer, index, below, siemens, system.tau)
         cards += _units(layer, index, siemens, system.tau_units, simulator)
-        xbar, vector = _rest(layer, vector)
         found += probes("xbar", [f"xbar{index}_{j}" for j in range(len(xbar))], xbar)
-        below = above
-    found += probes("output", below, vector)
+        below = [f"y{index}_{i}" for i in range(len(y))]
+    found += probes("output", below, y)
     facts: dict[str, str | float] = {
         "equation": "tau dxbar/dt = A (x - mean) - B xbar; tau_units dy/dt = -y + phi(W xbar + b), y the next x",
         "layers": " ".join(
@@ -269,25 +266,15 @@ def network_deck(
     return Deck(title, facts, found, tuple(cards), run, simulator)
 
 
-def _rest(layer: LayerCircuit, x: Floats) -> tuple[Floats, Floats]:
-    """Return x̄ and φ(W x̄ + b) at rest."""
-    fed = x - layer.mean if layer.feed is None else layer.feed @ (x - layer.mean)
-    xbar = fed if layer.lateral is None else np.linalg.solve(layer.lateral, fed)
-    return xbar, np.asarray(layer.activation.value(layer.W @ xbar + layer.b))
-
-
 def _decorrelator(layer: LayerCircuit, index: int, below: Sequence[str], siemens: float, tau: float) -> list[str]:
     """Return the circuit of x̄: transconductors from the layer below and from x̄ itself."""
     n, cards = len(layer.mean), []
     A = np.eye(n) if layer.feed is None else layer.feed
     B = np.eye(n) if layer.lateral is None else layer.lateral
-    # Summed exactly, so that the text is the same on every machine.
-    offset = [math.fsum(products) for products in (A * layer.mean).tolist()]
-    for i in range(n):
+    for i, offset in enumerate(layer.offset):
         node = f"xbar{index}_{i}"
         cards.append(f"Cx{index}_{i} {node} 0 {tau * siemens} IC=0")
-        if offset[i]:
-            cards.append(f"Ix{index}_{i} {node} 0 DC {siemens * offset[i]}")
+        cards += [f"Ix{index}_{i} {node} 0 DC {siemens * offset}"] if offset else []
         cards += [f"Ga{index}_{i}_{j} 0 {node} {below[j]} 0 {siemens * A[i, j]}" for j in np.flatnonzero(A[i]).tolist()]
         cards += [
             f"Gb{index}_{i}_{j} {node} 0 xbar{index}_{j} 0 {siemens * B[i, j]}" for j in np.flatnonzero(B[i]).tolist()
