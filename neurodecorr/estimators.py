@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._typing import Floats
-from neurodecorr._validation import choice, count, finite, positive, unmasked
+from neurodecorr._validation import choice, count, finite, positive, shown, square, unmasked, vector
 from neurodecorr.circuit import Circuit, settle
-from neurodecorr.errors import DegenerateInputWarning, InputError, StabilityError
-from neurodecorr.measures import covariance, null_directions
+from neurodecorr.errors import ConfigError, DegenerateInputWarning, InputError, StabilityError
+from neurodecorr.measures import SampleMoments, moments_of, null_directions
 from neurodecorr.plasticity import LearningRule, State, initial_state
+from neurodecorr.plasticity.closed_form import closed_form_state
 from neurodecorr.plasticity.learn import advance
 from neurodecorr.plasticity.spec import Schedule
 
@@ -26,6 +28,23 @@ MOST_PASSES = 10**9
 BLOCK = 1000
 # Matrices n × n that learning holds at its fullest: R, M, their successors and what guards look at.
 MATRICES = 6
+SOLVERS = ("online", "offline")
+
+
+class _Guard:
+    """A lock that copies and pickles as a new one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[_Guard], tuple[()]]:
+        return _Guard, ()
 
 
 class _WrongTypeError(InputError, TypeError):
@@ -44,11 +63,24 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     limit: float | None
     rate_is: str
     epochs: int | None
+    solver: str
+    covariance: Any
     _form: str
-    _state: State
+    _state: State | None
+    _moments: SampleMoments | None
 
     def plan(self) -> LearningRule:
         """Return the checked learning plan."""
+        choice(self.solver, "solver", SOLVERS)
+        if self.covariance is not None and self.solver != "offline":
+            raise ConfigError("covariance needs solver='offline': learning sample by sample estimates none.")
+        if self.solver == "offline" and self.gain == "none":
+            raise ConfigError("gain must be 'node' or 'layer' with solver='offline', which keeps a power; got 'none'.")
+        if self.covariance is not None and not hasattr(self.covariance, "fit"):
+            raise ConfigError(
+                "covariance must be a covariance estimator of scikit-learn, such as sklearn.covariance.LedoitWolf(); "
+                f"got {shown(self.covariance)}."
+            )
         return LearningRule(
             form=self._form,
             rule=self.rule,
@@ -62,7 +94,7 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         )
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn from the rows of X in their order, passing over them `epochs` times.
+        """Learn from the rows of X in their order, `epochs` times; or solve for M* (solver "offline").
 
         Parameters
         ----------
@@ -78,38 +110,62 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            If X is not a finite, dense, real (samples, n) array, or its n × n matrices do not fit in memory.
+            If X is not a finite, dense, real (samples, n) array, or its n × n matrices do not fit in memory; if the
+            covariance to be solved for has not full rank.
         ConfigError
             If a parameter lies outside its range, or a batch holds more samples than X.
         DivergenceError, StabilityError
             If learning breaks down; the sample is named and earlier results are kept.
         """
         plan = self.plan()
-        X = self._inputs(X, reset=True)
-        plan.require_samples(len(X))
+        X = self._inputs(X, reset=True, look=False)
         _require_room(X)
-        state, passes = initial_state(X, plan), self._passes(X, plan)
-        _report_dependent_units(X)
-        together = min(passes, -(-BLOCK // len(X)))  # passes over few samples are joined: every call has its price
-        block = np.tile(X, (together, 1)) if together > 1 else X
-        for _ in range(passes // together):
-            state = advance(state, block, plan)
-        if passes % together:
-            state = advance(state, block[: passes % together * len(X)], plan)
-        return self._keep(state)
+        with self._guard():
+            if self.covariance is not None:
+                return self._keep(_from_estimator(clone(self.covariance), finite(X, "X"), plan))
+            moments = _finite_moments(X)
+            sigma = moments.covariance(X)
+            if self.solver == "offline":
+                self._keep(_from_moments(sigma, moments, plan, X.dtype))
+                self._moments = moments
+                return self
+            plan.require_samples(len(X))
+            passes = self._passes(X, plan)
+            _report_dependent_units(sigma, len(X))
+            return self._keep(_learnt_in_passes(X, plan, passes))
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Go on learning from the rows of X, once; the state is as it was if this fails.
 
         Each call divides its rows into batches anew. A last batch that is short counts by its rows, so a call may bring
-        fewer than `batch`.
+        fewer than `batch`. With solver "offline" the mean and the covariance of all rows so far are kept, exactly, and
+        solved for when the weights are first asked for.
         """
         plan = self.plan()
-        fresh = not hasattr(self, "_state")
-        X = self._inputs(X, reset=fresh)
-        if fresh:
-            _require_room(X)
-        return self._keep(advance(initial_state(X, plan) if fresh else self._state, X, plan))
+        with self._guard():
+            fresh = not hasattr(self, "_state")
+            if self.solver == "offline":
+                self._require_moments(fresh)
+            X = self._inputs(X, reset=fresh, look=self.solver == "online")
+            if fresh:
+                _require_room(X)
+            if self.solver == "offline":
+                self._moments = _finite_moments(X, None if fresh else self._moments)
+                self._state, self._last = None, X[-1:].copy()
+                return self
+            return self._keep(advance(initial_state(X, plan) if fresh else self._learnt(), X, plan))
+
+    def _require_moments(self, fresh: bool) -> None:
+        """Raise if rows cannot be added to those before: their covariance is not known."""
+        if self.covariance is not None:
+            raise ConfigError(
+                "covariance must be left out of partial_fit: an estimator needs all samples at once. Use fit."
+            )
+        if not fresh and self._moments is None:
+            raise ConfigError(
+                "solver='offline' must know the covariance of all samples so far, which learning sample by sample "
+                "does not keep. Use fit, or a new object."
+            )
 
     def inverse_transform(self, X: Any) -> Floats:
         """Return the inputs x = R x̄ + μ that settle to the rows of X."""
@@ -154,15 +210,26 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _learnt(self) -> State:
         check_is_fitted(self)
-        return self._state
+        state = self._state
+        if state is None:  # rows were added since it was last solved for
+            with self._guard():
+                moments, last = cast(SampleMoments, self._moments), self._last
+                state = _from_moments(moments.covariance(last), moments, self.plan(), last.dtype)
+                self._keep(state)
+                self._moments = moments
+        return state
+
+    def _guard(self) -> _Guard:
+        """Return the lock of this object: two threads may learn and read."""
+        return cast(_Guard, self.__dict__.setdefault("_lock", _Guard()))
 
     def _passes(self, X: Floats, plan: LearningRule) -> int:
         if self.epochs is not None:
             return count(self.epochs, "epochs", most=MOST_PASSES)
         return max(1, -(-plan.visits(X.shape[1]) // len(X)))
 
-    def _inputs(self, X: Any, reset: bool) -> Floats:
-        """Return X as a finite floating array; float32 stays float32."""
+    def _inputs(self, X: Any, reset: bool, look: bool = True) -> Floats:
+        """Return X as a floating array; float32 stays float32. Whether it is finite may be left to a later look."""
         X = unmasked(X, "X")
         if hasattr(X, "toarray") and hasattr(X, "nnz"):
             raise InputError(f"X must be a dense array; got a sparse {type(X).__name__}. Use X.toarray().")
@@ -172,7 +239,7 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise InputError(str(error)) from None
         except TypeError as error:
             raise _WrongTypeError(str(error)) from None
-        return finite(X, "X")
+        return finite(X, "X") if look else X
 
     def _keep(self, state: State) -> Self:
         powers = state.power[state.power > 0]
@@ -183,16 +250,54 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 DegenerateInputWarning,
                 stacklevel=3,
             )
-        self._state = state
+        self._state, self._moments = state, None
         return self
 
 
-def _report_dependent_units(X: Floats) -> None:
+def _learnt_in_passes(X: Floats, plan: LearningRule, passes: int) -> State:
+    state = initial_state(X, plan)
+    together = min(passes, -(-BLOCK // len(X)))  # passes over few samples are joined: every call has its price
+    block = np.tile(X, (together, 1)) if together > 1 else X
+    for _ in range(passes // together):
+        state = advance(state, block, plan)
+    return advance(state, block[: passes % together * len(X)], plan) if passes % together else state
+
+
+def _finite_moments(X: Floats, before: SampleMoments | None = None) -> SampleMoments:
+    """Return the moments of X, whose sums show a number that is not finite: one pass instead of two."""
+    moments = moments_of(X, before)
+    if np.isfinite(moments.mean).all() and np.isfinite(moments.scatter.diagonal()).all():
+        return moments
+    finite(X, "X")
+    raise InputError("X must have squares within the range of float64; the largest number overflows. Scale it.")
+
+
+def _from_moments(sigma: Floats, moments: SampleMoments, plan: LearningRule, dtype: np.dtype[Any]) -> State:
+    """Solve for M* and R*; without a mean to subtract, of the second moment ⟨x xᵀ⟩."""
+    if plan.mean != "none":
+        return closed_form_state(sigma, moments.mean, moments.samples, plan, dtype)
+    second = sigma + np.outer(moments.mean, moments.mean)
+    return closed_form_state(second, np.zeros_like(moments.mean), moments.samples, plan, dtype)
+
+
+def _from_estimator(estimator: Any, X: Floats, plan: LearningRule) -> State:
+    """Solve for M* and R* of the covariance that an estimator of scikit-learn finds in X."""
+    found = estimator.fit(X)
+    sigma = square(found.covariance_, "the estimator's covariance_").astype(np.float64)
+    mean = vector(found.location_, "the estimator's location_", X.shape[1])
+    if plan.mean == "none" and mean.any():
+        raise ConfigError(
+            f"mean='none' needs an estimator of ⟨x xᵀ⟩, with assume_centered=True; got {shown(estimator)}."
+        )
+    return closed_form_state(sigma, mean, len(X), plan, X.dtype)
+
+
+def _report_dependent_units(sigma: Floats, samples: int) -> None:
     """Warn if some direction of the varying units carries no signal: no rule can decorrelate what is the same."""
-    found = null_directions(covariance=covariance(X), samples=len(X))
-    live = X.shape[1] - len(found.silent)
-    few = len(X) <= live  # N samples span N − 1 directions
-    lost = live - len(X) + 1 if few else X.shape[1] - len(found.live) - len(found.silent)
+    n, found = len(sigma), null_directions(covariance=sigma, samples=samples)
+    live = n - len(found.silent)
+    few = samples <= live  # N samples span N − 1 directions
+    lost = live - samples + 1 if few else n - len(found.live) - len(found.silent)
     if live < 2 or lost <= 0:
         return
     named = ", ".join(map(str, found.involved[:3]))
@@ -228,7 +333,7 @@ class FeedforwardDecorrelator(BaseDecorrelator):
         Learning rate η, in the unit that `rate_is` names.
     rule : {"implicit", "explicit", "congruent"}
         "explicit" is the printed M ← g∘(M − ηCM). "local" is another name of "implicit".
-    gain, schedule, mean, batch, limit, rate_is, epochs
+    gain, schedule, mean, batch, limit, rate_is, epochs, solver, covariance
         As in `RecurrentDecorrelator`.
 
     Attributes
@@ -268,6 +373,8 @@ class FeedforwardDecorrelator(BaseDecorrelator):
         limit: float | None = 0.1,
         rate_is: str = "relative",
         epochs: int | None = None,
+        solver: str = "online",
+        covariance: Any = None,
     ) -> None:
         self.rate = rate
         self.rule = rule
@@ -278,6 +385,8 @@ class FeedforwardDecorrelator(BaseDecorrelator):
         self.limit = limit
         self.rate_is = rate_is
         self.epochs = epochs
+        self.solver = solver
+        self.covariance = covariance
 
     def transform(self, X: Any) -> Floats:
         """Return x̄ = M (x − μ) for each row of X.
@@ -333,6 +442,12 @@ class RecurrentDecorrelator(BaseDecorrelator):
         Unit of the rate: one over the mean input power ⟨x²⟩, or 1/x² as the inputs come.
     epochs : int or None
         Passes of `fit` over X; None for as many as the rate needs.
+    solver : {"online", "offline"}, default "online"
+        "offline": M* = Γ^½ (Γ^½ Σ Γ^½)^-½ Γ^½ and R* = M*⁻¹, where every rule rests, from one pass over X.
+        Of the options before this one only `gain` and `mean` count then.
+    covariance : scikit-learn covariance estimator, optional
+        What estimates Σ from X if solver is "offline", such as `sklearn.covariance.LedoitWolf()` for few samples; by
+        default the covariance of the samples.
     tau : float, default 1.0
         Time constant τ of the circuit, in the user's unit of time.
     settling : str, default "direct"
@@ -378,6 +493,8 @@ class RecurrentDecorrelator(BaseDecorrelator):
         limit: float | None = 0.1,
         rate_is: str = "relative",
         epochs: int | None = None,
+        solver: str = "online",
+        covariance: Any = None,
         tau: float = 1.0,
         settling: str = "direct",
         tol: float = 1e-6,
@@ -391,6 +508,8 @@ class RecurrentDecorrelator(BaseDecorrelator):
         self.limit = limit
         self.rate_is = rate_is
         self.epochs = epochs
+        self.solver = solver
+        self.covariance = covariance
         self.tau = tau
         self.settling = settling
         self.tol = tol
@@ -405,11 +524,13 @@ class RecurrentDecorrelator(BaseDecorrelator):
     @property
     def circuit_(self) -> Circuit:
         """The learnt circuit τ dx̄/dt = (x − μ) − R x̄, in float64."""
-        check_is_fitted(self)
-        circuits, R = self._circuits, self.R_  # in this order: a circuit is kept with the state that it is of
-        if self.tau not in circuits:
-            circuits[self.tau] = Circuit(R.astype(np.float64), self.tau)
-        return circuits[self.tau]
+        state = self._learnt()
+        circuits = self._circuits
+        kept, circuit = circuits.get(self.tau, (None, None))
+        if circuit is None or kept is not state:  # another thread may have learnt since
+            circuit = Circuit(state.R.astype(np.float64), self.tau)
+            circuits[self.tau] = state, circuit
+        return circuit
 
     def transform(self, X: Any) -> Floats:
         """Settle the circuit on each row of X and return the certified fixed points x̄.
@@ -443,7 +564,7 @@ class RecurrentDecorrelator(BaseDecorrelator):
 
     def _keep(self, state: State) -> Self:
         super()._keep(state)
-        self._circuits: dict[float, Circuit] = {}  # made when first needed, one per time constant
+        self._circuits: dict[float, tuple[State, Circuit]] = {}  # made when first needed, one per time constant
         return self
 
 

@@ -6,13 +6,14 @@ Each is read off samples, or off a covariance given by name: f(X), or f(covarian
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
+from scipy.linalg.blas import dsyr, dsyrk
 
 from neurodecorr import _validation
 from neurodecorr._texts import short_repr
@@ -115,12 +116,82 @@ def covariance(X: Any) -> Floats:
         ⟨(x − ⟨x⟩)(x − ⟨x⟩)ᵀ⟩, in squared units of x.
     """
     given = _validation.samples(X, "X")
-    centred = given.astype(np.float64)
-    centred -= centred.mean(axis=0)
-    centred -= centred.mean(axis=0)  # what the rounding of the first mean left
-    constant = np.abs(centred).max(axis=0) <= 4 * np.finfo(given.dtype).eps * np.abs(given).max(axis=0)
-    centred[:, constant] = 0
-    return np.asarray(centred.T @ centred / len(centred))
+    return moments_of(given).covariance(given)
+
+
+# Numbers of a chunk of samples that stay in cache between the passes over them, and the rows that a product needs.
+CHUNK, LEAST_ROWS = 2**17, 256
+# A deviation of so many roundings of the mean may be rounding.
+DOUBTFUL = 64
+
+
+def row_chunks(rows: int, features: int) -> Iterator[slice]:
+    """Return slices of rows, few enough numbers each to stay in cache between some passes over them."""
+    length = max(LEAST_ROWS, CHUNK // features)
+    return (slice(begin, begin + length) for begin in range(0, rows, length))
+
+
+@dataclass(frozen=True, eq=False)
+class SampleMoments:
+    """Mean and scatter of samples, in float64, to which more can be added.
+
+    Parameters
+    ----------
+    samples : int
+        Rows seen.
+    mean : (n,) array
+        μ, in units of x.
+    scatter : (n, n) array
+        ∑ (x − μ)(x − μ)ᵀ in the upper triangle, in squared units of x.
+    """
+
+    samples: int
+    mean: Floats
+    scatter: Floats
+
+    def covariance(self, X: Floats) -> Floats:
+        """Return ⟨(x − μ)(x − μ)ᵀ⟩, (n, n), with exact zeros for units that stay within four roundings of one value.
+
+        X holds the samples, or the last of them; only units that hardly vary are looked at again.
+        """
+        upper = np.triu(self.scatter) / self.samples
+        sigma = np.asarray(upper + np.triu(upper, 1).T)
+        eps = float(np.finfo(X.dtype).eps)
+        for unit in np.flatnonzero(np.diag(sigma) <= (DOUBTFUL * eps * self.mean) ** 2):
+            apart = X[:, unit] - self.mean[unit]
+            apart -= apart.mean()  # what the rounding of the mean left
+            if np.abs(apart).max() <= 4 * eps * np.abs(X[:, unit]).max():
+                sigma[unit] = sigma[:, unit] = 0
+        return sigma
+
+
+def moments_of(X: Floats, before: SampleMoments | None = None) -> SampleMoments:
+    """Return the moments of the rows of X, and of those of `before` besides, in one pass and in float64.
+
+    ::
+
+        S ← S + ∑ d dᵀ − t tᵀ/N,    μ ← μ + t/N,    d = x − μ,   t = ∑ d
+
+    over a chunk of rows, N all rows so far. Nothing cancels: ‖t‖²/N is at most N_chunk/N of the sum before it.
+
+    Reference: Chan, Golub & LeVeque (1983), The American Statistician 37, 242–247, equation (2.1).
+    """
+    n = X.shape[1]
+    count = 0 if before is None else before.samples
+    mean = np.zeros(n) if before is None else before.mean.copy()
+    scatter = np.zeros((n, n), order="F") if before is None else before.scatter.copy(order="F")
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rows in row_chunks(len(X), n):
+            chunk = X[rows]
+            if count == 0:
+                mean = chunk.mean(axis=0, dtype=np.float64)
+            apart = np.subtract(chunk, mean, dtype=np.float64)
+            total = apart.sum(axis=0)
+            count += len(chunk)
+            dsyrk(1.0, apart.T, beta=1.0, c=scatter, overwrite_c=True)
+            dsyr(-1.0 / count, total, a=scatter, overwrite_a=True)
+            mean += total / count
+    return SampleMoments(count, mean, scatter)
 
 
 def rms_correlation(

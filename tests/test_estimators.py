@@ -1,10 +1,13 @@
 """The two forms as scikit-learn transformers."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import scipy.linalg
 from sklearn.base import clone
+from sklearn.covariance import OAS, EmpiricalCovariance, LedoitWolf
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -25,6 +28,8 @@ ESTIMATORS = [
     *(form(rule=r, gain=g, epochs=5) for form, rules in FORMS for r in rules for g in ("node", "layer", "none")),
     *(form(rule=r, batch=4, mean="batch", epochs=5) for form, rules in FORMS for r in rules),
     *(form(mean="none", schedule="constant", epochs=5) for form, _ in FORMS),
+    *(form(solver="offline", gain=gain) for form, _ in FORMS for gain in ("node", "layer")),
+    nd.RecurrentDecorrelator(solver="offline", covariance=LedoitWolf()),
 ]
 
 
@@ -33,7 +38,18 @@ def _array_api(monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
 
 
-@parametrize_with_checks(ESTIMATORS)
+def expected_failures(estimator):
+    """Return the checks that ask for what the closed form cannot do, and why."""
+    if estimator.solver == "online":
+        return {}
+    collinear = {"check_array_api_input": "its data hold linear combinations of other features"}
+    if estimator.covariance is None:
+        return collinear
+    whole = "an estimator of the covariance needs all samples at once"
+    return {"check_fit_score_takes_y": whole, "check_n_features_in_after_fitting": whole}
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
 @pytest.mark.filterwarnings("ignore::neurodecorr.errors.DegenerateInputWarning")
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
@@ -157,6 +173,10 @@ def test_wrong_width_names_both_widths(X):
         ({"epochs": 0}, "epochs must be a whole number"),
         ({"mean": "batch"}, "needs batch > 1"),
         ({"limit": -1}, "limit must be > 0"),
+        ({"solver": "ofline"}, "Did you mean 'offline'"),
+        ({"solver": "offline", "gain": "none"}, "gain must be 'node' or 'layer'"),
+        ({"covariance": LedoitWolf()}, "covariance needs solver='offline'"),
+        ({"solver": "offline", "covariance": np.eye(2)}, "covariance must be a covariance estimator"),
     ],
 )
 def test_bad_options_are_named(X, options, message):
@@ -303,3 +323,104 @@ def test_matrices_that_do_not_fit_in_memory_are_refused_before_they_are_made(cal
     monkeypatch.setattr(_memory, "available", lambda: 10**9)
     with pytest.raises(InputError, match=r"20,000 units must fit in memory: .* 19\.2 GB.*was X\.T meant"):
         getattr(nd.RecurrentDecorrelator(), call)(np.ones((2, 20_000)))
+
+
+def by_square_roots(sigma, gamma):
+    """Return M* = Σ^-½ (Σ^½ Γ Σ^½)^½ Σ^-½ by Schur's square roots."""
+    root = scipy.linalg.sqrtm(sigma)
+    return np.linalg.solve(root, np.linalg.solve(root, scipy.linalg.sqrtm(root @ gamma @ root)).T)
+
+
+@pytest.mark.parametrize("form", [form for form, _ in FORMS])
+@pytest.mark.parametrize("gain", ["node", "layer"])
+@pytest.mark.parametrize("mean", ["running", "none"])
+def test_offline_is_the_closed_form_of_the_samples(X, form, gain, mean):
+    model = form(solver="offline", gain=gain, mean=mean).fit(X)
+    centred = X - X.mean(axis=0) if mean == "running" else X
+    sigma = centred.T @ centred / len(X)
+    gamma = np.diag(np.diag(sigma)) if gain == "node" else np.trace(sigma) / 12 * np.eye(12)
+    np.testing.assert_allclose(model.M_, by_square_roots(sigma, gamma), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(model.M_ @ sigma @ model.M_, gamma, rtol=0, atol=1e-10 * np.trace(sigma))
+    np.testing.assert_allclose(model.R_ @ model.M_, np.eye(12), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(model.mean_, X.mean(axis=0) if mean == "running" else np.zeros(12), rtol=1e-12)
+    Xbar = model.transform(X)
+    np.testing.assert_allclose(Xbar, (X - model.mean_) @ model.M_.T, rtol=0, atol=1e-5 * np.abs(Xbar).max())
+    assert model.n_samples_seen_ == len(X)
+
+
+def test_offline_is_where_learning_comes_to_rest(X):
+    offline = nd.FeedforwardDecorrelator(solver="offline").fit(X)
+    online = nd.FeedforwardDecorrelator(rule="congruent").fit(X)
+    assert np.linalg.norm(online.M_ - offline.M_) < 0.05 * np.linalg.norm(offline.M_)
+    assert nd.measures.rms_correlation(offline.transform(X)) < 1e-10
+
+
+@pytest.mark.parametrize("estimator", [LedoitWolf(), OAS(), EmpiricalCovariance(assume_centered=True)])
+def test_offline_takes_the_covariance_that_an_estimator_finds(estimator):
+    X = np.random.default_rng(0).standard_normal((20, 31)) + 3.0
+    if isinstance(estimator, EmpiricalCovariance) and type(estimator) is EmpiricalCovariance:
+        X = X[:, :8]
+    model = nd.RecurrentDecorrelator(solver="offline", covariance=estimator, mean="none").set_params(
+        mean="none" if estimator.assume_centered else "running"
+    )
+    found = clone(estimator).fit(X)
+    M = model.fit(X).M_
+    np.testing.assert_allclose(M @ found.covariance_ @ M, np.diag(np.diag(found.covariance_)), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(model.mean_, found.location_, rtol=1e-12)
+    assert not hasattr(estimator, "covariance_")  # the given one stays as it was
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_offline_in_pieces_is_offline_at_once(X, dtype):
+    X = X[:500].astype(dtype)
+    whole, pieces = nd.RecurrentDecorrelator(solver="offline").fit(X), nd.RecurrentDecorrelator(solver="offline")
+    for rows in (X[:1], X[1:3], X[3:4], X[4:400], X[400:]):
+        pieces.partial_fit(rows)
+    assert pieces.R_.dtype == dtype and pieces.n_samples_seen_ == 500
+    tight = 1e-11 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(pieces.R_, whole.R_, rtol=0, atol=tight)
+    np.testing.assert_allclose(pieces.mean_, whole.mean_, rtol=1e-6 if dtype == np.float32 else 1e-13)
+    again = pickle.loads(pickle.dumps(whole.fit(X[:250]))).partial_fit(X[250:])
+    np.testing.assert_allclose(again.R_, pieces.R_, rtol=0, atol=tight)
+    assert again.circuit_ is again.circuit_
+
+
+def test_offline_in_pieces_from_two_threads_loses_no_row(X):
+    model, pieces = nd.FeedforwardDecorrelator(solver="offline"), np.array_split(X[:2000], 40)
+    model.partial_fit(X[:100])
+    with ThreadPoolExecutor(4) as pool:
+        learning = [pool.submit(model.partial_fit, rows) for rows in pieces]
+        reading = [pool.submit(getattr, model, "M_") for _ in pieces]
+        for done in learning + reading:
+            done.result()
+    whole = nd.FeedforwardDecorrelator(solver="offline").fit(np.concatenate([X[:100], X[:2000]]))
+    assert model.n_samples_seen_ == 2100
+    np.testing.assert_allclose(model.M_, whole.M_, rtol=0, atol=1e-10)
+
+
+def test_learning_goes_on_from_the_closed_form(X):
+    model = nd.RecurrentDecorrelator(solver="offline").fit(X)
+    before = model.R_.copy()
+    model.set_params(solver="online").partial_fit(X)
+    assert model.n_samples_seen_ == 2 * len(X)
+    assert 0 < np.linalg.norm(model.R_ - before) < 0.05 * np.linalg.norm(before)
+    with pytest.raises(ConfigError, match="must know the covariance of all samples so far"):
+        model.set_params(solver="offline").partial_fit(X)
+
+
+def test_what_offline_cannot_solve_is_named(X):
+    with pytest.raises(InputError, match=r"full rank, 13; it has 12: no signal of their own in units 0, 12"):
+        nd.RecurrentDecorrelator(solver="offline").fit(np.column_stack([X, X[:, 0]]))
+    with pytest.raises(InputError, match=r"full rank, 12; it has 7: .*bring more samples than units, or .*LedoitWolf"):
+        nd.RecurrentDecorrelator(solver="offline").fit(X[:8])
+    with pytest.raises(InputError, match=r"it has 11: no signal of their own in units 3\. Remove"):
+        nd.RecurrentDecorrelator(solver="offline").fit(np.where(np.arange(12) == 3, 7.3, X))
+    with pytest.raises(InputError, match="inputs must vary"):
+        nd.FeedforwardDecorrelator(solver="offline").fit(np.ones((5, 2)))
+    with pytest.raises(InputError, match="Scale it"):
+        nd.FeedforwardDecorrelator(solver="offline").fit(X * 1e200)
+    with pytest.raises(ConfigError, match="mean='none' needs an estimator"):
+        nd.FeedforwardDecorrelator(solver="offline", covariance=OAS(), mean="none").fit(X)
+    model = nd.FeedforwardDecorrelator(solver="offline", covariance=OAS()).fit(X)
+    with pytest.raises(ConfigError, match="covariance must be left out of partial_fit"):
+        model.partial_fit(X)

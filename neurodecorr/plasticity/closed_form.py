@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,9 @@ from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, square
 from neurodecorr.errors import InputError
 from neurodecorr.measures import NullDirections, null_directions
+from neurodecorr.plasticity import steps
+from neurodecorr.plasticity.spec import LearningRule
+from neurodecorr.plasticity.state import State
 
 GAINS = ("node", "layer", "none")
 
@@ -21,6 +25,8 @@ GAINS = ("node", "layer", "none")
 SPREAD = 1e6
 # An eigenvalue of the correlation matrix below −INDEFINITE · λ_max is no rounding: the matrix is no covariance.
 INDEFINITE = 1e-6
+# Condition of Γ^½ Σ Γ^½ up to which one eigendecomposition serves: κ roundings are 2e-11.
+POOREST = 1e5
 
 
 def decorrelating_matrix(covariance: Any, gain: str = "node", tol: float | None = None) -> Floats:
@@ -65,8 +71,9 @@ def decorrelating_matrix(covariance: Any, gain: str = "node", tol: float | None 
     array([[0.354, 0.354],
            [0.354, 0.354]])
     """
-    parts = _parts(_covariance(covariance), choice(gain, "gain", ("node", "layer")), tol)
-    return _matrix(parts, covariance)
+    sigma, gain = _covariance(covariance), choice(gain, "gain", ("node", "layer"))
+    pair = _by_one_decomposition(sigma, gain) if tol is None else None
+    return _matrix(_parts(sigma, gain, tol), covariance) if pair is None else pair.M.astype(sigma.dtype, copy=False)
 
 
 def decorrelating_circuit(covariance: Any, gain: str = "node", tol: float | None = None) -> Floats:
@@ -102,11 +109,97 @@ def decorrelating_circuit(covariance: Any, gain: str = "node", tol: float | None
     array([[1.207, 0.207],
            [0.207, 1.207]])
     """
-    parts = _parts(_covariance(covariance), choice(gain, "gain", ("node", "layer")), tol)
-    half = np.zeros((parts.null.features, len(parts.values)))
-    half[parts.heard] = parts.vectors / parts.target[:, None] * np.sqrt(parts.values)
-    R = half @ half.T + parts.null.basis @ parts.null.basis.T
-    return np.asarray(((R + R.T) / 2).astype(_precision(covariance)))
+    sigma, gain = _covariance(covariance), choice(gain, "gain", ("node", "layer"))
+    pair = _by_one_decomposition(sigma, gain) if tol is None else None
+    return _circuit(_parts(sigma, gain, tol), covariance) if pair is None else pair.R.astype(sigma.dtype, copy=False)
+
+
+class _Pair(NamedTuple):
+    """The two forms of one layer, inverses of each other: M and R, (n, n), dimensionless."""
+
+    M: Floats
+    R: Floats
+
+
+def closed_form_state(sigma: Floats, mean: Floats, samples: int, plan: LearningRule, dtype: npt.DTypeLike) -> State:
+    """Return what a rule would have learnt from endless samples of this covariance.
+
+    ::
+
+        M = Γ^½ (Γ^½ Σ Γ^½)^-½ Γ^½,     R = Γ^-½ (Γ^½ Σ Γ^½)^½ Γ^-½
+
+    Learning can go on from there: its rate has fallen as far as that of a learner after as many samples, half/t.
+
+    Parameters
+    ----------
+    sigma : (n, n) array
+        Covariance Σ, symmetric, in squared units of x.
+    mean : (n,) array
+        Mean μ, in units of x.
+    samples : int
+        Samples that Σ was taken from.
+    plan : LearningRule
+        Form, gain (a power is kept: node or layer), schedule.
+    dtype : dtype
+        Of the weights.
+
+    Raises
+    ------
+    InputError
+        If some direction has no power: M is not unique there, and R has no inverse.
+    """
+    power, timing = np.diag(sigma).astype(np.float64), plan.timing
+    if not power.max() > 0:
+        raise InputError(f"inputs must vary; their power is zero in every unit over {samples} sample(s).")
+    M, R = _pair_of_full_rank(sigma, plan.gain)
+    scale = 2.0 ** round(math.log2(float(np.sqrt(power.max() + (mean * mean).max()))))
+    counters = np.zeros(steps.COUNTERS)
+    counters[steps.SAMPLES], counters[steps.TRACE] = samples, power.sum() / scale**2
+    if math.isfinite(timing.hold):
+        counters[steps.CLOCK] = timing.hold + timing.half * max(0.0, math.log(plan.rate * samples / timing.half))
+    R = R if plan.recurrent else R[:0, :0]
+    M, R, own, strength = (np.asarray(part, dtype) for part in (M, R, mean / scale, power / scale**2))
+    return State(M, R, own, strength, np.ones(len(power), dtype), counters, scale)
+
+
+def _pair_of_full_rank(sigma: Floats, gain: str) -> _Pair:
+    pair = _by_one_decomposition(sigma, gain)
+    if pair is not None:
+        return pair
+    parts = _parts(sigma, gain, None)
+    if not parts.null:
+        return _Pair(_matrix(parts, sigma), _circuit(parts, sigma))
+    rank = len(parts.values)
+    some = sorted({*parts.null.silent, *parts.null.involved})
+    raise InputError(
+        f"the covariance must have full rank, {len(sigma)}; it has {rank}: no signal of their own in units "
+        f"{', '.join(map(str, some[:3]))}{' …' if len(some) > 3 else ''}. Remove such units, bring more samples than "
+        "units, or shrink the covariance, as by covariance=sklearn.covariance.LedoitWolf()."
+    )
+
+
+def _by_one_decomposition(sigma: Floats, gain: str) -> _Pair | None:
+    """Return M* and R* from the eigenvectors of Γ^½ Σ Γ^½; None where rounding would spoil weak directions.
+
+    The error of M* Σ M* relative to Γ is κ(Γ^½ Σ Γ^½) roundings.
+    """
+    wide = sigma.astype(np.float64, copy=False)
+    power = np.diag(wide)
+    # The condition is at least the ratio of the diagonal, the fourth power of the spread (node gain).
+    if not power.min() * POOREST**0.5 > power.max():
+        return None
+    root = np.sqrt(power if gain == "node" else np.full(len(power), power.mean()))
+    values, vectors = scipy.linalg.eigh(root[:, None] * wide * root, overwrite_a=True, check_finite=False, driver="evd")
+    if not values[0] * POOREST > values[-1] or not values[0] * _most(sigma) > values[-1]:
+        return None
+    quarter = values**0.25
+    half, twin = root[:, None] * vectors / quarter, vectors / root[:, None] * quarter
+    return _Pair(half @ half.T, twin @ twin.T)
+
+
+def _most(sigma: Floats) -> float:
+    """Return the condition up to which `null_directions` finds none: λ_min/λ_max ≤ n tol where it finds one."""
+    return 1 / (len(sigma) ** 2 * float(np.finfo(sigma.dtype).eps))
 
 
 def whitening_matrix(covariance: Any, kind: str = "zca", tol: float | None = None) -> Floats:
@@ -159,7 +252,7 @@ class _Parts(NamedTuple):
 
 def _parts(given: Floats, gain: str, tol: float | None) -> _Parts:
     n, null = len(given), null_directions(covariance=given, tol=tol)
-    sigma = (given.astype(float) + given.T.astype(float)) / 2
+    sigma = given.astype(float)
     heard = np.setdiff1d(np.arange(n), null.silent)
     size = np.sqrt(np.diag(sigma)[heard])
     eigenvalues, vectors = np.linalg.eigh(sigma[np.ix_(heard, heard)] / size[:, None] / size)
@@ -177,6 +270,13 @@ def _parts(given: Floats, gain: str, tol: float | None) -> _Parts:
     if null.dependent:
         projected -= null.basis @ (null.basis.T @ projected)
     return _Parts(heard, target, Y, S, projected, null)
+
+
+def _circuit(parts: _Parts, given: Any) -> Floats:
+    half = np.zeros((parts.null.features, len(parts.values)))
+    half[parts.heard] = parts.vectors / parts.target[:, None] * np.sqrt(parts.values)
+    R = half @ half.T + parts.null.basis @ parts.null.basis.T
+    return np.asarray(((R + R.T) / 2).astype(_precision(given)))
 
 
 def _matrix(parts: _Parts, given: Any) -> Floats:
@@ -207,7 +307,7 @@ def _covariance(value: Any) -> Floats:
         raise InputError("covariance must be symmetric; got a matrix that differs from its transpose.")
     if np.trace(sigma) <= 0:
         raise InputError("covariance must have positive trace; got an input without power.")
-    return sigma
+    return np.asarray((sigma + sigma.T) / 2)
 
 
 def _precision(value: Any) -> np.dtype[Any]:

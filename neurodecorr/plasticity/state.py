@@ -89,7 +89,7 @@ def initial_state(X: Floats, plan: LearningRule) -> State:
     """Return the state before learning, M = R = I, with the scale read off the first inputs X (samples, n)."""
     X, plan = samples(X, "X"), instance(plan, LearningRule, "plan")
     n, dtype = X.shape[1], X.dtype
-    size = float(np.abs(X).max())
+    size = float(max(X.max(), -X.min()))
     scale = 2.0 ** round(math.log2(size)) if size > 0 else 1.0
     identity, zeros = np.eye(n, dtype=dtype), np.zeros(n, dtype)
     R = identity.copy() if plan.recurrent else np.empty((0, 0), dtype)

@@ -1,7 +1,7 @@
 """How the room `estimators` is called."""
 
 import numpy as np
-from bad_values import Call, Choice, Free, Number, Numbers, Whole
+from bad_values import Call, Choice, Free, Number, Numbers, Valid, Whole
 
 from neurodecorr.estimators import FeedforwardDecorrelator, RecurrentDecorrelator
 
@@ -19,6 +19,8 @@ OPTIONS = {
     "limit": Number(0.1, above=0, none=True),
     "rate_is": Choice("relative"),
     "epochs": Whole(1, low=1, high=1000, none=True),
+    "solver": Choice("online"),
+    "covariance": Valid(None, also={"None": "the covariance of the samples"}),
 }
 CIRCUIT = {"tau": Number(1.0, above=0), "settling": Choice("direct"), "tol": Number(1e-6, above=0)}
 
