@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+import nir
 import numpy as np
 import pytest
 import scipy.sparse
@@ -15,7 +16,7 @@ from neurodecorr.export.bundle import reference_response
 from neurodecorr.export.bundle.contents import topology_text
 from neurodecorr.export.bundle.fixed_point import to_fixed_point
 from neurodecorr.export.circuits import find_circuits
-from neurodecorr.export.nir.graph import Graph, Node, branch_of
+from neurodecorr.export.nir.graph import branch_of, sizes_of, sound_graph
 from neurodecorr.io import Result, load_result
 from neurodecorr.io.trees import Branch, write_tree
 
@@ -98,7 +99,7 @@ READERS = {
     "NIR as a system": (lambda A, at: export.state_space(nir_file(A, at)).A, R),
     "NIR activity": (
         lambda A, at: export.nir.data.read_nir_data(
-            export.nir.data.write_nir_data(at / "d.nir", {"a": {"v": export.nir.data.TimeGridded(A[None], 0.1)}})
+            export.nir.data.write_nir_data(at / "d.nir", {"a": {"v": nir.TimeGriddedData(A[None], 0.1)}})
         )["a"]["v"].data.astype(float),
         X,
     ),
@@ -167,9 +168,9 @@ def test_sparse_weights_in_whole_numbers_are_weights():
 
 
 def test_unsigned_weights_of_a_graph_do_not_wrap():
-    node = Node("Linear", {"weight": np.array([[1]], np.uint8)})
-    assert node["weight"].dtype == np.float64 and (-node["weight"]).item() == -1.0
-    shape = {"shape": np.array([200, 200], np.uint8)}
-    assert Node("Input", shape).sizes == (40_000, 40_000)
-    graph = Graph({"w": node}, ())
+    image = {"type": "Input", "shape": np.array([200, 200], np.uint8)}
+    graph = sound_graph({"x": image, "w": {"type": "Linear", "weight": np.array([[1]], np.uint8)}}, [], {})
+    weight = graph.nodes["w"].weight
+    assert weight.dtype == np.float64 and (-weight).item() == -1.0
+    assert sizes_of(graph.nodes["x"]) == (40_000, 40_000)
     assert branch_of(graph).parts["node"].parts["nodes"].parts["w"].parts["weight"].dtype == np.float64

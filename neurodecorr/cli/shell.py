@@ -17,7 +17,7 @@ from neurodecorr.cli.export import budget, export
 from neurodecorr.cli.train import models, show, sweep, train
 
 # Extra of the package: the module that shows whether it is there.
-EXTRAS = {"brian2": "brian2", "nir": "nir", "torch": "torch", "dask": "distributed", "xarray": "xarray"}
+EXTRAS = {"brian2": "brian2", "torch": "torch", "dask": "distributed", "xarray": "xarray"}
 MARGIN = 14
 
 

@@ -61,7 +61,7 @@ class Recorder:
         With the unit "dt", "dt" and "tau_unit" make times of them, see `Traces.to_xarray`.
     parts : Branch, optional
         What stands beside the traces in the same file, complete from the start: such as the circuit that runs, as
-        `export.nir_parts` gives it.
+        `export.nir.files.nir_parts` gives it.
     compression : int, optional
         Level of gzip, 1 (fast) to 9 (small); without it, rows are stored as they are. Always with a checksum.
     buffer_bytes : int, default 8 MiB

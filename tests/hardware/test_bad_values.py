@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nir as formats
 import numpy as np
 import pytest
 
@@ -19,15 +20,10 @@ from neurodecorr.network import Decorrelation, Dense, Network
 CIRCUIT = Circuit([[2.0, 0.5], [0.25, 1.5]], 0.02)
 NETWORK = Network([Dense(2, "identity")], 2, decorrelation=Decorrelation("recurrent"), dtype="float64", seed=0)
 X, ROW = np.array([[1.0, 2.0], [0.5, -1.0]]), np.array([1.0, 2.0])
-LEAK = nir.graph.Node("LI", {"tau": np.ones(2), "r": np.ones(2), "v_leak": np.zeros(2)})
-NODES = {
-    "in": nir.graph.Node("Input", {"shape": np.array([2])}),
-    "xbar": LEAK,
-    "out": nir.graph.Node("Output", {"shape": np.array([2])}),
-}
-EDGES = (("in", "xbar"), ("xbar", "out"))
-ACTIVITY = {"xbar": {"v": nir.data.TimeGridded(np.ones((1, 3, 2)), 0.1)}}
-STATE = nir.state_space(nir.graph.Graph(NODES, EDGES))
+UNITS = formats.LI(tau=np.ones(2), r=np.ones(2), v_leak=np.zeros(2))
+NODES = {"in": formats.Input(np.array([2])), "xbar": UNITS, "out": formats.Output(np.array([2]))}
+ACTIVITY = {"xbar": {"v": formats.TimeGriddedData(np.ones((1, 3, 2)), 0.1)}}
+STATE = nir.state_space(formats.NIRGraph(NODES, [("in", "xbar"), ("xbar", "out")]))
 CHIP = hardware.AnalogueCircuit.build(
     np.asarray(CIRCUIT.R), hardware.Devices(), hardware.Amplifier(), np.random.default_rng(0), tau_s=1e-6
 )
@@ -70,7 +66,7 @@ GRAPH = {
     "dialect": Choice("sinabs"),
     "dt_s": Number(1e-4, above=0, below=1e-2),
     "discretisation": Choice("held"),
-    "data": Table({"xbar": {"v": nir.data.TimeGridded(np.ones((1, 3, 2)), 0.1)}}, none=True),
+    "data": Table({"xbar": {"v": formats.TimeGriddedData(np.ones((1, 3, 2)), 0.1)}}, none=True),
     "metadata": Valid({"rule": "implicit"}, {"None": "nothing", "empty dict": "nothing", "dict": "a number"}),
 }
 SIMULATOR = Choice("ngspice")
@@ -200,24 +196,9 @@ CALLS = (
     Call("nir.state_space", read(nir.state_space), {"path": Place("circuit.nir")}),
     Call("nir.write_nir_data", nir.data.write_nir_data, {"path": Place("d.nir"), "observed": Table(ACTIVITY)}),
     Call(
-        "nir.TimeGridded",
-        nir.data.TimeGridded,
-        {"data": Valid(np.ones((1, 3, 2))), "dt_s": Number(0.1, above=0)},
-    ),
-    Call(
         "nir.time_gridded",
         nir.data.time_gridded,
         {"trajectory": Valid(integrate(CIRCUIT, ROW, 1.0, times=np.linspace(0, 1, 5))), "second": Number(1.0, above=0)},
-    ),
-    Call("nir.Node", nir.graph.Node, {"kind": Choice("LI"), "parameters": Table(dict(LEAK.parameters))}),
-    Call(
-        "nir.Graph",
-        nir.graph.Graph,
-        {
-            "nodes": Table(NODES),
-            "edges": Valid(EDGES, {"empty list": "none", "empty tuple": "none", "no rows": "none"}),
-            "metadata": Table({"a": 1}, json=True, empty=True),
-        },
     ),
     Call("nir.StateSpace.rest", lambda x: STATE.rest(x), {"x": Numbers(ROW)}),
     Call(

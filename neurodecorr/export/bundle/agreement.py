@@ -232,7 +232,7 @@ def _require_branch(found: Branch, wanted: Branch, place: str) -> None:
 
 
 def _require_leaf(found: Any, wanted: Any, place: str, name: str) -> None:
-    if name == "neurodecorr":  # the version that wrote it
+    if name in ("neurodecorr", "version"):  # of this package and of nir, that wrote it
         if not isinstance(found, str) or not VERSION.fullmatch(found):
             raise CheckpointError(f"{place} must be a version; it is {found!r:.80}.")
         return

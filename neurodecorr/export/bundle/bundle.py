@@ -153,10 +153,12 @@ def export_bundle(
     source = {} if origin is None else dict(mapping(origin, "origin"))
     stack, circuits = _parts(circuit, x, mean, tau_s)
     made = {key: make_contents(one, drive, centre, formats) for key, (one, drive, centre) in circuits.items()}
+    # No time of writing: the same circuit gives the same bundle.
+    record = provenance({"name": name, **asdict(formats)}, 0)
     about = {
         "options": asdict(formats),
         "origin": plain(source, "origin"),
-        "provenance": provenance({"name": name, **asdict(formats)}, 0),
+        "provenance": {key: value for key, value in record.items() if key != "written_utc"},
     }
     if target.suffix.lower() != ".zip":
         with atomic_folder(target, MANIFEST) as folder:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
 import numpy.typing as npt
 
@@ -20,7 +21,6 @@ from neurodecorr.errors import CheckpointError, ConfigError
 from neurodecorr.export.bundle.fixed_point import BITS, FixedPoint, to_fixed_point
 from neurodecorr.export.bundle.reference_response import ReferenceResponse, reference_response
 from neurodecorr.export.bundle.tables import csv_text, matrix_text, read_rows
-from neurodecorr.export.nir.data import TimeGridded
 from neurodecorr.export.nir.dialects import DIALECTS
 from neurodecorr.export.nir.files import nir_parts
 from neurodecorr.export.nir.nengo_script import nengo_script
@@ -477,11 +477,14 @@ def dialect_file(dialect: str, suffix: str = "nir") -> str:
     return f"circuit_{dialect}.{suffix}"
 
 
-def _observed(golden: ReferenceResponse) -> dict[str, dict[str, TimeGridded]]:
+def _observed(golden: ReferenceResponse) -> dict[str, dict[str, nir.TimeGriddedData]]:
     """Return the golden time course as NIRData."""
     step = float(golden.times[1] - golden.times[0])
     held = np.repeat(golden.stimulus[:1, None], len(golden.times), axis=1)
-    return {"input": {"x": TimeGridded(held, step)}, "xbar": {"v": TimeGridded(golden.course[None], step)}}
+    return {
+        "input": {"x": nir.TimeGriddedData(held, step)},
+        "xbar": {"v": nir.TimeGriddedData(golden.course[None], step)},
+    }
 
 
 def _array(found: dict[str, Array], name: str, dimensions: int, place: str, kind: str = "fiu") -> Array:

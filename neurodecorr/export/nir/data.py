@@ -11,68 +11,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
-import numpy.typing as npt
 
 from neurodecorr import _validation
-from neurodecorr._texts import short_repr
-from neurodecorr._validation import unmasked
+from neurodecorr._typing import Array
 from neurodecorr.circuit.integrate import Trajectory
-from neurodecorr.errors import CheckpointError, InputError
-from neurodecorr.export.nir.graph import Graph
+from neurodecorr.errors import CheckpointError, ConfigError, InputError
+from neurodecorr.export.nir.graph import sizes_of
 from neurodecorr.io.trees import Branch, read_tree, write_tree
 
 # Relative to the step: how far times may be from a grid.
 GRID = 1e-6
 
 
-@short_repr
-@dataclass(frozen=True, eq=False)
-class TimeGridded:
-    """Activity on a grid of times.
-
-    Parameters
-    ----------
-    data : (samples, time, neurons) array
-        Numbers, or booleans for events; entry k is the activity at time k · dt_s.
-    dt_s : float
-        Step in seconds.
-
-    Raises
-    ------
-    InputError
-        If the data have another number of axes, or hold no numbers.
-    """
-
-    data: npt.NDArray[Any]
-    dt_s: float
-
-    def __post_init__(self) -> None:
-        given = unmasked(self.data, "activity")
-        try:
-            data = np.asarray(given)
-        except ValueError as error:
-            raise InputError(f"activity must be a rectangular array: {error}") from None
-        if data.ndim != 3 or data.dtype.kind not in "biuf":
-            raise InputError(
-                f"activity must be numbers of shape (samples, time, neurons); got {data.dtype} {data.shape}. Traces of "
-                "weights belong in the trace file, see Recorder."
-            )
-        object.__setattr__(self, "data", data)
-        object.__setattr__(self, "dt_s", _validation.positive(self.dt_s, "dt_s", "seconds"))
-
-    def __repr__(self) -> str:
-        return f"TimeGridded({self.data.shape}, dt_s={self.dt_s:g})"
+Observed = Mapping[str, Mapping[str, nir.TimeGriddedData]]
 
 
-Observed = Mapping[str, Mapping[str, TimeGridded]]
-
-
-def time_gridded(trajectory: Trajectory, second: float = 1.0) -> TimeGridded:
+def time_gridded(trajectory: Trajectory, second: float = 1.0) -> nir.TimeGriddedData:
     """Return a trajectory as activity on a grid of times.
 
     Parameters
@@ -84,7 +43,7 @@ def time_gridded(trajectory: Trajectory, second: float = 1.0) -> TimeGridded:
 
     Returns
     -------
-    TimeGridded
+    nir.TimeGriddedData
         Its x̄, (samples, time, neurons).
 
     Raises
@@ -99,7 +58,7 @@ def time_gridded(trajectory: Trajectory, second: float = 1.0) -> TimeGridded:
         raise InputError("the times of the trajectory must be 0, h, 2h, …; pass times=np.linspace(0, t_end, frames).")
     xbar = np.asarray(trajectory.xbar)
     data = xbar[None] if xbar.ndim == 2 else np.moveaxis(xbar, 1, 0)
-    return TimeGridded(np.ascontiguousarray(data), float(step) * _validation.positive(second, "second"))
+    return nir.TimeGriddedData(np.ascontiguousarray(data), float(step) * _validation.positive(second, "second"))
 
 
 def write_nir_data(path: str | os.PathLike[str], observed: Observed) -> Path:
@@ -109,7 +68,7 @@ def write_nir_data(path: str | os.PathLike[str], observed: Observed) -> Path:
     ----------
     path : path-like
         The file to write.
-    observed : mapping of node to mapping of name to TimeGridded
+    observed : mapping of node to mapping of name to nir.TimeGriddedData
         Such as `{"01_xbar": {"v": time_gridded(trajectory)}}`.
 
     Returns
@@ -129,15 +88,15 @@ def write_nir_data(path: str | os.PathLike[str], observed: Observed) -> Path:
     >>> import tempfile, pathlib
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder) / "activity.nir"
-    ...     _ = write_nir_data(path, {"01_xbar": {"v": TimeGridded(np.ones((1, 3, 2)), dt_s=1e-3)}})
+    ...     _ = write_nir_data(path, {"01_xbar": {"v": nir.TimeGriddedData(np.ones((1, 3, 2)), dt=1e-3)}})
     ...     found = read_nir_data(path)["01_xbar"]["v"]
-    >>> found.data.shape, found.dt_s
+    >>> found.data.shape, found.dt
     ((1, 3, 2), 0.001)
     """
     return write_tree(path, data_branch(observed))
 
 
-def read_nir_data(path: str | os.PathLike[str], *, max_bytes: int = 2**30) -> dict[str, dict[str, TimeGridded]]:
+def read_nir_data(path: str | os.PathLike[str], *, max_bytes: int = 2**30) -> dict[str, dict[str, nir.TimeGriddedData]]:
     """Read the activity in a NIRData file, trusting nothing in it.
 
     Parameters
@@ -149,7 +108,7 @@ def read_nir_data(path: str | os.PathLike[str], *, max_bytes: int = 2**30) -> di
 
     Returns
     -------
-    dict of node to dict of name to TimeGridded
+    dict of node to dict of name to nir.TimeGriddedData
         To the bit.
 
     Raises
@@ -164,31 +123,42 @@ def read_nir_data(path: str | os.PathLike[str], *, max_bytes: int = 2**30) -> di
     return {name: _observables(node, f"{place}: node {name!r}") for name, node in nodes.parts.items()}
 
 
-def data_branch(observed: Observed, graph: Graph | None = None) -> Branch:
+def data_branch(observed: Observed, graph: nir.NIRGraph | None = None) -> Branch:
     """Return activity as the tree that NIRData files hold, held against the graph if there is one."""
     if not isinstance(observed, Mapping) or not observed:
-        raise InputError("activity must be a mapping from nodes to mappings from names to TimeGridded.")
+        raise InputError("activity must be a mapping from nodes to mappings from names to nir.TimeGriddedData.")
     nodes = {name: _node(name, found, graph) for name, found in observed.items()}
     return Branch({"nodes": Branch(nodes)}, {"__type__": "NIRGraphData"})
 
 
-def _node(name: str, found: Mapping[str, TimeGridded], graph: Graph | None) -> Branch:
-    if not isinstance(found, Mapping) or not all(isinstance(one, TimeGridded) for one in found.values()):
-        raise InputError(f"the activity of node {name!r} must be a mapping from names to TimeGridded.")
-    if graph is not None:
-        node = graph.nodes[_validation.choice(name, "a node with activity", graph.nodes)]
-        for key, one in found.items():
-            if one.data.shape[2] != node.sizes[1]:
-                raise InputError(
-                    f"{key!r} of node {name!r} must have {node.sizes[1]} neurons; got {one.data.shape[2]}."
-                )
-    parts = {
-        key: Branch({"data": one.data}, {"__type__": "TimeGriddedData", "dt": one.dt_s}) for key, one in found.items()
-    }
+def _node(name: str, found: Mapping[str, nir.TimeGriddedData], graph: nir.NIRGraph | None) -> Branch:
+    if not isinstance(found, Mapping) or not all(isinstance(one, nir.TimeGriddedData) for one in found.values()):
+        raise InputError(f"the activity of node {name!r} must be a mapping from names to nir.TimeGriddedData.")
+    width = (
+        None if graph is None else sizes_of(graph.nodes[_validation.choice(name, "a node with activity", graph.nodes)])
+    )
+    parts = {}
+    for key, one in found.items():
+        data = _activity(one.data)
+        if width is not None and data.shape[2] != width[1]:
+            raise InputError(f"{key!r} of node {name!r} must have {width[1]} neurons; got {data.shape[2]}.")
+        dt = _validation.positive(one.dt, "dt", "seconds")
+        parts[key] = Branch({"data": data}, {"__type__": "TimeGriddedData", "dt": dt})
     return Branch({"observables": Branch(parts)}, {"__type__": "NIRNodeData"})
 
 
-def _observables(node: Any, place: str) -> dict[str, TimeGridded]:
+def _activity(given: Any) -> Array:
+    """Return activity if it is an array of numbers, or of booleans for events, over samples, times and neurons."""
+    data: Array = np.asarray(_validation.unmasked(given, "activity"))
+    if data.ndim != 3 or data.dtype.kind not in "biuf":
+        raise InputError(
+            f"activity must be numbers of shape (samples, time, neurons); got {data.dtype} {data.shape}. Traces of "
+            "weights belong in the trace file, see Recorder."
+        )
+    return data
+
+
+def _observables(node: Any, place: str) -> dict[str, nir.TimeGriddedData]:
     kind = node.attributes.get("__type__") if isinstance(node, Branch) else None
     group = node.parts.get("observables") if isinstance(node, Branch) else None
     if kind != "NIRNodeData" or not isinstance(group, Branch):
@@ -196,12 +166,12 @@ def _observables(node: Any, place: str) -> dict[str, TimeGridded]:
     return {name: _gridded(part, f"{place}: {name!r}") for name, part in group.parts.items()}
 
 
-def _gridded(part: Any, place: str) -> TimeGridded:
+def _gridded(part: Any, place: str) -> nir.TimeGriddedData:
     kind = part.attributes.get("__type__") if isinstance(part, Branch) else None
     data = part.parts.get("data") if isinstance(part, Branch) else None
     if kind != "TimeGriddedData" or not isinstance(data, np.ndarray):
         raise CheckpointError(f"{place} must be TimeGriddedData; got {kind!r}. Use to_time_gridded of nir for events.")
     try:
-        return TimeGridded(data, part.attributes.get("dt"))
-    except ValueError as error:
+        return nir.TimeGriddedData(_activity(data), _validation.positive(part.attributes.get("dt"), "dt", "seconds"))
+    except (InputError, ConfigError) as error:
         raise CheckpointError(f"{place}: {error}") from None

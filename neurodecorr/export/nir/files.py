@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
 
 import neurodecorr
 from neurodecorr import _validation
 from neurodecorr.circuit import Circuit, TwoPopulationCircuit, stability
 from neurodecorr.errors import ConfigError
+from neurodecorr.export.nir.canonical import INPUT, OUTPUT, canonical_graph, chained, ends, layer_nodes
 from neurodecorr.export.nir.data import Observed, data_branch
 from neurodecorr.export.nir.dialects import graph_in
-from neurodecorr.export.nir.export_graph import INPUT, OUTPUT, Projection, System, layer_parts, system_of
 from neurodecorr.export.nir.from_graph import subject_of
-from neurodecorr.export.nir.graph import Graph, branch_of, graph_of
+from neurodecorr.export.nir.graph import branch_of, graph_of
 from neurodecorr.io.trees import Branch, graft, read_tree, write_tree
 from neurodecorr.network import Network, NetworkCircuit
 
@@ -46,7 +47,8 @@ def write_nir(
 
         τ v̇ = −v + x + (I − R) v:    LI(τ, r = 1, v_leak = 0) with a recurrent edge through Linear(I − R)
 
-    Rows of R are postsynaptic, times are in seconds; the file says so. The package `nir` is not needed.
+    Rows of R are postsynaptic, times are in seconds; the file says so. It holds what
+    `nir.write` makes of the graph, not compressed.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ def write_nir(
     discretisation : {"held", "exact"}
         Whether a dialect holds the feedback during a step, which keeps I − R visible in the weights and is exact at
         rest, or has the whole propagator of a step as weights, which is exact at every step.
-    data : mapping of node to mapping of name to TimeGridded, optional
+    data : mapping of node to mapping of name to nir.TimeGriddedData, optional
         Activity to expect, such as `{"xbar": {"v": time_gridded(trajectory)}}`; stored as NIRData in the same file.
     metadata : mapping of str to str or number, optional
         What else to say: rule, rate, seed.
@@ -132,11 +134,11 @@ def nir_parts(
     Branch
         `version`, `node`, and with data `nodes`.
     """
-    system = system_of(subject, tau_s, _validation.flag(require_stable, "require_stable"))
+    own = canonical_graph(subject, tau_s, _validation.flag(require_stable, "require_stable"))
     more = {} if metadata is None else _validation.mapping(metadata, "metadata")
-    graph = graph_in(system, dialect, dt_s, discretisation)
+    graph = graph_in(own, dialect, dt_s, discretisation)
     said = {"dialect": dialect, **({} if dt_s is None else {"dt_s": dt_s, "discretisation": discretisation})}
-    graph = Graph(graph.nodes, graph.edges, _metadata(system, said, _facts(subject), more))
+    graph.metadata = _metadata(graph.metadata, said, _facts(subject), more)
     tree = branch_of(graph)
     if data is None:
         return tree
@@ -146,27 +148,17 @@ def nir_parts(
     return Branch({**tree.parts, **activity.parts}, activity.attributes)
 
 
-def add_nir(
-    path: str | os.PathLike[str],
-    subject: Subject,
-    dialect: str = "canonical",
-    *,
-    tau_s: float | None = None,
-    dt_s: float | None = None,
-    discretisation: str = "held",
-    data: Observed | None = None,
-    metadata: Metadata | None = None,
-    require_stable: bool = True,
-) -> Path:
-    """Add a graph, and the activity to expect, to a finished trace file, atomically.
+def add_nir(path: str | os.PathLike[str], subject: Subject) -> Path:
+    """Add a canonical graph to a finished trace file, atomically.
 
-    The file then is a NIR graph, NIRData and a trace file at once: nir, h5py, xarray and netCDF tools open it.
+    The file then is a NIR graph and a trace file at once: nir, h5py, xarray and netCDF tools open it. With options, or
+    activity to expect: `io.trees.graft(path, nir_parts(subject, …))`.
 
     Parameters
     ----------
     path : path-like
         A file that a `Recorder` closed.
-    subject, dialect, tau_s, dt_s, discretisation, data, metadata, require_stable
+    subject : Circuit, TwoPopulationCircuit, Network or NetworkCircuit
         See `write_nir`.
 
     Returns
@@ -179,17 +171,7 @@ def add_nir(
     CheckpointError
         If the file is missing, damaged, still recorded, or has a graph already; it is then unchanged.
     """
-    parts = nir_parts(
-        subject,
-        dialect,
-        tau_s=tau_s,
-        dt_s=dt_s,
-        discretisation=discretisation,
-        data=data,
-        metadata=metadata,
-        require_stable=require_stable,
-    )
-    return graft(path, parts)
+    return graft(path, nir_parts(subject))
 
 
 def write_nir_layers(
@@ -233,11 +215,8 @@ def write_nir_layers(
     tau = circuit.tau if tau_s is None else _validation.positive(tau_s, "tau_s", "seconds")
     written = []
     for index, layer in enumerate(circuit.layers):
-        population, projections, kept = layer_parts(circuit, index, INPUT, tau, require_stable)
-        last = projections.pop()
-        projections.append(Projection(last.name, last.pre, OUTPUT, last.weight, last.bias))
-        outputs, inputs = layer.W.shape
-        system = System(inputs, outputs, (population,), tuple(projections), kept)
+        own, chains, kept = layer_nodes(circuit, index, (INPUT, OUTPUT), tau, require_stable)
+        first, last = ends(layer.W.shape[1], len(layer.W))
         said = {
             "subject": "layer",
             "layer": index,
@@ -248,8 +227,7 @@ def write_nir_layers(
             "tau_units_s": tau * (circuit.tau_units / circuit.tau),
             "dialect": "canonical",
         }
-        graph = graph_in(system, "canonical", None, "held")
-        graph = Graph(graph.nodes, graph.edges, _metadata(system, said, {}, {}))
+        graph = chained(first | own | last, chains, _metadata(kept, said, {}, {}))
         written.append(write_tree(place / f"layer{index}.nir", branch_of(graph)))
     return tuple(written)
 
@@ -283,11 +261,11 @@ def read_nir(
     require_stable = _validation.flag(require_stable, "require_stable")
     graph = read_nir_graph(path, max_bytes=max_bytes)
     found = subject_of(graph, os.fspath(path))
-    system_of(found, None, require_stable)
+    canonical_graph(found, None, require_stable)
     return found
 
 
-def read_nir_graph(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Graph:
+def read_nir_graph(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> nir.NIRGraph:
     """Read the graph of a NIR file as it stands, trusting nothing in it.
 
     Parameters
@@ -299,7 +277,7 @@ def read_nir_graph(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) 
 
     Returns
     -------
-    Graph
+    nir.NIRGraph
         Nodes, edges and metadata.
 
     Raises
@@ -311,9 +289,9 @@ def read_nir_graph(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) 
 
 
 def _metadata(
-    system: System, said: Mapping[str, Any], facts: Mapping[str, Any], more: Mapping[str, Any]
+    arrays: Mapping[str, Any], said: Mapping[str, Any], facts: Mapping[str, Any], more: Mapping[str, Any]
 ) -> dict[str, Any]:
-    kept = dict(system.metadata)
+    kept = dict(arrays)
     if "R" in kept and said["dialect"] == "canonical":
         # Off its diagonal, R stands in the weights to the bit.
         kept = {("R_diagonal" if name == "R" else name): value for name, value in kept.items()}
@@ -342,7 +320,7 @@ def _facts(subject: Subject) -> dict[str, float]:
     return {"min_re_lambda": found.margin, "condition": found.condition}
 
 
-def _full_name(name: str, graph: Graph) -> str:
+def _full_name(name: str, graph: nir.NIRGraph) -> str:
     """Return the name of a node as the graph has it: `01_xbar` for `xbar`."""
     short = {full.partition("_")[2]: full for full in graph.nodes}
     return name if name in graph.nodes else short.get(name, name)

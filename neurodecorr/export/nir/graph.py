@@ -1,4 +1,4 @@
-"""A NIR graph: nodes with parameters, the edges between them, and what is said of them.
+"""Graphs of the nir package: those of linear nodes, checked before anything is made of them.
 
 ::
 
@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+import nir
 import numpy as np
-import numpy.typing as npt
 
 from neurodecorr import _validation
-from neurodecorr._texts import short_repr
 from neurodecorr.errors import CheckpointError, InputError
 from neurodecorr.io.trees import Branch
 
@@ -32,130 +30,43 @@ PARAMETERS = {
     "Affine": ("weight", "bias"),
     "Scale": ("scale",),
 }
-# The release whose layout is written; 1.0.4 reads it, too.
-NIR_VERSION = "1.0.8"
 
 
-@short_repr
-@dataclass(frozen=True, eq=False)
-class Node:
-    """One node of a graph.
-
-    Parameters
-    ----------
-    kind : {"Input", "Output", "LI", "I", "Linear", "Affine", "Scale"}
-        What it computes.
-    parameters : mapping of str to array
-        By the names of NIR. Floats stay what they are; whole numbers and half precision become float64, since −W would
-        wrap in unsigned ones.
-
-    Raises
-    ------
-    InputError
-        If one does not hold real numbers, or is not of this kind.
-    ConfigError
-        If the kind is none of these.
-    """
-
-    kind: str
-    parameters: Mapping[str, npt.NDArray[Any]]
-
-    def __post_init__(self) -> None:
-        wanted = PARAMETERS[_validation.choice(self.kind, "kind", PARAMETERS)]
-        if set(_validation.mapping(self.parameters, "parameters")) != set(wanted):
-            got = ", ".join(map(repr, self.parameters))
-            raise InputError(f"a node {self.kind!r} must have the parameters {', '.join(wanted)}; got {got or 'none'}.")
-        wide = {
-            name: _validation.whole_numbers(value, name)
-            if name == "shape"
-            else _validation.real_array(value, repr(name))
-            for name, value in self.parameters.items()
-        }
-        object.__setattr__(self, "parameters", wide)
-
-    def __repr__(self) -> str:
-        shapes = (f"{name} {np.shape(value)}" for name, value in self.parameters.items())
-        return f"Node({self.kind!r}, {', '.join(shapes)})"
-
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        return self.parameters[name]
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """Lengths of what goes in and of what comes out."""
-        if self.kind in ("Linear", "Affine"):
-            rows, columns = self["weight"].shape
-            return columns, rows
-        if self.kind in ("Input", "Output"):
-            length = math.prod(int(one) for one in self["shape"])
-            return length, length
-        length = len(self[PARAMETERS[self.kind][0]])
-        return length, length
+def of_kind(graph: nir.NIRGraph, *kinds: str) -> list[str]:
+    """Return the names of the nodes of these kinds, in their order."""
+    return [name for name, node in graph.nodes.items() if type(node).__name__ in kinds]
 
 
-@short_repr
-@dataclass(frozen=True, eq=False)
-class Graph:
-    """Nodes, edges and metadata.
-
-    Parameters
-    ----------
-    nodes : mapping of str to Node
-        By name.
-    edges : tuple of (str, str)
-        From the first to the second.
-    metadata : mapping of str to str, number or array, optional
-        Units, conventions, where it came from.
-
-    Raises
-    ------
-    InputError
-        If a name cannot be used, a parameter has a wrong shape, or an edge joins nodes that do not fit.
-    """
-
-    nodes: Mapping[str, Node]
-    edges: tuple[tuple[str, str], ...]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, node in _validation.mapping(self.nodes, "nodes").items():
-            _check_name(name)
-            _validation.instance(node, Node, f"node {name!r}")
-            _check_node(name, node)
-        for edge in _validation.sequence(self.edges, "edges", "a sequence of pairs of names"):
-            _check_edge(self.nodes, edge)
-        for name, value in _validation.mapping(self.metadata, "metadata").items():
-            kinds = (str, int, float, np.ndarray, np.generic)
-            _validation.instance(value, kinds, f"metadata[{name!r}]", "a text, a number or an array")
-
-    def __repr__(self) -> str:
-        kinds = ", ".join(f"{name}: {node.kind}" for name, node in self.nodes.items())
-        return f"Graph({kinds}; {len(self.edges)} edges)"
-
-    def of_kind(self, *kinds: str) -> list[str]:
-        """Return the names of the nodes of these kinds, in their order."""
-        return [name for name, node in self.nodes.items() if node.kind in kinds]
-
-    def sources(self, name: str) -> Iterator[str]:
-        """Yield the names of the nodes whose edges lead to `name`."""
-        return (pre for pre, post in self.edges if post == name)
+def sources_of(graph: nir.NIRGraph, name: str) -> Iterator[str]:
+    """Yield the names of the nodes whose edges lead to `name`."""
+    return (pre for pre, post in graph.edges if post == name)
 
 
-def branch_of(graph: Graph) -> Branch:
-    """Return a graph as the tree that NIR files hold: `version` and `node`."""
-    nodes = {
-        name: Branch({"type": node.kind, **{key: np.asarray(value) for key, value in node.parameters.items()}})
-        for name, node in graph.nodes.items()
-    }
-    metadata = {name: value if isinstance(value, str) else np.asarray(value) for name, value in graph.metadata.items()}
-    edges = np.array(graph.edges, dtype=str).reshape(-1, 2)
-    root = {"type": "NIRGraph", "nodes": Branch(nodes), "edges": edges}
-    return Branch(
-        {"version": NIR_VERSION, "node": Branch({**root, **({"metadata": Branch(metadata)} if metadata else {})})}
-    )
+def sizes_of(node: nir.NIRNode) -> tuple[int, int]:
+    """Return the lengths of what goes into a node and of what comes out."""
+    into, out = node.input_type["input"], node.output_type["output"]
+    return math.prod(int(k) for k in into), math.prod(int(k) for k in out)
 
 
-def graph_of(tree: Branch, place: str) -> Graph:
+def branch_of(graph: nir.NIRGraph) -> Branch:
+    """Return a graph as the tree that `nir.write` makes of it, `version` and `node`, for a file of any kind."""
+    return Branch({"version": nir.version, "node": _branch(graph.to_dict())})
+
+
+def _branch(parts: Mapping[str, Any]) -> Branch:
+    kept = {name: part for name, part in parts.items() if name != "metadata" or part}
+    return Branch({name: _leaf(name, part) for name, part in kept.items()})
+
+
+def _leaf(name: str, part: Any) -> Any:
+    if isinstance(part, dict):
+        return _branch(part)
+    if name == "edges":
+        return np.array(part, dtype=str).reshape(-1, 2)
+    return part if isinstance(part, str) else np.asarray(part)
+
+
+def graph_of(tree: Branch, place: str) -> nir.NIRGraph:
     """Return the graph that a tree read from the file `place` holds.
 
     Raises
@@ -171,26 +82,68 @@ def graph_of(tree: Branch, place: str) -> Graph:
         raise CheckpointError(f"{place}: the graph must hold 'nodes' and 'edges' of names. It is damaged.")
     if edges.size and (edges.ndim != 2 or edges.shape[1] != 2):
         raise CheckpointError(f"{place}: 'edges' must be pairs of names; got the shape {edges.shape}.")
-    metadata = root.parts.get("metadata", Branch({}))
+    pairs = [(str(pre), str(post)) for pre, post in edges.reshape(-1, 2)]
+    found = {name: part.parts if isinstance(part, Branch) else {} for name, part in nodes.parts.items()}
+    said = root.parts.get("metadata", Branch({})).parts
     try:
-        return Graph(
-            {name: _node(part, f"{place}: node {name!r}") for name, part in nodes.parts.items()},
-            tuple((str(pre), str(post)) for pre, post in edges.reshape(-1, 2)),
-            {name: _plain(value, name) for name, value in metadata.parts.items()},
-        )
+        return sound_graph(found, pairs, {name: _plain(value, name) for name, value in said.items()})
     except InputError as error:
         raise CheckpointError(f"{place}: {error}") from None
 
 
-def _node(part: Any, place: str) -> Node:
-    kind = part.parts.get("type") if isinstance(part, Branch) else None
+def sound_graph(
+    nodes: Mapping[str, Mapping[str, Any]], edges: list[tuple[str, str]], metadata: Mapping[str, Any]
+) -> nir.NIRGraph:
+    """Return a graph of linear nodes, each of a mapping as `to_dict` of nir makes it.
+
+    The checks of types that nir has are left out: they take a time that goes with the square of the edges.
+
+    Raises
+    ------
+    InputError
+        If a node is of another kind, its name cannot be used, its parameters do not fit together or are not finite
+        numbers, or an edge joins nodes that do not fit.
+    """
+    made = {name: _node(name, part) for name, part in nodes.items()}
+    for pre, post in edges:
+        for name in (pre, post):
+            if name not in made:
+                raise InputError(f"the edge {pre!r} → {post!r} must join nodes of the graph; there is no {name!r}.")
+        out, into = sizes_of(made[pre])[1], sizes_of(made[post])[0]
+        if out != into:
+            raise InputError(f"the edge {pre!r} → {post!r} must join equal sizes; got {out} and {into}.")
+    return nir.NIRGraph(made, edges, dict(metadata), type_check=False)
+
+
+def _node(name: str, part: Mapping[str, Any]) -> nir.NIRNode:
+    """Return a node of parameters that fit together.
+
+    Floats stay what they are; whole numbers and half precision become float64, since −W would wrap in unsigned ones.
+    """
+    # A dot would be part of a path in torch, a slash in HDF5.
+    if not name.isprintable() or not name or set(name) & set("./\\") or len(name) > 200:
+        raise InputError(f"the name of a node must be printable text without dots and slashes; got {name!r}.")
+    kind = part.get("type")
     if kind not in PARAMETERS:
         hint = " Nested graphs are not read." if kind == "NIRGraph" else ""
-        raise CheckpointError(f"{place} must be one of {', '.join(PARAMETERS)}, which are linear; got {kind!r}.{hint}")
-    missing = [name for name in PARAMETERS[kind] if not isinstance(part.parts.get(name), np.ndarray)]
-    if missing:
-        raise CheckpointError(f"{place} must have the parameter {missing[0]!r}, an array.")
-    return Node(kind, {name: part.parts[name] for name in PARAMETERS[kind]})
+        raise InputError(f"node {name!r} must be one of {', '.join(PARAMETERS)}, which are linear; got {kind!r}.{hint}")
+    own: dict[str, Any] = {}
+    for key in PARAMETERS[kind]:
+        if not isinstance(part.get(key), np.ndarray):
+            raise InputError(f"node {name!r} must have the parameter {key!r}, an array.")
+        words = f"{key!r} of node {name!r}"
+        number = _validation.whole_numbers if key == "shape" else _validation.real_array
+        own[key] = _validation.finite(number(part[key], words), words)  # type: ignore[arg-type]
+    shapes = {key: value.shape for key, value in own.items()}
+    if kind in ("Linear", "Affine"):
+        fits = len(shapes["weight"]) == 2 and shapes.get("bias", shapes["weight"][:1]) == shapes["weight"][:1]
+    else:
+        fits = len(set(shapes.values())) == 1 and all(len(shape) == 1 for shape in shapes.values())
+    if not fits or ("shape" in own and (own["shape"] < 1).any()):
+        raise InputError(f"the parameters of node {name!r} ({kind}) must fit together; got the shapes {shapes}.")
+    if kind == "LI" and not (own["tau"] > 0).all():
+        raise InputError(f"'tau' of node {name!r} must be > 0 (seconds).")
+    return nir.dict2NIRNode({"type": kind, **own})
 
 
 def _plain(value: Any, name: str) -> Any:
@@ -198,38 +151,3 @@ def _plain(value: Any, name: str) -> Any:
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
         return value
     return value.item() if value.ndim == 0 else _validation.real_array(value, f"{name!r} of the metadata")
-
-
-def _check_name(name: str) -> None:
-    # A dot would be part of a path in torch, a slash in HDF5.
-    if not name.isprintable() or not name or set(name) & set("./\\") or len(name) > 200:
-        raise InputError(f"the name of a node must be printable text without dots and slashes; got {name!r}.")
-
-
-def _check_node(name: str, node: Node) -> None:
-    shapes = {key: np.shape(value) for key, value in node.parameters.items()}
-    for key, value in node.parameters.items():
-        if np.asarray(value).dtype.kind not in "fiu":
-            raise InputError(f"{key!r} of node {name!r} must hold real numbers; got {np.asarray(value).dtype}.")
-        if not np.isfinite(value).all():
-            raise InputError(f"{key!r} of node {name!r} must be finite, without NaN or inf.")
-    if node.kind in ("Linear", "Affine"):
-        fits = len(shapes["weight"]) == 2 and shapes.get("bias", shapes["weight"][:1]) == shapes["weight"][:1]
-    else:
-        fits = len(set(shapes.values())) == 1 and all(len(shape) == 1 for shape in shapes.values())
-    if not fits or (node.kind in ("Input", "Output") and (np.asarray(node["shape"]) < 1).any()):
-        raise InputError(f"the parameters of node {name!r} ({node.kind}) must fit together; got the shapes {shapes}.")
-    if node.kind == "LI" and not (np.asarray(node["tau"]) > 0).all():
-        raise InputError(f"'tau' of node {name!r} must be > 0 (seconds).")
-
-
-def _check_edge(nodes: Mapping[str, Node], edge: tuple[str, str]) -> None:
-    if not isinstance(edge, tuple | list) or [type(name) for name in edge] != [str, str]:
-        raise InputError(f"an edge must be a pair of names of nodes; got {edge!r:.100}.")
-    pre, post = edge
-    for name in edge:
-        if name not in nodes:
-            raise InputError(f"the edge {pre!r} → {post!r} must join nodes of the graph; there is no {name!r}.")
-    out, into = nodes[pre].sizes[1], nodes[post].sizes[0]
-    if out != into:
-        raise InputError(f"the edge {pre!r} → {post!r} must join equal sizes; got {out} and {into}.")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from neurodecorr._validation import checked_path, flag, positive
 from neurodecorr.errors import InputError
+from neurodecorr.export.nir.canonical import canonical_graph
 from neurodecorr.export.nir.dialects import require_stable_step
-from neurodecorr.export.nir.export_graph import system_of
 from neurodecorr.export.nir.files import Subject, write_nir
 from neurodecorr.io.atomic import write_text
 
@@ -147,9 +147,8 @@ def nengo_script(
 ) -> str:
     """Return the text of the script of this name; see `write_nengo_script`."""
     dt = positive(dt_s, "dt_s", "seconds")
-    require_stable_step(
-        system_of(subject, tau_s, flag(require_stable, "require_stable")), dt
-    )  # Nengo holds what comes in during a step
+    # Nengo holds what comes in during a step.
+    require_stable_step(canonical_graph(subject, tau_s, flag(require_stable, "require_stable")), dt)
     own = getattr(subject, "tau", 1.0) if tau_s is None else positive(tau_s, "tau_s", "seconds")
     graph = Path(name).with_suffix(".nir").name
     return SCRIPT.format(name=graph, script=name, dt=dt, seconds=10 * float(own))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+import nir
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
@@ -17,7 +18,7 @@ from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import CheckpointError, ConfigError, InputError, StabilityError
-from neurodecorr.export.nir.graph import Graph, graph_of
+from neurodecorr.export.nir.graph import graph_of, of_kind, sizes_of, sound_graph, sources_of
 from neurodecorr.io.trees import read_tree
 
 Signal = tuple[Floats, Floats, Floats]  # weights of the state, of the input, and a constant
@@ -155,15 +156,15 @@ class StateSpace:
         return np.asarray(Z @ self.C.T + X @ self.D.T + self.offset)
 
 
-def state_space(graph: Graph | str | os.PathLike[str]) -> StateSpace:
+def state_space(graph: nir.NIRGraph | str | os.PathLike[str]) -> StateSpace:
     """Read a canonical NIR file as a linear system, by the meaning of its nodes alone.
 
     Works for every file of Input, Output, LI, I, Linear, Affine and Scale nodes, whoever wrote it.
 
     Parameters
     ----------
-    graph : Graph or path-like
-        A graph, or a NIR file. Nothing in the file is trusted.
+    graph : nir.NIRGraph or path-like
+        A graph of the nir package, or a NIR file. Nothing in the file is trusted.
 
     Returns
     -------
@@ -192,7 +193,10 @@ def state_space(graph: Graph | str | os.PathLike[str]) -> StateSpace:
     >>> space.rest([3.0, 2.5]).tolist()
     [1.0, 1.0]
     """
-    if not isinstance(graph, Graph):
+    if isinstance(graph, nir.NIRGraph):
+        parts = graph.to_dict()
+        graph = sound_graph(parts["nodes"], parts["edges"], parts["metadata"])
+    else:
         graph = graph_of(read_tree(graph, ("node",)), os.fspath(graph))
     dialect = graph.metadata.get("dialect", "canonical")
     if dialect != "canonical":
@@ -200,17 +204,17 @@ def state_space(graph: Graph | str | os.PathLike[str]) -> StateSpace:
     return state_space_of(graph)
 
 
-def state_space_of(graph: Graph) -> StateSpace:
+def state_space_of(graph: nir.NIRGraph) -> StateSpace:
     """Return the system of a graph in seconds; see `state_space`."""
-    states = graph.of_kind("LI", "I")
-    inputs, outputs = graph.of_kind("Input"), graph.of_kind("Output")
+    states = of_kind(graph, "LI", "I")
+    inputs, outputs = of_kind(graph, "Input"), of_kind(graph, "Output")
     if not states or len(inputs) != 1 or len(outputs) != 1:
         raise InputError(
             f"the graph must have nodes with a state, one input and one output; got {len(states)}, {len(inputs)} and "
             f"{len(outputs)}."
         )
-    sizes = [graph.nodes[name].sizes[1] for name in states]
-    m = graph.nodes[inputs[0]].sizes[1]
+    sizes = [sizes_of(graph.nodes[name])[1] for name in states]
+    m = sizes_of(graph.nodes[inputs[0]])[1]
     if sum(sizes) + m > LARGEST:
         raise CheckpointError(f"the graph must have at most {LARGEST} units; got {sum(sizes) + m}.")
     known = _starts(states, sizes, inputs[0], m)
@@ -233,43 +237,42 @@ def _starts(states: list[str], sizes: list[int], source: str, m: int) -> dict[st
     return known
 
 
-def _velocity(graph: Graph, name: str, drive: Signal, known: dict[str, Signal]) -> Signal:
+def _velocity(graph: nir.NIRGraph, name: str, drive: Signal, known: dict[str, Signal]) -> Signal:
     node, (state, source, constant) = graph.nodes[name], drive
-    r = np.asarray(node["r"], np.float64)
-    if node.kind == "I":
+    r = np.asarray(node.r, np.float64)
+    if isinstance(node, nir.I):
         return r[:, None] * state, r[:, None] * source, r * constant
-    tau = np.asarray(node["tau"], np.float64)
+    tau = np.asarray(node.tau, np.float64)
     own = known[name][0]
-    leak = np.asarray(node["v_leak"], np.float64)
+    leak = np.asarray(node.v_leak, np.float64)
     return (r[:, None] * state - own) / tau[:, None], r[:, None] * source / tau[:, None], (r * constant + leak) / tau
 
 
-def _gathered(graph: Graph, name: str, known: dict[str, Signal], path: tuple[str, ...]) -> Signal:
+def _gathered(graph: nir.NIRGraph, name: str, known: dict[str, Signal], path: tuple[str, ...]) -> Signal:
     """Return the sum of all that comes in at a node."""
     if name in path:
         circle = " → ".join(reversed([*path[path.index(name) :], name]))
         raise InputError(f"nodes without a state must not feed each other in a circle; got {circle}.")
     if len(path) > LONGEST_PATH:
         raise InputError(f"a path through nodes without a state must have at most {LONGEST_PATH} of them.")
-    size = graph.nodes[name].sizes[0]
+    size = sizes_of(graph.nodes[name])[0]
     total, m = next(iter(known.values()))[0].shape[1], next(iter(known.values()))[1].shape[1]
     state, source, constant = np.zeros((size, total)), np.zeros((size, m)), np.zeros(size)
-    for pre in graph.sources(name):
+    for pre in sources_of(graph, name):
         if pre not in known:
             known[pre] = _passed(graph, pre, _gathered(graph, pre, known, (*path, name)))
         state, source, constant = state + known[pre][0], source + known[pre][1], constant + known[pre][2]
     return state, source, constant
 
 
-def _passed(graph: Graph, name: str, signal: Signal) -> Signal:
+def _passed(graph: nir.NIRGraph, name: str, signal: Signal) -> Signal:
     """Return what a node without a state makes of what comes in."""
     node = graph.nodes[name]
     state, source, constant = signal
-    if node.kind == "Scale":
-        scale = np.asarray(node["scale"], np.float64)
+    if isinstance(node, nir.Scale):
+        scale = np.asarray(node.scale, np.float64)
         return scale[:, None] * state, scale[:, None] * source, scale * constant
-    if node.kind in ("Linear", "Affine"):
-        W = np.asarray(node["weight"], np.float64)
-        bias = np.asarray(node["bias"], np.float64) if node.kind == "Affine" else 0.0
+    if isinstance(node, nir.Linear | nir.Affine):
+        W, bias = np.asarray(node.weight, np.float64), np.asarray(getattr(node, "bias", 0.0), np.float64)
         return W @ state, W @ source, W @ constant + bias
     return signal

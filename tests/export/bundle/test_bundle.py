@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from neurodecorr.export.bundle.reference_response import ReferenceResponse
 from neurodecorr.export.nir import write_nir
 from neurodecorr.io import Result, load_result
 from neurodecorr.io.archive import read_files, write_zip
+from neurodecorr.io.manifest import content_hash
 from neurodecorr.io.trees import Branch, read_tree, write_tree
 from neurodecorr.network import Conv2d, Decorrelation, Dense, Network
 
@@ -92,6 +94,19 @@ def test_a_bundle_holds_these_files_and_lists_each_with_its_checksum(original):
     assert set(document["files"]) == FILES - {"manifest.json"}
     assert all(len(entry["sha256"]) == 64 and entry["what"] for entry in document["files"].values())
     assert document["circuits"][""]["tau_s"] == TAU and "R[i, j]" in document["equation"]
+
+
+def test_the_same_circuit_gives_the_same_bundle_on_another_day(tmp_path, monkeypatch):
+    circuit, X, mean = unsymmetric()
+    today = export_bundle(circuit, X, tmp_path / "today", mean=mean)
+
+    class Tomorrow(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(days=1)
+
+    monkeypatch.setattr(sys.modules["neurodecorr.io.provenance"], "datetime", Tomorrow)
+    assert content_hash(export_bundle(circuit, X, tmp_path / "tomorrow", mean=mean)) == content_hash(today)
 
 
 def test_folder_and_zip_hold_the_same_files(original, tmp_path):

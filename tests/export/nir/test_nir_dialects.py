@@ -11,6 +11,7 @@ import pytest
 from neurodecorr import export
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import CheckpointError, ConfigError
+from neurodecorr.export.nir.graph import of_kind
 from neurodecorr.network import Decorrelation, Dense, Network
 
 RNG = np.random.default_rng(3)
@@ -39,16 +40,16 @@ SUBJECTS = {"circuit": circuit(), "pair": circuit().two_population(0.01), "netwo
 
 def simulated(graph, dialect, x, steps):
     """Run a graph with one node of units as the simulator does."""
-    (unit,) = graph.of_kind("LI")
-    tau, r = graph.nodes[unit]["tau"], graph.nodes[unit]["r"]
+    (unit,) = of_kind(graph, "LI")
+    tau, r = graph.nodes[unit].tau, graph.nodes[unit].r
     feed, lateral = (
         next(graph.nodes[name] for name in graph.nodes if name.endswith(key)) for key in ("feed", "lateral")
     )
     read = next((graph.nodes[name] for name in graph.nodes if name.endswith("read")), None)
     v, found = np.zeros(len(tau), np.float32), []
-    drive = feed["weight"] @ x.astype(np.float32) + feed["bias"]
+    drive = feed.weight @ x.astype(np.float32) + feed.bias
     for _ in range(steps):
-        current = drive + lateral["weight"] @ v + lateral["bias"]
+        current = drive + lateral.weight @ v + lateral.bias
         if dialect == "sinabs":
             assert (r == 1).all()
             v = np.exp(-1 / tau) * v + current
@@ -56,7 +57,7 @@ def simulated(graph, dialect, x, steps):
             dt = np.min(tau / (1 + r))
             v = np.exp(-dt / tau.astype(np.int32)) * (v + current)
         v = v.astype(np.float32)
-        found.append(v if read is None else read["weight"] @ v + read["bias"])
+        found.append(v if read is None else read.weight @ v + read.bias)
     return np.array(found)
 
 
@@ -97,9 +98,9 @@ def test_held_weights_show_the_circuit(tmp_path):
     path = export.write_nir(own, tmp_path / "d.nir", "sinabs", dt_s=DT)
     graph = export.nir.files.read_nir_graph(path)
     gain = 1 - np.exp(-DT / own.tau)
-    assert np.abs(graph.nodes["03_lateral"]["weight"] / gain - (np.eye(5) - own.R)).max() < 1e-6
-    assert np.abs(graph.nodes["01_feed"]["weight"] / gain - np.eye(5)).max() < 1e-6
-    assert graph.nodes["02_xbar"]["tau"].tolist() == [200.0] * 5
+    assert np.abs(graph.nodes["03_lateral"].weight / gain - (np.eye(5) - own.R)).max() < 1e-6
+    assert np.abs(graph.nodes["01_feed"].weight / gain - np.eye(5)).max() < 1e-6
+    assert graph.nodes["02_xbar"].tau.tolist() == [200.0] * 5
 
 
 @pytest.mark.parametrize("discretisation", ["held", "exact"])

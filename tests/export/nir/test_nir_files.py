@@ -1,6 +1,7 @@
 """Circuits and linear networks go to NIR and come back to the bit; what NIR cannot say is refused."""
 
 import h5py
+import nir
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -81,7 +82,7 @@ def test_time_constants_are_seconds_and_keep_their_ratio(tmp_path):
     again = export.read_nir(export.write_nir(own, tmp_path / "c.nir", tau_s=0.02))
     assert (again.tau, again.tau_error) == (0.02, 0.01)
     graph = export.nir.files.read_nir_graph(tmp_path / "c.nir")
-    assert graph.metadata["time_unit"] == "s" and graph.nodes["01_error"]["tau"].tolist() == [0.01] * 4
+    assert graph.metadata["time_unit"] == "s" and graph.nodes["01_error"].tau.tolist() == [0.01] * 4
 
 
 def test_names_sort_in_the_order_in_which_signals_pass(tmp_path):
@@ -108,13 +109,28 @@ def test_the_layout_is_that_of_the_format(tmp_path):
     # https://neuroir.org: /version and /node with type, nodes, edges; LI has tau, r, v_leak; y = W x.
     own = circuit(3)
     with h5py.File(export.write_nir(own, tmp_path / "c.nir"), "r") as file:
-        assert file["version"].asstr()[()] == "1.0.8" and file["node/type"].asstr()[()] == "NIRGraph"
+        assert file["version"].asstr()[()] == nir.version and file["node/type"].asstr()[()] == "NIRGraph"
         unit, lateral = file["node/nodes/01_xbar"], file["node/nodes/02_lateral"]
         assert unit["type"].asstr()[()] == "LI" and lateral["type"].asstr()[()] == "Linear"
         assert unit["tau"][:].tolist() == [0.02] * 3 and unit["r"][:].tolist() == [1.0] * 3
         assert np.array_equal(lateral["weight"][:], np.eye(3) - own.R)
         edges = [tuple(edge) for edge in file["node/edges"].asstr()[()]]
     assert ("01_xbar", "02_lateral") in edges and ("02_lateral", "01_xbar") in edges
+
+
+def leaves(path):
+    found = {}
+    with h5py.File(path, "r") as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+@pytest.mark.parametrize("form", ["none", "recurrent"])
+def test_a_file_holds_what_nir_writes(tmp_path, form):
+    ours = export.write_nir(network(form), tmp_path / "ours.nir")
+    nir.write(tmp_path / "theirs.nir", nir.read(ours))
+    own, other = leaves(ours), leaves(tmp_path / "theirs.nir")
+    assert own.keys() == other.keys() and all(np.array_equal(own[name], other[name]) for name in own)
 
 
 def test_activations_that_nir_cannot_say_are_refused_with_the_way_out(tmp_path):
@@ -285,7 +301,7 @@ def test_one_file_is_graph_activity_and_traces(tmp_path):
             recorder.record(step, {"R": own.R + step})
     assert identical(export.read_nir(path).R, own.R)
     found = export.nir.data.read_nir_data(path)["01_xbar"]["v"]
-    assert identical(found.data, activity.data) and found.dt_s == activity.dt_s
+    assert identical(found.data, activity.data) and found.dt == activity.dt
     traces = read_traces(path)
     assert traces.complete and identical(traces["R"].values[3], own.R + 3) and traces.metadata == {}
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import warnings
 
+import nir
 import numpy as np
 import pytest
 
@@ -33,11 +34,6 @@ def needed(name, line):
         return pytest.importorskip(name, reason=f"{name} is not installed; {line}", exc_type=ImportError)
 
 
-@pytest.fixture
-def nir():
-    return needed("nir", "pip install 'neurodecorr[nir]'")
-
-
 def circuit(n, tau=0.02):
     return Circuit(1.3 * np.eye(n) + RNG.standard_normal((n, n)) / (2 * np.sqrt(n)), tau)
 
@@ -48,7 +44,7 @@ def alike(a, b):
 
 
 @pytest.mark.parametrize("pair", [False, True])
-def test_nir_reads_ours_and_we_read_what_it_writes_to_the_bit(tmp_path, nir, pair):
+def test_nir_reads_ours_and_we_read_what_it_writes_to_the_bit(tmp_path, pair):
     own = circuit(6).two_population(0.007) if pair else circuit(6)
     graph = nir.read(export.write_nir(own, tmp_path / "ours.nir"))
     assert {type(node).__name__ for node in graph.nodes.values()} >= {"Input", "LI", "Linear", "Output"}
@@ -60,7 +56,7 @@ def test_nir_reads_ours_and_we_read_what_it_writes_to_the_bit(tmp_path, nir, pai
     assert alike(ours.A, theirs.A) and alike(ours.B, theirs.B) and alike(ours.C, theirs.C)
 
 
-def test_a_graph_that_was_never_ours_is_read(tmp_path, nir):
+def test_a_graph_that_was_never_ours_is_read(tmp_path):
     W = RNG.standard_normal((3, 3)) / 3
     unit = nir.LI(tau=np.full(3, 0.01), r=np.ones(3), v_leak=np.zeros(3))
     ends = {"input": nir.Input({"input": np.array([3])}), "output": nir.Output({"output": np.array([3])})}
@@ -70,19 +66,17 @@ def test_a_graph_that_was_never_ours_is_read(tmp_path, nir):
     assert again.tau == 0.01 and np.abs(again.R - (np.eye(3) - W)).max() < 1e-15
 
 
-def test_activity_goes_through_nirdata_and_back_to_the_bit(tmp_path, nir):
-    if not hasattr(nir, "read_data"):
-        pytest.skip("this nir has no NIRData; pip install 'nir>=1.0.8'")
+def test_activity_goes_through_nirdata_and_back_to_the_bit(tmp_path):
     own, t = circuit(6), np.linspace(0, 0.1, 51)
     activity = export.nir.data.time_gridded(integrate(own, RNG.standard_normal((2, 6)), 0.1, times=t))
     path = export.write_nir(own, tmp_path / "ours.nir", data={"xbar": {"v": activity}})
     data = nir.read_data(path)
     found = data.nodes["01_xbar"].observables["v"]
-    assert alike(found.data, activity.data) and found.dt == activity.dt_s
+    assert alike(found.data, activity.data) and found.dt == activity.dt
     data.check_nodes(nir.read(path))
     nir.write_data(tmp_path / "theirs.nir", data)
     again = export.nir.data.read_nir_data(tmp_path / "theirs.nir")["01_xbar"]["v"]
-    assert alike(again.data, activity.data) and again.dt_s == activity.dt_s
+    assert alike(again.data, activity.data) and again.dt == activity.dt
 
 
 def tell(name, found, course, rest):
@@ -104,7 +98,7 @@ def stepwise(net, x, steps):
 def run_sinabs(path, x, steps):
     torch = needed("torch", "pip install torch==2.13.0")
     reader = needed("sinabs.nir", "pip install torch==2.13.0 sinabs==3.1.3")
-    graph = needed("nir", "pip install 'neurodecorr[nir]'").read(path)
+    graph = nir.read(path)
     net = reader.from_nir(graph, batch_size=1, num_timesteps=1)
     return stepwise(net, torch.tensor(x, dtype=torch.float32)[None], steps)
 
@@ -112,7 +106,7 @@ def run_sinabs(path, x, steps):
 def run_rockpool(path, x, steps):
     torch = needed("torch", "pip install torch==2.13.0")
     reader = needed("rockpool.nn.modules.torch.nir", "pip install torch==2.13.0 rockpool==3.1.0")
-    net = reader.from_nir(needed("nir", "pip install 'neurodecorr[nir]'").read(path))
+    net = reader.from_nir(nir.read(path))
     return stepwise(net, torch.tensor(x, dtype=torch.float32)[None, None], steps)
 
 
@@ -207,11 +201,10 @@ def unified(tmp_path):
     return tmp_path / "one.h5", own, activity
 
 
-def test_the_one_file_is_a_graph_and_activity_to_nir(unified, nir):
+def test_the_one_file_is_a_graph_and_activity_to_nir(unified):
     path, own, activity = unified
     assert alike(nir.read(path).nodes["02_lateral"].weight[0, 1:], -own.R[0, 1:])
-    if hasattr(nir, "read_data"):
-        assert alike(nir.read_data(path).nodes["01_xbar"].observables["v"].data, activity.data)
+    assert alike(nir.read_data(path).nodes["01_xbar"].observables["v"].data, activity.data)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import nir
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -9,7 +10,6 @@ from scipy.integrate import solve_ivp
 from neurodecorr import export
 from neurodecorr.circuit import Circuit, integrate, settle
 from neurodecorr.errors import ConfigError, InputError, StabilityError
-from neurodecorr.export.nir.graph import Graph, Node
 from neurodecorr.network import Decorrelation, Dense, Network
 
 RNG = np.random.default_rng(8)
@@ -82,10 +82,14 @@ def test_a_held_input_is_run_step_by_step(tmp_path):
 
 
 def node(kind, **parameters):
-    return Node(kind, {name: np.asarray(value) for name, value in parameters.items()})
+    return getattr(nir, kind)(**{name: np.asarray(value) for name, value in parameters.items()})
 
 
-ENDS = {"in": node("Input", shape=[2]), "out": node("Output", shape=[2])}
+def graph_of(nodes, edges):
+    return nir.NIRGraph(nodes, list(edges), type_check=False)
+
+
+ENDS = {"in": node("Input", input_type=[2]), "out": node("Output", output_type=[2])}
 UNIT = node("LI", tau=[0.5, 0.25], r=[2.0, 3.0], v_leak=[1.0, -1.0])
 
 
@@ -98,7 +102,7 @@ def test_every_kind_of_node_means_what_the_format_says():
         "affine": node("Affine", weight=[[0.0, 1.0], [2.0, 0.0]], bias=[0.5, 0.25]),
     }
     edges = (("in", "scale"), ("scale", "unit"), ("unit", "affine"), ("affine", "unit"), ("unit", "out"), ("in", "out"))
-    space = export.state_space(Graph(nodes, edges))
+    space = export.state_space(graph_of(nodes, edges))
     assert space.A.tolist() == [[-2.0, 4.0], [24.0, -4.0]]
     assert space.B.tolist() == [[40.0, 0.0], [0.0, 240.0]]
     assert space.drift.tolist() == [4.0, -1.0]
@@ -107,7 +111,7 @@ def test_every_kind_of_node_means_what_the_format_says():
 
 def test_an_integrator_integrates():
     nodes = {**ENDS, "sum": node("I", r=[3.0, 3.0])}
-    space = export.state_space(Graph(nodes, (("in", "sum"), ("sum", "out"))))
+    space = export.state_space(graph_of(nodes, (("in", "sum"), ("sum", "out"))))
     assert np.allclose(space.respond([1.0, 2.0], [0.0, 0.5, 2.0]), [[0, 0], [1.5, 3.0], [6.0, 12.0]], atol=1e-12)
     with pytest.raises(StabilityError, match=r"max Re λ\(A\) < 0 to come to rest; it is 0"):
         space.rest([1.0, 2.0])
@@ -116,7 +120,7 @@ def test_an_integrator_integrates():
 def test_edges_to_one_node_add_up():
     nodes = {**ENDS, "unit": UNIT, "a": node("Linear", weight=np.eye(2)), "b": node("Linear", weight=2 * np.eye(2))}
     edges = (("in", "a"), ("in", "b"), ("in", "unit"), ("a", "unit"), ("b", "unit"), ("unit", "out"))
-    assert export.state_space(Graph(nodes, edges)).B.tolist() == [[16.0, 0.0], [0.0, 48.0]]
+    assert export.state_space(graph_of(nodes, edges)).B.tolist() == [[16.0, 0.0], [0.0, 48.0]]
 
 
 @pytest.mark.parametrize(
@@ -127,12 +131,12 @@ def test_edges_to_one_node_add_up():
             [("a", "b"), ("b", "a"), ("b", "unit")],
             "circle; got",
         ),
-        ({"in2": node("Input", shape=[2])}, [], "one input and one output; got 1, 2 and 1"),
+        ({"in2": node("Input", input_type=[2])}, [], "one input and one output; got 1, 2 and 1"),
     ],
     ids=["circle", "two_inputs"],
 )
 def test_graphs_without_a_meaning_are_refused(nodes, edges, message):
-    graph = Graph({**ENDS, "unit": UNIT, **nodes}, (("in", "unit"), ("unit", "out"), *edges))
+    graph = graph_of({**ENDS, "unit": UNIT, **nodes}, (("in", "unit"), ("unit", "out"), *edges))
     with pytest.raises(InputError, match=message):
         export.state_space(graph)
 
@@ -140,7 +144,7 @@ def test_graphs_without_a_meaning_are_refused(nodes, edges, message):
 def test_a_long_path_is_refused_before_it_exhausts_the_stack():
     chain = {f"s{k}": node("Scale", scale=[1.0, 1.0]) for k in range(3000)}
     names = ["in", *chain, "unit", "out"]
-    graph = Graph({**ENDS, "unit": UNIT, **chain}, tuple(pairwise(names)))
+    graph = graph_of({**ENDS, "unit": UNIT, **chain}, tuple(pairwise(names)))
     with pytest.raises(InputError, match="at most 200"):
         export.state_space(graph)
 
@@ -153,6 +157,6 @@ def test_a_graph_in_the_steps_of_a_simulator_is_not_taken_for_seconds(tmp_path):
 
 @pytest.mark.parametrize("times", [[0.1, 0.0], [-1.0], [[0.1]], []])
 def test_times_must_ascend_from_zero(times):
-    space = export.state_space(Graph({**ENDS, "unit": UNIT}, (("in", "unit"), ("unit", "out"))))
+    space = export.state_space(graph_of({**ENDS, "unit": UNIT}, (("in", "unit"), ("unit", "out"))))
     with pytest.raises(InputError, match="ascending"):
         space.respond([1.0, 1.0], times)
