@@ -1,5 +1,7 @@
 """Masked and missing entries: refused with their place wherever arrays come in, never filled silently."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -21,9 +23,13 @@ SQUARE[1, 3] = np.ma.masked
 LABELS = np.ma.array(np.arange(20) % 3, mask=np.arange(20) == 5)
 PIXELS = np.ma.array(np.zeros((20, 1, 8, 8), np.uint8), mask=np.zeros((20, 1, 8, 8), bool))
 PIXELS[4, 0, 1, 2] = np.ma.masked
-fitted = nd.FeedforwardDecorrelator(epochs=1).fit(X)
 network = Network([Dense(3, "identity")], (4,))
 circuit = nd.Circuit(np.eye(4))
+
+
+@functools.cache
+def fitted():
+    return nd.FeedforwardDecorrelator(epochs=1).fit(X)
 
 
 def recorded(value, tmp_path):
@@ -41,8 +47,8 @@ ENTRIES = {
     "fit": lambda tmp: nd.FeedforwardDecorrelator(epochs=1).fit(MASKED),
     "fit recurrent": lambda tmp: nd.RecurrentDecorrelator(epochs=1).fit(MASKED),
     "partial_fit": lambda tmp: nd.RecurrentDecorrelator().partial_fit(MASKED),
-    "transform": lambda tmp: fitted.transform(MASKED),
-    "inverse_transform": lambda tmp: fitted.inverse_transform(MASKED),
+    "transform": lambda tmp: fitted().transform(MASKED),
+    "inverse_transform": lambda tmp: fitted().inverse_transform(MASKED),
     "settle": lambda tmp: nd.settle(circuit, MASKED),
     "settle one": lambda tmp: nd.settle(circuit, MASKED[3]),
     "settle rows": lambda tmp: nd.settle(circuit, list(MASKED)),
@@ -88,7 +94,7 @@ def test_the_first_masked_place_is_named_in_rows_and_columns():
 def test_a_masked_array_in_which_nothing_is_masked_is_an_array():
     open_ = np.ma.array(X, mask=np.zeros(X.shape, bool))
     for one in (open_, np.ma.array(X)):
-        assert np.array_equal(fitted.transform(one), fitted.transform(X))
+        assert np.array_equal(fitted().transform(one), fitted().transform(X))
         assert type(nd.Dataset(one).inputs) is np.ndarray
         found = nd.settle(circuit, one)
         assert np.array_equal(found.xbar, nd.settle(circuit, X).xbar) and type(found.xbar) is np.ndarray
@@ -101,7 +107,7 @@ def test_missing_values_of_pandas_are_refused_with_their_place():
     with pytest.raises(InputError, match="row 2, column 1"):
         nd.settle(circuit, table)
     with pytest.raises(InputError, match="row 2, column 1"):
-        fitted.transform(table)
+        fitted().transform(table)
     with pytest.raises(InputError, match="row 2, column 1"):
         nd.Dataset(table)
     labels = pandas.array([0, 1, None] * 6 + [0, 1], dtype="Int64")

@@ -41,6 +41,7 @@ COMPARED = {
 
 CALLS = [
     Call("comparison.compare", comparison.compare, {name: refusals_only(one) for name, one in COMPARED.items()}),
+    Call("comparison.findings", comparison.findings, {"comparison": Valid(COMPARISON)}),
     *[Call(f"comparison.{name}", getattr(summary, name), {"comparison": Valid(COMPARISON)}) for name in ONE],
     Call(
         "comparison.format_number",

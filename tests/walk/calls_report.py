@@ -5,7 +5,7 @@ from unittest import mock
 from bad_values import Call, Flag, Place, Table, Valid
 from calls_comparison import COMPARISON
 
-from neurodecorr import comparison, io, plots, report
+from neurodecorr import plots, report
 
 EXEMPT = {"report.draw_again": "of a folder, which tests/report makes"}
 
@@ -17,7 +17,6 @@ def publish(**options):
 
 
 CALLS = [
-    Call("comparison.findings", comparison.findings, {"comparison": Valid(COMPARISON)}),
     Call(
         "report.page",
         report.page,
@@ -33,5 +32,4 @@ CALLS = [
             "mine": Valid(None, also={"None": "made here"}),
         },
     ),
-    Call("io.require_writable", io.atomic.require_writable, {"folder": Place("folder")}),
 ]
