@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any, Self, cast
 
 import numpy as np
@@ -15,10 +16,10 @@ from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, count, finite, positive, shown, square, unmasked, vector
 from neurodecorr.circuit import Circuit, settle
 from neurodecorr.errors import ConfigError, DegenerateInputWarning, InputError, StabilityError
-from neurodecorr.measures import SampleMoments, moments_of, null_directions
+from neurodecorr.measures import SampleMoments, full_rank, moments_of, null_directions, row_chunks
 from neurodecorr.plasticity import LearningRule, State, initial_state
 from neurodecorr.plasticity.closed_form import closed_form_state
-from neurodecorr.plasticity.learn import advance
+from neurodecorr.plasticity.learn import advance, go_on
 from neurodecorr.plasticity.spec import Schedule
 
 # Features whose powers differ more than this learn at rates that differ as much.
@@ -131,7 +132,9 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 return self
             plan.require_samples(len(X))
             passes = self._passes(X, plan)
+            del moments
             _report_dependent_units(sigma, len(X))
+            del sigma  # room for the weights
             return self._keep(_learnt_in_passes(X, plan, passes))
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -171,7 +174,9 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Return the inputs x = R x̄ + μ that settle to the rows of X."""
         check_is_fitted(self)
         Xbar = self._inputs(X, reset=False)
-        return np.asarray(Xbar @ self.R_.T.astype(Xbar.dtype) + self.mean_.astype(Xbar.dtype))
+        out = Xbar @ self.R_.T.astype(Xbar.dtype, copy=False)
+        out += self.mean_.astype(Xbar.dtype)
+        return np.asarray(out)
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether something was learnt."""
@@ -259,8 +264,17 @@ def _learnt_in_passes(X: Floats, plan: LearningRule, passes: int) -> State:
     together = min(passes, -(-BLOCK // len(X)))  # passes over few samples are joined: every call has its price
     block = np.tile(X, (together, 1)) if together > 1 else X
     for _ in range(passes // together):
-        state = advance(state, block, plan)
-    return advance(state, block[: passes % together * len(X)], plan) if passes % together else state
+        state = go_on(state, block, plan)
+    return go_on(state, block[: passes % together * len(X)], plan)
+
+
+def _drives(X: Floats, mean: Floats, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Floats]]:
+    """Return x − μ in chunks of rows, while they are in cache; a sum that is not finite asks for the place."""
+    for rows in row_chunks(*X.shape):
+        drive = np.subtract(X[rows], mean, dtype=dtype)
+        if not np.isfinite(drive.sum()):
+            finite(X, "X")
+        yield rows, drive
 
 
 def _finite_moments(X: Floats, before: SampleMoments | None = None) -> SampleMoments:
@@ -294,6 +308,8 @@ def _from_estimator(estimator: Any, X: Floats, plan: LearningRule) -> State:
 
 def _report_dependent_units(sigma: Floats, samples: int) -> None:
     """Warn if some direction of the varying units carries no signal: no rule can decorrelate what is the same."""
+    if full_rank(sigma):
+        return
     n, found = len(sigma), null_directions(covariance=sigma, samples=samples)
     live = n - len(found.silent)
     few = samples <= live  # N samples span N − 1 directions
@@ -402,8 +418,12 @@ class FeedforwardDecorrelator(BaseDecorrelator):
             x̄, in units of x.
         """
         check_is_fitted(self)
-        X = self._inputs(X, reset=False)
-        return np.asarray((X - self.mean_.astype(X.dtype)) @ self.M_.T.astype(X.dtype))
+        X = self._inputs(X, reset=False, look=False)
+        M, mean = self.M_.astype(X.dtype, copy=False), self.mean_.astype(X.dtype)
+        Xbar: Floats = np.empty_like(X)
+        for rows, drive in _drives(X, mean, X.dtype):
+            np.matmul(drive, M.T, out=Xbar[rows])
+        return Xbar
 
 
 SETTLING = ("direct", "auto", "chebyshev", "exponential", "euler", "rk4", "rk45", "implicit")
@@ -551,16 +571,18 @@ class RecurrentDecorrelator(BaseDecorrelator):
             If some sample does not settle within the method's bounds on time and steps.
         """
         check_is_fitted(self)
-        X = self._inputs(X, reset=False)
-        drive = X.astype(np.float64) - self.mean_
-        settled = settle(self.circuit_, drive, tol=self.tol, relative=True, method=self.settling)
-        late = np.isin(settled.outcome, ("time", "steps"))
+        X = self._inputs(X, reset=False, look=False)
+        circuit, late = self.circuit_, np.zeros(len(X), bool)
+        Xbar: Floats = np.empty_like(X)
+        for rows, drive in _drives(X, self.mean_, np.dtype(np.float64)):
+            settled = settle(circuit, drive, tol=self.tol, relative=True, method=self.settling)
+            Xbar[rows], late[rows] = settled.xbar, np.isin(settled.outcome, ("time", "steps"))
         if late.any():
             raise StabilityError(
                 f"{int(late.sum())} of {len(X)} samples did not settle to tol={self.tol:g} (first: sample "
                 f"{int(late.argmax())}). Use settling='direct', or a larger tol."
             )
-        return np.asarray(settled.xbar, dtype=X.dtype)
+        return Xbar
 
     def _keep(self, state: State) -> Self:
         super()._keep(state)

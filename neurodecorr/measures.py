@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 from scipy.linalg.blas import dsyr, dsyrk
+from scipy.linalg.lapack import dpotrf
 
 from neurodecorr import _validation
 from neurodecorr._texts import short_repr
@@ -34,7 +35,7 @@ __all__ = [
 
 # Eigenvalues of the correlation matrix, relative to the largest, below which a direction is rounding: in double
 # precision sums over up to a million samples are exact to about 1e-13.
-LEAST = 1e-12
+LEAST, EPS = 1e-12, 2.0**-52
 # Power of a unit, relative to the strongest, below which it is what rounding leaves of a constant less its mean.
 SILENT = 1e-22
 # Of units that depend on each other alike the last is left out: a preference far above rounding, far below signal.
@@ -154,8 +155,12 @@ class SampleMoments:
 
         X holds the samples, or the last of them; only units that hardly vary are looked at again.
         """
-        upper = np.triu(self.scatter) / self.samples
-        sigma = np.asarray(upper + np.triu(upper, 1).T)
+        sigma = np.asarray(self.scatter / self.samples)
+        for begin in range(0, len(sigma), LEAST_ROWS):  # mirrored in strips: no second matrix
+            end = begin + LEAST_ROWS
+            corner = np.triu(sigma[begin:end, begin:end])
+            sigma[begin:end, begin:end] = corner + np.triu(corner, 1).T
+            sigma[end:, begin:end] = sigma[begin:end, end:].T
         eps = float(np.finfo(X.dtype).eps)
         for unit in np.flatnonzero(np.diag(sigma) <= (DOUBTFUL * eps * self.mean) ** 2):
             apart = X[:, unit] - self.mean[unit]
@@ -397,7 +402,8 @@ def null_directions(
     """
     raw, samples = _covariance_of(X, covariance, samples)
     n, precision = len(raw), float(np.finfo(raw.dtype).eps)
-    sigma = (raw.astype(float) + raw.T.astype(float)) / 2
+    sigma = raw.astype(float, copy=False)
+    sigma = (sigma + sigma.T) / 2
     tol = max(LEAST, n * precision) if tol is None else _tolerance(tol)
     few = samples is not None and count(samples, "samples") <= n
     heard = _heard(raw)
@@ -414,6 +420,19 @@ def null_directions(
         left_out = heard[_most_dependent(null)]
         involved = heard[np.abs(null).max(axis=1) > 1e-6]
     return NullDirections(n, _units(silent), _units(np.sort(left_out)), _units(involved), basis, tol)
+
+
+def full_rank(sigma: Floats) -> bool:
+    """Tell whether a float64 covariance has no null direction, as `null_directions` would, by one factorisation."""
+    power = np.diag(sigma)
+    if len(_heard(sigma)) < len(power):
+        return False
+    size = np.sqrt(power)
+    K = sigma / size[:, None]
+    K /= size
+    n = len(K)
+    K[np.diag_indices(n)] -= max(LEAST, n * EPS) * n  # λ_max ≤ tr K = n
+    return bool(dpotrf(K.T, lower=True, overwrite_a=True, clean=False)[1] == 0)
 
 
 def off_diagonal(C: Floats) -> Floats:

@@ -1,6 +1,7 @@
 """The two forms as scikit-learn transformers."""
 
 import pickle
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import neurodecorr as nd
+from neurodecorr import measures
 from neurodecorr.errors import ConfigError, DegenerateInputWarning, DivergenceError, InputError, StabilityError
 
 pytestmark = pytest.mark.rounding
@@ -424,3 +426,32 @@ def test_what_offline_cannot_solve_is_named(X):
     model = nd.FeedforwardDecorrelator(solver="offline", covariance=OAS()).fit(X)
     with pytest.raises(ConfigError, match="covariance must be left out of partial_fit"):
         model.partial_fit(X)
+
+
+@pytest.mark.parametrize("form", [form for form, _ in FORMS])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_transform_in_chunks_is_transform_at_once(X, form, dtype):
+    rows = 2 * (measures.CHUNK // 12) + 7  # three chunks
+    X = np.resize(X, (rows, 12)).astype(dtype)
+    model = form(solver="offline").fit(X)
+    Xbar = model.transform(X)
+    assert Xbar.dtype == dtype
+    whole = (X.astype(np.float64) - model.mean_) @ model.M_.astype(np.float64).T
+    np.testing.assert_allclose(Xbar, whole, rtol=0, atol=(1e-5 if dtype == np.float32 else 1e-10) * np.abs(whole).max())
+    X[-3, 4] = np.inf
+    with pytest.raises(InputError, match=rf"found inf at row {rows - 3}, column 4 \(1 such in all\)"):
+        model.transform(X)
+    with pytest.raises(InputError, match=rf"found inf at row {rows - 3}, column 4"):
+        model.fit(X)
+
+
+def test_fit_and_transform_take_no_copy_of_the_data():
+    X = np.random.default_rng(0).standard_normal((400_000, 8)).astype(np.float32)
+    model = nd.FeedforwardDecorrelator(epochs=1).fit(X[:1000])
+    for call, kept in ((model.transform, X.nbytes), (model.fit, 0)):
+        tracemalloc.start()
+        result = call(X)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        del result
+        assert peak < kept + 0.5 * X.nbytes

@@ -194,3 +194,28 @@ def test_what_is_no_covariance_is_refused_nulls():
     for bad in (np.ones(3), np.full((2, 2), np.nan), "text"):
         with pytest.raises(InputError):
             null_directions(covariance=bad)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_moments_in_pieces_are_those_of_all_samples(offset):
+    X = (
+        np.random.default_rng(0).standard_normal((3000, 5)) @ np.linalg.cholesky(gaussian_covariance(5, 20.0)).T
+        + offset
+    )
+    found = None
+    for rows in np.split(X, [1, 2, 9, 2500]):
+        found = measures.moments_of(rows, found)
+    exact = X.astype(np.longdouble)
+    exact -= exact.mean(axis=0)
+    np.testing.assert_allclose(found.mean, X.mean(axis=0), rtol=0, atol=1e-12 + 1e-15 * offset)
+    np.testing.assert_allclose(found.covariance(X), exact.T @ exact / 3000, rtol=0, atol=1e-13 * max(1.0, offset))
+    assert found.samples == 3000
+
+
+def test_one_factorisation_finds_what_null_directions_finds():
+    C = gaussian_covariance(6, 50.0)
+    weak = C * np.outer(d := np.array([1, 1, 1e-6, 1, 1, 1]), d)
+    for sigma in (C, weak, np.diag([1.0, 2.0, 0.0]), np.ones((3, 3)), np.ones((2, 2)) + 1e-14 * np.eye(2)):
+        before = sigma.copy()
+        assert measures.full_rank(sigma) == (not null_directions(covariance=sigma))
+        np.testing.assert_array_equal(sigma, before)

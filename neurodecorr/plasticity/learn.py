@@ -65,7 +65,12 @@ def learn(state: State, X: Floats, plan: LearningRule) -> State:
 
 def advance(state: State, X: Floats, plan: LearningRule) -> State:
     """Do what `learn` says, with samples that are checked."""
-    state, begin = state.copy(), 0
+    return go_on(state.copy(), X, plan)
+
+
+def go_on(state: State, X: Floats, plan: LearningRule) -> State:
+    """Learn from checked samples in the memory of the given state, which is lost if this fails."""
+    begin = 0
     step = _learn_samples if plan.batch == 1 else learn_batches
     with one_pool(X.shape[1]):
         while begin < len(X):
