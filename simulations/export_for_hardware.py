@@ -23,7 +23,6 @@ import numpy as np
 import neurodecorr as nd
 from neurodecorr.export import spice
 from neurodecorr.export.bundle import Formats
-from neurodecorr.export.bundle.contents import read_topology
 from neurodecorr.export.nir import state_space
 
 NAME = "export_for_hardware"
@@ -68,13 +67,23 @@ def main(full: bool, out: Path) -> None:
     report(size, golden, rows)
 
 
+def connections(path):
+    """Read R from the table of its connections."""
+    rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("u")]
+    n = 1 + max(int(post[1:]) for _, post, *_ in rows)
+    R = np.zeros((n, n))
+    for pre, post, _, weight, _ in rows:
+        R[int(post[1:]), int(pre[1:])] = float(weight)
+    return R
+
+
 def read_weights(folder, golden, rows):
     """Read the tables with numpy alone, and solve R x̄ = x."""
     fixed = nd.load_result(folder / "weights.npz").arrays
     pair = (fixed["G_plus_S"] - fixed["G_minus_S"]) / fixed["G_scale_S"]
     bits, fraction = fixed["fixed_bits"]
     weights = {
-        "topology.csv": ("table of connections", read_topology((folder / "topology.csv").read_text(encoding="utf-8"))),
+        "topology.csv": ("table of connections", connections(folder / "topology.csv")),
         "R.csv": ("numpy.genfromtxt", np.genfromtxt(folder / "R.csv", delimiter=",", skip_header=4)[:, 1:]),
         "weights.npz, G±": ("numpy, (G⁺ − G⁻)/s", pair),
         "weights.npz, fixed": (

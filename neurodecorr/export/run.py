@@ -15,7 +15,7 @@ from neurodecorr.circuit.stability import is_stable
 from neurodecorr.errors import CheckpointError, ConfigError, StabilityError
 from neurodecorr.export.bundle import Formats, export_bundle, reference_response
 from neurodecorr.export.bundle.contents import EQUATION, MATRIX, Contents, make_contents
-from neurodecorr.export.bundle.readme import opening
+from neurodecorr.export.bundle.manifest import opening
 from neurodecorr.export.circuits import Found, best_circuit, chosen_circuit, find_circuits
 from neurodecorr.export.nir import write_nengo_script, write_nir
 from neurodecorr.export.spice import write_spice

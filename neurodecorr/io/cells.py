@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from neurodecorr._typing import Array
 
 # What spreadsheets take for the beginning of a formula, in both widths.
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")
@@ -66,3 +70,38 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def csv_text(about: Sequence[str], columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as CSV under comment lines.
+
+    Parameters
+    ----------
+    about : sequence of str
+        What the table says, one line each; written behind "# ".
+    columns : sequence of str
+        Names, with their units.
+    rows : iterable of sequences
+        Texts, whole numbers, or floats in their shortest exact form.
+
+    Returns
+    -------
+    str
+        Lines that end with a line feed.
+
+    Examples
+    --------
+    >>> print(csv_text(["Settled activity."], ["unit", "xbar"], [("u0", 0.1)]), end="")
+    # Settled activity.
+    unit,xbar
+    u0,0.1
+    """
+    lines = [*(f"# {' '.join(line.splitlines())}".rstrip() for line in about), csv_line(columns)]
+    lines += [csv_line(row) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def matrix_text(about: Sequence[str], A: Array, columns: Sequence[str], first: Sequence[object], name: str) -> str:
+    """Return a matrix as CSV, each row behind an entry of `first`, which is called `name`."""
+    rows = ([head, *row] for head, row in zip(first, np.asarray(A).tolist(), strict=True))
+    return csv_text(about, [name, *columns], rows)

@@ -260,11 +260,6 @@ def table():
             bundle.contents.topology_text,
             {"R": Numbers(X), "tau_s": Number(0.02, above=0, none=True)},
         ),
-        Call(
-            "bundle.read_topology",
-            bundle.contents.read_topology,
-            {"text": Valid(bundle.contents.topology_text(X)), "place": Free("topology")},
-        ),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,13 @@ from neurodecorr._numerics.norms import EPS, norms
 from neurodecorr._typing import Floats
 from neurodecorr.circuit import integrate, stability
 from neurodecorr.errors import CheckpointError
-from neurodecorr.export.bundle.contents import GOLDEN, WEIGHTS, Contents, Formats, Part, make_contents
-from neurodecorr.export.bundle.reference_response import FINE, REACH
+from neurodecorr.export.bundle.contents import GOLDEN, WEIGHTS, Contents, Formats, Part, read_contents
+from neurodecorr.export.bundle.reference_response import FINE, REACH, ReferenceResponse
 from neurodecorr.io import Result, load_result
 from neurodecorr.io.trees import Branch, read_tree
 
-# Backward error of a solved system over n ε, and distance of two time courses over their size: both stay
-# far below these in practice, on every machine, and a changed digit stays far above.
-SOLVED, FLOW = 16.0, 1e-9
+# Distance of two time courses over their size: it stays far below this on every machine, and a changed digit far above.
+FLOW = 1e-9
 # Facts, relative: digits that a reader may need. A bound may be this many times what is found here.
 FACTS, HONEST = 1e-6, 100.0
 # What rests on eigenvalues, on singular values, or on nothing exact.
@@ -30,18 +30,18 @@ SINGLE = 1e-6
 VERSION = re.compile(r"[\w.+-]{1,40}")
 
 
-def require_contents(contents: Contents, formats: Formats, facts: Any, prefix: str = "") -> None:
-    """Raise unless a circuit settles, all formats are those of its weights, and the facts are true.
+def verified_contents(folder: Path, formats: Formats, facts: Any, prefix: str = "") -> Contents:
+    """Read a circuit, and raise unless it settles, its weights in all formats are those of R, and the facts are true.
 
     ::
 
-        min Re λ(R) > 0;    k 2⁻ᶠ and G⁺, G⁻ as from R;    ‖x − R x̄‖ at rounding, the distance to R⁻¹x within its bound;
+        min Re λ(R) > 0;    k 2⁻ᶠ and G⁺, G⁻ as from R;    ‖x̄ − R⁻¹x‖ within the certified bound;
         x̄(t + Δt) = x̄* + e^(−RΔt/τ)(x̄(t) − x̄*)
 
     Parameters
     ----------
-    contents : Contents
-        What was read.
+    folder : Path
+        Where the files lie.
     formats : Formats
         In which formats it should be.
     facts : dict
@@ -49,27 +49,29 @@ def require_contents(contents: Contents, formats: Formats, facts: Any, prefix: s
     prefix : str
         Of the files' names, for messages.
 
+    Returns
+    -------
+    Contents
+        What the weights make, with the golden response that was read.
+
     Raises
     ------
     CheckpointError
         With the file or the fact, and the entry that differs most.
     """
-    found = stability(contents.circuit)
-    if not found.stable:
-        raise CheckpointError(
-            f"{prefix}{WEIGHTS}: R must have min Re λ > 0, or no device will settle; it is {found.margin:.4g}."
-        )
-    wanted = make_contents(contents.circuit, contents.golden.stimulus, contents.mean, formats)
-    _require_formats(contents, wanted, f"{prefix}{WEIGHTS}")
-    _require_golden(contents, wanted, f"{prefix}{GOLDEN}")
-    spectral = FACTS + 1e3 * EPS * _departure(contents.circuit.R, found.margin)
+    own, golden = read_contents(folder, formats, prefix)
+    require_part(folder / WEIGHTS, own.weights_part(), f"{prefix}{WEIGHTS}")
+    found, contents = stability(own.circuit), replace(own, golden=golden)
+    _require_golden(golden, own, f"{prefix}{GOLDEN}")
+    spectral = FACTS + 1e3 * EPS * _departure(own.circuit.R, found.margin)
     tolerances = dict.fromkeys(SPECTRAL, spectral) | {"condition": FACTS + 1e3 * EPS * found.condition}
     require_close(facts, contents.facts(formats), f"{prefix}manifest.json", tolerances)
-    step, golden = found.fastest_time / FINE, contents.golden
+    step = found.fastest_time / FINE
     if abs(golden.times[-1] - REACH * found.slowest_time) > 2 * spectral * golden.times[-1]:
         raise CheckpointError(f"{prefix}{GOLDEN}: times must end where the slowest mode has decayed to 1e-4.")
     if golden.dt_s > step * (1 + 2 * spectral):
         raise CheckpointError(f"{prefix}{GOLDEN}: dt_s must be at most {step!r} s; got {golden.dt_s!r} s.")
+    return contents
 
 
 def require_part(found: Path, wanted: Part, place: str) -> None:
@@ -140,65 +142,32 @@ def require_close(found: Any, wanted: Any, place: str, tolerances: Mapping[str, 
         )
 
 
-def response_residual(contents: Contents) -> float:
-    """Return the largest ‖x − R x̄‖ of the golden samples over what rounding allows; at most 1 if it holds.
-
-    ::
-
-        ‖x − R x̄‖ ≤ 16 n ε (‖R‖ ‖x̄‖ + ‖x‖)
-    """
-    R, golden = contents.circuit.R, contents.golden
-    gap = norms(golden.stimulus - golden.response @ R.T)
-    size = np.linalg.norm(R) * norms(golden.response) + norms(golden.stimulus)
-    return float((gap / (SOLVED * len(R) * EPS * np.maximum(size, np.finfo(float).tiny))).max())
-
-
-def course_error(contents: Contents) -> float:
-    """Return by how much the golden time course leaves the one that is made anew, relative to its size."""
-    golden, end = contents.golden, float(contents.golden.times[-1])
-    made = integrate(contents.circuit, golden.stimulus[0], end, "exponential", times=golden.times).xbar
-    return float(np.abs(golden.course - made).max() / max(np.abs(golden.course).max(), np.finfo(float).tiny))
-
-
 def _departure(R: Floats, margin: float) -> float:
     """Return κ(V)‖R‖/margin: how many times the rounding of R its eigenvalues may move, relative to the margin."""
     vectors = np.linalg.eig(R)[1]
     return float(np.linalg.cond(vectors) * np.linalg.norm(R, 2) / margin)
 
 
-def _require_formats(contents: Contents, wanted: Contents, place: str) -> None:
-    fixed, own = contents.fixed, wanted.fixed
-    if (fixed.bits, fixed.fraction_bits) != (own.bits, own.fraction_bits):
-        raise CheckpointError(f"{place}: R_fixed must be in the format {own.name}; it is in {fixed.name}.")
-    _same(fixed.integers, own.integers, f"{place}: R_fixed, of R rounded,")
-    pair, other = contents.pair, wanted.pair
-    for name in ("g_min", "g_max", "sides", "scale"):
-        got, value = getattr(pair, name), getattr(other, name)
-        if got != value and not (name == "scale" and abs(got - value) <= 4 * EPS * value):
-            raise CheckpointError(f"{place}: conductances must have {name} = {value!r}; got {got!r}.")
-    for name, G, target in (("G_plus_S", pair.plus, other.plus), ("G_minus_S", pair.minus, other.minus)):
-        if G.shape != target.shape or not np.abs(G - target).max() <= 4 * EPS * other.g_max:
-            raise CheckpointError(f"{place}: {name} must be the conductances of R; they are not.")
-
-
-def _require_golden(contents: Contents, wanted: Contents, place: str) -> None:
-    golden, own = contents.golden, wanted.golden
-    if not response_residual(contents) <= 1:
-        raise CheckpointError(f"{place}: R x̄ = x must hold for every golden sample to rounding; it does not.")
+def _require_golden(golden: ReferenceResponse, wanted: Contents, place: str) -> None:
+    own = wanted.golden
     size = norms(own.response)
     gap = norms(golden.response - own.response)
     told = (gap <= golden.bound + own.bound) & (golden.bound <= HONEST * (own.bound + EPS * size))
     told &= golden.bound >= own.bound / HONEST
     if not told.all():
         raise CheckpointError(
-            f"{place}: bound must be that of the response; at sample {int(np.argmin(told))} it is not."
+            f"{place}: R x̄ = x must hold for every golden sample within a bound at rounding; at sample "
+            f"{int(np.argmin(told))} it does not."
         )
     step = golden.times[1] - golden.times[0]
     even = np.allclose(golden.times, np.arange(len(golden.times)) * step, rtol=1e-12, atol=0)
     whole = np.rint(step / golden.dt_s) if golden.dt_s > 0 else 0.0
     if not even or not whole >= 1 or abs(step - whole * golden.dt_s) > 1e-9 * step or np.any(golden.course[0]):
         raise CheckpointError(f"{place}: the time course must begin at 0, from rest, in equal steps; it does not.")
-    error = course_error(contents)
+    made = integrate(
+        wanted.circuit, golden.stimulus[0], float(golden.times[-1]), "exponential", times=golden.times
+    ).xbar
+    error = np.abs(golden.course - made).max() / max(np.abs(golden.course).max(), np.finfo(float).tiny)
     if not error <= FLOW:
         raise CheckpointError(f"{place}: the time course must follow the exact flow of R; it leaves it by {error:.2e}.")
 

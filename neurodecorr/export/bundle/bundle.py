@@ -17,17 +17,16 @@ from neurodecorr._typing import Floats
 from neurodecorr._validation import checked_path, finite, instance, mapping, positive, real_array
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
-from neurodecorr.export.bundle.agreement import FACTS, require_close, require_contents, require_part
+from neurodecorr.export.bundle.agreement import FACTS, require_close, require_part, verified_contents
 from neurodecorr.export.bundle.contents import (
     Contents,
     Formats,
     Part,
     contents_parts,
     make_contents,
-    read_contents,
     write_part,
 )
-from neurodecorr.export.bundle.manifest import MANIFEST, README, checked_manifest, manifest, require_checksums
+from neurodecorr.export.bundle.manifest import MANIFEST, README, checked_manifest, guide, manifest, require_checksums
 from neurodecorr.export.bundle.network import (
     NETWORK,
     NetworkContents,
@@ -37,7 +36,6 @@ from neurodecorr.export.bundle.network import (
     stack_of,
     stack_parts,
 )
-from neurodecorr.export.bundle.readme import guide
 from neurodecorr.io import provenance
 from neurodecorr.io.archive import MAX_BYTES, atomic_folder, read_files, relative_name, write_zip
 from neurodecorr.io.atomic import write_json
@@ -218,8 +216,7 @@ def _read(folder: Path, document: dict[str, Any], files: Mapping[str, bytes], pl
         for key, said in facts.items():
             prefix = f"{place}: {key}/" if key else f"{place}: "
             part = folder / relative_name(key, place) if key else folder
-            circuits[key] = read_contents(part, formats, prefix)
-            require_contents(circuits[key], formats, said, prefix)
+            circuits[key] = verified_contents(part, formats, said, prefix)
         own = [(one.circuit.R, one.mean) for one in circuits.values()]
         stack = read_stack(folder, own, next(iter(circuits.values())).circuit.tau, place) if NETWORK in files else None
         whole = {} if stack is None else {"network": document["network"]}

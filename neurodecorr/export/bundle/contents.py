@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._texts import short_repr
-from neurodecorr._typing import Array, Floats
-from neurodecorr._validation import checked_text, choice, count, positive, real_array, square
+from neurodecorr._typing import Floats
+from neurodecorr._validation import choice, count, positive, real_array, square
 from neurodecorr.circuit import Circuit, stability
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import CheckpointError, ConfigError
 from neurodecorr.export.bundle.fixed_point import BITS, FixedPoint, to_fixed_point
 from neurodecorr.export.bundle.reference_response import ReferenceResponse, reference_response
-from neurodecorr.export.bundle.tables import csv_text, matrix_text, read_rows
 from neurodecorr.export.nir.dialects import DIALECTS
 from neurodecorr.export.nir.files import nir_parts
 from neurodecorr.export.nir.nengo_script import nengo_script
@@ -31,6 +29,7 @@ from neurodecorr.hardware.devices.conductance_range import conductance_range
 from neurodecorr.hardware.devices.pairs import SIDES, Pair
 from neurodecorr.io import Result, load_result
 from neurodecorr.io.atomic import write_text
+from neurodecorr.io.cells import csv_text, matrix_text
 from neurodecorr.io.trees import Branch, write_tree
 
 COLUMNS = ("pre", "post", "kind", "weight", "unit")
@@ -45,7 +44,6 @@ ABOUT = (
     "weight < 0 excites. Absent pairs have weight 0.",
     "Weights are dimensionless (unit 1); drives are in the unit of x, divided by tau.",
 )
-_INPUT, _UNIT_NAME = re.compile(r"x(\d{1,7})"), re.compile(r"u(\d{1,7})")
 
 
 def topology_text(R: npt.ArrayLike, tau_s: float | None = None) -> str:
@@ -79,55 +77,6 @@ def topology_text(R: npt.ArrayLike, tau_s: float | None = None) -> str:
     return csv_text(about, COLUMNS, _rows(square(R, "R").astype(np.float64)))
 
 
-def read_topology(text: str, place: str = "topology") -> Floats:
-    """Return R from the table of its connections, to the bit.
-
-    Parameters
-    ----------
-    text : str
-        What `topology_text` wrote.
-    place : str
-        Its name, for messages.
-
-    Returns
-    -------
-    (n, n) array
-        R.
-
-    Raises
-    ------
-    CheckpointError
-        If a row is none, a unit lacks its input, a pair comes twice, or a kind contradicts the sign of its weight.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> read_topology(topology_text(np.array([[2.0, 0.5], [0.0, 1.0]]))).tolist()
-    [[2.0, 0.5], [0.0, 1.0]]
-    """
-    rows = read_rows(checked_text(text, "text"), COLUMNS, place)
-    n = sum(row[2] == "input" for row in rows)
-    R, seen, driven = np.zeros((n, n)), set(), set()
-    for number, (pre, post, kind, weight, unit) in enumerate(rows, 1):
-        where = f"{place}: row {number}"
-        value, target = _weight(weight, where), _index(_UNIT_NAME, post, n, where)
-        if unit != UNIT:
-            raise CheckpointError(f"{where} must have the unit {UNIT!r}, dimensionless; got {unit!r}.")
-        if kind == "input":
-            if _index(_INPUT, pre, n, where) != target or value != 1.0 or target in driven:
-                raise CheckpointError(
-                    f"{where}: input xi must drive ui, once, with weight 1; got {pre}, {post}, {weight}."
-                )
-            driven.add(target)
-            continue
-        source = _index(_UNIT_NAME, pre, n, where)
-        if kind != _kind(target, source, value) or (target, source) in seen:
-            raise CheckpointError(f"{where}: {kind!r} must fit the weight {weight} from {pre} to {post}, given once.")
-        seen.add((target, source))
-        R[target, source] = value
-    return R
-
-
 def _rows(R: Floats) -> Iterator[tuple[str, str, str, float, str]]:
     for i in range(len(R)):
         yield f"x{i}", f"u{i}", "input", 1.0, UNIT
@@ -142,28 +91,10 @@ def _kind(i: int, j: int, weight: float) -> str:
     return "inhibitory" if weight > 0 else "excitatory"
 
 
-def _weight(cell: str, where: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        raise CheckpointError(f"{where}: the weight must be a number; got {cell!r}.") from None
-    if not np.isfinite(value):
-        raise CheckpointError(f"{where}: the weight must be finite; got {cell}.")
-    return value
-
-
-def _index(pattern: re.Pattern[str], name: str, n: int, where: str) -> int:
-    match = pattern.fullmatch(name)
-    if match is None or int(match[1]) >= n:
-        raise CheckpointError(f"{where}: {name!r} must name one of the {n} inputs and units, x0 and u0 on.")
-    return int(match[1])
-
-
 Part = str | Result | Branch
 
 WEIGHTS, GOLDEN, TOPOLOGY, NIR, SPICE = "weights.npz", "golden.npz", "topology.csv", "circuit.nir", "circuit.cir"
 MATRIX, FIXED, PLUS, MINUS, MEAN = "R.csv", "R_fixed.csv", "G_plus.csv", "G_minus.csv", "mean.csv"
-LARGEST_EXPONENT = 1100
 EQUATION = (
     "τ dx̄/dt = x − R x̄, at rest x̄ = R⁻¹ x; R[i, j] acts from unit j (column, presynaptic) on unit i (row, "
     "postsynaptic), R[i, j] > 0 inhibits; x is the raw input minus its mean"
@@ -247,10 +178,10 @@ class Contents:
     def __repr__(self) -> str:
         return f"Contents({self.circuit}, {self.fixed}, sides={self.pair.sides!r}, {self.golden})"
 
-    def arrays(self) -> dict[str, Any]:
-        """Return the weights in all formats, by name."""
+    def weights_part(self) -> Result:
+        """Return the weights in all formats, as the file of arrays that holds them."""
         fixed, pair = self.fixed, self.pair
-        return {
+        arrays = {
             "R": self.circuit.R,
             "mean": self.mean,
             "tau_s": np.array(self.circuit.tau),
@@ -261,6 +192,7 @@ class Contents:
             "G_scale_S": np.array(pair.scale),
             "G_range_S": np.array([pair.g_min, pair.g_max]),
         }
+        return Result(arrays, {"equation": EQUATION})
 
     def tables(self) -> dict[str, str]:
         """Return all CSV tables by file name. Each states τ."""
@@ -403,7 +335,7 @@ def contents_parts(contents: Contents, formats: Formats, facts: Mapping[str, Any
     golden, circuit = contents.golden, contents.circuit
     units = {"times": "s", "dt_s": "s"}
     parts: dict[str, Part] = {
-        WEIGHTS: Result(contents.arrays(), {"equation": EQUATION}),
+        WEIGHTS: contents.weights_part(),
         GOLDEN: Result(golden.arrays(), {"equation": EQUATION, "units": units}),
         **contents.tables(),
         NIR: nir_parts(circuit, data=_observed(golden)),
@@ -429,8 +361,8 @@ def write_part(path: Path, part: Part) -> None:
         write_tree(path, part)
 
 
-def read_contents(folder: Path, formats: Formats, prefix: str = "") -> Contents:
-    """Read the weights and the golden response of one circuit.
+def read_contents(folder: Path, formats: Formats, prefix: str = "") -> tuple[Contents, ReferenceResponse]:
+    """Read R, τ, μ and the stimuli of one circuit, and make everything else anew from them.
 
     Parameters
     ----------
@@ -441,35 +373,35 @@ def read_contents(folder: Path, formats: Formats, prefix: str = "") -> Contents:
     prefix : str
         Of their names, for messages.
 
+    Returns
+    -------
+    Contents, ReferenceResponse
+        What the weights make, and the golden response that was read.
+
     Raises
     ------
     CheckpointError
-        If an array is missing or of another shape or type.
+        If an array is missing or of another shape or type, the circuit does not settle, or the weights in another
+        format are not those of R.
     """
-    place = f"{prefix}{WEIGHTS}"
-    found = load_result(folder / WEIGHTS).arrays
-    R = _array(found, "R", 2, place)
-    n = len(R)
-    tau, scale, (low, high) = (
-        _array(found, name, dimensions, place).tolist()
-        for name, dimensions in (("tau_s", 0), ("G_scale_S", 0), ("G_range_S", 1))
-    )
-    bits, fraction = _array(found, "fixed_bits", 1, place, "i").tolist()
-    if not (2 <= bits <= 32 and abs(fraction) <= LARGEST_EXPONENT):
-        raise CheckpointError(
-            f"{place}: fixed_bits must be 2 … 32 and an exponent of a double; got {bits}, {fraction}."
-        )
-    fixed = FixedPoint(_array(found, "R_fixed", 2, place, "i"), bits, fraction)
-    plus, minus = (_array(found, name, 2, place) for name in ("G_plus_S", "G_minus_S"))
-    pair = Pair(plus, minus, scale, low, high, formats.sides)  # type: ignore[arg-type]
-    mean = _array(found, "mean", 1, place)
-    shapes = [a.shape for a in (R, fixed.integers, pair.plus, pair.minus, mean)]
-    if shapes not in ([(n, n)] * 4 + [(n,)], [(n, n)] * 3 + [(1, n), (n,)]):
-        raise CheckpointError(f"{place} must hold square weights in all formats and a mean; got the shapes {shapes}.")
+    place, arrays = f"{prefix}{WEIGHTS}", load_result(folder / WEIGHTS).arrays
+    read: dict[str, Floats] = {}
+    for name, dimensions in (("R", 2), ("tau_s", 0), ("mean", 1)):
+        array = arrays.get(name)
+        if array is None or array.ndim != dimensions or array.dtype.kind not in "fiu":
+            got = "nothing" if array is None else f"{array.dtype} {array.shape}"
+            raise CheckpointError(f"{place} must hold numbers {name!r} with {dimensions} dimensions; got {got}.")
+        read[name] = real_array(array, name).astype(np.float64)
     golden = ReferenceResponse.from_arrays(load_result(folder / GOLDEN).arrays, f"{prefix}{GOLDEN}")
-    if golden.stimulus.shape[1] != n:
-        raise CheckpointError(f"{prefix}{GOLDEN} must be for {n} units; got {golden.stimulus.shape[1]}.")
-    return Contents(Circuit(R, tau), mean, fixed, pair, golden)
+    circuit = Circuit(read["R"], read["tau_s"].item())
+    n = {circuit.size, len(read["mean"]), golden.stimulus.shape[1]}
+    if len(n) > 1:
+        raise CheckpointError(f"{place} and {GOLDEN} must be for the same number of units; got {sorted(n)}.")
+    slowest = margin(circuit.R)
+    if not slowest > 0:
+        raise CheckpointError(f"{place}: R must have min Re λ > 0, or no device will settle; it is {slowest:.4g}.")
+    own = make_contents(circuit, golden.stimulus, read["mean"], formats)
+    return own, golden
 
 
 def dialect_file(dialect: str, suffix: str = "nir") -> str:
@@ -485,15 +417,6 @@ def _observed(golden: ReferenceResponse) -> dict[str, dict[str, nir.TimeGriddedD
         "input": {"x": nir.TimeGriddedData(held, step)},
         "xbar": {"v": nir.TimeGriddedData(golden.course[None], step)},
     }
-
-
-def _array(found: dict[str, Array], name: str, dimensions: int, place: str, kind: str = "fiu") -> Array:
-    """Return an array in float64, or whole numbers in the most bits: nothing is computed in the dtype of a file."""
-    array = found.get(name)
-    if array is None or array.ndim != dimensions or array.dtype.kind not in kind:
-        got = "nothing" if array is None else f"{array.dtype} {array.shape}"
-        raise CheckpointError(f"{place} must hold numbers {name!r} with {dimensions} dimensions; got {got}.")
-    return array.astype(np.int64) if kind == "i" else real_array(array, name).astype(np.float64)
 
 
 def _response_error(weights: Floats, golden: ReferenceResponse) -> float:

@@ -15,10 +15,10 @@ from neurodecorr._validation import finite, real_array, samples
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import CheckpointError, ConfigError
 from neurodecorr.export.bundle.contents import Part
-from neurodecorr.export.bundle.tables import matrix_text
 from neurodecorr.export.nir.files import nir_parts
 from neurodecorr.export.spice.netlist import netlist
 from neurodecorr.io import Result, load_result
+from neurodecorr.io.cells import matrix_text
 from neurodecorr.network import Network, NetworkCircuit
 from neurodecorr.network.activations import Activation, activation_named
 from neurodecorr.network.ode import LayerCircuit

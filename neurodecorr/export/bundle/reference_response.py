@@ -15,7 +15,7 @@ from neurodecorr._typing import Floats
 from neurodecorr._validation import positive, real_array, sample_or_samples
 from neurodecorr.circuit import Circuit, integrate, settle, stability
 from neurodecorr.errors import CheckpointError, InputError
-from neurodecorr.export.bundle.tables import matrix_text
+from neurodecorr.io.cells import matrix_text
 
 FEWEST, MOST = 200, 1000  # intervals of the time course: as many as it has fastest time constants, within these
 FINE = 20  # steps of dt per fastest time constant

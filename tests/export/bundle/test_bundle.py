@@ -315,7 +315,7 @@ def rewritten_with_tables(folder, **changes):
 def test_weights_of_another_circuit_are_found(copy):
     R = load_result(copy / "weights.npz").arrays["R"].copy()
     R[3, 2] += 2.0**-12  # more than half a step of Q1.14 is 2⁻¹⁵
-    with pytest.raises(CheckpointError, match="R_fixed, of R rounded, must be"):
+    with pytest.raises(CheckpointError, match="R_fixed must be what the weights make, to the bit"):
         load_bundle(rewritten(copy, "weights.npz", R=R))
 
 
@@ -330,7 +330,7 @@ def test_a_time_constant_that_is_none_is_refused(copy):
 
 
 def test_conductances_out_of_their_range_are_found(copy):
-    with pytest.raises(CheckpointError, match="conductances must have g_max"):
+    with pytest.raises(CheckpointError, match="G_range_S must be what the weights make"):
         load_bundle(rewritten(copy, "weights.npz", G_range_S=np.array([0.0, 1e-6])))
 
 
