@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("pandas")
 
 import bad_values  # on the path by pytest's `pythonpath`
-from bad_values import Call, Choice, Flag, Free, Number, Numbers, Place, Table, Text, Valid, Whole
+from bad_values import Call, Choice, Flag, Number, Numbers, Place, Table, Text, Valid, Whole
 
 from neurodecorr import hardware
 from neurodecorr.circuit import Circuit, integrate
