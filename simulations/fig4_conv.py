@@ -29,13 +29,14 @@ MODELS = {
     "cifar100": "conv_cifar100",
     "tiny-imagenet": "conv_tiny_imagenet",
 }
+RULES = ("bp", "fa", "dfa", "np")  # those of them for which the model has rates
 EPOCHS, SEEDS, SEEDS_FULL = 10, 3, 5
 
 
 def main(full: bool, out: Path, data: Path | None, keep: Path | None, **variant: str | None) -> None:
     model = load_model(MODELS[nd.data.layout(data) if data else "digits"])
     seeds, epochs = (SEEDS_FULL, model.document.training.epochs) if full else (SEEDS, EPOCHS)
-    rules = tuple(model.document.rates)
+    rules = tuple(rule for rule in RULES if rule in model.document.rates)
     curves = train_curves(model, rules, data=data, epochs=epochs, seeds=seeds, folder=keep, **variant)
 
     title = f"{model.document.data.name}, {seeds} seeds: mean, lowest to highest"
