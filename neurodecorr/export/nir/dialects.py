@@ -15,7 +15,6 @@ from typing import Any
 
 import nir
 import numpy as np
-import scipy.linalg
 
 from neurodecorr import _validation
 from neurodecorr._typing import Floats
@@ -143,11 +142,8 @@ def _held(space: StateSpace, dt: float, taus: Floats) -> tuple[Floats, Floats, F
 
 def _exact(space: StateSpace, dt: float, taus: Floats) -> tuple[Floats, Floats, Floats]:
     """Return e^(A dt) − α I and the integrals of e^(A s) B and e^(A s) a over a step."""
-    n, m = space.B.shape
-    whole = np.zeros((n + m + 1, n + m + 1))
-    whole[:n] = np.concatenate([space.A, space.B, space.drift[:, None]], axis=1) * dt
-    step = scipy.linalg.expm(whole)[:n]
-    return step[:, :n] - np.diag(np.exp(-dt / taus)), step[:, n : n + m], step[:, -1]
+    n, step = len(space.A), space.propagator(dt)
+    return step[:, :n] - np.diag(np.exp(-dt / taus)), step[:, n:-1], step[:, -1]
 
 
 def _one_node(

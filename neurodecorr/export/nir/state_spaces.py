@@ -140,15 +140,28 @@ class StateSpace:
             frames.append(self._read(Z, x[None])[0])
         return np.array(frames)
 
+    def propagator(self, h: float) -> Floats:
+        """Return e^(A h) and its integrals over a time h, from one exponential of a larger matrix.
+
+        ::
+
+            (e^(A h), ∫₀ʰ e^(A s) ds B, ∫₀ʰ e^(A s) ds a),    (N, N + m + 1)
+
+        References
+        ----------
+        Van Loan (1978), IEEE Transactions on Automatic Control 23, 395–404.
+        """
+        n, m = self.B.shape
+        whole = np.zeros((n + m + 1, n + m + 1))
+        whole[:n] = np.concatenate([self.A, self.B, self.drift[:, None]], axis=1) * h
+        return np.asarray(scipy.linalg.expm(whole)[:n])
+
     def _moved(self, Z: Floats, X: Floats, h: float, known: dict[float, Floats]) -> Floats:
-        """Return the states a time h later; e^(A h) and its integral come from one exponential of a larger matrix."""
+        """Return the states a time h later."""
         if h == 0:
             return Z
-        n, m = self.B.shape
         if h not in known:
-            whole = np.zeros((n + m + 1, n + m + 1))
-            whole[:n] = np.concatenate([self.A, self.B, self.drift[:, None]], axis=1) * h
-            known[h] = scipy.linalg.expm(whole)[:n]
+            known[h] = self.propagator(h)
         joined = np.concatenate([Z, X, np.ones((len(X), 1))], axis=1)
         return np.asarray(joined @ known[h].T)
 

@@ -311,19 +311,19 @@ class Wiring:
         return f"Wiring(n={len(self.plus)}, siemens={self.siemens:g}, {self.network.amplifier})"
 
 
-def crossbar(wires: Wiring, nodes: Sequence[str], sources: Sequence[str], farads: float, start: Floats) -> list[str]:
+def crossbar(wires: Wiring, nodes: Sequence[str], sources: Sequence[str], farads: Floats, start: Floats) -> list[str]:
     """Return integrators, inverters and a resistor per conductance; parameters as of `transconductors`.
 
-    Sources are voltages of minus the input, behind a resistor of weight 1; `farads` is the capacitance τ G₀ of κ = 1.
+    Sources are voltages of minus the input, behind a resistor of weight 1.
     """
     cards, ohms, network, amplifier = [], 1 / wires.siemens, wires.network, wires.network.amplifier
-    h, leak, capacitances = amplifier.inversion, amplifier.leak, farads / network.rates
+    h, leak = amplifier.inversion, amplifier.leak
     for i, node in enumerate(nodes):
         cards += [f"V{i} in_{node} 0 {sources[i]}"] if sources[i] else []
         cards.append(f"Rx{i} {f'in_{node}' if sources[i] else 0} s_{node} {ohms}")
         own, other = network.offsets[i], network.inverter_offsets[i]
         # An amplifier that follows holds its input at v_os − v/A₀.
-        cards.append(f"C{i} {node} s_{node} {capacitances[i]} IC={start[i] * (1 + leak) - own}")
+        cards.append(f"C{i} {node} s_{node} {farads[i]} IC={start[i] * (1 + leak) - own}")
         cards += _amplifier(f"{i}", (node, f"s_{node}", f"a_{node}", f"o_{node}"), amplifier, own, start[i])
         if wires.minus[:, i].any():
             cards += _inverter(wires, i, (node, node), h * (2 * other - start[i]))
@@ -332,7 +332,7 @@ def crossbar(wires: Wiring, nodes: Sequence[str], sources: Sequence[str], farads
 
 
 def summing_amplifiers(
-    wires: Wiring, nodes: Sequence[str], sources: Sequence[str], farads: float, start: Floats
+    wires: Wiring, nodes: Sequence[str], sources: Sequence[str], farads: Floats, start: Floats
 ) -> list[str]:
     """Return amplifiers that weigh their inputs, for an open loop; parameters as of `crossbar`, no capacitors.
 

@@ -288,10 +288,11 @@ def circuit_deck(
     nodes = node_names(names, [f"xbar{i}" for i in range(n)], INNER)
     start = np.zeros(n + errors) if initial is None else circuit.state(vector(initial, "initial", n)[None])[0]
     farads = tau_s * made.siemens
+    capacitances = farads / circuit.rates.astype(float)
     # Error units get the input, and come last.
     sources = [""] * errors + wave.sources(volts * made.source, step, simulator)
     every = (*nodes, *(f"e{i}" for i in range(errors)))
-    cards = made.elements(every, sources, farads, volts * start)
+    cards = made.elements(every, sources, capacitances, volts * start)
     rest = np.linalg.solve(made.A, circuit.drive(wave.at_end(stop_s)[None])[0] + made.b / volts)
     said = (PAIR_EQUATION if errors else EQUATION, WORDS[kind], "weight i_j leads from unit j to unit i", UNITS)
     facts = _head((*said, simulator, kind), (tau_s, made.siemens, farads, volts, slowest_s))
@@ -312,20 +313,16 @@ class _Built:
     margin: float
     siemens: float
     source: float
-    elements: Callable[[Sequence[str], Sequence[str], float, Floats], list[str]]
+    elements: Callable[[Sequence[str], Sequence[str], Floats, Floats], list[str]]
 
 
 def _with_transconductors(circuit: LinearCircuit, pair: Pair | None, unit_siemens: Any) -> _Built:
     """Return κ⁻¹ C dv/dt = G₀ x − (G⁺ − G⁻) v."""
     plus, minus, siemens = _conductances(circuit.wide, pair, unit_siemens)
-    G, rates = plus - minus, circuit.rates.astype(float)
-    A = G / siemens
-
-    def elements(nodes: Sequence[str], sources: Sequence[str], farads: float, start: Floats) -> list[str]:
-        return transconductors(G, nodes, sources, farads / rates, start)
-
     require_stable(circuit)
-    return _Built(A, 0.0, margin(rates[:, None] * A), siemens, siemens, elements)
+    A = (plus - minus) / siemens
+    slowest = margin(circuit.rates.astype(float)[:, None] * A)
+    return _Built(A, 0.0, slowest, siemens, siemens, partial(transconductors, plus - minus))
 
 
 def _with_amplifiers(
@@ -403,7 +400,8 @@ def chip_deck(
     nodes = node_names(names, [f"xbar{i}" for i in range(n)], INNER)
     elements = crossbar if chip.form == "closed" else summing_amplifiers
     sources = _driven(chip, wave).sources(-volts, step, simulator)
-    cards = elements(Wiring(chip.plus, chip.minus, siemens, chip.network), nodes, sources, farads, start * volts)
+    wires, capacitances = Wiring(chip.plus, chip.minus, siemens, chip.network), np.full(n, farads)
+    cards = elements(wires, nodes, sources, capacitances, start * volts)
     run = Analysis(stop_s, step, True, volts, siemens, farads)
     title = f"neurodecorr: a chip of {n} units, {chip.form} loop of operational amplifiers, for {simulator}"
     return Deck(title, _facts(chip, simulator, slowest), probes("xbar", nodes, rest), tuple(cards), run, simulator)

@@ -24,7 +24,6 @@ from neurodecorr._validation import checked_path, choice, positive
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.export.spice.cards import Cards, read_cards
 from neurodecorr.export.spice.deck import SIMULATORS
-from neurodecorr.export.spice.stdout_tables import complaints, measured, tables
 from neurodecorr.io.files import read_regular
 
 LARGEST_OUTPUT = 2**31  # bytes of one file that a program writes
@@ -434,3 +433,82 @@ def _run(command: list[str], folder: Path, timeout_s: float, file: str) -> str:
         raise InputError(
             f"results of {file} may have at most {LARGEST_OUTPUT} bytes. Save fewer nodes or steps."
         ) from None
+
+
+MEASURED = re.compile(r"^([a-z][a-z0-9_]*)\s*=\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)(?:\s|$)", re.IGNORECASE)
+COMPLAINT = re.compile(
+    r"error|abort|singular|too small|no convergence|not converge|can't|cannot|unknown|undefined|no match|failed"
+    r"|not found|incomplete|too few|need |\^ \?",
+    re.IGNORECASE,
+)
+SUFFIXES = {"T": 1e12, "G": 1e9, "Meg": 1e6, "K": 1e3, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15}
+PRINTED = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(T|G|Meg|K|m|u|n|p|f)?\Z")
+
+
+def tables(printed: str) -> tuple[tuple[tuple[str, ...], Floats], ...]:
+    r"""Return the tables that gnucap printed, each as its column names and its numbers.
+
+    Parameters
+    ----------
+    printed : str
+        Standard output of `gnucap -b`.
+
+    Returns
+    -------
+    tuple of (names, (rows, columns) array)
+
+    Raises
+    ------
+    InputError
+        If a row has not as many numbers as its table has columns.
+
+    Examples
+    --------
+    >>> names, numbers = tables("#Time   v(a)\n 0.   1.\n 0.5  2.5\n")[0]
+    >>> names, numbers.tolist()
+    (('Time', 'v(a)'), [[0.0, 1.0], [0.5, 2.5]])
+    """
+    found: list[tuple[tuple[str, ...], list[list[float]]]] = []
+    for line in printed.splitlines():
+        if line.startswith("#"):
+            words = line[1:].split()
+            names = tuple(words if words[:1] == ["Time"] else ["temperature", *words])
+            found.append((names, []))
+        elif found and line.startswith(" ") and (words := line.split()):
+            numbers = [_printed_number(word) for word in words]
+            if None in numbers:
+                continue
+            if len(numbers) != len(found[-1][0]):
+                raise InputError(f"gnucap must print {len(found[-1][0])} numbers per row; got {line[:80]!r}.")
+            found[-1][1].append([number for number in numbers if number is not None])
+    return tuple((names, np.array(rows).reshape(len(rows), len(names))) for names, rows in found)
+
+
+def _printed_number(word: str) -> float | None:
+    found = PRINTED.match(word)
+    if found is None:
+        return None
+    return float(found[1]) * SUFFIXES.get(found[2] or "", 1.0)
+
+
+def measured(printed: str) -> dict[str, float]:
+    r"""Return every `name = number` that stands alone on a line.
+
+    Examples
+    --------
+    >>> measured("settled_xbar0       =  -5.849234e-01\nsettled_b= 2.\n")
+    {'settled_xbar0': -0.5849234, 'settled_b': 2.0}
+    """
+    found = {}
+    for line in printed.splitlines():
+        match = MEASURED.match(line.strip())
+        if match:
+            found[match[1].lower()] = float(match[2])
+    return found
+
+
+def complaints(printed: str) -> str:
+    """Return the lines that say what went wrong; the last ones if none does."""
+    lines = [line.strip()[:200] for line in printed.splitlines() if line.strip()]
+    bad = [line for line in lines if COMPLAINT.search(line)]
+    return "\n".join(bad[:12] or lines[-12:])

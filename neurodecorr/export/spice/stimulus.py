@@ -140,10 +140,10 @@ def waveforms(x: Any, n: int, unit_s: float) -> SourceWaveforms:
         raise InputError(
             "x must be known at points for a netlist; wrap it: PiecewiseLinear(times, [x(t) for t in times])."
         )
-    vector = finite(real_array(x, "x"), "x").astype(np.float64)
-    if vector.shape != (n,):
+    values = finite(real_array(x, "x"), "x").astype(np.float64)
+    if values.shape != (n,):
         raise InputError(
-            f"x must have shape ({n},), one entry per unit; got {vector.shape}. Present many samples one after the "
+            f"x must have shape ({n},), one entry per unit; got {values.shape}. Present many samples one after the "
             "other, with PiecewiseConstant(times, X)."
         )
-    return SourceWaveforms(np.zeros(1), vector[None, :], switches=True)
+    return SourceWaveforms(np.zeros(1), values[None, :], switches=True)

@@ -120,7 +120,7 @@ class AnalogueCircuit:
         units = {"unit_siemens": "siemens", "capacitance_f": "farads"}
         made |= {k: _validation.positive(getattr(self, k), k, unit) for k, unit in units.items()}
         made |= {
-            k: wire_resistance.node_voltages(getattr(self, k), k, len(plus))
+            k: np.zeros(len(plus)) if getattr(self, k) is None else _validation.vector(getattr(self, k), k, len(plus))
             for k in ("offsets_v", "inverter_offsets_v")
         }
         self.__dict__.update(made)

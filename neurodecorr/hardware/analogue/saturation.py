@@ -95,7 +95,7 @@ def rest_at_rails(network: ResistorNetwork, x: Floats) -> Floats:
 
     ::
 
-        dq/ds = x + t ∘ (o − q) − P o − N w
+        dq/ds = κ ∘ (x + t ∘ (o − q) − P o − N w)
 
     Which amplifiers sit at a rail is read off the end of the integration; given that, the equations are linear.
 
@@ -225,9 +225,13 @@ def _follow(network: ResistorNetwork, drive: Callable[[float], Floats], z: Float
     return found[where]
 
 
+def _charging(network: ResistorNetwork, x: Floats, q: Floats, o: Floats, w: Floats) -> Floats:
+    """Return dq/ds, Kirchhoff's current law at the summing nodes."""
+    return np.asarray(network.rates * (x + network.load * (o - q) - network.P @ o - network.N @ w))
+
+
 def _slope(network: ResistorNetwork, x: Floats, q: Floats) -> Floats:
-    o, w = outputs(network, q)
-    return np.asarray(x + network.load * (o - q) - network.P @ o - network.N @ w)
+    return _charging(network, x, q, *outputs(network, q))
 
 
 def _full_slope(network: ResistorNetwork, x: Floats, z: Floats) -> Floats:
@@ -236,8 +240,7 @@ def _full_slope(network: ResistorNetwork, x: Floats, z: Floats) -> Floats:
     q = z[n : 2 * n]
     up = network.offsets - (o - q) - o * leak - STIFF * (z[:n] - o)
     down = network.inverter_offsets - (o + w) / 2 - w * leak - STIFF * (z[2 * n :] - w)
-    capacitor = x + network.load * (o - q) - network.P @ o - network.N @ w
-    return np.concatenate([network.speed * up, capacitor, network.speed * down])
+    return np.concatenate([network.speed * up, _charging(network, x, q, o, w), network.speed * down])
 
 
 def _advance(network: ResistorNetwork, x: Floats, q: Floats, span: float) -> Floats:

@@ -1,4 +1,4 @@
-"""Conductances that act between columns and rows once wires are counted, and voltages one for each node."""
+"""Conductances that act between columns and rows once wires are counted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from neurodecorr._typing import Floats
-from neurodecorr._validation import choice, finite, positive, real_array, shown, square
+from neurodecorr._validation import choice, positive, shown, square
 from neurodecorr.errors import ConfigError, InputError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.devices import Devices
@@ -103,19 +103,3 @@ def array_conductances(plus: Any, minus: Any, sides: str) -> tuple[Floats, Float
             f"minus must have the same line in every row where sides is 'one'; row {row} differs from row 0."
         )
     return plus, minus
-
-
-def node_voltages(value: Any, name: str, n: int) -> Floats:
-    """Return `value` as one voltage for each of n nodes, in volts; zeros for None.
-
-    Raises
-    ------
-    InputError
-        If it holds another number of voltages, or one that is not finite.
-    """
-    if value is None:
-        return np.zeros(n)
-    vector = finite(real_array(value, name), name).astype(np.float64)
-    if vector.shape != (n,):
-        raise InputError(f"{name} must hold one voltage per unit, ({n},); got shape {vector.shape}.")
-    return vector

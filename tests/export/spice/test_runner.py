@@ -20,13 +20,15 @@ from neurodecorr.export import run_spice, spice, write_spice
 from neurodecorr.export.spice.cards import read_cards
 from neurodecorr.export.spice.runner import (
     OutOfTimeError,
+    complaints,
     find_simulator,
+    measured,
     printed_voltages,
     program_folder,
     run_program,
     simulator_version,
+    tables,
 )
-from neurodecorr.export.spice.stdout_tables import complaints, measured, tables
 
 DIVIDER = """* two resistors
 V1 a 0 DC 3
@@ -495,7 +497,9 @@ class TestPrinted:
 
     def test_complaints_are_the_lines_that_complain_or_else_the_last_ones(self):
         assert complaints("fine\nError: bad card\nfine\nTimestep too small") == "Error: bad card\nTimestep too small"
-        assert complaints("\n".join("abcd"), most=2) == "c\nd"
+        assert complaints("\n".join(f"line {k}" for k in range(40))).splitlines() == [
+            f"line {k}" for k in range(28, 40)
+        ]
 
 
 def test_simulators_here_are_those_on_the_path(simulator):

@@ -273,7 +273,7 @@ def test_devices_are_counted_as_they_are_manufactured(sides, devices):
             "row 1 differs from row 0",
         ),
         (lambda: AnalogueCircuit([[1.0]], [[0.0]], 0.0, 1e-9), ConfigError, "unit_siemens must be > 0 (siemens)"),
-        (lambda: AnalogueCircuit([[1.0]], [[0.0]], 1.0, 1e-9, offsets_v=[1, 2]), InputError, "one voltage per unit"),
+        (lambda: AnalogueCircuit([[1.0]], [[0.0]], 1.0, 1e-9, offsets_v=[1, 2]), InputError, "must have the shape"),
         (lambda: AnalogueCircuit.build([[1.0]], form="opened"), ConfigError, "Did you mean 'open'?"),
         (lambda: AnalogueCircuit.build([[1.0]], "pcm"), ConfigError, "devices must be Devices, such as preset('pcm')"),
         (lambda: AnalogueCircuit.build([[1.0]], amplifier=1e4), ConfigError, "amplifier must be an Amplifier"),
