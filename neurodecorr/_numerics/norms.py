@@ -11,6 +11,7 @@ a norm of 0 would certify any error.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +95,7 @@ def norms(rows: npt.ArrayLike) -> Floats:
         return np.asarray(np.where(safe, np.sqrt(squares), slow))
 
 
+@cache
 def least_unit(dtype: npt.DTypeLike) -> float:
     """Return the least number > 0 of a floating-point type: what rounding may move a result that underflows."""
     return float(np.finfo(dtype).smallest_subnormal)

@@ -8,14 +8,12 @@ from neurodecorr.circuit.inputs import PiecewiseConstant
 from neurodecorr.circuit.integrate import integrate
 from neurodecorr.circuit.model import Circuit, TwoPopulationCircuit
 from neurodecorr.circuit.settle import settle, solve
-from neurodecorr.circuit.settler import Settler
 from neurodecorr.circuit.sparse import SparseCircuit
 from neurodecorr.circuit.stability import Stability, stability, stability_limit
 
 __all__ = [
     "Circuit",
     "PiecewiseConstant",
-    "Settler",
     "SparseCircuit",
     "Stability",
     "TwoPopulationCircuit",

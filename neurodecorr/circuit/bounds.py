@@ -15,6 +15,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ import scipy.linalg
 import scipy.sparse
 
 from neurodecorr._numerics.norms import EPS
+from neurodecorr._numerics.simd import read_only
 from neurodecorr._numerics.sparse import Rows, row_cuts, sparse_product
 from neurodecorr._typing import Complexes, Floats
 
@@ -139,16 +141,42 @@ def _share(angle: float) -> float:
     return min(math.sin(angle) ** 2, 1 - 1e-12)
 
 
-# A Ritz value is good enough once its residual is this share of it.
-SHARP = 3e-3
+# A Ritz value is good enough once its residual is this share of it: a proof and a schedule forgive a tenth.
+SHARP = 0.1
 MOST_STEPS = 150
-CHECK_EVERY = 5
+CHECK_EVERY = 4
 # If the smallest one is not good by then, a factorisation finds it sooner.
-FEW_STEPS = 40
+FEW_STEPS = 24
+# Up to this many units two Cholesky factors take less than Lanczos steps, each of which costs a call or two.
+BY_FACTOR = 256
+# Solves with a Cholesky factor from a random start: the estimate of λ_min is then good to some ten per cent.
+INVERSE_STEPS = 3
 # The largest eigenvalues lie a little beyond the Ritz values; Chebyshev polynomials forgive that much.
-ENCLOSURE_MARGIN = 1.01
-# Shares of the smallest Ritz value that are tried as proven bounds.
-SHARES = (0.99, 0.97, 0.94, 0.9, 0.8, 0.6, 0.4, 0.2)
+ENCLOSURE_MARGIN = 1.02
+# Shares of the estimate of λ_min that are tried as proven bounds.
+SHARES = (0.9, 0.75, 0.5, 0.25, 0.1, 0.03)
+
+
+class Coercivity(NamedTuple):
+    """What a look at H = (F + Fᵀ)/2 tells of F.
+
+    Parameters
+    ----------
+    low : float
+        Proven lower bound of λ_min(H), so of every Re λ(F) and of σ_min(F); 0 where none was found.
+    high : float
+        Estimate of λ_max(H); NaN where none was needed.
+    factor : (N, N) array, optional
+        Cholesky factor of H, where one was made.
+
+    References
+    ----------
+    Horn & Johnson (1991), Topics in Matrix Analysis, §1 (field of values).
+    """
+
+    low: float
+    high: float
+    factor: Floats | None
 
 
 @dataclass(frozen=True)
@@ -175,55 +203,105 @@ class Enclosure:
 
     @property
     def ellipse(self) -> Ellipse:
-        """Ellipse through the extremes of the rectangle, with the fastest Chebyshev schedule.
+        """Ellipse through the extremes of the rectangle, with a fast Chebyshev schedule.
 
-        The field of values touches the sides of the rectangle and avoids its corners, as an ellipse does.
+        ::
+
+            a, b = (high − low)/2, skew:    c² = a² − b²,    ϱ = (a + b)/(d + √(d² − c²)),    d = (high + low)/2
+
+        The field of values touches the sides of the rectangle and avoids its corners, as an ellipse does. One that is
+        higher than wide has no real foci; there the circle is taken whose centre shrinks all four extremes most.
         """
-        centre = (self.low + self.high) / 2
-        points = [self.low, self.high] if self.skew == 0 else [self.low, self.high, centre + 1j * self.skew]
-        return enclosing_ellipse(np.array(points, np.complex128))
+        d, a, b = (self.low + self.high) / 2, (self.high - self.low) / 2, self.skew
+        if b <= a:
+            c = math.sqrt((a - b) * (a + b))
+            return _ellipse(np.array([self.low, self.high, d + 1j * b]), d, c)
+        # Of circles through d ± ib the one around d + b²/d has the least radius per distance of its centre from zero.
+        return _ellipse(np.array([self.low, self.high, d + 1j * b]), d + b * b / d, 0.0)
 
 
-def enclosure(F: Floats, symmetric: bool) -> Enclosure | None:
+NOT_COERCIVE = Coercivity(0.0, math.nan, None)
+
+
+def coercivity(F: Floats, symmetric: bool) -> Coercivity:
+    """Bound the eigenvalues of the symmetric part of F, from below by a proof.
+
+    ::
+
+        λ_min(H) ≥ s  ⇐  H − sI has a Cholesky factor,    H = (F + Fᵀ)/2
+
+    s is a share of an estimate: by inverse iteration of few units, by Lanczos steps of many.
+
+    Reference: Rump (2006), BIT Numerical Mathematics 46, 433–452.
+    """
+    H = symmetric_half(F, symmetric)
+    if len(H) > BY_FACTOR:
+        found = _extremes(lambda v: H @ v, len(H), FEW_STEPS)
+        if found.sharp or not found.smallest > 0:
+            return Coercivity(_proven(H, found.smallest), found.largest, None)
+        high = found.largest
+    else:
+        high = math.nan
+    factor, failed = scipy.linalg.lapack.dpotrf(H.T, lower=1, clean=0)
+    return NOT_COERCIVE if failed else Coercivity(_proven(H, _smallest(factor)), high, factor)
+
+
+def symmetric_half(F: Floats, symmetric: bool) -> Floats:
+    """Return H = (F + Fᵀ)/2, F itself if it is symmetric."""
+    return F if symmetric else (F + F.T) / 2
+
+
+def enclosure(F: Floats, symmetric: bool, known: Coercivity | None = None) -> Enclosure | None:
     """Enclose the field of values of F; None where its symmetric part is not safely positive definite."""
-    S = F if symmetric else (F + F.T) / 2
-    found = _extremes(lambda v: S @ v, len(F), FEW_STEPS)
-    smallest = found.smallest if found.sharp else _smallest(S)
-    low = _proven(S, smallest)
-    if low is None:
+    found = coercivity(F, symmetric) if known is None else known
+    if not found.low > 0:
         return None
-    if symmetric:
-        return Enclosure(low, found.largest * ENCLOSURE_MARGIN, 0.0)
-    K = F - S
-    skew = _extremes(lambda v: K.T @ (K @ v), len(F), 0).largest
-    return Enclosure(low, found.largest * ENCLOSURE_MARGIN, math.sqrt(max(skew, 0)) * ENCLOSURE_MARGIN)
+    H, high, skew = symmetric_half(F, symmetric), found.high, 0.0
+    if math.isnan(high):
+        high = _extremes(lambda v: H @ v, len(F), 0).largest
+    if not symmetric:
+        K = F - H
+        skew = math.sqrt(max(_extremes(lambda v: K.T @ (K @ v), len(F), 0).largest, 0.0))
+    return Enclosure(found.low, max(high * ENCLOSURE_MARGIN, found.low), skew * ENCLOSURE_MARGIN)
 
 
-def _smallest(S: Floats) -> float:
-    """Estimate λ_min(S) by Lanczos steps on S⁻¹, whose largest eigenvalue stands apart; 0 if S has no factor."""
-    factor, failed = scipy.linalg.lapack.dpotrf(S.T, lower=1, clean=0)
-    if failed:
-        return 0.0
-    return 1 / _extremes(lambda v: scipy.linalg.lapack.dpotrs(factor, v, lower=1)[0], len(S), 0).largest
+@cache
+def _start_vector(size: int) -> Floats:
+    """Return a random vector, always the same: a vector of ones is orthogonal to the slowest mode of a ring."""
+    return read_only(np.random.default_rng(0).standard_normal(size))
 
 
-def _proven(S: Floats, smallest: float) -> float | None:
-    """Return a proven lower bound of λ_min(S), near its estimate: S − sI has a Cholesky factor.
+def _smallest(factor: Floats) -> float:
+    """Estimate λ_min(H) from above by solves with the Cholesky factor of H.
+
+    ::
+
+        v ← H⁻¹v/‖v‖,    λ_min ≈ 1/‖v‖
+    """
+    v, size = _start_vector(len(factor)), 1.0
+    for _ in range(INVERSE_STEPS):
+        v = scipy.linalg.lapack.dpotrs(factor, v, lower=1)[0]
+        size = math.sqrt(v @ v)
+        v = v / size
+    return 1 / size
+
+
+def _proven(H: Floats, smallest: float) -> float:
+    """Return a proven lower bound of λ_min(H), near its estimate, or 0: H − sI has a Cholesky factor.
 
     One that runs to its end in floating point proves λ_min > −γ_{n+1} tr/(1 − γ_{n+1}) (Rump 2006, BIT 46, 433). The
-    room is four times that, for the order of LAPACK's sums and its reciprocals, and for the rounding of S and of s.
+    room is four times that, for the order of LAPACK's sums and its reciprocals, and for the rounding of H and of s.
     """
     if not smallest > 0:
-        return None
-    size = len(S)
-    slack = 4 * EPS * ((size + 10) * float(np.abs(np.diagonal(S)).sum()) + float(np.linalg.norm(S)))
+        return 0.0
+    size, diagonal = len(H), H.diagonal()
+    slack = 4 * EPS * ((size + 10) * float(np.abs(diagonal).sum()) + math.sqrt(np.vdot(H, H)))
     for share in SHARES:
-        shifted = S.T.copy(order="F")
-        shifted[np.diag_indices(size)] -= share * smallest
+        shifted = H.T.copy(order="F")
+        shifted.ravel(order="K")[:: size + 1] -= share * smallest
         if scipy.linalg.lapack.dpotrf(shifted, lower=1, overwrite_a=1, clean=0)[1] == 0:
-            low = share * smallest - slack
-            return low if low > 0 else None
-    return None
+            return max(share * smallest - slack, 0.0)
+    return 0.0
 
 
 class _Extremes(NamedTuple):
@@ -243,7 +321,7 @@ def _extremes(product: Callable[[Floats], Floats], size: int, few: int) -> _Extr
     V, alpha, beta = np.zeros((most + 1, size)), np.zeros(most), np.zeros(most)
     v = np.random.default_rng(0).standard_normal(size)
     V[0] = v / np.linalg.norm(v)
-    values, sharp = np.zeros(1), np.zeros(2, bool)
+    values, residual, sharp = np.zeros(1), np.zeros(2), np.zeros(2, bool)
     for k in range(most):
         w = product(V[k])
         alpha[k] = w @ V[k]
@@ -253,11 +331,13 @@ def _extremes(product: Callable[[Floats], Floats], size: int, few: int) -> _Extr
         exhausted = beta[k] <= EPS * size * np.abs(alpha[: k + 1]).max()
         if exhausted or k == most - 1 or k % CHECK_EVERY == CHECK_EVERY - 1:
             values, vectors = scipy.linalg.eigh_tridiagonal(alpha[: k + 1], beta[:k])
-            sharp = exhausted | (beta[k] * np.abs(vectors[-1, [0, -1]]) <= SHARP * np.abs(values[[0, -1]]))
+            residual = beta[k] * np.abs(vectors[-1, [0, -1]])
+            sharp = exhausted | (residual <= SHARP * np.abs(values[[0, -1]]))
             if sharp[1] and (sharp[0] or k >= few):
                 break
         V[k + 1] = w / beta[k]
-    return _Extremes(float(values[0]), float(values[-1]), bool(sharp[0]))
+    # There is an eigenvalue within the residual of a Ritz value; Chebyshev polynomials grow fast beyond their interval.
+    return _Extremes(float(values[0]), float(values[-1] + residual[1]), bool(sharp[0]))
 
 
 # Probes miss the least eigenvector with this probability each; two independent ones with its square.

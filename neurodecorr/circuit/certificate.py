@@ -87,7 +87,7 @@ def certificate(circuit: LinearCircuit | SparseCircuit, X: npt.ArrayLike, xbar: 
     readouts, _ = sample_or_samples(xbar, "xbar", circuit.size)
     if len(drives) != len(readouts):
         raise InputError(f"xbar must have one row per row of X; got {len(readouts)} for {len(drives)}.")
-    low = circuit.sigma.low if isinstance(circuit, SparseCircuit) else circuit.weights_spectrum.sigma_low
+    low = circuit.sigma.low if isinstance(circuit, SparseCircuit) else circuit.weights_spectrum.sharp_sigma_low
     found = certified(circuit.R, drives, readouts, low)
     return Certificate(found.residual[0], found.bound[0]) if single else found
 
@@ -222,30 +222,45 @@ class Tolerance(NamedTuple):
     floor: float
 
 
-def target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeLike, patience: float) -> Tolerance:
-    """Return the goal ‖z − z*‖ ≤ tol, or ≤ tol ‖x̄*‖, for a method that runs in this precision.
+def plain_rounding(circuit: LinearCircuit, dtype: npt.DTypeLike = np.float64) -> tuple[float, float]:
+    """Return the rounding of a plain residual per ‖z‖ and per ‖u‖.
+
+    ::
+
+        ‖fl(u − A z) − (u − A z)‖ ≤ γ ‖A‖_F ‖z‖ + γ ‖u‖,    γ = (N + 2) ε
+
+    Reference: Higham (2002), Accuracy and Stability of Numerical Algorithms, 2nd edition, §3.1.
+    """
+    gamma = (circuit.state_size + 2) * float(np.finfo(dtype).eps)
+    return gamma * circuit.frobenius, gamma
+
+
+def target(
+    circuit: LinearCircuit, low: float, tol: float, relative: bool, dtype: npt.DTypeLike, patience: float
+) -> Tolerance:
+    """Return the goal ‖z − z*‖ ≤ tol, or ≤ tol ‖x̄*‖, for a method that runs in this precision; σ_min ≥ `low`.
 
     Relative: bound ≤ tol (‖x̄‖ − bound) ≤ tol ‖x̄*‖, so bound ≤ tol/(1 + tol) ‖x̄‖.
     """
-    low = circuit.spectrum.sigma_low
-    gamma = (circuit.state_size + 2) * float(np.finfo(dtype).eps)
-    noise = gamma * circuit.frobenius
+    noise, noise_drive = plain_rounding(circuit, dtype)
     share = low * tol / (1 + tol) if relative else 0.0
     floor = underflow(circuit.state_size, dtype)
-    return Tolerance(0.0 if relative else low * tol, share, noise, gamma, circuit.size, patience, floor)
+    return Tolerance(0.0 if relative else low * tol, share, noise, noise_drive, circuit.size, patience, floor)
 
 
-def wide_target(circuit: LinearCircuit, tol: float, relative: bool, dtype: npt.DTypeLike, patience: float) -> Tolerance:
+def wide_target(
+    circuit: LinearCircuit, low: float, tol: float, relative: bool, dtype: npt.DTypeLike, patience: float
+) -> Tolerance:
     """Return the goal of a run in float64 whose end is rounded to `dtype`, by at most half an ulp of each entry.
 
     What rounding will add to the bound, u ‖z‖, is taken off the tolerance, or half of that where it is no larger.
     """
-    goal = target(circuit, tol, relative, np.float64, patience)
+    goal = target(circuit, low, tol, relative, np.float64, patience)
     if np.dtype(dtype) == np.float64:
         return goal
-    low, rounding = circuit.spectrum.sigma_low, float(np.finfo(dtype).eps) / 2
+    rounding = float(np.finfo(dtype).eps) / 2
     if relative:
-        return target(circuit, max(tol - (1 + 2 * tol) * rounding, tol / 2), relative, np.float64, patience)
+        return target(circuit, low, max(tol - (1 + 2 * tol) * rounding, tol / 2), relative, np.float64, patience)
     return goal._replace(relative=-low * rounding)
 
 

@@ -20,7 +20,7 @@ from neurodecorr._numerics.jit import LANES, jit, panel_residual, prange
 from neurodecorr._numerics.norms import norm, root
 from neurodecorr._numerics.sparse import Rows
 from neurodecorr._typing import Array
-from neurodecorr.circuit.certificate import Tolerance
+from neurodecorr.circuit.certificate import CERTIFICATE_MARGIN, Tolerance
 from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED, copy, residual_rounding, settled_enough
 
 # Of single samples, others are left to `settle`, which scales them. Weights go from 2⁻²⁵⁶ to 2²⁵⁶.
@@ -178,34 +178,21 @@ def fits(size: float) -> bool:
 
 
 @jit()
-def near_enough(bound: float, z: Array, plan: Array) -> float:
-    """Return a bound that meets the tolerance, and infinity for all others; NaN is none."""
-    allowed = plan[1] if plan[2] == 0 else plan[1] * (norm(z) - bound)
-    return bound if bound <= allowed * plan[3] else float(np.inf)
-
-
-@jit()
-def proven(plan: Array, gap: float, state: float, drive: float) -> float:
-    """Return the distance to rest that a residual proves, its rounding included; drives that fit do not underflow."""
-    return float(plan[4] * (gap + plan[6] * state + plan[7] * drive))
-
-
-@jit()
-def march_to_rest(plan: Array, u: Array, z: Array, work: Array) -> float:
+def solve_one(plan: Array, u: Array, z: Array, tol: float) -> float:
     """Write M u into z; return the bound of ‖z − z*‖ by its residual, infinite if that is not near enough.
 
     ::
 
-        z ← M u,    M ≈ A⁻¹
+        z ← M u,    M ≈ A⁻¹,    ‖z − z*‖ ≤ (‖u − A z‖ + rounding)/σ_min(A)
 
-    `plan` is one array, because each argument costs as much as a product of ten units: n, the tolerance, whether it is
-    relative, what its test leaves to rounding, the distance to rest per proven residual, the rounding of the bound, and
-    the rounding of a residual per ‖z‖ and per ‖u‖; from index 8 on as many zeros as a panel is long, and the panels of
-    −M and of A. The rows of `work` are whole panels of zeros.
+    `plan` is one array, because each argument costs as much as a product of ten units: n, the distance to rest per
+    proven residual, the rounding of the bound, and the rounding of a residual per ‖z‖ and per ‖u‖; from index 8 on as
+    many zeros as a panel is long, and the panels of −M and of A. A negative tolerance is one relative to ‖z*‖.
     """
     if u.size != int(plan[0]):
         return float(np.inf)
-    lanes = work.shape[1]
+    lanes = (u.size + LANES - 1) // LANES * LANES
+    work = np.zeros((4, lanes))
     size = norm(u)
     if not fits(size):
         return float(np.inf)
@@ -213,110 +200,10 @@ def march_to_rest(plan: Array, u: Array, z: Array, work: Array) -> float:
     copy(u, work[0])
     remainder(plan[8 + lanes : second].reshape(-1, lanes, LANES), work[1], work[0], work[2])
     remainder(plan[second:].reshape(-1, lanes, LANES), work[0], work[2], work[3])
-    bound = proven(plan, norm(work[3]), norm(work[2]), size)
-    return near_enough((bound + deliver(work[2], z)) * (1 + plan[5]), z, plan)
-
-
-@jit()
-def solve_whole(plan: Array, u: Array, z: Array) -> float:
-    """Do as `march_to_rest` does for float64 and whole panels, with room for the residual only.
-
-    ::
-
-        z ← M u,    M ≈ A⁻¹
-    """
-    size = u.size
-    if size != int(plan[0]):
-        return float(np.inf)
-    drive = norm(u)
-    if not fits(drive):
-        return float(np.inf)
-    second, gap = 8 + size + size * size, np.empty(size)
-    remainder(plan[8 + size : second].reshape(-1, size, LANES), plan[8 : 8 + size], u, z)
-    remainder(plan[second:].reshape(-1, size, LANES), u, z, gap)
-    return near_enough(proven(plan, norm(gap), norm(z), drive) * (1 + plan[5]), z, plan)
-
-
-@jit()
-def descend_single(plan: Array, u: Array, z: Array) -> float:
-    """Settle one sample from zero into z; return the bound of ‖z − z*‖, infinite if that is not near enough.
-
-    ::
-
-        p ← α_k (u − A z) + ω_k p,    z ← z + p
-
-    `plan` begins as that of `march_to_rest`, with the distance to rest per proven residual. From index 8 on: the goal,
-    the most steps, the steps taken unseen per unit of ln(‖u‖/residual wanted), 1/σ_max, the length of the schedule;
-    from index 24 on the panels of A, and the schedule. All rates are 1.
-    """
-    if u.size != int(plan[0]):
-        return float(np.inf)
-    lanes = (u.size + LANES - 1) // LANES * LANES
-    goal = Tolerance(plan[8], plan[9], plan[10], plan[11], int(plan[12]), plan[13], plan[14])
-    most, rows = int(plan[15]), int(plan[18])
-    panels = plan[24 : 24 + lanes * lanes].reshape(-1, lanes, LANES)
-    schedule = plan[plan.size - 2 * rows :].reshape(rows, 2)
-    work = np.zeros((5, lanes))
-    copy(u, work[0])
-    drive = norm(u)
-    if not fits(drive):
-        return float(np.inf)
-    for i in range(lanes):
-        work[1, i] = 1
-    wanted = goal.absolute + goal.relative * drive * plan[17]
-    first = int(plan[16] * np.log(drive / wanted)) if drive > wanted > 0 else 0
-    _, code, size, noise = descend_row(panels, schedule, work, goal, first, most)
-    if code != MET:
-        return float(np.inf)
-    moved = deliver(work[2], z)
-    return near_enough((plan[4] * (size + noise) + moved) * (1 + plan[5]), z, plan)
-
-
-@jit()
-def solve_one(plan: Array, u: Array, z: Array) -> float:
-    """Do as `march_to_rest` does; a door of its own, which `only` may close.
-
-    ::
-
-        z ← M u,    M ≈ A⁻¹
-    """
-    return march_to_rest(plan, u, z, np.zeros((4, (u.size + LANES - 1) // LANES * LANES)))
-
-
-@jit()
-def descend_one(plan: Array, u: Array, z: Array) -> float:
-    """Do as `descend_single` does; a door of its own, which `only` may close.
-
-    ::
-
-        p ← α_k (u − A z) + ω_k p,    z ← z + p
-    """
-    return descend_single(plan, u, z)
-
-
-@jit()
-def solve_rows(plan: Array, U: Array, Z: Array, bounds: Array) -> None:
-    """Do as `march_to_rest` does, sample by sample.
-
-    ::
-
-        z ← M u,    M ≈ A⁻¹
-    """
-    work = np.zeros((4, (U.shape[1] + LANES - 1) // LANES * LANES))
-    for row in range(U.shape[0]):
-        bounds[row] = march_to_rest(plan, U[row], Z[row], work)
-
-
-@jit()
-def descend_rows(plan: Array, U: Array, Z: Array, bounds: Array) -> None:
-    """Do as `descend_single` does, sample by sample.
-
-    ::
-
-        p ← α_k (u − A z) + ω_k p,    z ← z + p
-    """
-    for row in range(U.shape[0]):
-        bounds[row] = descend_single(plan, U[row], Z[row])
+    bound = float(plan[1] * (norm(work[3]) + plan[3] * norm(work[2]) + plan[4] * size))
+    bound = (bound + deliver(work[2], z)) * (1 + plan[2])
+    allowed = tol if tol > 0 else -tol * (norm(z) - bound)
+    return bound if bound <= allowed * CERTIFICATE_MARGIN else float(np.inf)
 
 
 @jit()

@@ -16,7 +16,7 @@ from neurodecorr._numerics.norms import norm
 from neurodecorr._typing import Array
 from neurodecorr.circuit.certificate import Tolerance, reached, rounding_level
 
-RUNNING, MET, STALLED, DIVERGED, MISMATCH = 0, 1, 2, 3, 4
+RUNNING, MET, STALLED, DIVERGED = 0, 1, 2, 3
 
 # PI control after Hairer and Wanner, Solving ODEs II, §IV.2: h ← h · safety · error^(−a) · last_error^b.
 SAFETY = 0.9

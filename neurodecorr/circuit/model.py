@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
+import scipy.linalg.lapack
 
 from neurodecorr._numerics.simd import in_panels, read_only
 from neurodecorr._texts import short_repr
@@ -33,37 +34,32 @@ class Factors:
         Invertible matrix, float64.
     symmetric : bool
         Whether A equals its transpose; Cholesky is tried first then.
+    cholesky : (N, N) array, optional
+        Cholesky factor of A, lower, where it has been made already.
     """
 
-    def __init__(self, A: Floats, symmetric: bool) -> None:
-        self._factor: Floats
+    def __init__(self, A: Floats, symmetric: bool, cholesky: Floats | None = None) -> None:
         self._pivots: Any = None
-        found = _cholesky(A) if symmetric else None
-        self.definite = found is not None
-        if found is None:
-            self._factor, self._pivots = scipy.linalg.lu_factor(A, check_finite=False)
+        if symmetric and cholesky is None:
+            factor, failed = scipy.linalg.lapack.dpotrf(A.T, lower=1, clean=0)
+            cholesky = None if failed else factor
+        self.definite = cholesky is not None
+        if cholesky is None:
+            self._factor, self._pivots, _ = scipy.linalg.lapack.dgetrf(A)
             self._pivots.setflags(write=False)
         else:
-            self._factor = found[0]
+            self._factor = cholesky
         self._factor.setflags(write=False)
 
     def solve(self, U: Floats) -> Floats:
         """Return A⁻¹u for each row u of U."""
         if self.definite:
-            Z = scipy.linalg.cho_solve((self._factor, True), U.T, check_finite=False)
+            Z = scipy.linalg.lapack.dpotrs(self._factor, U.T, lower=1)[0]
         else:
             # LAPACK counts from 1: scipy raises the pivots that it is given, in place and without the lock, and lowers
             # them afterwards. Threads that share them read rows that do not exist.
-            Z = scipy.linalg.lu_solve((self._factor, self._pivots.copy()), U.T, check_finite=False)
+            Z = scipy.linalg.lapack.dgetrs(self._factor, self._pivots.copy(), U.T)[0]
         return np.ascontiguousarray(Z.T)
-
-
-def _cholesky(A: Floats) -> Any:
-    """Return the Cholesky factor of a symmetric A, or None if it is not positive definite."""
-    try:
-        return scipy.linalg.cho_factor(A.T, lower=True, check_finite=False)
-    except scipy.linalg.LinAlgError:
-        return None
 
 
 CONDITION_WARNING = 1e12
@@ -124,7 +120,7 @@ class LinearCircuit(ABC):
     @cached_property
     def frobenius(self) -> float:
         """Frobenius norm of A, computed once."""
-        return float(np.linalg.norm(self.wide))
+        return math.sqrt(np.vdot(self.wide, self.wide))
 
     @cached_property
     def wide(self) -> Floats:
@@ -138,8 +134,9 @@ class LinearCircuit(ABC):
 
     @cached_property
     def factors(self) -> Factors:
-        """Factorisation of A, computed once."""
-        return Factors(self.wide, self.spectrum.symmetric)
+        """Factorisation of A, computed once; that of the proof of σ_min serves a symmetric A."""
+        symmetric = self.spectrum.symmetric
+        return Factors(self.wide, symmetric, self.spectrum.coercivity.factor if symmetric else None)
 
     def drive(self, X: Floats) -> Floats:
         """Return the drive u of the whole state for inputs X, (samples, n) → (samples, N)."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,9 @@ class Problem:
         Propagators made so far, by their step; shared by the problems of one run.
     shift : int
         Drives, states and an absolute tolerance are those of the user over 2^shift.
+    sharp : bool
+        Whether a run may end only where the sharp bound of σ_min says so: its time is then the true one, and all
+        singular values are computed once. Otherwise the cheapest bound does.
     """
 
     circuit: LinearCircuit
@@ -64,6 +68,13 @@ class Problem:
     delivered: np.dtype[Any] | None = None
     known: dict[Any, Floats] = field(default_factory=dict)
     shift: int = 0
+    sharp: bool = True
+
+    @property
+    def sigma_low(self) -> float:
+        """Certified lower bound of σ_min that the goal of a run rests on."""
+        spectrum = self.circuit.spectrum
+        return spectrum.sharp_sigma_low if self.sharp else spectrum.sigma_low
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -89,8 +100,8 @@ class Problem:
         """Return the goal of a method that shrinks the slowest mode by this factor per step, < 1."""
         patience = 4 * math.log(2) / -math.log(min(max(shrinkage, 1e-3), 1 - 1e-15)) + 16
         if self.delivered is None or self.U.dtype == self.delivered:
-            return target(self.circuit, self.tol, self.relative, self.dtype, patience)
-        return wide_target(self.circuit, self.tol, self.relative, self.delivered, patience)
+            return target(self.circuit, self.sigma_low, self.tol, self.relative, self.dtype, patience)
+        return wide_target(self.circuit, self.sigma_low, self.tol, self.relative, self.delivered, patience)
 
     def rounded(self, Z: Floats) -> tuple[Floats, Floats | float]:
         """Return states in the precision in which they are delivered, and how far that moves each of them."""
@@ -168,14 +179,23 @@ class Settled:
     steps : (samples,) array
         Steps in time: Euler, Runge–Kutta or implicit steps, or exact steps of dt. 0 where nothing was simulated.
     products : (samples,) array
-        Matrix–vector products spent on a sample, those of rejected steps and abandoned methods included.
+        Matrix–vector products spent on a sample, those of rejected steps and abandoned methods included; 0 where only
+        factors were.
     time : (samples,) array
         Simulated time in units of τ; NaN where nothing was simulated.
     outcome : (samples,) array of str
         ``"settled"``: the bound meets the tolerance. ``"precision"``: rounding keeps it from that. ``"time"``,
-        ``"steps"``: a limit came first. ``"mismatch"``: the given matrix is no twin of R.
+        ``"steps"``: a limit came first.
     method : str
         Method that was used; tells what "auto" chose.
+    predicted : dict, optional
+        What "auto" chose from: the products per sample that each method was predicted to take. Empty for other methods,
+        and where the prepared circuit answers at once.
+
+    Notes
+    -----
+    Where "auto" takes x̄ from algebra, `steps` and `time` are those of the dynamics all the same: they are simulated
+    when one of them is read first.
     """
 
     xbar: Any
@@ -186,6 +206,24 @@ class Settled:
     time: Any
     outcome: Any
     method: str
+    predicted: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def by_algebra(cls, march: Callable[[], tuple[Any, Any]], **facts: Any) -> Settled:
+        """Return what algebra has found, whose steps and time come from `march` when they are read first."""
+        found = object.__new__(cls)
+        # Without these two names Python asks `__getattr__` for them.
+        vars(found).update(facts, _march=march)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        march = vars(self).get("_march") if name in ("steps", "time") else None
+        if march is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        # Two threads that read at once both simulate, and find the same.
+        steps, time = march()
+        vars(self).update(steps=steps, time=time)
+        return vars(self)[name]
 
     def __repr__(self) -> str:
         bound, settled = np.atleast_1d(self.bound), np.atleast_1d(self.settled)
@@ -200,12 +238,21 @@ class Settled:
         if not isinstance(self.bound, np.ndarray):
             raise InputError("sample chooses among several samples; this is one.")
         index = count(index, "index", -len(self.bound), len(self.bound) - 1)
-        return replace(self, **{name: getattr(self, name)[index] for name in PER_SAMPLE})
+        facts = {name: value[index] for name, value in vars(self).items() if name in PER_SAMPLE}
+        rest = {"method": self.method, "predicted": self.predicted}
+        if "steps" in facts:
+            return Settled(**facts, **rest)
+        return Settled.by_algebra(partial(_of_one, self, index), **facts, **rest)
 
     @property
     def settled(self) -> Any:
         """Whether the bound meets the tolerance, per sample."""
         return self.outcome == "settled"
+
+
+def _of_one(found: Settled, index: int) -> tuple[Any, Any]:
+    """Return steps and time of one of several samples."""
+    return found.steps[index], found.time[index]
 
 
 class ConvergenceMonitor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,42 +15,53 @@ from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.norms import EPS, norms
 from neurodecorr._numerics.simd import read_only
 from neurodecorr._typing import Floats, Ints
-from neurodecorr._validation import choice, count, flag, positive, sample_or_samples, square
+from neurodecorr._validation import choice, count, flag, positive, sample_or_samples
 from neurodecorr.circuit.certificate import Certificate, bound_of, certified, exponents, scaled, scaled_up
 from neurodecorr.circuit.chebyshev import settle_by_chebyshev, settle_implicitly
-from neurodecorr.circuit.kernels import DIVERGED, MISMATCH, RUNNING
-from neurodecorr.circuit.model import LinearCircuit, require_circuit
+from neurodecorr.circuit.kernels import DIVERGED, RUNNING
+from neurodecorr.circuit.model import Circuit, LinearCircuit, require_circuit
+from neurodecorr.circuit.prepared import Prepared
 from neurodecorr.circuit.problem import PER_SAMPLE, Problem, Settled, SolverResult, start
 from neurodecorr.circuit.propagators import RESOLUTION, settle_exactly
 from neurodecorr.circuit.runge_kutta import settle_adaptively, settle_explicitly
-from neurodecorr.circuit.solve import settle_by_twin, settle_directly
+from neurodecorr.circuit.solve import settle_directly
 from neurodecorr.circuit.sparse import SparseCircuit
 from neurodecorr.circuit.sparse_settling import settle_sparse
+from neurodecorr.circuit.spectrum import SMALL
 from neurodecorr.circuit.stability import require_stable
-from neurodecorr.errors import ConfigError, DivergenceError, InputError
+from neurodecorr.errors import ConfigError, DivergenceError
 
-Forecast = tuple[float, float]
-
-# A product of two matrices counts as this many products with a vector per unit: it runs at twice their speed.
+# A product of two matrices counts as this many products with a vector per unit: it runs at twice their speed, or more.
 MATRICES = 0.5
+# A factorisation of N units is this share of a product of two matrices; a Cholesky factor half of it.
+FACTORISATION = 1 / 3
 # All eigenvalues cost this many products per unit.
 EIGENVALUES = 12.5
 # The series of the first propagator, and what every doubling and every rung take, in products of matrices.
 SERIES, DOUBLING = 6, 2
-# A batch is settled as its samples would be, one by one, unless that costs so many times as much.
-WORTH = 4
+# Lanczos steps that enclose the field of values; where F is not symmetric its skew part takes twice as many.
+ENCLOSING = 24
 
 
-def forecasts(circuit: LinearCircuit, samples: int, factor: float) -> dict[str, Forecast]:
+class Forecast(NamedTuple):
+    """Predicted cost of a method: products with R per sample, and the steps that it counts."""
+
+    products: float
+    steps: float
+
+
+def forecasts(circuit: LinearCircuit, samples: int, factor: float, *, dynamics: bool = False) -> dict[str, Forecast]:
     """Predict what it costs to shrink the residuals of some samples by a factor.
 
     ::
 
-        chebyshev      m = ln(2 factor)/−ln ϱ                            products, and as many steps
+        chebyshev      m = ln(2 factor)/−ln ϱ + a/b                      products, and m steps
         exponential    4l + (6 + 2d + 2l) N/2b,    d = log₂(2‖F‖dt),    l = log₂(T/dt),    T = ln(2 factor)/min Re λ
+        direct         2 + N/6b,    N/12b by Cholesky
 
-    ϱ is the shrinkage of the ellipse around the spectrum; a circuit in which ‖z − z*‖ may grow has no such bound, and
-    the forecast is infinite. Exact steps are made from propagators, d + l of which are built once for b samples.
+    ϱ is the shrinkage of the ellipse around the spectrum, a what it costs to enclose that; a circuit in which ‖z − z*‖
+    may grow has no such bound, and the forecast is infinite. Exact steps are made from propagators, d + l of which are
+    built once for b samples. What the circuit keeps already costs nothing.
 
     Parameters
     ----------
@@ -59,6 +71,8 @@ def forecasts(circuit: LinearCircuit, samples: int, factor: float) -> dict[str, 
         Number of samples b.
     factor : float
         Residual at the start over the one to reach, ≥ 1.
+    dynamics : bool, default False
+        Whether to leave out what simulates nothing.
 
     Returns
     -------
@@ -66,33 +80,36 @@ def forecasts(circuit: LinearCircuit, samples: int, factor: float) -> dict[str, 
         For each method the products per sample, and the steps that it counts.
     """
     spectrum, N = circuit.spectrum, circuit.state_size
+    known = vars(spectrum)
     factor = min(max(factor, 1.0), 1 / EPS)
-    slowest = spectrum.margin if spectrum.enclosure is None else spectrum.enclosure.low
+    small = not spectrum.coercive or N <= SMALL
+    analysis = 0.0 if {"ellipse", "eigenvalues", "field"} & set(known) else (EIGENVALUES * N if small else ENCLOSING)
+    found = {}
+    if not dynamics:
+        shared = spectrum.symmetric and spectrum.coercivity.factor is not None
+        made = 0.0 if shared or "factors" in vars(circuit) else MATRICES * FACTORISATION * N
+        found["direct"] = Forecast(2 + made * (0.5 if spectrum.symmetric else 1.0) / samples, 0.0)
+        if found["direct"].products <= 2 + analysis / samples:  # then nothing else can be cheaper
+            return found
+    slowest = spectrum.coercivity.low if spectrum.coercive and not small else spectrum.margin
     span = (math.log(2) + math.log(factor)) / slowest
     dt = RESOLUTION / slowest
     doublings = max(0.0, math.log2(max(2 * spectrum.column_sum * dt, 1.0)))
     rungs = math.ceil(math.log2(max(span / dt, 2.0)))
     ladder = MATRICES * N * (SERIES + DOUBLING * (math.ceil(doublings) + rungs))
-    unknown = 0.0 if spectrum.enclosure is None else EIGENVALUES * N
+    unknown = 0.0 if small else EIGENVALUES * N
+    found["exponential"] = Forecast(4 * rungs + (ladder + unknown) / samples, span / dt)
     steps = float(spectrum.ellipse.steps(factor)) if spectrum.calm else math.inf
-    return {"chebyshev": (steps, steps), "exponential": (4 * rungs + (ladder + unknown) / samples, span / dt)}
+    found["chebyshev"] = Forecast(steps + analysis / samples, steps)
+    return found
 
 
 def chosen(found: Mapping[str, Forecast], most: float) -> str:
     """Return the method of the fewest products among those that do with `most` steps, or with the fewest steps."""
-    able = [name for name, (_, steps) in found.items() if steps <= most]
-    return min(able, key=lambda name: found[name][0]) if able else min(found, key=lambda name: found[name][1])
-
-
-def cheapest(circuit: LinearCircuit, samples: int, factor: float, most: float) -> str:
-    """Return the method by which a sample settles at the least cost, the same one for a batch as for its samples.
-
-    Only where the samples share propagators, and that makes another method `WORTH` times cheaper, is it that one.
-    """
-    alone = chosen(forecasts(circuit, 1, factor), most)
-    shared = forecasts(circuit, samples, factor)
-    together = chosen(shared, most)
-    return together if shared[together][0] * WORTH <= shared[alone][0] else alone
+    able = [name for name, forecast in found.items() if forecast.steps <= most]
+    if able:
+        return min(able, key=lambda name: found[name].products)
+    return min(found, key=lambda name: found[name].steps)
 
 
 def expected_reduction(circuit: LinearCircuit, X: Floats, begin: Floats, tol: float, relative: bool) -> float:
@@ -119,7 +136,7 @@ SIMULATIONS: dict[str, Callable[[Problem, str], SolverResult]] = {
     "exponential": settle_exactly,
     "chebyshev": settle_by_chebyshev,
 }
-METHODS = ("auto", *SIMULATIONS, "direct", "twin")
+METHODS = ("auto", *SIMULATIONS, "direct")
 # These run in float64 whatever the types: they take float32 products where they can, and round at the end.
 WIDE = ("chebyshev", "direct")
 STEPPED = ("euler", "rk4", "rk45", "implicit", "exponential")
@@ -137,9 +154,8 @@ def settle(
     initial: npt.ArrayLike | None = None,
     t_max: float | None = None,
     max_steps: int | None = None,
-    matrix: npt.ArrayLike | None = None,
 ) -> Settled:
-    """SolverResult a circuit on each input until its distance to rest is certified.
+    """Settle a circuit on each input until its distance to rest is certified.
 
     ::
 
@@ -162,10 +178,11 @@ def settle(
         ``"euler"``, ``"rk4"``: fixed steps. ``"rk45"``: Dormand–Prince, each sample with its own steps unless `dt` is
         given. ``"implicit"``: Radau IIA, order 3. ``"exponential"``: exact, the time found to one dt.
         ``"chebyshev"``: Euler with Chebyshev-scheduled steps, fewest products; samples that a non-normal circuit
-        carries away settle by "exponential" instead. ``"direct"``: factorisation. ``"twin"``: x̄ = M x with
-        M = `matrix`. ``"auto"``: of "chebyshev" and "exponential" the one that is predicted to take fewer products,
-        its propagators included (`circuit.settle`); what only rounding keeps from the tolerance is refined once by
-        factorisation.
+        carries away settle by "exponential" instead. ``"direct"``: factorisation. ``"auto"``: of "direct",
+        "chebyshev" and "exponential" the one that is predicted to take the fewest products (`Settled.predicted`),
+        given what the circuit keeps from earlier calls: factors, bounds, and after some single samples its inverse, so
+        that x̄ may differ from call to call, within `bound`. With a start or a limit it simulates. What only rounding
+        keeps from the tolerance is refined once by factorisation.
     dt : float, optional
         Step, in the unit of τ. By default the one that settles fastest (Euler, RK4), a quarter (implicit) or 1/64
         (exponential) of the slowest time constant.
@@ -175,8 +192,6 @@ def settle(
         Longest time to simulate, in the unit of τ; unlimited by default.
     max_steps : int, optional
         Largest number of steps; 1 000 000 by default.
-    matrix : (n, n) array, optional
-        Feedforward twin M of R, for method "twin" only.
 
     Returns
     -------
@@ -202,8 +217,15 @@ def settle(
     >>> bool(rest.settled.all()), bool((rest.bound <= 1e-9).all())
     (True, True)
     """
+    auto = method == "auto"
+    free = initial is None and t_max is None and max_steps is None and dt is None
+    prepared = _prepared(circuit) if auto and free else None
+    if prepared is not None and prepared.ready:
+        at_once = prepared(circuit, X, tol, relative)
+        if at_once is not None:
+            return at_once
     if isinstance(circuit, SparseCircuit):
-        for name, value in {"dt": dt, "t_max": t_max, "matrix": matrix}.items():
+        for name, value in {"dt": dt, "t_max": t_max}.items():
             if value is not None:
                 raise ConfigError(
                     f"{name} has no meaning for a SparseCircuit, whose steps are scheduled; leave it out."
@@ -211,23 +233,61 @@ def settle(
         return settle_sparse(circuit, X, tol, relative=relative, method=method, initial=initial, max_steps=max_steps)
     circuit = require_circuit(circuit)
     method = choice(method, "method", METHODS)
-    _require_options(method, dt, initial, t_max, max_steps, matrix)
+    _require_options(method, dt, initial, t_max, max_steps)
     steps = MAX_STEPS if max_steps is None else count(max_steps, "max_steps")
     limits = (
         None if dt is None else positive(dt, "dt", "unit of tau") / circuit.tau,
         math.inf if t_max is None else positive(t_max, "t_max", "unit of tau") / circuit.tau,
         steps,
     )
-    wanted, single = _request(circuit, X, tol, relative, initial, limits)
+    wanted, single = _request(circuit, X, tol, relative, initial, limits, sharp=not (auto and free))
     with one_thread(circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
         require_stable(circuit)
-        auto = method == "auto"
-        if auto:
-            method = cheapest(
-                circuit, len(wanted.U), expected_reduction(circuit, wanted.U, wanted.Z, tol, relative), steps
-            )
-        found = _settled_by(wanted, method, matrix, refine=auto)
+        found = _cheapest(wanted, prepared, dynamics=not free) if auto else _settled_by(wanted, method)
     return found.sample(0) if single else found
+
+
+def _prepared(circuit: object) -> Prepared | None:
+    """Return what a circuit keeps for answers at once, made when it is first asked for; None where none is proven."""
+    if not isinstance(circuit, Circuit):
+        return None
+    kept: Prepared | None = vars(circuit).get("_prepared")
+    if kept is None:
+        require_stable(circuit)
+        if not circuit.spectrum.sigma_low > 0:
+            return None
+        kept = vars(circuit).setdefault("_prepared", Prepared(circuit, _march))
+    return kept
+
+
+def _cheapest(wanted: Problem, prepared: Prepared | None, dynamics: bool) -> Settled:
+    """Settle by the method that is predicted to be the cheapest for these samples and those that came before."""
+    circuit, samples = wanted.circuit, len(wanted.U)
+    if prepared is not None:
+        prepared.seen += samples
+        samples = prepared.seen
+    factor = expected_reduction(circuit, wanted.U, wanted.Z, wanted.tol, wanted.relative)
+    predicted = forecasts(circuit, samples, factor, dynamics=dynamics)
+    method = chosen(predicted, wanted.max_steps)
+    found = _settled_by(wanted, method, refine=method != "direct")
+    facts = {**vars(found), "predicted": {name: forecast.products for name, forecast in predicted.items()}}
+    if method != "direct":
+        return Settled(**facts)
+    if prepared is not None:
+        prepared.ready = True
+    del facts["steps"], facts["time"]
+    drives = wanted.U[:, -circuit.size :].copy()
+    return Settled.by_algebra(partial(_march, circuit, drives, wanted.tol, wanted.relative), **facts)
+
+
+def _march(circuit: LinearCircuit, X: Floats, tol: float, relative: bool) -> tuple[Any, Any]:
+    """Return the steps and the time that the dynamics take to settle samples, by the method that suits one of them."""
+    wanted, single = _request(circuit, X, tol, relative)
+    with one_thread(circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
+        factor = expected_reduction(circuit, wanted.U, wanted.Z, tol, relative)
+        method = chosen(forecasts(circuit, 1, factor, dynamics=True), MAX_STEPS)
+        found = _settled_by(wanted, method)
+    return (found.steps[0], found.time[0]) if single else (found.steps, found.time)
 
 
 def solve(
@@ -271,7 +331,7 @@ def solve(
     """
     if isinstance(circuit, SparseCircuit):
         return settle_sparse(circuit, X, tol, relative=relative, method="bicgstab")
-    wanted, single = _request(require_circuit(circuit), X, tol, relative)
+    wanted, single = _request(require_circuit(circuit), X, tol, relative, sharp=False)
     with one_thread(wanted.circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
         found = _settled_by(wanted, "direct")
     return found.sample(0) if single else found
@@ -284,6 +344,7 @@ def _request(
     relative: bool,
     initial: npt.ArrayLike | None = None,
     limits: tuple[float | None, float, int] = (None, math.inf, MAX_STEPS),
+    sharp: bool = True,
 ) -> tuple[Problem, bool]:
     """Return the validated problem, in the unit of the user, and whether it is of one sample."""
     drives, single = sample_or_samples(X, "X", circuit.size)
@@ -291,10 +352,13 @@ def _request(
     positive(tol, "tol", "unit of the activity")
     flag(relative, "relative")
     begin = start(circuit, initial, len(drives), dtype)
-    return Problem(circuit, circuit.drive(drives), circuit.state(begin), tol, relative, *limits, dtype), single
+    problem = Problem(
+        circuit, circuit.drive(drives), circuit.state(begin), tol, relative, *limits, delivered=dtype, sharp=sharp
+    )
+    return problem, single
 
 
-def _settled_by(wanted: Problem, method: str, matrix: npt.ArrayLike | None = None, refine: bool = False) -> Settled:
+def _settled_by(wanted: Problem, method: str, refine: bool = False) -> Settled:
     """Settle by one method, samples near an end of the range of floats in a unit of their own."""
     assert wanted.delivered is not None
     inner = np.dtype(np.float64) if method in WIDE else wanted.delivered
@@ -309,7 +373,7 @@ def _settled_by(wanted: Problem, method: str, matrix: npt.ArrayLike | None = Non
             U, Z = scaled(U, -shift), scaled(Z, -shift)
             tol = tol if wanted.relative else float(scaled(tol, -shift))
         problem = replace(wanted, U=read_only(U), Z=Z, tol=tol, shift=shift)
-        found = _settled(problem, _run(problem, method, matrix), method, rows)
+        found = _settled(problem, _run(problem, method), method, rows)
         return _refined(problem, found, rows) if refine else found
 
     return by_exponent(settled, exponents(wanted.delivered, wanted.U, wanted.Z))
@@ -326,13 +390,11 @@ def by_exponent(settled: Callable[[Ints, int], Settled], shift: Ints) -> Settled
     return Settled(**joined, method=parts[-1].method)
 
 
-def _require_options(method: str, dt: Any, initial: Any, t_max: Any, max_steps: Any, matrix: Any) -> None:
-    """Raise if an option is given that the method would ignore, or one is missing."""
-    if (matrix is None) == (method == "twin"):
-        raise ConfigError(f"matrix must be given for method 'twin', and only there; got method {method!r}.")
+def _require_options(method: str, dt: Any, initial: Any, t_max: Any, max_steps: Any) -> None:
+    """Raise if an option is given that the method would ignore."""
     if dt is not None and method not in STEPPED:
         raise ConfigError(f"dt has no meaning for method {method!r}; use one of {', '.join(STEPPED)}, or leave dt out.")
-    if method in ("direct", "twin"):
+    if method == "direct":
         for name, value in {"initial": initial, "t_max": t_max, "max_steps": max_steps}.items():
             if value is not None:
                 raise ConfigError(
@@ -340,14 +402,9 @@ def _require_options(method: str, dt: Any, initial: Any, t_max: Any, max_steps: 
                 )
 
 
-def _run(problem: Problem, method: str, matrix: npt.ArrayLike | None) -> SolverResult:
+def _run(problem: Problem, method: str) -> SolverResult:
     if method == "direct":
         return settle_directly(problem)
-    if method == "twin":
-        M = square(matrix, "matrix")
-        if M.shape != problem.circuit.R.shape:
-            raise InputError(f"matrix must have the shape of R, {problem.circuit.R.shape}; got {M.shape}.")
-        return settle_by_twin(problem, M)
     fixed = method == "rk45" and problem.dt is not None
     return settle_explicitly(problem, method) if fixed else SIMULATIONS[method](problem, method)
 
@@ -366,7 +423,6 @@ def _settled(problem: Problem, run: SolverResult, method: str, rows: Ints) -> Se
     outcome = np.full(len(Z), "precision", "<U9")
     by_time = run.steps < problem.max_steps
     outcome[run.code == RUNNING] = np.where(by_time, "time", "steps")[run.code == RUNNING]
-    outcome[run.code == MISMATCH] = "mismatch"
     outcome[problem.certifies(Z, proof.bound)] = "settled"
     return Settled(
         xbar=xbar,
@@ -406,6 +462,6 @@ def _proof(problem: Problem, run: SolverResult, Z: Floats, moved: Floats | float
     bound, moved = bound_of(residual, low, size), np.broadcast_to(moved * (1 + size * EPS), (samples,))
     rows = np.flatnonzero(~problem.certifies(Z, bound + moved))
     if rows.size:
-        sharp = certified(circuit.matrix, problem.U[rows], run.Z[rows], low)
+        sharp = certified(circuit.matrix, problem.U[rows], run.Z[rows], circuit.spectrum.sharp_sigma_low)
         residual[rows], bound[rows] = sharp.residual, sharp.bound
     return Certificate(residual + circuit.frobenius * moved, (bound + moved) * (1 + EPS))

@@ -1,4 +1,4 @@
-"""Rest states without dynamics: one factorisation, Krylov solvers, or the feedforward twin, all of them certified."""
+"""Rest states without dynamics: one factorisation, or Krylov solvers, all of them certified."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse.linalg
 
 from neurodecorr._numerics.jit import jit
@@ -15,8 +14,8 @@ from neurodecorr._numerics.norms import norm, norms
 from neurodecorr._numerics.sparse import row_cuts, sparse_product
 from neurodecorr._typing import Array, Floats, Ints
 from neurodecorr.circuit.bounds import rows_of
-from neurodecorr.circuit.certificate import bound_of, certified, residual, rounding_level
-from neurodecorr.circuit.kernels import MET, MISMATCH
+from neurodecorr.circuit.certificate import bound_of, residual, rounding_level
+from neurodecorr.circuit.kernels import MET
 from neurodecorr.circuit.problem import Problem, SolverResult
 
 GMRES_VECTORS = 30
@@ -137,37 +136,6 @@ def settle_directly(problem: Problem) -> SolverResult:
         proven[rows] = np.inf
     met = np.full(len(Z), MET)
     return replace(_still(Z, np.zeros_like(met), met), proven=proven)
-
-
-def settle_by_twin(problem: Problem, M: Floats) -> SolverResult:
-    """Take x̄ = M x, and where that is not near enough x̄ ← x̄ + M (x − R x̄), once.
-
-    The correction squares the mismatch: x̄ − x̄* shrinks by I − MR. What is still too far shows that M is no twin of R.
-    """
-    circuit = problem.circuit
-    X, M = problem.U[:, -circuit.size :], M.astype(problem.dtype)
-    xbar = X @ M.T
-    rows = np.flatnonzero(~_near(problem, circuit.state(xbar)))
-    gap = residual(circuit.R, X[rows], xbar[rows])[0]
-    xbar[rows] += (gap.astype(problem.dtype)) @ M.T
-    products = np.ones(len(X), np.int64)
-    products[rows] += 2
-    code = np.where(_explained(problem, circuit.state(xbar)), MET, MISMATCH)
-    return _still(circuit.state(xbar), products, code)
-
-
-def _near(problem: Problem, Z: Floats) -> npt.NDArray[np.bool_]:
-    """Tell which states are certified."""
-    low = problem.circuit.spectrum.sigma_low
-    return problem.certifies(Z, certified(problem.circuit.matrix, problem.U, Z, low).bound)
-
-
-def _explained(problem: Problem, Z: Floats) -> npt.NDArray[np.bool_]:
-    """Tell which states are certified, or as near as rounding lets them be."""
-    goal = problem.goal(0.5)
-    size = norms(residual(problem.circuit.matrix, problem.U, Z)[0])
-    noise = rounding_level(norms(Z), norms(problem.U), goal)
-    return np.asarray((size <= noise) | _near(problem, Z))
 
 
 def _still(Z: Floats, products: Ints, code: Ints) -> SolverResult:

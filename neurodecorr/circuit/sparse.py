@@ -190,8 +190,8 @@ def sigma_bound(circuit: SparseCircuit, seed: int = 0, failure: float = 1e-12) -
     fraction(failure, "failure")
     seed = whole_seed(seed)
     if circuit.size <= LARGEST_EXACT:
-        exact = Spectrum.of(circuit.R.toarray().astype(np.float64))
-        return SigmaBound(max(exact.sigma_low, 0.0), "exact", 0.0, exact.sigma_min, 0)
+        exact = Spectrum(circuit.R.toarray().astype(np.float64))
+        return SigmaBound(max(exact.sharp_sigma_low, 0.0), "exact", 0.0, exact.sigma_min, 0)
     with one_thread(0):  # vectors are too short for BLAS threads, which would spin between the passes
         return _bound(circuit, seed, failure)
 

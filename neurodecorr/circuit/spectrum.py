@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -14,10 +15,22 @@ from neurodecorr._numerics.blas import one_thread
 from neurodecorr._numerics.norms import EPS
 from neurodecorr._numerics.simd import read_only
 from neurodecorr._typing import Complexes, Floats
-from neurodecorr.circuit.bounds import Ellipse, Enclosure, enclosing_ellipse, enclosure
+from neurodecorr.circuit.bounds import (
+    NOT_COERCIVE,
+    Coercivity,
+    Ellipse,
+    Enclosure,
+    coercivity,
+    enclosing_ellipse,
+    enclosure,
+)
 
-# Up to this size all eigenvalues cost less than a tenth of a second; beyond, few are asked for.
-SMALL = 400
+# Up to this size all eigenvalues cost no more than bounds from few products.
+SMALL = 90
+# BLAS takes one thread by itself for matrices of up to this size.
+SERIAL = 64
+# Up to this size a certificate that falls short of its tolerance is sharpened by all singular values.
+SHARP = 400
 
 
 class Sigma(NamedTuple):
@@ -49,11 +62,6 @@ class Spectrum:
     def __post_init__(self) -> None:
         object.__setattr__(self, "flow", read_only(self.flow))
 
-    @classmethod
-    def of(cls, A: Floats) -> Spectrum:
-        """Return the facts of A with κ = 1."""
-        return cls(A)
-
     @cached_property
     def _sigma(self) -> Sigma:
         """Singular values from the eigenvalues if A is symmetric; both solvers are backward stable.
@@ -73,20 +81,32 @@ class Spectrum:
         return read_only(scipy.linalg.eigvalsh(self.flow))
 
     @cached_property
+    def coercivity(self) -> Coercivity:
+        """Proven lower bound of λ_min((F + Fᵀ)/2), at the cost of two Cholesky factors."""
+        if self.closed is not None:
+            return NOT_COERCIVE
+        with one_thread(len(self.flow)) if len(self.flow) > SERIAL else nullcontext():
+            return coercivity(self.flow, self.symmetric)
+
+    @cached_property
     def enclosure(self) -> Enclosure | None:
-        """Proven and estimated bounds of a large coercive F, at the cost of few products; None for all others."""
-        if self.closed is not None or len(self.flow) <= SMALL:
-            return None
-        return enclosure(self.flow, self.symmetric)
+        """Rectangle around the field of values of a large coercive F, at the cost of few products; None for others."""
+        return self.field if self.coercive and len(self.flow) > SMALL else None
 
     @cached_property
     def field(self) -> Enclosure | None:
         """Rectangle around the field of values of F at every size; None where F is not coercive."""
-        if self.enclosure is not None or (len(self.flow) > SMALL and self.closed is None):
-            return self.enclosure
+        if self.coercive:
+            with one_thread(len(self.flow)):
+                return enclosure(self.flow, self.symmetric, self.coercivity)
         if self.symmetric and self.margin > 0:
             return Enclosure(self.margin, float(self.eigenvalues[-1].real), 0.0)
-        return enclosure(self.flow, self.symmetric)
+        return None
+
+    @property
+    def coercive(self) -> bool:
+        """Whether the symmetric part of F is proven to be positive definite."""
+        return self.coercivity.low > 0
 
     @cached_property
     def column_sum(self) -> float:
@@ -105,13 +125,20 @@ class Spectrum:
 
     @property
     def sigma_low(self) -> float:
-        """Certified lower bound of σ_min."""
-        return self._sigma.low if self.enclosure is None else self.enclosure.low
+        """Certified lower bound of σ_min: the sharpest one at hand, or else the cheapest."""
+        if self.coercive and "_sigma" not in self.__dict__:
+            return self.coercivity.low
+        return max(self._sigma.low, self.coercivity.low)
 
     @property
+    def sharp_sigma_low(self) -> float:
+        """Certified lower bound of σ_min that is sharp, up to `SHARP` units."""
+        return max(self._sigma.low, self.coercivity.low) if len(self.flow) <= SHARP else self.sigma_low
+
+    @cached_property
     def size_bound(self) -> float:
-        """About σ_max, and hardly less: the largest singular value of A, or an estimate from above."""
-        return self.sigma_max if self.enclosure is None else self.enclosure.high + self.enclosure.skew
+        """Upper bound of σ_max, ‖A‖_F; σ_max itself where it is known in closed form."""
+        return self.sigma_max if self.closed is not None else math.sqrt(np.vdot(self.flow, self.flow))
 
     @property
     def condition(self) -> float:
@@ -120,20 +147,18 @@ class Spectrum:
 
     @property
     def condition_bound(self) -> float:
-        """Condition of A, or an upper bound of it where that is cheaper."""
-        return self.condition if self.enclosure is None else self.size_bound / self.enclosure.low
+        """Upper bound of the condition of A, or the condition where that is as cheap."""
+        return self.size_bound / self.coercivity.low if self.coercive else self.condition
 
     @property
     def decays(self) -> bool:
         """Whether every mode decays."""
-        return self.enclosure is not None or self.margin > 0
+        return self.coercive or self.margin > 0
 
     @property
     def calm(self) -> bool:
-        """Whether ‖z − z*‖ can never grow."""
-        if self.enclosure is not None:
-            return True
-        return self.margin > 0 if self.symmetric else self.numerical_margin > 0
+        """Whether ‖z − z*‖ is proven never to grow."""
+        return self.coercive or (self.symmetric and self.margin > 0)
 
     @cached_property
     def eigenvalues(self) -> Complexes:
@@ -218,7 +243,7 @@ def two_population_spectrum(weights: Spectrum, A: Floats, rate: float) -> Spectr
     first = (rate + root) / 2
     known = np.concatenate([first, rate * sigma**2 / first])
     kappa = np.repeat([1.0, rate], len(sigma))
-    low = _least(weights.sigma_low) * (1 - 8 * EPS) if weights.sigma_low > 0 else 0.0
+    low = _least(weights.sharp_sigma_low) * (1 - 8 * EPS) if weights.sharp_sigma_low > 0 else 0.0
     largest = float(np.linalg.norm([[0, -weights.sigma_max], [weights.sigma_max, 1]], 2))
     return Spectrum(kappa[:, None] * A, Sigma(_least(weights.sigma_min), largest, low), known)
 

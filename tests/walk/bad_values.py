@@ -365,7 +365,7 @@ class Call:
     Parameters
     ----------
     name : str
-        Room and name, and the name of a method: "circuit.Settler.__call__".
+        Room and name, and the name of a method: "circuit.Settled.sample".
     function : callable
         Takes the arguments by name; makes anything that a call would use up.
     arguments : mapping from name to Valid

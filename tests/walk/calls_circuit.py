@@ -5,7 +5,7 @@ import scipy.sparse
 from bad_values import Call, Choice, Flag, Number, Numbers, Place, Seed, Several, Sparse, Table, Text, Valid, Whole
 
 from neurodecorr import circuit
-from neurodecorr.circuit import Circuit, PiecewiseConstant, Settler, SparseCircuit, TwoPopulationCircuit
+from neurodecorr.circuit import Circuit, PiecewiseConstant, SparseCircuit, TwoPopulationCircuit
 from neurodecorr.circuit.integrate import record_trajectory
 from neurodecorr.circuit.stability import predicted_settling_time
 
@@ -39,17 +39,6 @@ CALLS = [
         PiecewiseConstant,
         {"times": Numbers([0.0, 0.5]), "values": Numbers(X, also={"longer": "of more units"})},
     ),
-    Call(
-        "circuit.Settler",
-        Settler,
-        {
-            "circuit": Valid(CIRCUIT),
-            "tol": Number(1e-6, above=0),
-            "relative": Flag(False),
-            "method": Choice("auto"),
-        },
-    ),
-    Call("circuit.Settler.__call__", Settler(CIRCUIT).__call__, {"x": Numbers(X)}),
     Call("circuit.Settled.sample", SETTLED.sample, {"index": Whole(1, low=-2, high=1)}),
     Call(
         "circuit.Stability.settling_time",
@@ -146,11 +135,6 @@ CALLS = [
         )
         for method in ("euler", "rk4", "rk45", "implicit", "exponential")
     ],
-    Call(
-        "circuit.settle",
-        lambda matrix: circuit.settle(CIRCUIT, X, method="twin", matrix=matrix),
-        {"matrix": Numbers(np.linalg.inv(R))},
-    ),
     Call(
         "circuit.settle_sparse",
         circuit.sparse_settling.settle_sparse,
