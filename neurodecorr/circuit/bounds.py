@@ -256,12 +256,16 @@ def enclosure(F: Floats, symmetric: bool, known: Coercivity | None = None) -> En
     found = coercivity(F, symmetric) if known is None else known
     if not found.low > 0:
         return None
-    H, high, skew = symmetric_half(F, symmetric), found.high, 0.0
+    high, skew = found.high, 0.0
     if math.isnan(high):
-        high = _extremes(lambda v: H @ v, len(F), 0).largest
+        high = _extremes(lambda v: (F @ v + v @ F) / 2, len(F), 0).largest
     if not symmetric:
-        K = F - H
-        skew = math.sqrt(max(_extremes(lambda v: K.T @ (K @ v), len(F), 0).largest, 0.0))
+
+        def turned(v: Floats) -> Floats:
+            """Return K v, K = (F − Fᵀ)/2: two products take less than to form K."""
+            return np.asarray((F @ v - v @ F) / 2)
+
+        skew = math.sqrt(max(_extremes(lambda v: -turned(turned(v)), len(F), 0).largest, 0.0))
     return Enclosure(found.low, max(high * ENCLOSURE_MARGIN, found.low), skew * ENCLOSURE_MARGIN)
 
 

@@ -104,6 +104,8 @@ LEAST_BUDGET = 50
 # Up to this many units, or samples, a compiled loop over samples is faster than products of the whole batch.
 FUSED_SIZE = 48
 FUSED_SAMPLES = 3
+# Beyond, to copy the matrix into panels takes longer than its few products.
+LARGEST_FUSED = 512
 
 
 def settle_by_chebyshev(problem: Problem, method: str) -> SolverResult:
@@ -119,7 +121,8 @@ def settle_by_chebyshev(problem: Problem, method: str) -> SolverResult:
     budget = LEAST_BUDGET + PATIENCE * ellipse.steps(_reduction(problem, goal))
     limit = min(allowed, budget)
     schedule = recurrence(ellipse, limit)
-    fused = problem.U.shape[1] <= FUSED_SIZE or len(problem.U) <= FUSED_SAMPLES
+    size = problem.U.shape[1]
+    fused = size <= FUSED_SIZE or (len(problem.U) <= FUSED_SAMPLES and size <= LARGEST_FUSED)
     if fused:
         run = _fused(problem, goal, schedule, limit)
     else:

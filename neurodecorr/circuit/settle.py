@@ -94,7 +94,7 @@ def forecasts(circuit: LinearCircuit, samples: int, factor: float, *, dynamics: 
     slowest = spectrum.coercivity.low if spectrum.coercive and not small else spectrum.margin
     span = (math.log(2) + math.log(factor)) / slowest
     dt = RESOLUTION / slowest
-    doublings = max(0.0, math.log2(max(2 * spectrum.column_sum * dt, 1.0)))
+    doublings = max(0.0, math.log2(max(2 * spectrum.size_bound * dt, 1.0)))
     rungs = math.ceil(math.log2(max(span / dt, 2.0)))
     ladder = MATRICES * N * (SERIES + DOUBLING * (math.ceil(doublings) + rungs))
     unknown = 0.0 if small else EIGENVALUES * N
