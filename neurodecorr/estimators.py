@@ -471,7 +471,7 @@ class RecurrentDecorrelator(BaseDecorrelator):
     tau : float, default 1.0
         Time constant τ of the circuit, in the user's unit of time.
     settling : str, default "direct"
-        How `transform` finds the fixed point: any method of `neurodecorr.settle` but "twin".
+        How `transform` finds the fixed point: any method of `neurodecorr.settle`.
     tol : float, default 1e-6
         Certified relative distance to the fixed point that `transform` asks for.
 

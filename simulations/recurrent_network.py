@@ -50,7 +50,7 @@ def main(full: bool, out: Path) -> None:
 
     (shown,) = Epochs(test, SHOWN, shuffle=False, preparation=prepared).batches()
     X, circuit = shown.inputs.reshape(len(shown.inputs), -1), settled.as_circuit(tau_units=SLOW)
-    rest, course = circuit.settle(X, TOLERANCE), circuit.integrate(X, FRAMES[-1], FRAMES, rtol=1e-6)
+    rest, course = circuit.settle(X, TOLERANCE, method="rk4"), circuit.integrate(X, FRAMES[-1], FRAMES, rtol=1e-6)
     way = np.array([spread(xbar, end) for xbar, end in zip(course.xbar, rest.xbar, strict=True)])
     answers = [np.mean(output.argmax(axis=1) == shown.targets) for output in course.activity[-1]]
     by_layers, by_rest = (np.mean(y.argmax(axis=1) == shown.targets) for y in (layered.forward(X).output, rest.output))
@@ -89,7 +89,7 @@ def learn(layered, settled, epochs, batches):
         epoch, place = divmod(done, len(epochs))
         batch = next(epochs.batches(epoch, place))
         X, Y = batch.inputs.reshape(len(batch.inputs), -1).astype(float), np.eye(CLASSES)[batch.targets]
-        rest = settled.as_circuit(tau_units=SLOW).settle(X, TOLERANCE)
+        rest = settled.as_circuit(tau_units=SLOW).settle(X, TOLERANCE, method="rk4")
         update(layered, layered.forward(X, training=True), Y, feedback, steps[0])
         update(settled, signals_at(rest, settled, X), Y, feedback, steps[1])
         distance[done], time[done] = apart(layered, settled), rest.time

@@ -49,7 +49,7 @@ def test_learning_holds_the_new_matrices_and_what_one_look_at_stability_takes(en
     assert 2 * MATRIX <= peak(lambda: learn(state, X, plan)) <= (copies + 0.75) * MATRIX
 
 
-@pytest.mark.parametrize(("method", "copies"), [("auto", 0), ("chebyshev", 0), ("direct", 1)])
+@pytest.mark.parametrize(("method", "copies"), [("auto", 1), ("chebyshev", 0), ("direct", 1)])
 def test_settling_holds_a_batch_and_at_most_the_factors(method, copies, circuit):
     X = inputs(BATCH, N)
 

@@ -159,6 +159,8 @@ def settle(
 
     ::
 
+        z ← z + p,    p ← α_k κ ∘ (u − A z) + ω_k p        (chebyshev)
+        z ← A⁻¹u                                           (direct)
         ‖z − z*‖ ≤ ‖u − A z‖/σ_min(A) ≤ tol
 
     The rounding of residual and σ_min is part of the bound, so the true error never exceeds it. Each sample stops by

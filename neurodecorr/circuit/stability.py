@@ -449,7 +449,7 @@ def predicted_settling_time(circuit: LinearCircuit, X: npt.ArrayLike, tol: float
     drives, single = sample_or_samples(X, "X", circuit.size)
     tol = positive(tol, "tol")
     require_stable(circuit)
-    if not circuit.spectrum.sigma_low > 0:
+    if not circuit.spectrum.sharp_sigma_low > 0:
         raise InputError(
             f"R must have a least singular value that rounding leaves > 0; its condition is "
             f"{circuit.spectrum.condition:.2g}. Observe the time instead, with settle(method='exponential')."
@@ -458,7 +458,7 @@ def predicted_settling_time(circuit: LinearCircuit, X: npt.ArrayLike, tol: float
     shift = exponents(np.float64, drives)
     drives, allowed = (
         scaled(drives.astype(np.float64), -shift[:, None]),
-        scaled(tol, -shift) * circuit.spectrum.sigma_low,
+        scaled(tol, -shift) * circuit.spectrum.sharp_sigma_low,
     )
     with one_thread(circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
         eigenvalues, V = _modes(circuit)

@@ -90,7 +90,7 @@ class Decorrelation:
         _validation.choice(self.rate_is, "rate_is", _validation.RATES)
         _validation.choice(self.gain, "gain", GAINS)
         _validation.choice(self.mean, "mean", MEANS)
-        _validation.choice(self.settling, "settling", METHODS)
+        _validation.choice(self.settling, "settling", ("twin", *METHODS))
         _validation.choice(self.order, "order", ORDERS)
         for name in ("rate", "tol"):
             _validation.positive(getattr(self, name), name)

@@ -1,9 +1,10 @@
-"""Settle circuits to a certified 1e-6 of the rest state, against general integrators and against LAPACK.
+"""Settle circuits to a certified 1e-6 of the rest state through `nd.settle`, against integrators and LAPACK.
 
 Run: python tests/benchmarks/settle.py [--quick | --full] [--size N] [--threads N]
 
-By default the cases of docs/performance.md; with --full every n in 32, 256, 1000, batch in 1, 256, κ in 4, 100, 1000,
-float64 and float32, and non-normal R; with --size those of one n. General integrators run at κ = 4.
+By default the cases of docs/performance.md: symmetric and skew R, one learnt from natural patches, one sample and 256,
+one-shot (a new Circuit each time) and kept. With --full every n in 32, 256, 1000, batch in 1, 256, κ in 4, 100, 1000,
+float64 and float32; with --size those of one n. General integrators run at κ = 4.
 """
 
 from __future__ import annotations
@@ -16,74 +17,55 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from bench import Timing, gemm_rate, interleaved, machine, peer, table
+from bench import gemm_rate, interleaved, machine, peer, table
 from scipy.integrate import solve_ivp
 from threadpoolctl import threadpool_limits
 
-from neurodecorr.circuit import Circuit, Settler, settle
+from neurodecorr import Circuit, RecurrentDecorrelator, settle
+from neurodecorr.data import natural_patches
 
 TOL = 1e-6
-STREAM = 1000
+# Calls after which a circuit keeps its inverse, whatever its size here.
+KEPT = 40
 Solver = Callable[[], np.ndarray]
 
 
-def weights(n: int, condition: float, asymmetry: float, rng: np.random.Generator) -> np.ndarray:
-    """Return R with eigenvalues from 1 to κ, and a Gaussian part of that norm on top."""
+def weights(n: int, condition: float, skew: float, rng: np.random.Generator) -> np.ndarray:
+    """Return R with eigenvalues from 1/√κ to √κ, and a skew part of a share of its norm; learnt for skew = NaN."""
+    if math.isnan(skew):
+        patches = natural_patches(size=math.isqrt(n), samples=20_000, seed=0)
+        return RecurrentDecorrelator(epochs=1).fit(patches.inputs).R_
     Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
-    R = (Q * np.geomspace(1, condition, n)) @ Q.T
-    return (R + R.T) / 2 + asymmetry * rng.standard_normal((n, n)) / (2 * math.sqrt(n))
+    R = (Q * np.linspace(condition**-0.5, condition**0.5, n)) @ Q.T
+    K = rng.standard_normal((n, n))
+    return (R + R.T) / 2 + skew * condition**0.5 * (K - K.T) / np.linalg.norm(K - K.T, 2)
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is settled: units, samples, condition, precision, and the norm of a Gaussian part of R."""
+    """What is settled: units, samples, condition, precision, and the skew part of R over its norm."""
 
     n: int
     samples: int
     condition: float
     dtype: str = "float64"
-    asymmetry: float = 0.0
+    skew: float = 0.0
 
     def __str__(self) -> str:
-        words = f"n = {self.n}, batch {self.samples}, κ = {self.condition:g}, {self.dtype}"
-        return words + (f", asymmetry {self.asymmetry}" if self.asymmetry else "")
+        kind = "learnt" if math.isnan(self.skew) else f"κ = {self.condition:g}, skew {self.skew:g}"
+        return f"n = {self.n}, batch {self.samples}, {kind}, {self.dtype}"
 
 
 def ours(circuit: Circuit, X: np.ndarray) -> dict[str, Solver]:
-    """Return our ways; bounds of the spectrum are known, factors are not unless the name says so."""
-    settle(circuit, X, TOL, relative=True)
-
-    def factor() -> np.ndarray:
-        vars(circuit).pop("factors", None)
-        return settle(circuit, X, TOL, relative=True, method="direct").xbar
-
-    rivals: dict[str, Solver] = {}
-    if len(X) == 1:
-        rivals.update(settlers(circuit, X[0].copy()))
-    rivals["settle"] = lambda: settle(circuit, X, TOL, relative=True).xbar
-    rivals["settle, direct"] = factor
-    rivals["settle, direct (factors kept)"] = lambda: settle(circuit, X, TOL, relative=True, method="direct").xbar
-    rivals["Circuit and settle"] = lambda: settle(Circuit(circuit.R), X, TOL, relative=True).xbar
-    return rivals
-
-
-def settlers(circuit: Circuit, x: np.ndarray) -> dict[str, Solver]:
-    """Return a prepared circuit that meets samples one by one: from Python, and `STREAM` of them in one call."""
-    chebyshev, direct = (Settler(circuit, TOL, True, method) for method in ("chebyshev", "direct"))
-    X = np.repeat(x[None], STREAM, axis=0)
+    """Return the calls that users make: with a circuit that they keep, with a new one, and by name of the method."""
+    U = X[0] if len(X) == 1 else X
+    for _ in range(KEPT):
+        settle(circuit, U, TOL, relative=True)
     return {
-        "Settler, chebyshev": lambda: chebyshev(x)[0],
-        "Settler, direct (factors kept)": lambda: direct(x)[0],
-        "Settler, chebyshev, stream": lambda: chebyshev(X)[0],
-        "Settler, direct (factors kept), stream": lambda: direct(X)[0],
-    }
-
-
-def per_sample(found: dict[str, Timing]) -> dict[str, Timing]:
-    """Return times per sample: those of a stream are for all of its samples."""
-    return {
-        name: Timing(*(t / STREAM for t in (time.median, time.low, time.high))) if "stream" in name else time
-        for name, time in found.items()
+        "settle, kept": lambda: settle(circuit, U, TOL, relative=True).xbar,
+        "settle, one-shot": lambda: settle(Circuit(circuit.R), U, TOL, relative=True).xbar,
+        "settle, kept, chebyshev": lambda: settle(circuit, U, TOL, relative=True, method="chebyshev").xbar,
+        "Circuit": lambda: Circuit(circuit.R).R,
     }
 
 
@@ -226,17 +208,18 @@ def standalone(brian2: object, network: Callable[[], tuple[object, object]], dur
 def show(case: Case, peers: bool, repeats: int) -> None:
     """Print one table, how exact each rival was, and what limits them."""
     rng = np.random.default_rng(0)
-    R = weights(case.n, case.condition, case.asymmetry, rng)
+    R = weights(case.n, case.condition, case.skew, rng)
     X = rng.standard_normal((case.samples, case.n))
     rest = np.linalg.solve(R, X.T).T
     circuit, U = Circuit(R.astype(case.dtype)), X.astype(case.dtype)
     general = integrators(R, X, float(np.linalg.eigvals(R).real.min())) if peers else {}
     rivals = {**ours(circuit, U), **lapack(circuit.R, U), **general}
-    off = {n: call().reshape(-1, case.n)[: len(X)] - rest for n, call in rivals.items() if "product" not in n}
+    solvers = {name: call for name, call in rivals.items() if "product" not in name and name != "Circuit"}
+    off = {name: call().reshape(-1, case.n) - rest for name, call in solvers.items()}
     worst = {name: (np.linalg.norm(e, axis=1) / np.linalg.norm(rest, axis=1)).max() for name, e in off.items()}
-    found = per_sample(interleaved(rivals, repeats))
+    found = interleaved(rivals, repeats)
     table(str(case), found, next(iter(rivals)), next(name for name in rivals if "factor +" in name))
-    run = settle(circuit, U, TOL, relative=True)
+    run = settle(circuit, U, TOL, relative=True, method="chebyshev")
     least = math.sqrt(case.condition) / 2 * math.log(2 / TOL)
     ratio = run.products.max() / least
     print(f"\nproducts {run.products.max()}, {ratio:.2f} of the Chebyshev bound; settled {run.settled.mean():.0%}")
@@ -248,21 +231,16 @@ def show(case: Case, peers: bool, repeats: int) -> None:
 def cases(quick: bool, full: bool) -> list[Case]:
     """Return what to settle."""
     if quick:
-        return [Case(32, 1, 4.0), Case(256, 1, 4.0), Case(256, 256, 4.0)]
+        return [Case(32, 1, 4.0), Case(256, 1, 4.0, skew=0.3), Case(256, 1, 4.0, skew=math.nan)]
     sizes, batches, conditions = (32, 256, 1000), (1, 256), (4.0, 100.0, 1000.0)
     if full:
         straight = itertools.product(sizes, batches, conditions, ("float64", "float32"))
-        return [
-            *(Case(*facts) for facts in straight),
-            *(Case(n, b, 4.0, "float64", 0.3) for n in sizes for b in batches),
-        ]
-    symmetric = [Case(n, b, 4.0) for n in sizes for b in batches]
-    steep = [Case(n, 256, condition) for n in (32, 1000) for condition in conditions[1:]]
+        return [Case(*facts) for facts in straight] + [Case(n, b, 4.0, skew=0.3) for n in sizes for b in batches]
     return [
-        *symmetric,
-        *steep,
-        *(Case(n, b, 4.0, "float32") for n in sizes for b in batches),
-        Case(1000, 256, 4.0, asymmetry=0.3),
+        *(Case(n, b, 4.0, skew=skew) for n in sizes for b in batches for skew in (0.0, 0.3)),
+        *(Case(256, b, 4.0, skew=math.nan) for b in batches),
+        Case(1000, 256, 1000.0),
+        Case(1000, 256, 4.0, "float32"),
     ]
 
 
@@ -281,7 +259,7 @@ def main() -> None:
         machine()
         for case in cases(given.quick, given.full):
             if given.size in (None, case.n):
-                peers = case.condition == 4 and case.dtype == "float64" and not case.asymmetry
+                peers = case.condition == 4 and case.dtype == "float64" and not math.isnan(case.skew)
                 show(case, peers, 3 if case.n == 1000 else 5)
 
 

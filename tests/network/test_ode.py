@@ -67,9 +67,28 @@ def own_activity(own, forward, found):
 
 def test_integration_ends_where_settling_does():
     circuit = network().as_circuit()
-    rest = circuit.settle(X, 1e-8)
+    rest = circuit.settle(X, 1e-8, method="rk4")
     ended = circuit.integrate(X, rest.time, [rest.time])
     np.testing.assert_allclose(ended.activity[-1][-1], rest.output, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("tau_units", [0.05, 1.0, 7.0])
+def test_scheduled_steps_and_runge_kutta_steps_rest_at_the_same_point(tau_units):
+    circuit = network().as_circuit(tau=2.0, tau_units=tau_units)
+    fast, followed = (circuit.settle(X, 1e-9, method=method) for method in ("chebyshev", "rk4"))
+    for one, other, bound, own in zip(
+        fast.activity, followed.activity, fast.bounds[1::2], followed.bounds[1::2], strict=True
+    ):
+        assert (np.linalg.norm(one - other, axis=1) <= bound + own + 1e-12).all()
+    assert fast.time < followed.time
+
+
+def test_what_the_schedule_does_not_settle_is_followed_to_its_end():
+    # Far from normal: eigenvalues of 1 alone, and a transient that grows a thousandfold.
+    own = network()
+    own.layers[0].decorrelator.arrays["R"][...] = np.eye(8) - 2.5 * np.eye(8, k=1)
+    rest = own.as_circuit().settle(X, 1e-3)
+    assert (rest.bound <= 1e-3).all()
 
 
 def test_one_layer_follows_the_closed_form():

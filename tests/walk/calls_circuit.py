@@ -124,7 +124,6 @@ CALLS = [
             "initial": Numbers(np.zeros(3), none=True),
             "t_max": Number(100.0, above=0, none=True),
             "max_steps": Whole(1000, low=1, none=True),
-            "matrix": Valid(None, also={"None": "of method twin only"}),
         },
     ),
     *[
