@@ -11,7 +11,6 @@ a norm of 0 would certify any error.
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -95,7 +94,6 @@ def norms(rows: npt.ArrayLike) -> Floats:
         return np.asarray(np.where(safe, np.sqrt(squares), slow))
 
 
-@cache
 def least_unit(dtype: npt.DTypeLike) -> float:
     """Return the least number > 0 of a floating-point type: what rounding may move a result that underflows."""
     return float(np.finfo(dtype).smallest_subnormal)

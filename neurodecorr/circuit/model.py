@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +81,10 @@ class LinearCircuit(ABC):
 
     R: Floats
     tau: float
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the description alone: what a circuit keeps for its next call is made again where it is needed."""
+        return {one.name: getattr(self, one.name) for one in fields(cast(Any, self))}
 
     @property
     @abstractmethod

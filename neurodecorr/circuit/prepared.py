@@ -148,7 +148,7 @@ class Prepared:
         rounding = (n + 16) * EPS
         facts = [n, self._distance, rounding, self._noise, self._noise_drive, *np.zeros(3)]
         parts = [np.array(facts), np.zeros(padded(n)), in_panels(-M).ravel(), in_panels(self._R).ravel()]
-        plan = aligned((sum(part.size for part in parts),), np.float64)
+        plan: Any = aligned((sum(part.size for part in parts),), np.float64)
         np.concatenate(parts, out=plan)
         self._plan = read_only(plan)
         self._one = only(solve_one, self._plan, *np.zeros((2, n), self._dtype), 1.0)

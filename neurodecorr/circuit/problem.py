@@ -238,11 +238,9 @@ class Settled:
         if not isinstance(self.bound, np.ndarray):
             raise InputError("sample chooses among several samples; this is one.")
         index = count(index, "index", -len(self.bound), len(self.bound) - 1)
-        facts = {name: value[index] for name, value in vars(self).items() if name in PER_SAMPLE}
-        rest = {"method": self.method, "predicted": self.predicted}
-        if "steps" in facts:
-            return Settled(**facts, **rest)
-        return Settled.by_algebra(partial(_of_one, self, index), **facts, **rest)
+        facts: dict[str, Any] = {name: value[index] for name, value in vars(self).items() if name in PER_SAMPLE}
+        facts |= {"method": self.method, "predicted": self.predicted}
+        return Settled(**facts) if "steps" in facts else Settled.by_algebra(partial(_of_one, self, index), **facts)
 
     @property
     def settled(self) -> Any:

@@ -222,7 +222,7 @@ def settle(
     auto = method == "auto"
     free = initial is None and t_max is None and max_steps is None and dt is None
     prepared = _prepared(circuit) if auto and free else None
-    if prepared is not None and prepared.ready:
+    if prepared is not None and prepared.ready and isinstance(circuit, Circuit):
         at_once = prepared(circuit, X, tol, relative)
         if at_once is not None:
             return at_once
@@ -272,7 +272,10 @@ def _cheapest(wanted: Problem, prepared: Prepared | None, dynamics: bool) -> Set
     predicted = forecasts(circuit, samples, factor, dynamics=dynamics)
     method = chosen(predicted, wanted.max_steps)
     found = _settled_by(wanted, method, refine=method != "direct")
-    facts = {**vars(found), "predicted": {name: forecast.products for name, forecast in predicted.items()}}
+    facts: dict[str, Any] = {
+        **vars(found),
+        "predicted": {name: forecast.products for name, forecast in predicted.items()},
+    }
     if method != "direct":
         return Settled(**facts)
     if prepared is not None:
@@ -388,7 +391,9 @@ def by_exponent(settled: Callable[[Ints, int], Settled], shift: Ints) -> Settled
     if len(parts) == 1:
         return parts[0]
     order = np.argsort(np.concatenate(groups))
-    joined = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in PER_SAMPLE}
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])[order] for name in PER_SAMPLE
+    }
     return Settled(**joined, method=parts[-1].method)
 
 

@@ -23,6 +23,7 @@ from neurodecorr._texts import short_repr
 from neurodecorr._typing import Complexes, Floats
 from neurodecorr.circuit.bounds import enclosing_ellipse, recurrence
 from neurodecorr.circuit.chebyshev import schedule_time
+from neurodecorr.circuit.chebyshev_kernels import march_rows
 from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
 from neurodecorr.network.activations import Activation
@@ -384,11 +385,8 @@ class NetworkCircuit:
                 return NetworkRest(state[::2], state[1::2], bounds[-1], bounds, float(schedule_time(ellipse, k)))
             if not np.isfinite(bounds[-1]).all():
                 break
-            alpha, omega = schedule[min(k, len(schedule) - 1)]
             for z, p, r in zip(state, moved, self._velocities(residuals), strict=True):
-                p *= omega
-                p += alpha * r
-                z += p
+                march_rows(schedule, k, np.ones(z.shape[1]), r, p, z)
         return None
 
     def integrate(
