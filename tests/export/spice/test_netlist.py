@@ -1,4 +1,4 @@
-"""Kirchhoff's laws of the text of a netlist give the rest of its circuit, or of its chip; what cannot be one is refused."""
+"""Kirchhoff's laws of the text of a netlist give the rest of its circuit or chip; what cannot be one is refused."""
 
 import math
 from dataclasses import replace
@@ -13,7 +13,6 @@ from neurodecorr.export import run_spice, write_spice
 from neurodecorr.export.spice import PiecewiseLinear
 from neurodecorr.export.spice.netlist import netlist
 from neurodecorr.hardware.analogue import Amplifier, AnalogueCircuit, simulate_chips
-from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.devices import Converter, Devices, map_to_conductances
 
 

@@ -1,4 +1,4 @@
-"""A network in a netlist rests where the layers do, one after the other; weights on capacitors learn what ours learn."""
+"""A network in a netlist rests where its layers do; weights on capacitors learn what our integrators learn."""
 
 import math
 import re
