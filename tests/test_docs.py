@@ -89,16 +89,15 @@ def links():
         yield from ((path.name, target) for target in re.findall(r"\]\(([^)\s]+)\)", bare))
 
 
-@pytest.mark.parametrize(("page", "target"), sorted(set(links())))
-def test_every_link_between_pages_leads_somewhere(page, target):
-    if target.startswith("https://"):
-        return
-    other, _, anchor = target.partition("#")
-    other = other or page
-    if other == "gallery/index.rst":  # made from simulations/ when the pages are built
-        return
-    assert (DOCS / other).is_file(), f"{page} links to {other}"
-    assert not anchor or anchor in anchors(other), f"{page} links to {target}; {other} has {sorted(anchors(other))}"
+@pytest.mark.parametrize("page", [path.name for path in PAGES])
+def test_every_link_between_pages_leads_somewhere(page):
+    for target in {target for one, target in links() if one == page and not target.startswith("https://")}:
+        other, _, anchor = target.partition("#")
+        other = other or page
+        if other == "gallery/index.rst":  # made from simulations/ when the pages are built
+            continue
+        assert (DOCS / other).is_file(), f"{page} links to {other}"
+        assert not anchor or anchor in anchors(other), f"{page} links to {target}; {other} has {sorted(anchors(other))}"
 
 
 def test_every_page_is_in_the_table_of_contents_and_on_the_front_page():
@@ -158,11 +157,10 @@ ROOMS = sorted(
 NAMED = re.compile(r"`((?:" + "|".join(ROOMS) + r")\.[A-Za-z_][\w.]*)`")
 
 
-@pytest.mark.parametrize(
-    ("page", "name"), sorted({(path.name, name) for path in PAGES for name in NAMED.findall(text_of(path.name))})
-)
-def test_every_function_that_a_page_names_exists(page, name):
-    assert resolve(name) is not None
+@pytest.mark.parametrize("page", [path.name for path in PAGES])
+def test_every_function_that_a_page_names_exists(page):
+    for name in set(NAMED.findall(text_of(page))):
+        assert resolve(name) is not None, name
 
 
 # Tables.

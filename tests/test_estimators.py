@@ -23,14 +23,21 @@ FORMS = (
     (nd.RecurrentDecorrelator, ("implicit", "explicit", "congruent")),
     (nd.FeedforwardDecorrelator, ("implicit", "explicit", "congruent")),
 )
-# Defaults first; then every rule with every gain, in few passes, since the contract calls fit a thousand times.
+GAINS = ("node", "layer", "none")
+# Defaults first; then every two of form, rule, gain and batch together, in few passes: the contract fits 50 times each.
 ESTIMATORS = [
     nd.RecurrentDecorrelator(),
     nd.FeedforwardDecorrelator(),
-    *(form(rule=r, gain=g, epochs=5) for form, rules in FORMS for r in rules for g in ("node", "layer", "none")),
-    *(form(rule=r, batch=4, mean="batch", epochs=5) for form, rules in FORMS for r in rules),
+    *(
+        FORMS[(i + j) % 2][0](
+            rule=rule, gain=gain, epochs=5, **({"batch": 4, "mean": "batch"} if (i + j) % 3 == 0 else {})
+        )
+        for i, rule in enumerate(FORMS[0][1])
+        for j, gain in enumerate(GAINS)
+    ),
     *(form(mean="none", schedule="constant", epochs=5) for form, _ in FORMS),
-    *(form(solver="offline", gain=gain) for form, _ in FORMS for gain in ("node", "layer")),
+    nd.RecurrentDecorrelator(solver="offline", gain="layer"),
+    nd.FeedforwardDecorrelator(solver="offline"),
     nd.RecurrentDecorrelator(solver="offline", covariance=LedoitWolf()),
 ]
 

@@ -98,19 +98,8 @@ def test_nothing_is_left_by_a_block_that_raises_or_is_interrupted(tmp_path):
 
 
 def test_a_training_run_removes_what_a_killed_one_left(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "neurodecorr",
-        "train",
-        "digits",
-        "--epochs",
-        "30",
-        "--batch",
-        "20",
-        "--every",
-        "1",
-    ]
+    options = ["--epochs", "8", "--batch", "20", "--every", "1"]
+    command = [sys.executable, "-m", "neurodecorr", "train", "digits", *options]
     command += ["--out", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None and not (tmp_path / "checkpoint.npz").exists():
