@@ -589,5 +589,10 @@ class RecurrentDecorrelator(BaseDecorrelator):
         self._circuits: dict[float, tuple[State, Circuit]] = {}  # made when first needed, one per time constant
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: all but the circuits, which are made again."""
+        state = dict(super().__getstate__())
+        return {**state, "_circuits": {}} if "_circuits" in state else state
+
 
 __all__ = ["FeedforwardDecorrelator", "RecurrentDecorrelator"]
