@@ -75,18 +75,23 @@ def graph_of(tree: Branch, place: str) -> nir.NIRGraph:
         If it is no NIR graph, nests graphs, or has nodes other than those above.
     """
     root = tree.parts.get("node")
-    if not isinstance(root, Branch) or root.parts.get("type") != "NIRGraph":
+    if not isinstance(root, Branch) or str(root.parts.get("type")) != "NIRGraph":
         raise CheckpointError(f"{place} must hold a NIR graph under 'node'. It is no NIR file.")
-    nodes, edges = root.parts.get("nodes"), root.parts.get("edges")
-    if not isinstance(nodes, Branch) or not isinstance(edges, np.ndarray) or edges.dtype.kind != "U":
+    nodes, edges, said = (root.parts.get(name) for name in ("nodes", "edges", "metadata"))
+    if (
+        not isinstance(nodes, Branch)
+        or not isinstance(said, Branch | None)
+        or not isinstance(edges, np.ndarray)
+        or edges.dtype.kind != "U"
+    ):
         raise CheckpointError(f"{place}: the graph must hold 'nodes' and 'edges' of names. It is damaged.")
     if edges.size and (edges.ndim != 2 or edges.shape[1] != 2):
         raise CheckpointError(f"{place}: 'edges' must be pairs of names; got the shape {edges.shape}.")
     pairs = [(str(pre), str(post)) for pre, post in edges.reshape(-1, 2)]
     found = {name: part.parts if isinstance(part, Branch) else {} for name, part in nodes.parts.items()}
-    said = root.parts.get("metadata", Branch({})).parts
     try:
-        return sound_graph(found, pairs, {name: _plain(value, name) for name, value in said.items()})
+        plain = {name: _plain(value, name) for name, value in (said.parts if said else {}).items()}
+        return sound_graph(found, pairs, plain)
     except InputError as error:
         raise CheckpointError(f"{place}: {error}") from None
 
@@ -124,8 +129,8 @@ def _node(name: str, part: Mapping[str, Any]) -> nir.NIRNode:
     if not name.isprintable() or not name or set(name) & set("./\\") or len(name) > 200:
         raise InputError(f"the name of a node must be printable text without dots and slashes; got {name!r}.")
     kind = part.get("type")
-    if kind not in PARAMETERS:
-        hint = " Nested graphs are not read." if kind == "NIRGraph" else ""
+    if not isinstance(kind, str) or kind not in PARAMETERS:
+        hint = " Nested graphs are not read." if str(kind) == "NIRGraph" else ""
         raise InputError(f"node {name!r} must be one of {', '.join(PARAMETERS)}, which are linear; got {kind!r}.{hint}")
     own: dict[str, Any] = {}
     for key in PARAMETERS[kind]:

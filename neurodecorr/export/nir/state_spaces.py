@@ -211,7 +211,7 @@ def state_space(graph: nir.NIRGraph | str | os.PathLike[str]) -> StateSpace:
         graph = sound_graph(parts["nodes"], parts["edges"], parts["metadata"])
     else:
         graph = graph_of(read_tree(graph, ("node",)), os.fspath(graph))
-    dialect = graph.metadata.get("dialect", "canonical")
+    dialect = str(graph.metadata.get("dialect", "canonical"))
     if dialect != "canonical":
         raise ConfigError(f"the graph must be canonical, in seconds; it is in the dialect {dialect!r}. Write it anew.")
     return state_space_of(graph)

@@ -113,7 +113,7 @@ def test_a_dialect_comes_back_to_the_bit_and_tells_when_it_was_changed(tmp_path,
     assert again.R.tobytes() == own.R.tobytes() and again.tau == own.tau
     with h5py.File(path, "r+") as file:
         file["node/nodes/03_lateral/weight"][0, -1] *= 1.1
-    with pytest.raises(CheckpointError, match="the graph must be that of the R in its metadata"):
+    with pytest.raises(CheckpointError, match="'weight' of '03_lateral' must be what write_nir makes"):
         export.read_nir(path)
 
 

@@ -216,6 +216,10 @@ def put(group, name, value):
 HOSTILE = {
     "no_graph": (lambda f: f.__delitem__("node"), "must hold a NIR graph under 'node'"),
     "nested": (lambda f: put(f["node/nodes/01_xbar"], "type", "NIRGraph"), "Nested graphs are not read"),
+    "a_kind_of_numbers": (lambda f: put(f["node/nodes/01_xbar"], "type", np.ones(3)), "'01_xbar' must be one of Input"),
+    "a_graph_of_numbers": (lambda f: put(f["node"], "type", np.ones(3)), "must hold a NIR graph under 'node'"),
+    "metadata_of_numbers": (lambda f: put(f["node"], "metadata", np.ones(3)), "'nodes' and 'edges' of names"),
+    "a_subject_of_numbers": (lambda f: put(f["node/metadata"], "subject", np.ones(3)), "a graph that write_nir makes"),
     "spiking": (lambda f: put(f["node/nodes/01_xbar"], "type", "LIF"), "which are linear; got 'LIF'"),
     "path_in_a_name": (lambda f: f["node/nodes"].move("01_xbar", "01.xbar"), "without dots and slashes; got '01.xbar'"),
     "edge_to_nowhere": (lambda f: f["node/nodes"].move("01_xbar", "01_y"), "there is no '01_xbar'"),
@@ -228,9 +232,18 @@ HOSTILE = {
     "singular": (lambda f: put(f["node/nodes/02_lateral"], "weight", np.eye(6)), "R must be invertible"),
     "no_tau": (lambda f: f["node/nodes/01_xbar"].__delitem__("tau"), "must have the parameter 'tau'"),
     "negative_tau": (lambda f: put(f["node/nodes/01_xbar"], "tau", -np.ones(6)), "'tau' of node '01_xbar' must be > 0"),
-    "many_taus": (lambda f: put(f["node/nodes/01_xbar"], "tau", np.arange(1.0, 7)), "must be the same for all units"),
-    "gain": (lambda f: put(f["node/nodes/01_xbar"], "r", 2 * np.ones(6)), "'r' of '01_xbar' must be 1. Use state_sp"),
-    "drive": (lambda f: put(f["node/nodes/01_xbar"], "v_leak", np.ones(6)), "'v_leak' of '01_xbar' must be 0"),
+    "many_taus": (
+        lambda f: put(f["node/nodes/01_xbar"], "tau", np.arange(1.0, 7)),
+        "'tau' of '01_xbar' must be what write_nir makes",
+    ),
+    "gain": (
+        lambda f: put(f["node/nodes/01_xbar"], "r", 2 * np.ones(6)),
+        "'r' of '01_xbar' must be what .* Use state_space",
+    ),
+    "drive": (
+        lambda f: put(f["node/nodes/01_xbar"], "v_leak", np.ones(6)),
+        "'v_leak' of '01_xbar' must be what write_nir makes",
+    ),
     "external": (lambda f: f.__setitem__("x", h5py.ExternalLink("o.h5", "/")), "links are never followed"),
     "external_weights": (
         lambda f: (
@@ -286,7 +299,15 @@ def test_networks_changed_by_hand_are_refused(tmp_path, name):
     path = export.write_nir(network("recurrent"), tmp_path / "n.nir")
     with h5py.File(path, "r+") as file:
         put(file[f"node/nodes/{name}"], "v_leak", np.ones(5))
-    with pytest.raises(CheckpointError, match=r"must hold a graph that write_nir makes|must be −A μ of the mean"):
+    with pytest.raises(CheckpointError, match=rf"'v_leak' of '{name}' must be what write_nir makes of the circuit"):
+        export.read_nir(path)
+
+
+def test_a_pair_whose_way_back_is_no_transpose_is_refused(tmp_path):
+    path = export.write_nir(circuit().two_population(), tmp_path / "p.nir")
+    with h5py.File(path, "r+") as file:
+        file["node/nodes/02_back/weight"][0, 1] += 0.5
+    with pytest.raises(CheckpointError, match="'weight' of '02_back' must be what write_nir makes of the circuit"):
         export.read_nir(path)
 
 
