@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
 from typing import Any, Self, cast
 
 import numpy as np
@@ -13,13 +12,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from neurodecorr._numerics.memory import require_memory
 from neurodecorr._typing import Floats
-from neurodecorr._validation import choice, count, finite, positive, shown, square, unmasked, vector
+from neurodecorr._validation import choice, count, finite, positive, shown, unmasked
 from neurodecorr.circuit import Circuit, settle
 from neurodecorr.errors import ConfigError, DegenerateInputWarning, InputError, StabilityError
-from neurodecorr.measures import SampleMoments, full_rank, moments_of, null_directions, row_chunks
+from neurodecorr.measures import SampleMoments, centred_chunks, finite_moments, full_rank, null_directions
 from neurodecorr.plasticity import LearningRule, State, initial_state
-from neurodecorr.plasticity.closed_form import closed_form_state
-from neurodecorr.plasticity.learn import advance, go_on
+from neurodecorr.plasticity.closed_form import state_from_estimator, state_from_moments
+from neurodecorr.plasticity.learn import FEW, advance, go_on, samples_left
+from neurodecorr.plasticity.samplewise import SampleStream
 from neurodecorr.plasticity.spec import Schedule
 
 # Features whose powers differ more than this learn at rates that differ as much.
@@ -69,6 +69,7 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     _form: str
     _state: State | None
     _moments: SampleMoments | None
+    _stream: SampleStream | None = None
 
     def plan(self) -> LearningRule:
         """Return the checked learning plan."""
@@ -123,12 +124,11 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         _require_room(X)
         with self._guard():
             if self.covariance is not None:
-                return self._keep(_from_estimator(clone(self.covariance), finite(X, "X"), plan))
-            moments = _finite_moments(X)
+                return self._keep(state_from_estimator(clone(self.covariance), finite(X, "X"), plan))
+            moments = finite_moments(X)
             sigma = moments.covariance(X)
             if self.solver == "offline":
-                self._keep(_from_moments(sigma, moments, plan, X.dtype))
-                self._moments = moments
+                self._keep(state_from_moments(sigma, moments, plan, X.dtype))._moments = moments
                 return self
             plan.require_samples(len(X))
             passes = self._passes(X, plan)
@@ -144,8 +144,10 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         fewer than `batch`. With solver "offline" the mean and the covariance of all rows so far are kept, exactly, and
         solved for when the weights are first asked for.
         """
-        plan = self.plan()
         with self._guard():
+            if self._streamed(X):
+                return self
+            plan = self.plan()
             fresh = not hasattr(self, "_state")
             if self.solver == "offline":
                 self._require_moments(fresh)
@@ -153,10 +155,25 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             if fresh:
                 _require_room(X)
             if self.solver == "offline":
-                self._moments = _finite_moments(X, None if fresh else self._moments)
+                self._moments = finite_moments(X, None if fresh else self._moments)
                 self._state, self._last = None, X[-1:].copy()
                 return self
-            return self._keep(advance(initial_state(X, plan) if fresh else self._learnt(), X, plan))
+            self._keep(advance(initial_state(X, plan) if fresh else self._learnt(), X, plan))
+            if len(X) < FEW and plan.batch == 1 and plan.rule != "congruent" and plan.engine == "auto":
+                state = self._learnt()
+                self._stream = SampleStream(state, plan, samples_left(plan, state.power, state.samples))
+                self._chosen = self.get_params(deep=False)
+            return self
+
+    def _streamed(self, X: Any) -> bool:
+        """Learn from a few rows like those of the last call, whose options and type are known to be right."""
+        stream = getattr(self, "_stream", None)
+        if stream is None or type(X) is not np.ndarray or X.ndim != 2 or not 0 < len(X) < FEW:
+            return False
+        if X.dtype != stream.dtype or X.shape[1] != self.n_features_in_ or not X.flags.c_contiguous:
+            return False
+        same = all(self.__dict__[name] is chosen for name, chosen in self._chosen.items())
+        return same and stream.learn(X)
 
     def _require_moments(self, fresh: bool) -> None:
         """Raise if rows cannot be added to those before: their covariance is not known."""
@@ -174,9 +191,9 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Return the inputs x = R x̄ + μ that settle to the rows of X."""
         check_is_fitted(self)
         Xbar = self._inputs(X, reset=False)
-        out = Xbar @ self.R_.T.astype(Xbar.dtype, copy=False)
+        out: Floats = Xbar @ self.R_.T.astype(Xbar.dtype, copy=False)
         out += self.mean_.astype(Xbar.dtype)
-        return np.asarray(out)
+        return out
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether something was learnt."""
@@ -214,14 +231,16 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self._learnt().limited
 
     def _learnt(self) -> State:
+        if self._stream is not None:
+            with self._guard():
+                self._state = self._state if self._stream is None else self._stream.state()
         check_is_fitted(self)
         state = self._state
         if state is None:  # rows were added since it was last solved for
             with self._guard():
                 moments, last = cast(SampleMoments, self._moments), self._last
-                state = _from_moments(moments.covariance(last), moments, self.plan(), last.dtype)
-                self._keep(state)
-                self._moments = moments
+                state = state_from_moments(moments.covariance(last), moments, self.plan(), last.dtype)
+                self._keep(state)._moments = moments
         return state
 
     def _guard(self) -> _Guard:
@@ -255,8 +274,15 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 DegenerateInputWarning,
                 stacklevel=3,
             )
-        self._state, self._moments = state, None
+        self._state, self._moments, self._stream = state, None, None
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled: what was learnt, with the samples that wait beside the weights."""
+        if self._stream is None:
+            return dict(super().__getstate__())
+        self._learnt()
+        return {**super().__getstate__(), "_stream": None}
 
 
 def _learnt_in_passes(X: Floats, plan: LearningRule, passes: int) -> State:
@@ -266,44 +292,6 @@ def _learnt_in_passes(X: Floats, plan: LearningRule, passes: int) -> State:
     for _ in range(passes // together):
         state = go_on(state, block, plan)
     return go_on(state, block[: passes % together * len(X)], plan)
-
-
-def _drives(X: Floats, mean: Floats, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Floats]]:
-    """Return x − μ in chunks of rows, while they are in cache; a sum that is not finite asks for the place."""
-    for rows in row_chunks(*X.shape):
-        drive = np.subtract(X[rows], mean, dtype=dtype)
-        if not np.isfinite(drive.sum()):
-            finite(X, "X")
-        yield rows, drive
-
-
-def _finite_moments(X: Floats, before: SampleMoments | None = None) -> SampleMoments:
-    """Return the moments of X, whose sums show a number that is not finite: one pass instead of two."""
-    moments = moments_of(X, before)
-    if np.isfinite(moments.mean).all() and np.isfinite(moments.scatter.diagonal()).all():
-        return moments
-    finite(X, "X")
-    raise InputError("X must have squares within the range of float64; the largest number overflows. Scale it.")
-
-
-def _from_moments(sigma: Floats, moments: SampleMoments, plan: LearningRule, dtype: np.dtype[Any]) -> State:
-    """Solve for M* and R*; without a mean to subtract, of the second moment ⟨x xᵀ⟩."""
-    if plan.mean != "none":
-        return closed_form_state(sigma, moments.mean, moments.samples, plan, dtype)
-    second = sigma + np.outer(moments.mean, moments.mean)
-    return closed_form_state(second, np.zeros_like(moments.mean), moments.samples, plan, dtype)
-
-
-def _from_estimator(estimator: Any, X: Floats, plan: LearningRule) -> State:
-    """Solve for M* and R* of the covariance that an estimator of scikit-learn finds in X."""
-    found = estimator.fit(X)
-    sigma = square(found.covariance_, "the estimator's covariance_").astype(np.float64)
-    mean = vector(found.location_, "the estimator's location_", X.shape[1])
-    if plan.mean == "none" and mean.any():
-        raise ConfigError(
-            f"mean='none' needs an estimator of ⟨x xᵀ⟩, with assume_centered=True; got {shown(estimator)}."
-        )
-    return closed_form_state(sigma, mean, len(X), plan, X.dtype)
 
 
 def _report_dependent_units(sigma: Floats, samples: int) -> None:
@@ -421,7 +409,7 @@ class FeedforwardDecorrelator(BaseDecorrelator):
         X = self._inputs(X, reset=False, look=False)
         M, mean = self.M_.astype(X.dtype, copy=False), self.mean_.astype(X.dtype)
         Xbar: Floats = np.empty_like(X)
-        for rows, drive in _drives(X, mean, X.dtype):
+        for rows, drive in centred_chunks(X, mean, X.dtype):
             np.matmul(drive, M.T, out=Xbar[rows])
         return Xbar
 
@@ -574,7 +562,7 @@ class RecurrentDecorrelator(BaseDecorrelator):
         X = self._inputs(X, reset=False, look=False)
         circuit, late = self.circuit_, np.zeros(len(X), bool)
         Xbar: Floats = np.empty_like(X)
-        for rows, drive in _drives(X, self.mean_, np.dtype(np.float64)):
+        for rows, drive in centred_chunks(X, self.mean_, np.dtype(np.float64)):
             settled = settle(circuit, drive, tol=self.tol, relative=True, method=self.settling)
             Xbar[rows], late[rows] = settled.xbar, np.isin(settled.outcome, ("time", "steps"))
         if late.any():

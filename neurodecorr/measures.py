@@ -19,7 +19,7 @@ from scipy.linalg.lapack import dpotrf
 from neurodecorr import _validation
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
-from neurodecorr._validation import count, number, square, whole_numbers
+from neurodecorr._validation import count, finite, number, square, whole_numbers
 from neurodecorr.errors import ConfigError, InputError
 
 __all__ = [
@@ -197,6 +197,24 @@ def moments_of(X: Floats, before: SampleMoments | None = None) -> SampleMoments:
             dsyr(-1.0 / count, total, a=scatter, overwrite_a=True)
             mean += total / count
     return SampleMoments(count, mean, scatter)
+
+
+def centred_chunks(X: Floats, mean: Floats, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Floats]]:
+    """Return x − μ in chunks of rows, while they are in cache; a sum that is not finite asks for the place."""
+    for rows in row_chunks(*X.shape):
+        drive = np.subtract(X[rows], mean, dtype=dtype)
+        if not np.isfinite(drive.sum()):
+            finite(X, "X")
+        yield rows, drive
+
+
+def finite_moments(X: Floats, before: SampleMoments | None = None) -> SampleMoments:
+    """Return the moments of X, whose sums show a number that is not finite: one pass instead of two."""
+    moments = moments_of(X, before)
+    if np.isfinite(moments.mean).all() and np.isfinite(moments.scatter.diagonal()).all():
+        return moments
+    finite(X, "X")
+    raise InputError("X must have squares within the range of float64; the largest number overflows. Scale it.")
 
 
 def rms_correlation(

@@ -1,7 +1,11 @@
 """The two forms as scikit-learn transformers."""
 
+import copy
+import dataclasses
 import pickle
+import sys
 import tracemalloc
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import neurodecorr as nd
-from neurodecorr import measures
+from neurodecorr import measures, plasticity
 from neurodecorr.errors import ConfigError, DegenerateInputWarning, DivergenceError, InputError, StabilityError
 
 pytestmark = pytest.mark.rounding
@@ -462,3 +466,126 @@ def test_fit_and_transform_take_no_copy_of_the_data():
         tracemalloc.stop()
         del result
         assert peak < kept + 0.5 * X.nbytes
+
+
+ROW_RULES = [
+    (nd.RecurrentDecorrelator, {}),
+    (nd.RecurrentDecorrelator, {"rule": "explicit", "gain": "layer"}),
+    (nd.RecurrentDecorrelator, {"rule": "congruent"}),
+    (nd.RecurrentDecorrelator, {"schedule": "constant", "mean": "none"}),
+    (nd.FeedforwardDecorrelator, {"rate_is": "absolute", "rate": 1e-3}),
+    (nd.FeedforwardDecorrelator, {"gain": "none", "schedule": "constant"}),
+]
+
+
+@pytest.mark.parametrize(("form", "options"), ROW_RULES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_samples_one_by_one_teach_what_the_plain_loop_learns(X, form, options, dtype):
+    X = X[:1300].astype(dtype)
+    model = form(**options)
+    for k in range(len(X)):
+        model.partial_fit(X[k : k + 1])
+        if k % 97 == 0:
+            assert model.M_.shape == (12, 12)  # a look folds the open block
+    plan = dataclasses.replace(model.plan(), engine="plain")
+    state = plasticity.learn(plasticity.initial_state(X[:1], plan), X, plan)
+    tight = 1e-10 if dtype == np.float64 else 5e-3
+    np.testing.assert_allclose(model.M_, state.matrix, rtol=0, atol=tight)
+    np.testing.assert_allclose(model.R_, state.lateral, rtol=0, atol=tight)
+    np.testing.assert_allclose(model.mean_, state.mean * state.scale, rtol=1e-12 if dtype == np.float64 else 1e-4)
+    assert model.n_samples_seen_ == len(X) and model.n_limited_ == state.limited
+
+
+def streaming(X, rows=300, **options):
+    model = nd.RecurrentDecorrelator(**options)
+    for k in range(rows):
+        model.partial_fit(X[k : k + 1])
+    return model
+
+
+def everything(model):
+    return [model.R_, model.M_, model.mean_, model.gain_, [model.n_samples_seen_, model.n_limited_]]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
+def test_a_bad_sample_of_a_stream_leaves_everything_as_it_was(X, bad):
+    model, twin = streaming(X), streaming(X)
+    wrong = X[300:303].copy()
+    wrong[1, 4] = bad
+    with pytest.raises(InputError, match=r"found|range of its type"):
+        model.partial_fit(wrong)
+    for found, kept in zip(everything(model), everything(twin), strict=True):
+        np.testing.assert_array_equal(found, kept)
+    again = everything(model.partial_fit(X[300:301]))
+    for found, kept in zip(again, everything(twin.partial_fit(X[300:301])), strict=True):
+        np.testing.assert_allclose(found, kept, rtol=0, atol=1e-12)  # their blocks were folded at other samples
+
+
+def test_a_step_that_does_not_exist_leaves_the_stream_as_it_was(X):
+    model = streaming(X, rule="explicit", limit=None)
+    before = copy.deepcopy(everything(model))
+    with pytest.raises(DivergenceError, match="at sample 300"):
+        model.partial_fit(100 * X[:1])
+    for found, kept in zip(everything(model), before, strict=True):
+        np.testing.assert_array_equal(found, kept)
+
+
+def test_a_stream_that_loses_stability_stays_before_the_sample_at_which_it_was_seen(X):
+    model, k = nd.RecurrentDecorrelator(rate=1.0, schedule="constant"), 0
+    with pytest.raises(StabilityError, match=r"min Re λ > 0 to settle"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateInputWarning)
+        for k in range(20_000):
+            model.partial_fit(X[k : k + 1])
+    assert 0 < k < 20_000 and model.n_samples_seen_ == k
+
+
+def test_what_was_read_of_a_stream_stays_as_it_was(X):
+    model = streaming(X)
+    held, copies = everything(model), copy.deepcopy(everything(model))
+    for k in range(100):
+        model.partial_fit(X[k : k + 1])
+    for found, kept in zip(held, copies, strict=True):
+        np.testing.assert_array_equal(found, kept)
+    other = copy.deepcopy(model)
+    np.testing.assert_array_equal(other.partial_fit(X[:1]).R_, pickle.loads(pickle.dumps(model)).partial_fit(X[:1]).R_)
+    assert model.n_samples_seen_ == 400 and other.n_samples_seen_ == 401
+
+
+def test_options_changed_on_the_way_count_from_the_next_sample(X):
+    model, other = streaming(X), streaming(X)
+    before = model.R_
+    model.set_params(rate=1e-12, schedule="constant").partial_fit(X[:1])
+    other.partial_fit(X[:1])
+    assert np.abs(model.R_ - before).max() < 1e-9 < np.abs(other.R_ - before).max()
+    with pytest.raises(ConfigError, match="rate must be > 0"):
+        model.set_params(rate=-1).partial_fit(X[:1])
+
+
+def test_a_stream_is_looked_at_once_a_stretch(X, monkeypatch):
+    learning = sys.modules["neurodecorr.plasticity.learn"]
+    looks, inspect = [], learning.inspect
+    monkeypatch.setattr(learning, "inspect", lambda state, plan: looks.append(state.samples) or inspect(state, plan))
+    streaming(X, rows=3500)
+    assert 3 <= len(looks) <= 12 and np.diff(looks).max() <= 1024
+
+
+def test_a_stream_from_several_threads_loses_no_sample(X):
+    model = streaming(X)
+    with ThreadPoolExecutor(4) as pool:
+        learning = [pool.submit(model.partial_fit, X[k : k + 1]) for k in range(300, 900)]
+        reading = [pool.submit(model.transform, X[:3]) for _ in range(40)]
+        for done in learning + reading:
+            done.result()
+    assert model.n_samples_seen_ == 900
+    np.testing.assert_allclose(model.R_ @ model.M_, np.eye(12), rtol=0, atol=1e-9)
+
+
+def test_the_memory_of_a_stream_does_not_grow(X):
+    model, peaks = streaming(X), []
+    for _ in range(2):
+        tracemalloc.start()
+        for k in range(1500):
+            model.partial_fit(X[k : k + 1])
+        peaks.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0] + 20_000

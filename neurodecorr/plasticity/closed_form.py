@@ -11,9 +11,9 @@ import scipy.linalg
 from scipy.linalg.lapack import dgejsv
 
 from neurodecorr._typing import Floats
-from neurodecorr._validation import choice, square
-from neurodecorr.errors import InputError
-from neurodecorr.measures import NullDirections, null_directions
+from neurodecorr._validation import choice, shown, square, vector
+from neurodecorr.errors import ConfigError, InputError
+from neurodecorr.measures import NullDirections, SampleMoments, null_directions
 from neurodecorr.plasticity import steps
 from neurodecorr.plasticity.spec import LearningRule
 from neurodecorr.plasticity.state import State
@@ -160,6 +160,26 @@ def closed_form_state(sigma: Floats, mean: Floats, samples: int, plan: LearningR
     R = R if plan.recurrent else R[:0, :0]
     M, R, own, strength = (np.asarray(part, dtype) for part in (M, R, mean / scale, power / scale**2))
     return State(M, R, own, strength, np.ones(len(power), dtype), counters, scale)
+
+
+def state_from_moments(sigma: Floats, moments: SampleMoments, plan: LearningRule, dtype: np.dtype[Any]) -> State:
+    """Solve for M* and R*; without a mean to subtract, of the second moment ⟨x xᵀ⟩."""
+    if plan.mean != "none":
+        return closed_form_state(sigma, moments.mean, moments.samples, plan, dtype)
+    second = sigma + np.outer(moments.mean, moments.mean)
+    return closed_form_state(second, np.zeros_like(moments.mean), moments.samples, plan, dtype)
+
+
+def state_from_estimator(estimator: Any, X: Floats, plan: LearningRule) -> State:
+    """Solve for M* and R* of the covariance that an estimator of scikit-learn finds in X."""
+    found = estimator.fit(X)
+    sigma = square(found.covariance_, "the estimator's covariance_").astype(np.float64)
+    mean = vector(found.location_, "the estimator's location_", X.shape[1])
+    if plan.mean == "none" and mean.any():
+        raise ConfigError(
+            f"mean='none' needs an estimator of ⟨x xᵀ⟩, with assume_centered=True; got {shown(estimator)}."
+        )
+    return closed_form_state(sigma, mean, len(X), plan, X.dtype)
 
 
 def _pair_of_full_rank(sigma: Floats, gain: str) -> _Pair:

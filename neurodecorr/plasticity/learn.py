@@ -19,15 +19,17 @@ from neurodecorr.errors import ConfigError, DivergenceError, InputError
 from neurodecorr.io import Variable, provenance
 from neurodecorr.io.observer import Observable, Observer
 from neurodecorr.measures import covariance, rms_correlation
-from neurodecorr.plasticity import blockwise
+from neurodecorr.plasticity import steps
 from neurodecorr.plasticity.batch import learn_batches
 from neurodecorr.plasticity.guards import inspect
-from neurodecorr.plasticity.samplewise import learn_samples
+from neurodecorr.plasticity.samplewise import averages_of, learn_samples, step_parameters, survey
 from neurodecorr.plasticity.spec import LearningRule
 from neurodecorr.plasticity.state import State, initial_state
 
 # Between two inspections weak directions may grow by e^5 at most, and no more updates pass than this.
 LONGEST_CHUNK, CHUNK_GROWTH = 1024, 5.0
+# Calls of fewer samples look at the weights once a stretch, not each. For so many units the plain loop has least ado.
+FEW, LARGEST_PLAIN = 8, 128
 
 
 def learn(state: State, X: Floats, plan: LearningRule) -> State:
@@ -70,22 +72,37 @@ def advance(state: State, X: Floats, plan: LearningRule) -> State:
 
 def go_on(state: State, X: Floats, plan: LearningRule) -> State:
     """Learn from checked samples in the memory of the given state, which is lost if this fails."""
-    begin = 0
+    begin, n = 0, X.shape[1]
     step = _learn_samples if plan.batch == 1 else learn_batches
-    with one_pool(X.shape[1]):
+    if 0 < len(X) < FEW and plan.batch == 1 and plan.engine == "auto" and n <= LARGEST_PLAIN:
+        chunk = _surveyed(X, state.scale)[0]
+        return _looked_at(_learn_plainly(state, chunk, plan), len(X), plan)
+    with one_pool(n):
         while begin < len(X):
             chunk, power = _surveyed(X[begin : begin + max(LONGEST_CHUNK, plan.batch)], state.scale)
             chunk = chunk[: _length(plan, power)]
-            state = inspect(step(state, chunk, plan), plan)
+            state = _looked_at(step(state, chunk, plan), len(chunk), plan)
             begin += len(chunk)
     return state
+
+
+def _looked_at(state: State, rows: int, plan: LearningRule) -> State:
+    """Inspect after a chunk; after a few rows only where they end a stretch of samples."""
+    few = rows < FEW and plan.batch == 1
+    return state if few and rows < samples_left(plan, state.power, state.samples - rows) else inspect(state, plan)
+
+
+def samples_left(plan: LearningRule, power: Floats, samples: int) -> int:
+    """Return how many samples after `samples` the weights should be looked at."""
+    stretch = _length(plan, power)
+    return stretch - samples % stretch
 
 
 def _surveyed(X: Floats, scale: float) -> tuple[Floats, Floats]:
     """Return X in units of `scale`, and the variance of each column."""
     limit = np.finfo(X.dtype).max ** 0.5 / X.shape[1]  # so that xᵀx is finite, too
     scaled, power, units = np.empty_like(X, order="C"), np.empty_like(X[0]), np.array([scale, limit], X.dtype)
-    if not blockwise.survey(np.ascontiguousarray(X), units[0], units[1], scaled, power):
+    if not survey(np.ascontiguousarray(X), units[0], units[1], scaled, power):
         raise InputError("X must stay within the range of its type at the scale of the first inputs seen; use float64.")
     return scaled, power
 
@@ -100,6 +117,13 @@ def _length(plan: LearningRule, power: Floats) -> int:
 
 def _learn_samples(state: State, X: Floats, plan: LearningRule) -> State:
     if not learn_samples(state, X, plan):
+        raise _broken(state, plan)
+    return state
+
+
+def _learn_plainly(state: State, X: Floats, plan: LearningRule) -> State:
+    averages = averages_of(state)
+    if steps.learn_stream(step_parameters(plan, state.scale), plan.recurrent, state.M, state.R, averages, X) >= 0:
         raise _broken(state, plan)
     return state
 

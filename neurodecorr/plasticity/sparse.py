@@ -187,11 +187,10 @@ def learn_rows(settings: Settings, A: Synapses, xbar: Array, averages: Averages,
     counters, gain = averages.counters, averages.gain
     x, work = np.empty(n), np.empty((6, n))
     fan_in = A.data.size / n
+    parameters = StepParameters(rule, 0, 0.0, settings.rate, 0.0, math.inf, settings.limit / fan_in, True, 0.0)
     for k in range(X.shape[0]):
         eta = settings.rate / (1.0 + counters[SAMPLES] / settings.half)
-        memory = min(eta, FASTEST_MEMORY)
-        parameters = StepParameters(rule, 0, memory, eta, 0.0, math.inf, settings.limit / fan_in, True, 0.0)
-        share = weight_of(parameters, counters[SAMPLES])
+        share = max(weight_of(parameters, counters[SAMPLES]), min(eta, FASTEST_MEMORY))
         centre(parameters, share, X[k], averages.mean, x)
         unit = update_power(share, x, averages.power, n)
         eta = eta / unit if unit > 0 else 0.0

@@ -201,7 +201,7 @@ class LearningRule:
         """Whether the rate is relative to the mean input power."""
         return self.rate_is == "relative"
 
-    @property
+    @cached_property
     def timing(self) -> Schedule:
         """The schedule of the rate."""
         return schedule_named(self.schedule)

@@ -13,6 +13,7 @@ from neurodecorr.plasticity import guards
 INVERSIONS = {
     "inverse": "the keeper",
     "lateral": "R of a state that learns M alone",
+    "R": "the circuit of a network whose layers stand as A",
     "settle_back": "the adjoint circuit of a layer that learns M alone",
     "matrix": "baselines, whose circuits have other equations",
 }
