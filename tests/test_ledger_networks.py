@@ -190,7 +190,7 @@ def test_D17_the_noisy_half_takes_part_in_mean_and_decorrelation():
     # The noise of the other half reaches the clean one through the mean of the batch.
     assert apart > 1e-3
     for layer, signals in zip(network.layers, found[True].forward.signals, strict=True):
-        kept = layer.decorrelator._read(signals.drive, signals.xbar)[0]
+        kept = signals.head(layer.decorrelator.rows_read(len(signals.h) // layer.decorrelator.rows)).drive
         assert len(kept) == read[True]
 
 

@@ -14,17 +14,15 @@ from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.credit.base import Credit, output_error, weight_gradients
 from neurodecorr.network import Network
-from neurodecorr.network.algebra import product
 from neurodecorr.network.network import ForwardResult
-from neurodecorr.network.weights import Signals
+from neurodecorr.network.weights import LayerSignals
 
 
 def errors_below(
     network: Network,
     found: ForwardResult,
     top: AnyArray,
-    weigh: Callable[[int, AnyArray], AnyArray],
-    turn_back: Callable[[int, AnyArray, Signals], AnyArray],
+    back: Callable[[int, AnyArray, LayerSignals], AnyArray],
 ) -> list[AnyArray]:
     """Return δ of every layer from that of the last layer.
 
@@ -38,10 +36,8 @@ def errors_below(
         The network, and what it did for the batch.
     top : (rows, units) array
         δ_L.
-    weigh : callable
-        (layer, δ) → gradient at the layer's x̄: Wᵀδ, or what stands for it.
-    turn_back : callable
-        (layer, gradient at x̄, signals) → gradient at the activity before the layer.
+    back : callable
+        (layer, δ, signals) → gradient at the activity before the layer.
 
     References
     ----------
@@ -50,7 +46,7 @@ def errors_below(
     deltas = [top]
     for index in range(len(network.layers) - 1, 0, -1):
         below, h = network.layers[index - 1], found.signals[index - 1].h
-        E = turn_back(index, weigh(index, deltas[0]), found.signals[index])
+        E = back(index, deltas[0], found.signals[index])
         deltas.insert(0, array_namespace(E).reshape(E, h.shape) * below.slope(h))
     return deltas
 
@@ -94,11 +90,12 @@ class BackpropAssigner:
         network = self.network
         found = network.forward(X, training=True)
         loss, top = output_error(network, found, Y)
-        deltas = errors_below(network, found, top, self._through_weights, network.turn_back)
+        deltas = errors_below(network, found, top, self._back)
         return Credit(weight_gradients(deltas, found), loss, found, deltas)
 
     def follow(self) -> None:
         """Feedback has no weights of its own."""
 
-    def _through_weights(self, index: int, delta: AnyArray) -> AnyArray:
-        return product(delta, self.network.layers[index].W)
+    def _back(self, index: int, delta: AnyArray, found: LayerSignals) -> AnyArray:
+        layer = self.network.layers[index]
+        return layer.back(delta, layer.W, found)

@@ -12,9 +12,8 @@ from array_api_compat import array_namespace
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.network import Network
-from neurodecorr.network.algebra import product, sum_rows
+from neurodecorr.network.algebra import sum_rows
 from neurodecorr.network.network import ForwardResult
-from neurodecorr.network.weights import Signals
 
 Gradient = tuple[AnyArray, AnyArray]  # of W and b
 
@@ -72,11 +71,6 @@ def output_error(network: Network, found: ForwardResult, Y: AnyArray) -> tuple[A
     return loss, array_namespace(error).reshape(error, h.shape) * network.layers[-1].slope(h)
 
 
-def weight_gradient(delta: AnyArray, found: Signals, samples: int) -> Gradient:
-    """Return the mean over the batch of δ x̄ᵀ, postsynaptic error times presynaptic activity, and of δ."""
-    return product(delta.T, found.xbar, 1 / samples), sum_rows(delta) / samples
-
-
 def weight_gradients(deltas: Sequence[AnyArray], found: ForwardResult) -> list[Gradient]:
     """Return the gradients of all layers.
 
@@ -85,4 +79,7 @@ def weight_gradients(deltas: Sequence[AnyArray], found: ForwardResult) -> list[G
         ∂ℓ/∂W_i = ⟨δ_i x̄_{i−1}ᵀ⟩,    ∂ℓ/∂b_i = ⟨δ_i⟩
     """
     samples = found.output.shape[0]
-    return [weight_gradient(delta, signals, samples) for delta, signals in zip(deltas, found.signals, strict=True)]
+    return [
+        (signals.correlate(delta, 1 / samples), sum_rows(delta) / samples)
+        for delta, signals in zip(deltas, found.signals, strict=True)
+    ]

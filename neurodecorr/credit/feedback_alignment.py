@@ -19,7 +19,7 @@ from neurodecorr.credit.feedback_weights import PATHWAYS, pathway
 from neurodecorr.network import Network
 from neurodecorr.network.algebra import product
 from neurodecorr.network.network import ForwardResult
-from neurodecorr.network.weights import Signals
+from neurodecorr.network.weights import LayerSignals
 
 LATERAL = ("none", "exact", "adjoint", "random")
 
@@ -94,7 +94,7 @@ class FeedbackAssigner:
         self.path.begin(rng)
         found = self.network.forward(X, training=True)
         loss, top = output_error(self.network, found, Y)
-        deltas = errors_below(self.network, found, top, self._through_weights, self._back)
+        deltas = errors_below(self.network, found, top, self._back)
         return Credit(self._gradients(deltas, found), loss, found, deltas)
 
     def follow(self) -> None:
@@ -108,30 +108,28 @@ class FeedbackAssigner:
         shapes = [layer.shape for layer in self.network.layers]
         return [(W, b if len(shape) == 1 else 0 * b) for (W, b), shape in zip(gradients, shapes, strict=True)]
 
-    def _through_weights(self, index: int, delta: AnyArray) -> AnyArray:
-        return product(delta, self.path.matrix(index))
-
-    def _back(self, index: int, E: AnyArray, found: Signals) -> AnyArray:
-        return self.network.layers[index].send_back(self._lateral(self, index, E, found), found.memos)
+    def _back(self, index: int, delta: AnyArray, found: LayerSignals) -> AnyArray:
+        return self._lateral(self, index, delta, found)
 
 
-def _not_at_all(rule: FeedbackAssigner, index: int, E: AnyArray, found: Signals) -> AnyArray:
-    return E
+def _not_at_all(rule: FeedbackAssigner, index: int, delta: AnyArray, found: LayerSignals) -> AnyArray:
+    return rule.network.layers[index].back(delta, rule.path.matrix(index), found, lambda E: E)
 
 
-def _exactly(rule: FeedbackAssigner, index: int, E: AnyArray, found: Signals) -> AnyArray:
-    return rule.network.layers[index].decorrelator.turn_back(E, found)
+def _exactly(rule: FeedbackAssigner, index: int, delta: AnyArray, found: LayerSignals) -> AnyArray:
+    return rule.network.layers[index].back(delta, rule.path.matrix(index), found)
 
 
-def _by_adjoint_circuit(rule: FeedbackAssigner, index: int, E: AnyArray, found: Signals) -> AnyArray:
-    return rule.network.layers[index].decorrelator.settle_back(E, found)
+def _by_adjoint_circuit(rule: FeedbackAssigner, index: int, delta: AnyArray, found: LayerSignals) -> AnyArray:
+    return rule.network.layers[index].settle_back(delta, rule.path.matrix(index), found)
 
 
-def _at_random(rule: FeedbackAssigner, index: int, E: AnyArray, found: Signals) -> AnyArray:
-    return product(E, rule.arrays[f"L{index}"])
+def _at_random(rule: FeedbackAssigner, index: int, delta: AnyArray, found: LayerSignals) -> AnyArray:
+    L = rule.arrays[f"L{index}"]
+    return rule.network.layers[index].back(delta, rule.path.matrix(index), found, lambda E: product(E, L))
 
 
-_LATERAL: dict[str, Callable[[FeedbackAssigner, int, AnyArray, Signals], AnyArray]] = {
+_LATERAL: dict[str, Callable[[FeedbackAssigner, int, AnyArray, LayerSignals], AnyArray]] = {
     "none": _not_at_all,
     "exact": _exactly,
     "adjoint": _by_adjoint_circuit,

@@ -18,7 +18,7 @@ from neurodecorr.credit.noise import GaussianNoise, Noise
 from neurodecorr.errors import ConfigError
 from neurodecorr.network import Network
 from neurodecorr.network.network import ForwardResult
-from neurodecorr.network.weights import Signals
+from neurodecorr.network.weights import LayerSignals
 
 VARIANTS = ("node", "activity", "iterative")
 # Weight of a batch in the mean loss that stands for ℓ where there is no clean pass.
@@ -150,7 +150,7 @@ class PerturbationAssigner:
         loss, _ = network.loss.measure(both.output, xp.concat([Y, Y]))
         change = loss[samples:] - loss[:samples]
         deltas = [_rows(change / sigma, n) * n for n in noise]
-        halves = tuple(replace(s, xbar=s.xbar[: n.shape[0], :]) for s, n in zip(both.signals, noise, strict=True))
+        halves = tuple(s.head(n.shape[0]) for s, n in zip(both.signals, noise, strict=True))
         clean = both.output[:samples, :]
         gradients = weight_gradients(deltas, ForwardResult(halves, clean))
         return Credit(gradients, loss[:samples], ForwardResult(both.signals, clean), deltas)
@@ -189,7 +189,7 @@ def perturbed(network: Network, clean: ForwardResult, noise: Sequence[AnyArray |
     """
     # Noise enters after the first product, so W x̄ of the first layer is the same in every noisy pass.
     first = network.layers[0]
-    signals: list[Signals] = [replace(clean.signals[0], h=_shaken(clean.signals[0].h, noise[0]))]
+    signals: list[LayerSignals] = [replace(clean.signals[0], h=_shaken(clean.signals[0].h, noise[0]))]
     activity = first.fire(signals[0].h)
     for layer, added in zip(network.layers[1:], noise[1:], strict=True):
         found = layer.respond(activity, training=True)

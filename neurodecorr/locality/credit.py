@@ -21,7 +21,7 @@ from neurodecorr.locality.audit import ROUNDING, Audit, Signal, SynapticRule, au
 from neurodecorr.network import Decorrelation, Dense, Network
 from neurodecorr.network.losses import Loss
 from neurodecorr.network.network import ForwardResult
-from neurodecorr.network.weights import Signals, WeightedLayer
+from neurodecorr.network.weights import LayerSignals, Signals, WeightedLayer
 
 Record = dict[str, Floats]
 FIELDS = ("x", "drive", "xbar", "h")
@@ -69,9 +69,9 @@ class _ReplayedLayer(WeightedLayer):
         super().__init__(layer.W, layer.b, layer.activation, layer.decorrelator, layer.routes, layer.shape)
         self._layer, self._index, self._tape = layer, index, tape
 
-    def respond(self, activity: Floats, training: bool) -> Signals:
+    def respond(self, activity: Floats, training: bool) -> LayerSignals:
         """Return what the layer did when the tape was made."""
-        found: Signals = self._tape.play(
+        found: LayerSignals = self._tape.play(
             lambda: self._layer.respond(activity, training),
             lambda made: _apart(made, self._index),
             lambda made, record: _whole(made, record, self._index),
@@ -140,13 +140,13 @@ class _ReplayedNoise:
         return drawn
 
 
-def _apart(signals: Signals, index: int) -> Record:
+def _apart(signals: LayerSignals, index: int) -> Record:
     return {f"{field}{index}": getattr(signals, field) for field in FIELDS}
 
 
-def _whole(signals: Signals, record: Record, index: int) -> Signals:
+def _whole(signals: LayerSignals, record: Record, index: int) -> Signals:
     fields: dict[str, Any] = {field: record[f"{field}{index}"] for field in FIELDS}
-    return replace(signals, **fields)
+    return Signals(**fields, memos=signals.memos, training=signals.training)
 
 
 LOCAL = ("pre", "post", "own weight", "own feedback", "output error", "loss", "own noise")

@@ -7,6 +7,7 @@ Rows are samples (of a convolution: patches). `centre` subtracts the mean, `deco
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from neurodecorr.circuit import Circuit, settle
 from neurodecorr.circuit.settle import METHODS
 from neurodecorr.errors import ConfigError, DivergenceError
 from neurodecorr.network import kernels, panels
-from neurodecorr.network.algebra import add_matrix_product, alike, as_numpy, identity, product, solve_positive, sum_rows
+from neurodecorr.network.algebra import add_matrix_product, alike, as_numpy, identity, product, solve_positive
 from neurodecorr.plasticity import guards, rules
 
 FORMS = ("none", "feedforward", "recurrent", "batch_norm")
@@ -280,6 +281,7 @@ def settle_rows(R: AnyArray, U: AnyArray, plan: Decorrelation) -> AnyArray:
     return alike(found.xbar, U)
 
 
+_KEPT = ("M", "mean")  # what x̄ = M (x − μ) needs
 VARIANCE_FLOOR = 1e-5  # added to the variances of batch norm, as is usual
 ROUNDING = 64  # units of rounding that M x̄ may always be off
 
@@ -293,6 +295,16 @@ class Decorrelator(Protocol):
     plan: Decorrelation
     arrays: dict[str, AnyArray]
 
+    @property
+    def folds(self) -> bool:
+        """Whether x̄ = M (x − μ) with an M that is kept, so that W M may stand for W and M."""
+
+    def frozen(self, training: bool, batch_mean: Callable[[], AnyArray]) -> tuple[AnyArray | None, AnyArray | None]:
+        """Return copies of M and of the μ that is subtracted; None for the identity, and for 0."""
+
+    def rows_read(self, samples: int) -> int:
+        """Return how many rows of so many samples an update reads x̄ of."""
+
     def centre(self, X: AnyArray, training: bool) -> AnyArray:
         """Return the drives x − μ."""
 
@@ -300,16 +312,19 @@ class Decorrelator(Protocol):
         """Return x̄ for each drive."""
 
     def turn_back(self, E: AnyArray, found: Any) -> AnyArray:
-        """Return the gradient at x for each gradient e at x̄, given the signals of the batch.
+        """Return the gradient at x − μ for each gradient e at x̄, given the signals of the batch.
 
-        The mean μ counts as constant, except in batch norm and where the plan says that the gradient passes it.
+        The mean μ counts as constant, except in batch norm.
         """
 
     def settle_back(self, E: AnyArray, found: Any) -> AnyArray:
         """Return the same from the adjoint circuit, settled by the method of the plan."""
 
-    def learn(self, X: AnyArray, drive: AnyArray, Xbar: AnyArray) -> None:
-        """Change the map and the running mean after one batch."""
+    def through_mean(self, E: AnyArray, found: Any) -> AnyArray:
+        """Return the gradient at x for that at x − μ: another one where the plan says that it passes the mean."""
+
+    def learn(self, found: Any) -> None:
+        """Change the map and the running mean after one batch, whose signals they are."""
 
     def as_ode(self) -> tuple[AnyArray | None, AnyArray | None]:
         """Return A and B of τ dx̄/dt = A (x − μ) − B x̄; None is the identity."""
@@ -319,7 +334,15 @@ class Plain:
     """No decorrelation: x̄ = x."""
 
     def __init__(self, plan: Decorrelation, features: int, rows: int, dtype: Any) -> None:
-        self.plan, self.arrays = plan, dict[str, AnyArray]()
+        self.plan, self.arrays, self.folds = plan, dict[str, AnyArray](), True
+
+    def frozen(self, training: bool, batch_mean: Callable[[], AnyArray]) -> tuple[AnyArray | None, AnyArray | None]:
+        """Nothing stands between x and x̄."""
+        return None, None
+
+    def rows_read(self, samples: int) -> int:
+        """Return 0: nothing learns, and W alone is no dearer than W."""
+        return 0
 
     def centre(self, X: AnyArray, training: bool) -> AnyArray:
         """Return x."""
@@ -333,9 +356,9 @@ class Plain:
         """Return e."""
         return E
 
-    settle_back = turn_back
+    settle_back = through_mean = turn_back
 
-    def learn(self, X: AnyArray, drive: AnyArray, Xbar: AnyArray) -> None:
+    def learn(self, found: Any) -> None:
         """Learn nothing."""
 
     def as_ode(self) -> tuple[AnyArray | None, AnyArray | None]:
@@ -345,6 +368,8 @@ class Plain:
 
 class _Centred:
     """A running mean μ, and the choice of what is subtracted; `rows` is their number per sample."""
+
+    folds = False
 
     def __init__(self, plan: Decorrelation, features: int, rows: int, dtype: Any) -> None:
         self.plan, self.rows, self.arrays = plan, rows, {"mean": np.zeros(features, dtype)}
@@ -360,14 +385,21 @@ class _Centred:
         followed = self.arrays[name]
         followed += self.plan.memory * (now - followed)
 
-    def _follow_mean(self, X: AnyArray) -> None:
-        self._follow("mean", sum_rows(X) / X.shape[0])
+    def frozen(self, training: bool, batch_mean: Callable[[], AnyArray]) -> tuple[AnyArray | None, AnyArray | None]:
+        """Return copies of M and of the μ that is subtracted, None for 0."""
+        copied = {name: array_namespace(a).asarray(a, copy=True) for name, a in self.arrays.items() if name in _KEPT}
+        if self.plan.mean == "none":
+            return copied["M"], None
+        return copied["M"], batch_mean() if training and self.plan.mean == "batch" else copied["mean"]
 
-    def _read(self, drive: AnyArray, Xbar: AnyArray) -> tuple[AnyArray, AnyArray]:
-        """Return the rows that an update reads: those of the first samples of the batch."""
-        samples = drive.shape[0] // self.rows
-        count = min(samples, int(self.plan.share * samples) + 1) * self.rows
-        return drive[:count, :], Xbar[:count, :]
+    def rows_read(self, samples: int) -> int:
+        """Return how many rows of so many samples an update reads: those of the first samples of the batch."""
+        return min(samples, int(self.plan.share * samples) + 1) * self.rows
+
+    def through_mean(self, E: AnyArray, found: Any) -> AnyArray:
+        """Return e, or where the gradient passes the mean of the batch, e − ⟨e⟩."""
+        passes = self.plan.mean_passes and self.plan.mean == "batch" and found.training
+        return E - array_namespace(E).mean(E, axis=0) if passes else E
 
 
 class _Lateral(_Centred):
@@ -384,19 +416,26 @@ class _Lateral(_Centred):
         if plan.relative:
             self.arrays["drive_power"] = np.zeros(2, dtype)
 
-    def learn(self, X: AnyArray, drive: AnyArray, Xbar: AnyArray) -> None:
+    @property
+    def folds(self) -> bool:  # type: ignore[override]
+        """Whether M is kept: a circuit that settles by another method has none."""
+        return "M" in self.arrays
+
+    def learn(self, found: Any) -> None:
         """Take one step of the rule with the rows that are read; μ follows."""
-        drive, Xbar = self._read(drive, Xbar)
+        read = found.head(self.rows_read(found.h.shape[0] // self.rows))
+        drive, Xbar, xp = read.drive, read.xbar, array_namespace(read.drive)
         plan, rate = self.plan, self._rate(drive)
         if plan.rule == "congruent":
-            self._follow("power", array_namespace(X).mean(drive * drive, axis=0))
+            self._follow("power", xp.mean(drive * drive, axis=0))
             gain = rules.homeostatic_gain(self.arrays["power"], rate, plan.gain)
-            self._congruent(drive, Xbar, rate, array_namespace(X).sqrt(gain))
+            self._congruent(drive, Xbar, rate, xp.sqrt(gain))
         else:
             if plan.rule == "explicit":
                 require_small_step(Xbar, rate)
-            self._step(drive, Xbar, rate, self._gain(X, drive, Xbar))
-        self._follow_mean(X)
+            gain = norm_ratio(read.x, Xbar) if plan.gain == "norms" else layer_power_gain(drive, Xbar, plan.gain)
+            self._step(drive, Xbar, rate, gain)
+        self._follow("mean", found.mean_input())
 
     def _rate(self, drive: AnyArray) -> float:
         """Return η in units of 1/x²; 0 for a relative rate before any input had power."""
@@ -406,15 +445,6 @@ class _Lateral(_Centred):
         self._follow("drive_power", alike([mean_power(drive), 1.0], followed))
         power, weight = float(followed[0]), float(followed[1])
         return 0.0 if power == 0 else self.plan.rate * weight / power
-
-    def _gain(self, X: AnyArray, drive: AnyArray, Xbar: AnyArray) -> Any:
-        if self.plan.gain == "norms":
-            return norm_ratio(X[: drive.shape[0], :], Xbar)
-        return layer_power_gain(drive, Xbar, self.plan.gain)
-
-    def _through_mean(self, E: AnyArray, found: Any) -> AnyArray:
-        passes = self.plan.mean_passes and self.plan.mean == "batch" and found.training
-        return E - array_namespace(E).mean(E, axis=0) if passes else E
 
     def _step(self, drive: AnyArray, Xbar: AnyArray, rate: float, gain: Any) -> None:
         shrink(self.arrays["M"], Xbar, self.plan.rule, rate, gain)
@@ -440,13 +470,13 @@ class Feedforward(_Lateral):
 
     def turn_back(self, E: AnyArray, found: Any) -> AnyArray:
         """Return Mᵀe."""
-        return self._through_mean(product(E, self.arrays["M"]), found)
+        return product(E, self.arrays["M"])
 
     def settle_back(self, E: AnyArray, found: Any) -> AnyArray:
         """Return Mᵀe as the rest of τ dδ̄/dt = e − Rᵀδ̄, R = M⁻¹."""
         if self.plan.settling == "twin":
             return self.turn_back(E, found)
-        return self._through_mean(settle_rows(array_namespace(E).linalg.inv(self.arrays["M"]).T, E, self.plan), found)
+        return settle_rows(array_namespace(E).linalg.inv(self.arrays["M"]).T, E, self.plan)
 
     def as_ode(self) -> tuple[AnyArray | None, AnyArray | None]:
         """τ dx̄/dt = M (x − μ) − x̄."""
@@ -476,8 +506,9 @@ class Recurrent(_Lateral):
 
     def turn_back(self, E: AnyArray, found: Any) -> AnyArray:
         """Return where the adjoint circuit τ dδ̄/dt = e − Rᵀδ̄ settles: Mᵀe."""
-        E = product(E, self.arrays["M"]) if "M" in self.arrays else settle_rows(self.arrays["R"].T, E, self.plan)
-        return self._through_mean(E, found)
+        if "M" in self.arrays:
+            return product(E, self.arrays["M"])
+        return settle_rows(self.arrays["R"].T, E, self.plan)
 
     settle_back = turn_back
 
@@ -543,10 +574,10 @@ class BatchNorm(_Centred):
 
     settle_back = turn_back
 
-    def learn(self, X: AnyArray, drive: AnyArray, Xbar: AnyArray) -> None:
+    def learn(self, found: Any) -> None:
         """Running mean and variance follow."""
-        self._follow("variance", array_namespace(X).var(X, axis=0))
-        self._follow_mean(X)
+        self._follow("variance", array_namespace(found.x).var(found.x, axis=0))
+        self._follow("mean", found.mean_input())
 
     def as_ode(self) -> tuple[AnyArray | None, AnyArray | None]:
         """τ dx̄/dt = (x − μ)/√(σ² + ε) − x̄."""

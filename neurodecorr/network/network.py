@@ -23,7 +23,7 @@ from neurodecorr.network.algebra import alike, as_numpy
 from neurodecorr.network.decorrelators import Decorrelation, decorrelator
 from neurodecorr.network.losses import Loss, loss_named
 from neurodecorr.network.ode import NetworkCircuit, network_circuit
-from neurodecorr.network.weights import Signals, WeightedLayer
+from neurodecorr.network.weights import FoldedSignals, LayerSignals, Signals, WeightedLayer
 
 # Matrices of the size of M that a form of decorrelation keeps.
 _SQUARES = {"none": 0, "feedforward": 1, "recurrent": 2, "batch_norm": 0}
@@ -141,7 +141,7 @@ class ForwardResult:
         Activity of the last layer.
     """
 
-    signals: tuple[Signals, ...]
+    signals: tuple[LayerSignals, ...]
     output: AnyArray
 
 
@@ -250,17 +250,26 @@ class Network:
             signals.append(found)
         return ForwardResult(tuple(signals), array_namespace(activity).reshape(activity, (activity.shape[0], -1)))
 
-    def decorrelate(self, signals: Sequence[Signals]) -> None:
+    def decorrelate(self, signals: Sequence[LayerSignals]) -> None:
         """Let every decorrelator learn from one batch."""
-        if len(_validation.several(signals, Signals, "signals")) != len(self.layers):
+        if len(_validation.several(signals, (Signals, FoldedSignals), "signals")) != len(self.layers):
             raise InputError(f"signals must be one for each of {len(self.layers)} layers; got {len(signals)}.")
         for layer, found in zip(self.layers, signals, strict=True):
-            layer.decorrelator.learn(found.x, found.drive, found.xbar)
+            layer.decorrelator.learn(found)
 
-    def turn_back(self, index: int, E: AnyArray, found: Signals) -> AnyArray:
-        """Return the gradient at the activity before layer `index`, for the gradient e at its x̄."""
-        layer = self.layers[index]
-        return layer.send_back(layer.decorrelator.turn_back(E, found), found.memos)
+    def prepared(self, samples: int) -> Network:
+        """Return a network that gives the same for many samples without learning: W M is made once where it pays.
+
+        It holds W M as it is now; what this network learns later does not reach it.
+
+        Parameters
+        ----------
+        samples : int
+            How many are to come.
+        """
+        made = copy.copy(self)
+        made.layers = [layer.prepared(samples) for layer in self.layers]
+        return made
 
     def as_circuit(self, tau: float = 1.0, tau_units: float = 1.0) -> NetworkCircuit:
         """Return all layers as one system of ODEs, which rests where `forward` says; see `NetworkCircuit`.

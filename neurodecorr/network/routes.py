@@ -1,7 +1,8 @@
 """Ways from one weighted layer to the next: maps without weights, and the way back along them.
 
 Pictures lie channels last, (b, H, W, C), so that a patch is copied in runs of C numbers. Arrays of numpy go through
-compiled passes, others through slices of their library.
+compiled passes, tensors of torch through its convolutions, others through slices of their library. A product with
+patches makes a few samples' patches at a time: all of a batch are k² times its pictures.
 """
 
 from __future__ import annotations
@@ -9,37 +10,66 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
 from neurodecorr._typing import AnyArray
 from neurodecorr.network import kernels
-from neurodecorr.network.algebra import empty_like
+from neurodecorr.network.algebra import add_matrix_product, empty_like, product, product_into, sum_rows
+
+BLOCK = 4 << 20  # bytes of patches that are made at once: they stay in the cache until their product is done
 
 
-class Route(Protocol):
+class Route:
     """A map from activity to activity or rows; `back` applies the transpose of its derivative.
 
     ::
 
         ∂loss/∂x = (∂y/∂x)ᵀ ∂loss/∂y
+
+    The last route before a layer also multiplies: its rows X (samples, or patches) need not exist at once for that.
     """
 
     @property
     def shape_behind(self) -> tuple[int, ...]:
         """Shape of what one sample becomes; the last number is the length of a row."""
+        raise NotImplementedError
 
     def forth(self, activity: AnyArray) -> tuple[AnyArray, Any]:
         """Return the mapped activity, and what `back` has to know."""
+        raise NotImplementedError
 
     def back(self, E: AnyArray, memo: Any) -> AnyArray:
         """Return the gradient before the map, for the gradient behind it."""
+        raise NotImplementedError
+
+    def rows(self, activity: AnyArray) -> AnyArray:
+        """Return X, (rows, n)."""
+        found, _ = self.forth(activity)
+        return array_namespace(found).reshape(found, (-1, self.shape_behind[-1]))
+
+    def multiply(self, activity: AnyArray, K: AnyArray) -> AnyArray:
+        """Return X Kᵀ, (rows, units)."""
+        return product(self.rows(activity), K.T)
+
+    def correlate(self, delta: AnyArray, activity: AnyArray) -> AnyArray:
+        """Return δᵀX, (units, n)."""
+        return product(delta.T, self.rows(activity))
+
+    def spread(self, delta: AnyArray, K: AnyArray) -> AnyArray:
+        """Return the gradient before the map, for the gradient δ K behind it."""
+        return self.back(product(delta, K), None)
+
+    def mean(self, activity: AnyArray) -> AnyArray:
+        """Return the mean row, (n,)."""
+        X = self.rows(activity)
+        return sum_rows(X) / X.shape[0]
 
 
 @dataclass(frozen=True)
-class FlattenRoute:
+class FlattenRoute(Route):
     """(b, *shape) → (b, features)."""
 
     shape: tuple[int, ...]
@@ -59,7 +89,7 @@ class FlattenRoute:
 
 
 @dataclass(frozen=True)
-class ChannelsLast:
+class ChannelsLast(Route):
     """(b, C, H, W) → (b, H, W, C)."""
 
     shape: tuple[int, ...]
@@ -79,7 +109,7 @@ class ChannelsLast:
 
 
 @dataclass(frozen=True)
-class Windows:
+class Windows(Route):
     """Square windows that slide over pictures of a shape (H, W, C).
 
     Parameters
@@ -163,6 +193,56 @@ class Patches(Windows):
         for i, j, place in self.places():
             wide[place] += E[:, :, :, i, j, :]
         return self.unpadded(wide)
+
+    def multiply(self, activity: AnyArray, K: AnyArray) -> AnyArray:
+        """Return X Kᵀ, (rows, units): a convolution with the rows of K."""
+        if not isinstance(activity, np.ndarray):
+            return super().multiply(activity, K)
+        activity = np.ascontiguousarray(activity)
+        found = empty_like(activity, (len(activity) * math.prod(self.steps), len(K)))
+        for samples, rows, X in self._blocks(activity):
+            kernels.gather(activity[samples], X, self.stride, self.padding)
+            product_into(found[rows], self._flat(X), K.T)
+        return found
+
+    def correlate(self, delta: AnyArray, activity: AnyArray) -> AnyArray:
+        """Return δᵀX, (units, n)."""
+        if not isinstance(activity, np.ndarray):
+            return super().correlate(delta, activity)
+        activity = np.ascontiguousarray(activity)
+        found = np.zeros((delta.shape[1], self.shape_behind[-1]), activity.dtype)
+        for samples, rows, X in self._blocks(activity):
+            kernels.gather(activity[samples], X, self.stride, self.padding)
+            add_matrix_product(found, delta[rows].T, self._flat(X))
+        return found
+
+    def spread(self, delta: AnyArray, K: AnyArray) -> AnyArray:
+        """Return at each place the sum over the patches that saw it of their rows of δ K."""
+        if not isinstance(delta, np.ndarray):
+            return super().spread(delta, K)
+        found = empty_like(delta, (len(delta) // math.prod(self.steps), *self.shape))
+        for samples, rows, E in self._blocks(found):
+            product_into(self._flat(E), delta[rows], K)
+            kernels.collect(E, found[samples], self.stride, self.padding)
+        return found
+
+    def mean(self, activity: AnyArray) -> AnyArray:
+        """Return the mean row, (n,): that of the patches of the mean picture."""
+        flat = array_namespace(activity).reshape(activity, (activity.shape[0], -1))
+        picture = array_namespace(flat).reshape(sum_rows(flat) / flat.shape[0], (1, *self.shape))
+        return super().mean(picture)
+
+    def _blocks(self, pictures: AnyArray) -> Iterator[tuple[slice, slice, AnyArray]]:
+        """Yield for a few samples at a time where they and their rows lie, and an array for their patches."""
+        places = math.prod(self.steps)
+        count = max(1, BLOCK // (places * self.shape_behind[-1] * pictures.dtype.itemsize))
+        patches = empty_like(pictures, (count, *self.steps, self.size, self.size, self.shape[2]))
+        for begin in range(0, len(pictures), count):
+            end = min(begin + count, len(pictures))
+            yield slice(begin, end), slice(begin * places, end * places), patches[: end - begin]
+
+    def _flat(self, patches: AnyArray) -> AnyArray:
+        return patches.reshape(-1, self.shape_behind[-1])
 
 
 class MaxWindows(Windows):

@@ -96,7 +96,7 @@ def _culprit(network: Network, credit: Credit) -> int:
     for number, (layer, found) in enumerate(zip(network.layers, credit.forward.signals, strict=True), 1):
         try:
             # On a copy: the search for the layer must not change what it inspects.
-            copy.deepcopy(layer.decorrelator).learn(found.x, found.drive, found.xbar)
+            copy.deepcopy(layer.decorrelator).learn(found)
         except DivergenceError:
             return number
     return len(network.layers)

@@ -25,7 +25,7 @@ from neurodecorr.io.observer import Observable, Observer
 from neurodecorr.io.traces import Trace
 from neurodecorr.network import Network
 from neurodecorr.network.algebra import as_numpy, product
-from neurodecorr.network.weights import Signals, WeightedLayer
+from neurodecorr.network.weights import LayerSignals, WeightedLayer
 
 KINDS = ("weights", "activities", "residuals", "margins", "errors")
 COMMON = ("weights", "activities")
@@ -230,7 +230,7 @@ def _margin(layer: WeightedLayer) -> Any:
     return np.array(1.0 if lateral is None else margin(as_numpy(lateral)))
 
 
-def _residual(layer: WeightedLayer, found: Signals) -> Any:
+def _residual(layer: WeightedLayer, found: LayerSignals) -> Any:
     """Return ‖A (x − μ) − B x̄‖/‖x̄‖ over all rows."""
     feed, lateral = (None if part is None else as_numpy(part).astype(float) for part in layer.decorrelator.as_ode())
     drive, xbar = (as_numpy(part).astype(float) for part in (found.drive, found.xbar))

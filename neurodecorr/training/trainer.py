@@ -408,6 +408,7 @@ def evaluate(network: Network, batches: Epochs) -> tuple[float, float]:
     _epochs(batches, "batches")
     if batches.dataset.targets is None:
         raise InputError("batches need targets; the dataset has none.")
+    network = network.prepared(len(batches.dataset.inputs))
     # Sums, not means of means: the last batch may be shorter.
     sums = np.zeros(3)
     for batch in batches.batches():

@@ -9,6 +9,7 @@ Run: python tests/benchmarks/training.py [--threads 2] [--conv] [--only BP+D]
 from __future__ import annotations
 
 import argparse
+import itertools
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +17,11 @@ from bench import gemm_rate, interleaved, machine, peer, table
 from threadpoolctl import threadpool_limits
 
 from neurodecorr.credit import Adam, Backprop, FeedbackAlignment, NodePerturbation
+from neurodecorr.data import Dataset, Epochs
 from neurodecorr.network import Conv2d, Decorrelation, Dense, MaxPool2d, Network
+from neurodecorr.network.torch import on_device
+from neurodecorr.training import Trainer
+from neurodecorr.training.trainer import evaluate
 
 BATCH, RATE, ETA, SHARE, SIGMA = 256, 1e-4, 1e-5, 0.1, 1e-4
 STEPS = 5
@@ -44,18 +49,12 @@ def convolutional():
     return [*layers, Dense(10, "identity")], (3, 32, 32)
 
 
-def our_step(network, rule, X, Y):
-    """Return one training step of neurodecorr."""
-    work, rng = rule.start(network), np.random.default_rng(0)
-    optimiser = Adam(RATE).start([array for layer in network.layers for array in (layer.W, layer.b)])
-
-    def step():
-        credit = work.assign(X, Y, rng)
-        optimiser.step([array for pair in credit.gradients for array in pair])
-        work.follow()
-        network.decorrelate(credit.forward.signals)
-
-    return step
+def our_steps(network, rule, X, labels):
+    """Return an epoch of so many batches through `Trainer.fit`, as a user calls it; each call trains on."""
+    flat = np.tile(X.reshape(len(X), -1), (STEPS, 1))
+    shown = Epochs(Dataset(flat, np.tile(labels, STEPS), name="drawn"), len(X), shuffle=False)
+    trainer, done = Trainer(network, rule, Adam(RATE)), itertools.count(1)
+    return lambda: trainer.fit(shown, epochs=next(done))
 
 
 class TorchTwin:
@@ -195,31 +194,51 @@ def flops(name):
     return total
 
 
-def run(names, build, repeats, torch, conv):
-    """Time each rule beside its twin."""
-    rng = np.random.default_rng(0)
+def built(build, form):
+    """Return a network with the settings of the table."""
     layers, inputs = build()
-    X = rng.standard_normal((BATCH, *np.atleast_1d(inputs)), dtype=np.float32)
+    plan = Decorrelation(form, rate=ETA, share=SHARE, gain="layer", rule="explicit", rate_is="absolute")
+    return Network(layers, inputs, decorrelation=plan)
+
+
+def run(names, build, repeats, torch, conv):
+    """Time each rule in numpy and on torch beside its twin, and beside plain backpropagation in torch."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((BATCH, *np.atleast_1d(build()[1])), dtype=np.float32)
     labels = rng.integers(0, 10, BATCH)
-    Y = np.eye(10, dtype=np.float32)[labels]
     rate = gemm_rate("float32", 2000)
     print(f"float32 products: {rate / 1e9:.0f} GFLOP/s")
+    rivals = {}
+    if torch is not None:
+        twin = torch_convolution(torch, X, labels) if conv else TorchTwin(torch, "BP", X, labels).step
+        rivals["torch, BP"] = in_a_row(twin)
     for name in names:
         rule, form = RULES[name]
-        network = Network(
-            layers,
-            inputs,
-            decorrelation=Decorrelation(form, rate=ETA, share=SHARE, gain="layer", rule="explicit", rate_is="absolute"),
-        )
-        rivals = {"neurodecorr": our_step(network, rule, X, Y)}
-        if torch is not None and not conv and name != "BP+R":
-            rivals["torch"] = TorchTwin(torch, name, X, labels).step
-        if torch is not None and conv and name == "BP":
-            rivals["torch"] = torch_convolution(torch, X, labels)
-        found = interleaved({who: in_a_row(step) for who, step in rivals.items()}, repeats, PAUSE)
-        table(f"{name}, batch {BATCH}", found, ours="neurodecorr", per=STEPS)
-        if not conv:
-            print(f"share of the rate of products: {STEPS * flops(name) / rate / found['neurodecorr'].median:.0%}")
+        rivals[name] = our_steps(built(build, form), rule, X, labels)
+        if torch is not None:
+            rivals[f"{name} on torch"] = our_steps(on_device(built(build, form), "cpu"), rule, X, labels)
+            if not conv and name not in ("BP", "BP+R"):
+                rivals[f"torch, {name}"] = in_a_row(TorchTwin(torch, name, X, labels).step)
+    found = interleaved(rivals, repeats, PAUSE)
+    table(f"one step of {BATCH} samples", found, ours=next(iter(rivals)), per=STEPS)
+    if not conv:
+        for name in names:
+            print(f"{name}: {STEPS * flops(name) / rate / found[name].median:.0%} of the rate of products")
+
+
+def run_evaluation(build, repeats, samples):
+    """Time an evaluation with M, W M being made once, beside batches of the same network that do not know of others."""
+    rng, inputs = np.random.default_rng(0), build()[1]
+    X = rng.standard_normal((samples, int(np.prod(inputs))), dtype=np.float32)
+    shown, network = Epochs(Dataset(X, rng.integers(0, 10, samples), name="drawn"), BATCH), built(build, "feedforward")
+    plain = built(build, "none")
+
+    def by_batches():
+        for begin in range(0, samples, BATCH):
+            network.forward(X[begin : begin + BATCH])
+
+    rivals = {"evaluate": lambda: evaluate(network, shown), "evaluate, no M": lambda: evaluate(plain, shown)}
+    table(f"{samples} samples", interleaved({**rivals, "forward": by_batches}, repeats, PAUSE), ours="evaluate")
 
 
 def main():
@@ -228,6 +247,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2, help="threads of BLAS and of torch (default 2)")
     parser.add_argument("--only", nargs="*", default=list(RULES), help="rules, such as BP BP+D")
     parser.add_argument("--conv", action="store_true", help="the convolutional network")
+    parser.add_argument("--evaluate", type=int, default=0, help="time an evaluation of so many samples instead")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     machine()
@@ -235,7 +255,11 @@ def main():
     if torch is not None:
         torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads, user_api="blas"):
-        run(options.only, convolutional if options.conv else dense, options.repeats, torch, options.conv)
+        build = convolutional if options.conv else dense
+        if options.evaluate:
+            run_evaluation(build, options.repeats, options.evaluate)
+            return
+        run(options.only, build, options.repeats, torch, options.conv)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def test_the_gradient_through_the_mean_of_the_batch_is_that_of_central_differenc
         network.decorrelate(network.forward(X, training=True).signals)
     found = network.forward(X, training=True)
     _, E = network.loss.measure(found.output, Y)
-    own = network.turn_back(1, E @ network.layers[1].W, found.signals[1])
+    own = network.layers[1].back(E, network.layers[1].W, found.signals[1])
     before = found.signals[1].x
 
     def total(x):

@@ -10,6 +10,7 @@ from neurodecorr.errors import ConfigError, DivergenceError
 from neurodecorr.measures import rms_correlation
 from neurodecorr.network import Decorrelation, Dense, Network
 from neurodecorr.network.decorrelators import decorrelator
+from neurodecorr.network.weights import Signals
 from neurodecorr.plasticity import rules
 
 RULES = ("explicit", "implicit", "congruent")
@@ -34,7 +35,7 @@ def state(plan, n, dtype="float64", rows=1):
 def learn(own, X):
     drive = own.centre(X, True)
     Xbar = own.decorrelate(drive, True)
-    own.learn(X, drive, Xbar)
+    own.learn(Signals(X, drive, Xbar, X, (), True))
     return drive, Xbar
 
 
@@ -224,9 +225,11 @@ def test_an_update_reads_whole_samples():
     own = state(
         Decorrelation("feedforward", rate=0.01, share=0.26, gain="none", rule="explicit", rate_is="absolute"), 3, rows=4
     )
+    assert own.rows_read(10) == 3 * 4  # ⌈2.6⌉ samples of four patches
     X = correlated(10 * 4, 3)
-    drive, Xbar = own._read(X, X)
-    assert len(drive) == len(Xbar) == 3 * 4  # ⌈2.6⌉ samples of four patches
+    learn(own, X)
+    plain = rules.explicit_feedforward(np.eye(3), X[:12], X[:12], 0.01)
+    np.testing.assert_allclose(own.arrays["M"], plain, rtol=0, atol=1e-14)
 
 
 def test_the_mean_follows_the_batches():

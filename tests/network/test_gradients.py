@@ -111,5 +111,5 @@ def test_gradients_hold_for_any_shape(widths, form, seed):
 def test_max_pooling_sends_the_gradient_to_the_first_of_equal_numbers():
     network = Network([MaxPool2d(2), Dense(2, "identity")], (1, 2, 2), dtype="float64")
     found = network.forward(np.ones((1, 1, 2, 2)))
-    back = network.turn_back(0, np.ones((1, 1)), found.signals[0])
+    back = network.layers[0].back(np.ones((1, 1)), np.ones((1, 1)), found.signals[0])
     np.testing.assert_array_equal(back, [[[[1.0, 0.0], [0.0, 0.0]]]])
