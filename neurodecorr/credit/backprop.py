@@ -47,7 +47,9 @@ def errors_below(
     for index in range(len(network.layers) - 1, 0, -1):
         below, h = network.layers[index - 1], found.signals[index - 1].h
         E = back(index, deltas[0], found.signals[index])
-        deltas.insert(0, array_namespace(E).reshape(E, h.shape) * below.slope(h))
+        delta = array_namespace(E).reshape(E, h.shape)
+        delta *= below.slope(h)  # nobody else holds E: another array of its size costs more than the product
+        deltas.insert(0, delta)
     return deltas
 
 

@@ -267,6 +267,7 @@ class Network:
         samples : int
             How many are to come.
         """
+        _validation.count(samples, "samples")
         made = copy.copy(self)
         made.layers = [layer.prepared(samples) for layer in self.layers]
         return made

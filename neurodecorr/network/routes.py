@@ -19,7 +19,7 @@ from neurodecorr._typing import AnyArray
 from neurodecorr.network import kernels
 from neurodecorr.network.algebra import add_matrix_product, empty_like, product, product_into, sum_rows
 
-BLOCK = 4 << 20  # bytes of patches that are made at once: they stay in the cache until their product is done
+BLOCK = 1 << 20  # bytes of patches that are made at once: they stay in the cache until their product is done
 
 
 class Route:

@@ -109,6 +109,7 @@ CALLS = [
     ),
     Call("network.Network.load", NET.copy().load, {"arrays": Table(NET.arrays())}),
     Call("network.Network.to", NET.to, {"namespace": Valid(np)}),
+    Call("network.Network.prepared", NET.prepared, {"samples": Whole(5, low=1)}),
     Call("network.Network.take", NET.take, {"values": Numbers(X, any_shape=True, also=RAW)}),
     Call("network.NetworkCircuit.settle", CIRCUIT.settle, {"X": Numbers(X), "tol": Number(1e-3, above=0)}),
     Call(
