@@ -133,7 +133,7 @@ def test_direct_feedback_reads_no_weight_above():
 def test_node_perturbation_converges_to_backprop_at_one_over_the_root_of_its_samples(options):
     net = network(learnt=3)
     exact = assigned(Backprop(), net)
-    counts = (125, 2000)
+    counts = (64, 1024)
     errors = []
     for count in counts:
         tries = [relative(assigned(NodePerturbation(samples=count, **options), net, seed), exact) for seed in range(6)]

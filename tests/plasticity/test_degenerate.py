@@ -114,7 +114,7 @@ def test_an_input_of_zeros_or_of_one_sample_changes_nothing(form, rule, batch):
         np.testing.assert_array_equal(learnt(X, form, rule, batch).M, np.eye(3))
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e6, 1e30])
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("batch", [1, 20])
 @pytest.mark.parametrize(("form", "rule"), PAIRS)
