@@ -334,7 +334,7 @@ def test_matrices_that_do_not_fit_in_memory_are_refused_before_they_are_made(cal
     from neurodecorr._numerics import memory as _memory
 
     monkeypatch.setattr(_memory, "available", lambda: 10**9)
-    with pytest.raises(InputError, match=r"20,000 units must fit in memory: .* 19\.2 GB.*was X\.T meant"):
+    with pytest.raises(InputError, match=r"20,000 units .*X\.T"):
         getattr(nd.RecurrentDecorrelator(), call)(np.ones((2, 20_000)))
 
 
@@ -422,11 +422,11 @@ def test_learning_goes_on_from_the_closed_form(X):
 
 
 def test_what_offline_cannot_solve_is_named(X):
-    with pytest.raises(InputError, match=r"full rank, 13; it has 12: no signal of their own in units 0, 12"):
+    with pytest.raises(InputError, match=r"13; it has 12.* units 0, 12"):
         nd.RecurrentDecorrelator(solver="offline").fit(np.column_stack([X, X[:, 0]]))
-    with pytest.raises(InputError, match=r"full rank, 12; it has 7: .*bring more samples than units, or .*LedoitWolf"):
+    with pytest.raises(InputError, match=r"12; it has 7: .*LedoitWolf"):
         nd.RecurrentDecorrelator(solver="offline").fit(X[:8])
-    with pytest.raises(InputError, match=r"it has 11: no signal of their own in units 3\. Remove"):
+    with pytest.raises(InputError, match=r"it has 11: .*units 3\."):
         nd.RecurrentDecorrelator(solver="offline").fit(np.where(np.arange(12) == 3, 7.3, X))
     with pytest.raises(InputError, match="inputs must vary"):
         nd.FeedforwardDecorrelator(solver="offline").fit(np.ones((5, 2)))

@@ -99,9 +99,9 @@ def test_power_is_the_mean_of_the_diagonal():
 
 @pytest.mark.parametrize("function", [rms_correlation, relative_off_diagonal, power])
 def test_what_is_no_covariance_is_refused(function):
-    with pytest.raises(InputError, match=r"covariance must be a square matrix, \(n, n\); got shape \(3,\)"):
+    with pytest.raises(InputError, match=r"covariance .*\(3,\)"):
         function(covariance=np.ones(3))
-    with pytest.raises(InputError, match=r"covariance must be finite.*; found inf at row 1, column 0"):
+    with pytest.raises(InputError, match=r"covariance .*inf at row 1, column 0"):
         function(covariance=[[1.0, 0.0], [np.inf, 1.0]])
 
 

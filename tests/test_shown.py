@@ -14,7 +14,7 @@ from neurodecorr.export.budget import HardwareBudget, Needs
 from neurodecorr.export.spice.runner import SpiceResult
 from neurodecorr.hardware.analogue import AnalogueCircuit
 from neurodecorr.hardware.devices import Devices
-from neurodecorr.hardware.in_situ.reprogramming import InSituComparison
+from neurodecorr.hardware.in_situ import InSituComparison
 
 PACKAGE = Path(nd.__file__).parent
 ARRAYS = ("Floats", "NDArray", "Float64s", "Int64s", "Ints", "Array")

@@ -154,9 +154,7 @@ def test_implicit_steps_far_beyond_the_explicit_limit_settle():
 
 def test_unstable_circuits_raise_before_integrating_and_diverge_on_request():
     circuit = Circuit([[1.0, 0.0], [0.0, -0.5]])
-    with pytest.raises(
-        StabilityError, match=r"min Re λ > 0 to settle; got -0.5 .*λ = -0.5 per τ, carried most by unit 1"
-    ):
+    with pytest.raises(StabilityError, match=r"min Re λ .*-0.5 .*unit 1"):
         integrate(circuit, [1.0, 1.0], 10.0)
     for method in METHODS:
         found = integrate(circuit, [1.0, 1.0], 10.0, method, [10.0], allow_unstable=True, dt=0.01)

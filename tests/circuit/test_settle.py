@@ -185,7 +185,7 @@ def test_auto_factors_small_circuits_and_batches_and_marches_single_samples_of_l
 
 @pytest.mark.parametrize("method", [*SIMULATED, "direct"])
 def test_unstable_circuits_raise_before_anything_is_computed(method):
-    with pytest.raises(StabilityError, match=r"got -1 \(1 such of 2 modes\).*λ = -1 per τ, carried most by unit 1"):
+    with pytest.raises(StabilityError, match=r"-1 \(1 such of 2.*unit 1"):
         settle(Circuit(np.diag([1.0, -1.0])), [1.0, 1.0], method=method)
 
 

@@ -44,7 +44,7 @@ def test_the_neighbours_on_a_grid_are_the_nearest_and_mutual(shape, k, torus):
 
 
 def test_a_neighbour_without_its_opposite_is_refused_and_so_are_too_many():
-    with pytest.raises(ConfigError, match=r"k must take each offset together with its opposite.*k = 2 or 4"):
+    with pytest.raises(ConfigError, match=r"k .*k = 2 or 4"):
         grid_neighbours((5, 5), 3)
     with pytest.raises(ConfigError, match="less than the number of units, 25; got 25"):
         grid_neighbours((5, 5), 25)
@@ -156,7 +156,7 @@ def test_limits_of_steps_and_precision_are_named(rng):
 
 
 def test_bad_weights_are_refused_with_advice(rng):
-    with pytest.raises(InputError, match=r"R must be sparse; got ndarray. Use scipy.sparse.csr_array\(R\)"):
+    with pytest.raises(InputError, match=r"R .*ndarray.*csr_array\(R\)"):
         SparseCircuit(np.eye(3))
     with pytest.raises(InputError, match=r"square matrix, \(n, n\); got shape \(2, 3\)"):
         SparseCircuit(scipy.sparse.csr_array(np.ones((2, 3))))
@@ -186,7 +186,7 @@ def test_settle_and_stability_take_sparse_circuits_as_they_take_dense_ones(rng):
     for option in ({"dt": 0.1}, {"t_max": 9.0}):
         with pytest.raises(ConfigError, match=f"{next(iter(option))} has no meaning for a SparseCircuit"):
             settle(sparse, x, **option)
-    with pytest.raises(ConfigError, match="method must be one of 'auto', 'chebyshev', 'bicgstab', 'gmres'"):
+    with pytest.raises(ConfigError, match=r"method .*'gmres'"):
         settle(sparse, x, method="euler")
 
 

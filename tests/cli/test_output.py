@@ -15,7 +15,7 @@ from neurodecorr.cli import main
 from neurodecorr.cli.errors import plain_output
 from neurodecorr.comparison import Comparison
 from neurodecorr.models import model_file
-from neurodecorr.report.page import page
+from neurodecorr.report import page
 
 ENCODINGS = ("cp1252", "ascii", "latin-1", "cp437", "utf-16")
 COMMANDS = ("compare", "report", "models", "show", "train", "sweep", "export", "budget", "locality", "doctor")

@@ -155,17 +155,17 @@ def test_planes_are_red_green_and_blue_row_by_row(tmp_path):
 
 
 def test_what_is_missing_is_answered_with_what_to_put_where(tmp_path):
-    with pytest.raises(InputError, match=r"cifar-10-binary.tar.gz \(170 MB\) or .*there is no such folder"):
+    with pytest.raises(InputError, match=r"tar.gz \(170 MB\).*no such folder"):
         cifar10(tmp_path / "nothing")
     with pytest.raises(InputError, match=r"train.bin .*153.7 MB.*the folder is empty"):
         cifar100(tmp_path)
     files = files10("binary")
     del files["data_batch_3.bin"]
     lay(tmp_path, files)
-    with pytest.raises(InputError, match=r"Missing: data_batch_3; in .* found data_batch_1.bin, data_batch_2.bin"):
+    with pytest.raises(InputError, match=r"data_batch_3; in .*_1.bin, data_batch_2.bin"):
         cifar10(tmp_path)
     path = archive(tmp_path / "cut.tar.gz", files, "x")
-    with pytest.raises(InputError, match=r"Missing: data_batch_3; in .*cut.tar.gz found data_batch_1, data_batch_2"):
+    with pytest.raises(InputError, match=r"data_batch_3; in .*cut.tar.gz .*_1, data_batch_2"):
         cifar10(path)
 
 
@@ -376,7 +376,7 @@ def test_a_trap_is_refused_and_does_not_spring(protocol, tmp_path):
 
 
 def test_the_message_names_the_call_that_is_refused():
-    with pytest.raises(InputError, match=r"it asks for a call of posix.system|it asks for a call of nt.system"):
+    with pytest.raises(InputError, match=r"call of (posix|nt).system"):
         read_plain(pickle.dumps(Lure(os.system, "true"), 2), "x")
 
 

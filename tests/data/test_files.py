@@ -59,7 +59,7 @@ def test_only_the_named_members_are_read(path):
         archive.writestr("config.json", "{}")
     assert files.array_shapes(path) == {"inputs": (2, 3), "names": (2,), "objects": (2,)}
     assert np.array_equal(files.read_arrays(path, ["inputs"])["inputs"], X)
-    with pytest.raises(InputError, match=r"\['names'\] must hold real numbers; got data of type <U1"):
+    with pytest.raises(InputError, match=r"\['names'\] .*<U1"):
         files.read_arrays(path)
     with pytest.raises(InputError, match="Objects need unpickling, which can run code"):
         files.read_arrays(path, ["objects"])
@@ -163,7 +163,7 @@ def test_an_encrypted_member_is_refused(path):
     content[6] |= 1  # general purpose bit 0 of the local header
     content[content.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(InputError, match=r"x.npy must be a readable .npy or .npz file.*encrypted"):
+    with pytest.raises(InputError, match=r"x.npy .*encrypted"):
         files.read_arrays(path)
 
 
@@ -276,7 +276,7 @@ def test_what_does_not_fit_in_memory_is_refused_before_it_is_made(monkeypatch):
     from neurodecorr._numerics import memory as _memory
 
     monkeypatch.setattr(_memory, "available", lambda: 10**9)
-    with pytest.raises(InputError, match=r"must fit in memory: it takes about .* GB, and 1 GB are free"):
+    with pytest.raises(InputError, match=r"memory: .* GB, and 1 GB"):
         load_split("natural", 10**8)
 
 

@@ -146,7 +146,7 @@ def test_images_refuse(images, message, tmp_path, monkeypatch):
 
 def test_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(InputError, match=r"must hold at least one picture \(.png, .jpg, .jpeg\); found none"):
+    with pytest.raises(InputError, match=r"picture .*found none"):
         image_patches(tmp_path)
 
 
@@ -182,5 +182,5 @@ def test_more_pixels_than_fit_are_refused(monkeypatch):
     assert patches.MOST_ENTRIES == files.MOST_ENTRIES == 2**29
     monkeypatch.setattr(patches, "MOST_ENTRIES", 2 * GREY.size)
     assert len(patches.pictures([GREY] * 2, 4)) == 2
-    with pytest.raises(InputError, match=r"at most 360 pixels in all; images\[2\] exceeds this"):
+    with pytest.raises(InputError, match=r"360 pixels .*images\[2\]"):
         patches.pictures([GREY] * 3, 4)

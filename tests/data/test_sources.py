@@ -262,13 +262,13 @@ def test_members_that_do_not_fit_are_refused_with_the_name_of_the_file(tmp_path,
 
 def test_a_missing_member_is_named(tmp_path):
     np.savez(tmp_path / "mine.npz", x_train=X, y_train=Y, x=X)
-    with pytest.raises(InputError, match="Missing: x_test, y_test; found x_train, y_train, x"):
+    with pytest.raises(InputError, match="x_test, y_test; found x_train, y_train, x"):
         labelled(tmp_path / "mine.npz")
 
 
 def test_what_is_no_labelled_data_is_refused_with_what_was_found(tmp_path):
     assert layout(tmp_path) is None
-    with pytest.raises(InputError, match=r"must hold MNIST, CIFAR-10, CIFAR-100 or Tiny ImageNet .* folder is empty"):
+    with pytest.raises(InputError, match=r"MNIST.* empty"):
         labelled(tmp_path)
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(InputError, match=r"found notes.txt"):

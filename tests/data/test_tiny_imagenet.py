@@ -69,7 +69,7 @@ def test_a_cache_is_written_whole_read_without_decoding_and_mapped(folder, tmp_p
 
 def test_a_cache_that_is_not_finished_leaves_nothing_behind(folder, tmp_path):
     (folder / "train" / "n02" / "images" / "n02_1.JPEG").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"n02_1.JPEG must be a readable PNG or JPEG picture"):
+    with pytest.raises(InputError, match=r"n02_1.JPEG"):
         tiny_imagenet(folder, cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -77,7 +77,7 @@ def test_a_cache_that_is_not_finished_leaves_nothing_behind(folder, tmp_path):
 @pytest.mark.parametrize("array", [np.zeros((5, 3, 64, 64), np.uint8), np.zeros(6), np.zeros((6, 3, 64, 64))])
 def test_a_cache_of_something_else_is_refused(folder, tmp_path, array):
     np.save(tmp_path / "train.npy", array)
-    with pytest.raises(InputError, match=r"must hold the 6 pictures of train|array of uint8"):
+    with pytest.raises(InputError, match=r"6 pictures of train|uint8"):
         tiny_imagenet(folder, cache=tmp_path)
 
 
@@ -132,12 +132,10 @@ def test_what_does_not_fit_is_refused_by_name(folder, change, message):
 def test_a_class_without_pictures_is_named(folder):
     for path in (folder / "train" / "n01" / "images").iterdir():
         path.unlink()
-    with pytest.raises(
-        InputError, match=r"n01.images must hold the pictures of its class, \*.JPEG; the folder is empty"
-    ):
+    with pytest.raises(InputError, match=r"n01.images .*empty"):
         tiny_imagenet(folder)
 
 
 def test_a_missing_folder_is_answered_with_what_to_put_where(tmp_path):
-    with pytest.raises(InputError, match=r"tiny-imagenet-200.zip \(237 MB, .*Missing: train, val.*no such folder"):
+    with pytest.raises(InputError, match=r"\(237 MB, .*train, val.*no such folder"):
         tiny_imagenet(tmp_path / "nothing")

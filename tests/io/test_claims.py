@@ -47,7 +47,7 @@ def test_the_same_run_is_done_and_nothing_is_written(tmp_path):
 def test_a_run_of_other_settings_is_refused_and_the_one_there_is_named(tmp_path):
     make(tmp_path, {"size": 8, "rate": 1e-3})
     before = contents(tmp_path)
-    with pytest.raises(CheckpointError, match=r"a picture of size 8, where now size 1\..*--overwrite"):
+    with pytest.raises(CheckpointError, match=r"size 8, .*size 1\..*--overwrite"):
         make(tmp_path, {"size": 1, "rate": 1e-3})
     assert contents(tmp_path) == before
 
@@ -108,7 +108,7 @@ def test_a_file_that_was_changed_is_not_done_is_refused_and_survives_an_overwrit
 def test_a_run_that_was_stopped_is_unfinished_and_goes_on(tmp_path):
     make(tmp_path, {"size": 8}, finish=False)
     assert claim(tmp_path, "picture", {"size": 8}, makes=MAKES).state == "unfinished"
-    with pytest.raises(CheckpointError, match="an unfinished picture of size 8, where now size 1"):
+    with pytest.raises(CheckpointError, match=r"unfinished .*size 8, .*size 1"):
         make(tmp_path, {"size": 1})
     make(tmp_path, {"size": 8})
     assert make(tmp_path, {"size": 8}).done

@@ -82,7 +82,7 @@ def test_the_time_is_utc():
 
 def test_the_clock_of_the_calendar_is_refused():
     # time.time() counts from 1970 and is far ahead of a clock that counts from the start of the machine.
-    with pytest.raises(ConfigError, match=r"started must be a past reading of time\.perf_counter"):
+    with pytest.raises(ConfigError, match=r"started .*perf_counter"):
         provenance({}, seed=0, started=time.perf_counter() + 1e9)
 
 

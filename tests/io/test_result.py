@@ -262,7 +262,7 @@ def test_compressed_members_are_read(tmp_path):
 
 def test_the_limit_counts_what_members_unpack_to(tmp_path):
     (tmp_path / "result.npz").write_bytes(with_array(npy(np.zeros(10**5)), compression=zipfile.ZIP_DEFLATED))
-    with pytest.raises(CheckpointError, match=r"at most 500000 bytes; it declares 800.*pass a larger max_bytes"):
+    with pytest.raises(CheckpointError, match=r"500000 bytes; .*800.*max_bytes"):
         load_result(tmp_path, max_bytes=500_000)
 
 

@@ -265,7 +265,7 @@ def test_a_flipped_bit_in_the_values_is_noticed(good):
 def test_a_truncated_file_is_refused(good, part):
     data = good.read_bytes()
     good.write_bytes(data[: int(part * len(data))])
-    with pytest.raises(CheckpointError, match=r"traces\.h5 must be an undamaged trace file; OSError"):
+    with pytest.raises(CheckpointError, match=r"traces\.h5 .*OSError"):
         read_traces(good)
 
 
@@ -276,7 +276,7 @@ def test_what_is_no_hdf5_file_is_refused(tmp_path):
 
 
 def test_another_hdf5_file_is_refused(good):
-    with pytest.raises(CheckpointError, match="It is no trace file, or a newer neurodecorr wrote it"):
+    with pytest.raises(CheckpointError, match="no trace file"):
         read_traces(good.with_name("other.h5"))
 
 
@@ -295,7 +295,7 @@ def test_the_limit_counts_the_variables_asked_for(tmp_path):
     with Recorder(tmp_path / "t.h5", [Variable("a"), Variable("R", (100, 100))]) as recorder:
         for step in range(20):
             recorder.record(step, {"a": step, "R": np.ones((100, 100))})
-    with pytest.raises(CheckpointError, match=r"at most 100000 bytes of traces; it holds 16.*Ask for fewer names"):
+    with pytest.raises(CheckpointError, match=r"100000 bytes.* 16.*fewer names"):
         read_traces(tmp_path / "t.h5", max_bytes=100_000)
     assert read_traces(tmp_path / "t.h5", ["a"], max_bytes=100_000).names == ("a",)
 

@@ -66,7 +66,7 @@ def test_only_the_parts_asked_for_are_read(good):
 
 
 def test_the_limit_counts_every_value(good):
-    with pytest.raises(CheckpointError, match=r"at most 100 bytes; it declares .* or more. If you trust it"):
+    with pytest.raises(CheckpointError, match=r"100 bytes; .*trust it"):
         read_tree(good, max_bytes=100)
 
 

@@ -228,15 +228,13 @@ def test_batches_are_perturbed_unit_by_unit():
 
 
 def test_bad_descriptions_are_refused():
-    with pytest.raises(ConfigError, match=r"place must be one of .*; got 'units'. Did you mean 'unit'\?"):
+    with pytest.raises(ConfigError, match=r"place .*'units'.* 'unit'\?"):
         Signal("x", "units")
-    with pytest.raises(
-        ConfigError, match=r"declared must be one of .*; got 'own weights'. Did you mean 'own weight'\?"
-    ):
+    with pytest.raises(ConfigError, match=r"declared .*'own weights'.* 'own weight'\?"):
         rule(CHEATS["pre"], declared=("own weights",))
-    with pytest.raises(ConfigError, match=r"need as many receivers as senders; got 3 and 5\. Call them 'sender'"):
+    with pytest.raises(ConfigError, match=r"3 and 5\..*'sender'"):
         rule(CHEATS["pre"], (), receivers=3)
-    with pytest.raises(InputError, match=r"change of 'test' must be a finite \(5, 5\) matrix; got shape \(5,\)"):
+    with pytest.raises(InputError, match=r"'test' .*\(5, 5\).* \(5,\)"):
         audit(rule(lambda s: s["x"], ()))
     with pytest.raises(InputError, match="must be a finite"):
         audit(rule(lambda s: np.full((5, 5), np.nan), ()))

@@ -78,9 +78,9 @@ def test_the_librarys_own_errors_end_a_course_too():
 
 
 def test_bad_streams_are_refused():
-    with pytest.raises(InputError, match="batch 1 must have 6 features, one per unit; got 5"):
+    with pytest.raises(InputError, match=r"batch 1 .*6 .*got 5"):
         run_rule(Easi(), [np.ones((2, 6)), np.ones((2, 5))], SIGMA)
-    with pytest.raises(InputError, match=r"batch 0 must be finite.*found nan at row 0, column 2"):
+    with pytest.raises(InputError, match=r"batch 0 .*nan at row 0, column 2"):
         run_rule(Easi(), [np.array([[1.0, 1.0, np.nan, 1.0, 1.0, 1.0]])], SIGMA)
     with pytest.raises(InputError, match="covariance must be a square matrix"):
         run_rule(Easi(), [], np.ones((2, 3)))

@@ -156,9 +156,9 @@ def test_bad_covariances_are_refused(given, message):
 
 
 def test_bad_options_are_refused():
-    with pytest.raises(ConfigError, match=r"gain must be one of 'node', 'layer'; got 'nod'. Did you mean 'node'\?"):
+    with pytest.raises(ConfigError, match=r"gain .*'nod'.* 'node'\?"):
         decorrelating_matrix(np.eye(2), "nod")
-    with pytest.raises(ConfigError, match=r"kind must be one of 'zca', 'pca'; got 'pcs'. Did you mean 'pca'\?"):
+    with pytest.raises(ConfigError, match=r"kind .*'pcs'.* 'pca'\?"):
         whitening_matrix(np.eye(2), "pcs")
     for tol in (0, 1, -1e-3, np.nan, "small"):
         with pytest.raises(ConfigError, match="tol must"):

@@ -159,7 +159,7 @@ def test_congruent_learning_stays_symmetric_to_the_bit_and_positive_definite_at_
 
 def test_weights_as_fast_as_activity_become_singular_to_rounding_and_say_when():
     # Definite in exact arithmetic; κ(R) passes 1/ε all the same.
-    with pytest.raises(StabilityError, match=r"at time \d+ R is singular to rounding.*larger tau_R"):
+    with pytest.raises(StabilityError, match=r"at time \d+ .*singular.*tau_R"):
         learn_continuously(np.eye(N), X, 2.0, 1.0, 1.0, rule="congruent")
 
 
@@ -267,7 +267,7 @@ def test_a_circuit_unstable_at_the_start_is_refused():
 def test_a_step_too_long_for_the_circuit_is_refused_with_the_limit():
     # The classical method's real stability interval ends at 2.785: 8 · 0.34 lies inside, 8 · 0.36 outside.
     learn_continuously(8 * np.eye(N), X[:1], 0.34, dt=0.34, tau_R=1e9)
-    with pytest.raises(StabilityError, match=r"at time 0 steps of 0\.36 multiply one by .* below about 0\.348"):
+    with pytest.raises(StabilityError, match=r"at time 0 .*0\.36 .* 0\.348"):
         learn_continuously(8 * np.eye(N), X[:1], 0.36, dt=0.36, tau_R=1e9)
 
 

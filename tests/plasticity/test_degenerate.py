@@ -63,9 +63,7 @@ def test_a_constant_unit_is_left_alone_and_the_others_are_decorrelated(value, fo
 @pytest.mark.parametrize("degenerate", [with_identical_units, with_collinear_units])
 def test_dependent_units_warn_and_stay_bounded(degenerate, form, rule, dtype):
     X = degenerate(signal()).astype(dtype)
-    with pytest.warns(
-        DegenerateInputWarning, match=r"1 direction\(s\) of the input carry no independent signal .* units"
-    ):
+    with pytest.warns(DegenerateInputWarning, match=r"1 direction.* units"):
         state = learnt(X, form, rule)
     assert np.linalg.norm(state.M, 2) <= STRONGEST[dtype] * (1 + 1e-5)
     assert state.resynchronised > 0

@@ -174,7 +174,7 @@ def test_the_explicit_rule_names_the_sample_at_its_singular_point():
     state = initial_state(X, plan)
     assert learn(state, X[:1], plan).R[0, 0] == pytest.approx(1 / (1 - 0.25))
     before = state.copy()
-    with pytest.raises(DivergenceError, match=r"needs η‖x̄‖² < 1 .* failed at sample 0 \(rate 1\). Set limit=0.1"):
+    with pytest.raises(DivergenceError, match=r"η‖x̄‖² .*sample 0 \(rate 1\).*limit=0.1"):
         learn(state, X[1:], plan)  # η‖x̄‖² = 1 exactly
     assert_same(state, before)
     with pytest.raises(DivergenceError, match="at sample 1 "):
@@ -201,7 +201,7 @@ def test_explicit_batches_name_the_batch_at_their_singular_point():
         state = initial_state(X, LearningRule(rate=0.9, **options))
         learn(state, X, LearningRule(rate=0.9, **options))
         before = state.copy()
-        with pytest.raises(DivergenceError, match=r"needs η λ_max\(C\) < 1, which failed at batch 0 \(rate 1\)"):
+        with pytest.raises(DivergenceError, match=r"η λ_max\(C\) .*batch 0 \(rate 1\)"):
             learn(state, X, LearningRule(rate=1.0, **options))
         assert_same(state, before)
 
@@ -229,7 +229,7 @@ def test_without_the_limiter_huge_rates_raise_or_stay_finite_never_a_silent_nan(
         with pytest.raises(DivergenceError, match="at sample 1 "):
             learn(initial_state(X, plan), X, plan)
     elif (form, rule) == ("recurrent", "implicit"):
-        with pytest.raises(StabilityError, match=r"min Re λ > 0 to settle; got -.* after sample \d+"):
+        with pytest.raises(StabilityError, match=r"min Re λ .*-.* sample \d+"):
             learn(initial_state(X, plan), X, plan)
     else:
         with warnings.catch_warnings():
@@ -257,7 +257,7 @@ def test_samples_that_overflow_at_the_scale_of_the_first_inputs_are_refused():
     for small, large in ((np.float32(1e-30), np.float32(1e30)), (1.0, 1e200)):
         state = initial_state(np.full((1, 2), small), LearningRule())
         before = state.copy()
-        with pytest.raises(InputError, match="range of its type at the scale of the first inputs seen; use float64"):
+        with pytest.raises(InputError, match=r"range of its type.*float64"):
             learn(state, np.full((1, 2), large), LearningRule())
         assert_same(state, before)
 

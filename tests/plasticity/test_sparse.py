@@ -118,7 +118,7 @@ def test_the_congruent_rule_keeps_reciprocal_weights_equal_to_rounding(waves):
 def test_a_cut_mask_loses_stability_on_long_ranged_correlations_and_a_positive_taper_does_not(rule):
     patches = nd.data.natural_patches(size=8, samples=3000, seed=1).inputs
     plan = SparseLearningRule(rule=rule, rate=1e-2, half=1000, tol=1e-4)
-    with pytest.raises(StabilityError, match=r"the sparse circuit .* at sample \d+: its margin min Re λ\(R\)"):
+    with pytest.raises(StabilityError, match=r"at sample \d+: .*min Re λ\(R\)"):
         learn_sparse(initial_sparse_state(grid_neighbours((8, 8), 8)), patches, plan)
     assert np.linalg.eigvalsh(grid_taper((8, 8), 3).toarray())[0] > 0
     state = learn_sparse(initial_sparse_state(grid_taper((8, 8), 3)), patches, plan)
@@ -140,7 +140,7 @@ def test_dominance_proves_stability_of_every_learnt_circuit(rule):
 
 
 def test_bad_masks_plans_and_weights_are_refused_with_advice():
-    with pytest.raises(InputError, match=r"mask must be a square scipy.sparse array; got ndarray of shape \(2, 2\)"):
+    with pytest.raises(InputError, match=r"mask .*ndarray.* \(2, 2\)"):
         initial_sparse_state(np.eye(2))
     with pytest.raises(InputError, match="unit 1 lacks it"):
         initial_sparse_state(scipy.sparse.csr_array([[1.0, 1.0], [1.0, 0.0]]))
@@ -148,7 +148,7 @@ def test_bad_masks_plans_and_weights_are_refused_with_advice():
         initial_sparse_state(scipy.sparse.csr_array([[1.0, -1.0], [1.0, 1.0]]))
     with pytest.raises(ConfigError, match="Did you mean 'congruent'"):
         SparseLearningRule(rule="congruant")
-    with pytest.raises(ConfigError, match=r"rule must be one of 'implicit'; got 'congruent'\.$"):
+    with pytest.raises(ConfigError, match=r"rule .*'congruent'\.$"):
         SparseLearningRule("feedforward", "congruent")
     assert SparseLearningRule(rule="local") == SparseLearningRule()
     with pytest.raises(ConfigError, match="dominance must be < 1"):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from neurodecorr.plasticity import LearningRule, initial_state, learn, steps
-from neurodecorr.plasticity.spec import RULES, Decay
+from neurodecorr.plasticity import Decay, LearningRule, initial_state, learn, steps
+from neurodecorr.plasticity.spec import RULES
 
 MEMORY_OF_THE_TRACE, FASTEST_MEMORY, OUTLIER = 0.01, 0.1, 5.0
 PAIRS = [(form, rule) for form in ("recurrent", "feedforward") for rule in RULES]

@@ -214,7 +214,7 @@ def test_a_broken_brian2_is_told_from_a_missing_one(monkeypatch, tmp_path):
     (tmp_path / "brian2.py").write_text("raise ImportError('numpy.core.multiarray is gone')")
     monkeypatch.delitem(sys.modules, "brian2", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigError, match=r"cannot be imported: ImportError: .*is gone.*numpy < 2\.4") as caught:
+    with pytest.raises(ConfigError, match=r"cannot be imported: .*numpy < 2\.4") as caught:
         brian2_module()
     assert INSTALL in str(caught.value)
 

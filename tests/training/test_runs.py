@@ -49,7 +49,7 @@ def test_data_of_other_classes_than_the_model_has_outputs_are_refused(tmp_path, 
 
 def test_a_device_needs_torch_and_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ConfigError, match=r"device='cuda' needs PyTorch.*pip install 'neurodecorr\[torch\]'"):
+    with pytest.raises(ConfigError, match=r"'cuda' .*neurodecorr\[torch\]"):
         prepare_run(load_model("digits"), {"device": "cuda"})
 
 
@@ -60,7 +60,7 @@ def test_a_run_on_a_device_learns_what_it_learns_on_numpy():
     losses = [run.go().epochs["training loss"] for run in runs]
     assert type(runs[1].trainer.network.layers[0].W).__module__ == "torch"
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)  # float32; a few hundred steps of Adam between
-    with pytest.raises(ConfigError, match=r"device must be one that PyTorch .* reaches here.*got 'nowhere'"):
+    with pytest.raises(ConfigError, match=r"device .*got 'nowhere'"):
         prepare_run(load_model("digits"), {"device": "nowhere"})
 
 
@@ -115,7 +115,7 @@ def test_data_that_do_not_fit_the_network_are_refused(tmp_path):
 
 
 def test_a_model_made_for_other_data_asks_for_them():
-    with pytest.raises(ConfigError, match=r"made for mnist: give the folder of its files with --data"):
+    with pytest.raises(ConfigError, match=r"mnist.* --data"):
         prepare_run(load_model("mnist"), {})
 
 

@@ -479,7 +479,7 @@ def test_a_changed_feedforward_weight_is_found(tmp_path):
     own, X = network()
     path = export_bundle(own, X, tmp_path / "b")
     W = load_result(path / "network.npz").arrays["layer0.W"] * 1.001
-    with pytest.raises(CheckpointError, match=r"activity must be the response|must hold a network"):
+    with pytest.raises(CheckpointError, match=r"activity|must hold a network"):
         load_bundle(rewritten(path, "network.npz", **{"layer0.W": W}))
 
 

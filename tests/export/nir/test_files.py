@@ -134,7 +134,7 @@ def test_a_file_holds_what_nir_writes(tmp_path, form):
 
 
 def test_activations_that_nir_cannot_say_are_refused_with_the_way_out(tmp_path):
-    with pytest.raises(ConfigError, match=r"layer 0 has 'relu'. Write one file per layer with write_nir_layers"):
+    with pytest.raises(ConfigError, match=r"layer 0 .*'relu'.*write_nir_layers"):
         export.write_nir(network("recurrent", "relu"), tmp_path / "n.nir")
     assert not (tmp_path / "n.nir").exists()
 
@@ -157,7 +157,7 @@ UNSTABLE = np.array([[1.0, 3.0], [3.0, 1.0]])
 
 def test_an_unstable_circuit_is_refused_when_written_and_when_read(tmp_path):
     path = tmp_path / "c.nir"
-    with pytest.raises(StabilityError, match="min Re λ > 0, or no device will settle; it is -2"):
+    with pytest.raises(StabilityError, match=r"min Re λ.* -2"):
         export.write_nir(Circuit(UNSTABLE), path)
     export.write_nir(Circuit(UNSTABLE), path, require_stable=False)
     with pytest.raises(StabilityError, match="or pass require_stable=False"):

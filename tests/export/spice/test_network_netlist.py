@@ -82,7 +82,7 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     network, x = network_of((3, 4, 2), "tanh")
     system = network.as_circuit(TAU, TAU_UNITS)
     path = tmp_path / "a.cir"
-    with pytest.raises(ConfigError, match=r"gnucap knows the activations 'identity', 'relu', 'leaky_relu'; got 'tanh'"):
+    with pytest.raises(ConfigError, match=r"gnucap .*'tanh'"):
         write_spice(system, x, path, simulator="gnucap")
     with pytest.raises(ConfigError, match="Did you mean 'gnucap'"):
         write_spice(system, x, path, simulator="gnucp")

@@ -85,7 +85,7 @@ def test_cards_that_touch_files_or_run_commands_are_refused_before_anything_runs
     proof = tmp_path / "proof"
     file = netlist(DIVIDER.replace(".op", line.format(proof=proof) + "\n.op"))
     for simulator in ("ngspice", "gnucap"):
-        with pytest.raises(InputError, match=r"elements and analyses only; line \d+ of netlist.cir"):
+        with pytest.raises(InputError, match=r"line \d+ of netlist.cir"):
             run_spice(file, simulator)
     assert not proof.exists()
 
@@ -171,7 +171,7 @@ def test_no_spelling_of_a_command_reaches_a_simulator(name, netlist, tmp_path):
     proof = tmp_path / "proof"
     file = netlist(attacks(proof)[name])
     for simulator in ("ngspice", "gnucap"):
-        with pytest.raises(InputError, match=r"elements and analyses only; line \d+ of netlist.cir"):
+        with pytest.raises(InputError, match=r"line \d+ of netlist.cir"):
             run_spice(file, simulator)
     assert not proof.exists()
 
@@ -340,7 +340,7 @@ def test_numbers_of_ngspice_come_back_to_the_bit(tmp_path):
 )
 def test_a_table_that_is_none_is_refused(text, tmp_path):
     (tmp_path / "a.txt").write_text(text)
-    with pytest.raises(InputError, match=r"could not simulate netlist[.]cir: a[.]txt holds"):
+    with pytest.raises(InputError, match=r"netlist[.]cir: a[.]txt"):
         printed_voltages(tmp_path / "a.txt", "netlist.cir")
 
 
@@ -419,7 +419,7 @@ def test_a_netlist_that_asks_for_nothing_is_an_error(simulator, netlist):
 def test_a_simulation_that_takes_too_long_is_ended(simulator, tmp_path):
     circuit = Circuit(np.eye(30) + 0.01, 0.02)
     file = write_spice(circuit, np.ones(30), tmp_path / "long.cir", simulator=simulator, t_end_s=10, step_s=1e-5)
-    with pytest.raises(ConfigError, match=r"within timeout_s = 0.5 seconds. Raise timeout_s"):
+    with pytest.raises(ConfigError, match=r"timeout_s = 0.5"):
         run_spice(file, timeout_s=0.5)
 
 
@@ -438,7 +438,7 @@ def test_an_unknown_simulator_gets_the_nearest_one():
 
 
 def test_a_head_that_names_no_known_simulator_is_refused(netlist):
-    with pytest.raises(ConfigError, match="simulator must be one of 'ngspice', 'gnucap'; got 'spectre'"):
+    with pytest.raises(ConfigError, match=r"simulator .*'spectre'"):
         run_spice(netlist(DIVIDER.replace("* two", "* title\n* simulator = spectre\n* two")))
 
 

@@ -8,7 +8,7 @@ import pytest
 from neurodecorr.circuit import Circuit, PiecewiseConstant, SparseCircuit, TwoPopulationCircuit, integrate
 from neurodecorr.export import run_spice, write_spice
 from neurodecorr.export.spice import PiecewiseLinear
-from neurodecorr.hardware.analogue.amplifier import Amplifier
+from neurodecorr.hardware import Amplifier
 from neurodecorr.hardware.analogue.equations import ResistorNetwork, closed_loop
 from neurodecorr.hardware.devices import Devices
 

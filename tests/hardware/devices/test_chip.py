@@ -218,7 +218,7 @@ def test_weights_need_not_be_square():
 def test_converters_are_checked_and_carried_along():
     devices = Devices(dac=Converter(8, 1.0), adc=Converter(6, 3.0))
     assert devices.dac.bits == 8 and devices.adc.step == 6 / 62
-    with pytest.raises(ConfigError, match="dac must be a Converter or None; got 8 of type int"):
+    with pytest.raises(ConfigError, match=r"dac .*8 of type int"):
         Devices(dac=8)
 
 
@@ -264,7 +264,7 @@ def test_weights_that_cannot_be_programmed_are_refused():
 
 def test_a_pair_of_another_shape_or_kind_does_not_fit_a_chip():
     chip = Devices().manufacture((3, 3), 0)
-    with pytest.raises(InputError, match=r"pair must have shape \(3, 3\) and sides 'two'"):
+    with pytest.raises(InputError, match=r"pair .*\(3, 3\).*'two'"):
         chip.write(map_to_conductances(np.eye(2)), 0)
     with pytest.raises(InputError, match="and 'one'"):
         chip.write(map_to_conductances(np.eye(3), sides="one"), 0)
@@ -272,7 +272,7 @@ def test_a_pair_of_another_shape_or_kind_does_not_fit_a_chip():
 
 def test_conductances_beyond_the_devices_are_refused():
     chip = Devices(g_max=25e-6).manufacture((3, 3), 0)
-    with pytest.raises(InputError, match=r"pair must lie between 0 and 2.5e-05 S; got 5e-05 S"):
+    with pytest.raises(InputError, match=r"pair .*2.5e-05 S; got 5e-05"):
         chip.write(map_to_conductances(np.eye(3), g_max=50e-6), 0)
 
 

@@ -100,7 +100,7 @@ def test_bits_are_a_whole_number():
 
 @pytest.mark.parametrize("value", [-1e-9, 26e-6, np.nan])
 def test_conductances_outside_the_range_are_refused(value):
-    with pytest.raises(InputError, match=r"G must (lie between 0 and 2.5e-05 S|be finite)"):
+    with pytest.raises(InputError, match=r"G must .*(2.5e-05|finite)"):
         quantised([1e-6, value], 4, 0.0, 25e-6)
 
 
@@ -146,9 +146,9 @@ def test_codes_that_cannot_be_are_refused(codes, message):
 
 
 def test_weights_without_a_code_are_refused():
-    with pytest.raises(InputError, match=r"got -0\.5 at row 0, column 1\. Choose codes on both sides of 0"):
+    with pytest.raises(InputError, match=r"-0\.5 at row 0, column 1\..*codes"):
         coded([[1.0, -0.5]], (0, 15))
-    with pytest.raises(InputError, match=r"at 0\.1 per code the weight 9 at row 0, column 0 needs 90"):
+    with pytest.raises(InputError, match=r"0\.1 .*9 at row 0, column 0 .*90"):
         coded([[9.0]], (-63, 63), unit=0.1)
 
 
