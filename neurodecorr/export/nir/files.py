@@ -47,8 +47,8 @@ def write_nir(
 
         τ v̇ = −v + x + (I − R) v:    LI(τ, r = 1, v_leak = 0) with a recurrent edge through Linear(I − R)
 
-    Rows of R are postsynaptic, times are in seconds; the file says so. It holds what `nir.write` makes of the graph, not
-    compressed.
+    Rows of R are postsynaptic, times are in seconds; the file says so. It holds what `nir.write` makes of the graph,
+    not compressed.
 
     Parameters
     ----------
