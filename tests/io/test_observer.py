@@ -11,9 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import neurodecorr as nd
+from neurodecorr.circuit.integrate import record_trajectory
+from neurodecorr.credit import Adam, Backprop
+from neurodecorr.data import Dataset, Epochs
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.io import Recorder, Variable, provenance, read_traces
 from neurodecorr.io.observer import EverySamples, LogSpaced, Observable, Observer, spans
+from neurodecorr.network import Decorrelation, Dense, Network
+from neurodecorr.plasticity import LearningRule, initial_state, learn
+from neurodecorr.plasticity.learn import record_learning
+from neurodecorr.training import RecordingOptions, Trainer, training_traces
 
 RNG = np.random.default_rng(0)
 MIXED = [
@@ -515,3 +523,71 @@ def test_asking_again_gives_times_of_ones_own():
 def test_bad_numbers_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+# What runs record: a circuit that is integrated, a rule that learns, a circuit that lives, a network in training.
+
+R = np.array([[1.1, 0.3, 0.0], [-0.2, 0.7, 0.1], [0.4, 0.0, 1.5]])
+X = np.random.default_rng(3).standard_normal((200, 4))
+RULE = LearningRule(rate=1e-3)
+KINDS = Dataset(X, (X[:, 0] > 0).astype(int))
+
+
+def integrated(folder=None, **options):
+    circuit, x, times = nd.Circuit(R, 0.02), np.array([1.0, -0.5, 0.25]), np.arange(51) * 1e-3
+    if folder is None:
+        return nd.integrate(circuit, x, times[-1], "rk4", times, dt=1e-3).xbar[-1]
+    return record_trajectory(circuit, x, times[-1], folder / "traces.h5", dt=1e-3, method="rk4", step=1e-3, **options)
+
+
+def learnt(folder=None, **options):
+    state = initial_state(X, RULE)
+    if folder is None:
+        return learn(state, X, RULE).R
+    return record_learning(X, RULE, folder / "traces.h5", every=50, state=state, **options).R
+
+
+def lived(folder=None):
+    return nd.run_online(X, RULE, record=folder / "traces.h5" if folder else None, every=50).lateral
+
+
+def trained(folder=None, what=("weights",)):
+    network = Network([Dense(2, "identity")], 4, decorrelation=Decorrelation("recurrent"), dtype="float64", seed=0)
+    recording = {"folder": folder, "recording": RecordingOptions(what, every=2)} if folder else {}
+    Trainer(network, Backprop(), Adam(1e-2)).fit(Epochs(KINDS, 40, seed=1), 2, **recording)
+    return network.layers[0].W
+
+
+RUNS = (integrated, learnt, lived, trained)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_recording_changes_nothing_of_what_is_computed(run, tmp_path):
+    np.testing.assert_allclose(run(tmp_path), run(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("run", "steps", "unit"),
+    [(integrated, [*range(51)], "dt"), (learnt, [0, 50, 100, 150, 200], "samples"), (lived, [50, 100, 150, 200],
+     "samples"), (trained, [0, 2, 4, 6, 8], "batches")],
+)  # fmt: skip
+def test_rows_are_due_when_they_were_asked_for_and_the_file_says_in_what_they_count(run, steps, unit, tmp_path):
+    run(tmp_path)
+    traces = training_traces(tmp_path) if run is trained else read_traces(tmp_path)
+    first = {integrated: "xbar", learnt: "R", lived: "xbar", trained: "layer0.R"}[run]
+    assert traces[first].step.tolist() == steps and traces[first].step_unit == unit
+
+
+@pytest.mark.parametrize("run", [integrated, learnt])
+def test_the_file_says_seed_and_configuration(run, tmp_path):
+    run(tmp_path, seed=7, config={"data": "gaussian"})
+    about = read_traces(tmp_path).provenance
+    assert about["seed"] == 7 and about["config"]["data"] == "gaussian"
+
+
+@pytest.mark.parametrize(("run", "wrong"), [(integrated, "xbra"), (learnt, "wieghts"), (trained, "wieghts")])
+def test_what_is_to_be_recorded_is_a_sequence_of_known_names(run, wrong, tmp_path):
+    with pytest.raises(ConfigError, match="Did you mean"):
+        run(tmp_path, what=(wrong,))
+    with pytest.raises(ConfigError, match="must be a sequence"):
+        run(tmp_path, what="weights")

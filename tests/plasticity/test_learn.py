@@ -324,10 +324,8 @@ def test_correlation_falls_and_twins_stay_twins(tmp_path):
     assert traces["twin_error"].values.max() < 1e-9 and traces["residual"].values.max() < 1e-6
 
 
-def test_the_file_says_units_rule_rate_seed_and_configuration(tmp_path):
-    record_learning(
-        X, PLANS["R implicit"], tmp_path / "traces.h5", seed=3, what=["margin", "weights"], config={"data": "gaussian"}
-    )
+def test_the_file_says_units_rule_and_rate(tmp_path):
+    record_learning(X, PLANS["R implicit"], tmp_path / "traces.h5", what=["margin", "weights"])
     traces = read_traces(tmp_path)
     assert traces.names == ("R", "margin") and traces["margin"].unit == "1/τ"
     assert (traces.metadata["rule"], traces.metadata["rate"], traces.metadata["step_unit"]) == (
@@ -335,20 +333,17 @@ def test_the_file_says_units_rule_rate_seed_and_configuration(tmp_path):
         1e-3,
         "samples",
     )
-    assert traces.provenance["seed"] == 3 and traces.provenance["config"]["data"] == "gaussian"
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"every": 15, "plan": PLANS["M implicit"]}, ConfigError, "whole number of batches of 10"),
-        ({"what": ["wieghts"]}, ConfigError, "Did you mean 'weights'"),
-        ({"what": "weights"}, ConfigError, "must be a sequence"),
         ({"X": []}, InputError, "X must"),
         ({"X": iter(())}, InputError, "at least one block"),
         ({"X": 3}, InputError, "an array, or an iterable"),
     ],
-    ids=["every", "name", "text", "empty list", "empty iterable", "number"],
+    ids=["every", "empty list", "empty iterable", "number"],
 )
 def test_what_cannot_be_recorded_is_refused(tmp_path, options, error, message):
     with pytest.raises(error, match=message):

@@ -494,8 +494,6 @@ def test_chosen_names_only_are_read_and_a_new_run_removes_old_rows(tmp_path):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: RecordingOptions(("wieghts",)), "Did you mean 'weights'"),
-        (lambda: RecordingOptions("weights"), "must be a sequence"),
         (lambda: RecordingOptions(every=0), "every must be a whole number ≥ 1"),
         (lambda: trainer().fit(TRAINING, 1, recording=RecordingOptions()), "give the folder"),
         (lambda: trainer().fit(TRAINING, 0), "epochs must be a whole number ≥ 1"),
