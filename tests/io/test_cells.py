@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodecorr.experiments.sweep import write_csv
-from neurodecorr.export.bundle.tables import csv_text
-from neurodecorr.io.cells import csv_cell, csv_line
+from neurodecorr.io.cells import csv_cell, csv_line, csv_text
 
 FORMULAS = [
     "=1+1", "=cmd|' /C calc'!A0", "+A1", "-A1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "  =1", "=A1,B1", '="x"', "＝1", "-",
