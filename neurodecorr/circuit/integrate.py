@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,6 @@ from neurodecorr._validation import (
     steps_within,
     vector,
 )
-from neurodecorr.circuit.bounds import Enclosure
 from neurodecorr.circuit.certificate import Tolerance
 from neurodecorr.circuit.inputs import (
     BY_RUNGS,
@@ -43,7 +42,7 @@ from neurodecorr.circuit.inputs import (
     drives_of,
     switched_frames,
 )
-from neurodecorr.circuit.krylov_trajectories import Expansion, arnoldi_frames, expand, expanded_frames
+from neurodecorr.circuit.krylov_trajectories import arnoldi_frames, expanded_frames, expansion
 from neurodecorr.circuit.model import Circuit, LinearCircuit, require_circuit
 from neurodecorr.circuit.problem import Problem, drive, start
 from neurodecorr.circuit.propagators import exact_cost, exact_frames, implicit_propagator, marched_frames, split
@@ -108,7 +107,7 @@ def integrate(
     circuit: LinearCircuit,
     x: Input,
     t_end: float,
-    method: str = "rk45",
+    method: str = "auto",
     times: npt.ArrayLike | None = None,
     *,
     dt: float | None = None,
@@ -123,7 +122,8 @@ def integrate(
 
         dz/ds = κ ∘ (u − A z),    s = t/τ
 
-    Every requested time is the end of a step, so the order of a method holds at each of them.
+    Exact methods step from one requested time to the next; those of fixed steps end one at each of them. Adaptive
+    "rk45" takes the steps that its tolerance asks for, and reads the times in between off its interpolant of order 4.
 
     Parameters
     ----------
@@ -134,13 +134,14 @@ def integrate(
         of τ, smooth enough for the order of the method; "rk45" then takes the same steps for all samples.
     t_end : float
         End of the integration, in the unit of τ.
-    method : {'rk45', 'euler', 'rk4', 'implicit', 'exponential', 'chebyshev', 'arnoldi', 'auto'}
-        Dormand–Prince 5(4), each sample with its own steps (fixed if `dt` is given), forward Euler, classical
-        Runge–Kutta, Radau IIA of order 3, or the exact flow. The last two form one N×N propagator per distinct step:
-        cheapest at equally spaced times. "chebyshev": all times from one polynomial basis of few products, exact to
-        `rtol`. "arnoldi": the same from one orthonormal basis per sample, for circuits far from normal, where
-        "chebyshev" turns to it by itself, or to "exponential" where that is cheaper. "auto": the fastest of these for
-        the size, and "rk45" for a function of time.
+    method : {'auto', 'rk45', 'euler', 'rk4', 'implicit', 'exponential', 'chebyshev', 'arnoldi'}
+        "auto": "exponential", "chebyshev" or "arnoldi", whichever takes the least arithmetic for the size, the times
+        and the spectrum (`Trajectory.method` tells); "rk45" for a function of time, or if `dt` is given.
+        "exponential": the exact flow, one N×N propagator per distinct step. "chebyshev": all times from one polynomial
+        basis of few products, exact to `rtol`. "arnoldi": the same from one orthonormal basis per sample, for circuits
+        far from normal, where "chebyshev" turns to it by itself, or to "exponential" where that is cheaper. "rk45":
+        Dormand–Prince 5(4), each sample with its own steps (fixed if `dt` is given). "euler", "rk4", "implicit": steps
+        of one size of forward Euler, classical Runge–Kutta, or Radau IIA of order 3.
     times : (times,) array, optional
         Requested times in [0, t_end], strictly increasing; 101 equally spaced ones by default. One that rounding has
         moved beyond t_end, by 1e-12 of it at most, counts as t_end.
@@ -184,15 +185,18 @@ def integrate(
     Z = circuit.state(start(circuit, initial, len(drives), dtype))
     problem = Problem(circuit, drive(circuit, drives, dtype), Z)
     step = None if dt is None else positive(dt, "dt", "unit of tau") / circuit.tau
+    if method == "auto" and (callable(x) or dt is not None):
+        method = "rk45"
     tolerances = _tolerances(rtol, atol, method, dtype)
     with one_thread(circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
         _require_decay(circuit, method, step, allow_unstable)
         if callable(x):
-            frames, steps, products = _driven(problem, t, x, method, step, tolerances)
+            found = _driven(problem, t, x, method, step, tolerances)
         elif isinstance(x, PiecewiseConstant):
-            frames, steps, products = _pieces(problem, t, x, method, step, tolerances)
+            found = _pieces(problem, t, x, method, step, tolerances)
         else:
-            frames, steps, products = _frames(problem, t / circuit.tau, method, step, tolerances)
+            found = _frames(problem, t / circuit.tau, method, step, tolerances)
+    frames, steps, products, method = found
     _require_finite(frames, t)
     if single:
         frames, steps, products = frames[:, 0], steps[0], products[0]
@@ -213,7 +217,7 @@ def _times(times: npt.ArrayLike | None, t_end: float) -> Floats:
 
 
 def _tolerances(rtol: float | None, atol: float, method: str, dtype: npt.DTypeLike) -> tuple[float, float]:
-    eps = float(np.finfo(dtype).eps)
+    eps, atol = float(np.finfo(dtype).eps), positive(atol, "atol", "unit of the activity")
     if method in POLYNOMIAL and rtol is None:
         return max(POLYNOMIAL_RTOL, 10 * eps), atol
     relative = max(DEFAULT_RTOL, 10 * LEAST_RTOL * eps) if rtol is None else positive(rtol, "rtol")
@@ -222,7 +226,7 @@ def _tolerances(rtol: float | None, atol: float, method: str, dtype: npt.DTypeLi
             f"rtol must be ≥ {LEAST_RTOL * eps:.2g}, 100 units of rounding of {np.dtype(dtype)}; got {relative:g}. "
             "Use float64, or method 'exponential', which is exact."
         )
-    return relative, positive(atol, "atol", "unit of the activity")
+    return relative, atol
 
 
 def _require_decay(circuit: LinearCircuit, method: str, step: float | None, allow_unstable: bool) -> None:
@@ -233,47 +237,40 @@ def _require_decay(circuit: LinearCircuit, method: str, step: float | None, allo
         require_step(circuit, method, step)
 
 
-def _frames(
-    problem: Problem, s: Floats, method: str, step: float | None, tolerances: tuple[float, float]
-) -> tuple[Floats, Ints, Ints]:
-    """Return states at times s (units of τ), steps and products."""
+# States at the requested times, (times, samples, N), steps and products of each sample, and the method.
+Found = tuple[Floats, Ints, Ints, str]
+
+
+def _frames(problem: Problem, s: Floats, method: str, step: float | None, tolerances: tuple[float, float]) -> Found:
+    """Return states at times s (units of τ)."""
     few = problem.U.shape[1] <= SMALL and len(s) * problem.U.size <= FEW
     if method == "exponential" or (method == "auto" and few):
-        return exact_frames(problem, s)
+        return *exact_frames(problem, s), "exponential"
     if method in POLYNOMIAL:
         return _polynomial(problem, s, method, tolerances[0])
     if method == "rk45" and step is None:
         frames, run = adaptive_frames(problem, s, tolerances, _endless(problem))
-        return frames, run.steps, run.products
+        return frames, run.steps, run.products, method
     if step is None:
         step = _default_step(problem, method, float(s[-1]))
     if method == "implicit":
-        return marched_frames(problem, s, step, implicit_propagator)
+        return *marched_frames(problem, s, step, implicit_propagator), method
     frames, run = fixed_frames(problem, TABLEAUX[method], *split(s, step), _endless(problem))
-    return frames, run.steps, run.products
+    return frames, run.steps, run.products, method
 
 
-def _polynomial(problem: Problem, s: Floats, method: str, rtol: float) -> tuple[Floats, Ints, Ints]:
+def _polynomial(problem: Problem, s: Floats, method: str, rtol: float) -> Found:
     """Return the states from polynomial bases, or exactly where that is cheaper than the vectors it would take."""
     most = math.inf if method == "arnoldi" else exact_cost(problem, s)
     field = None if method == "arnoldi" else problem.circuit.spectrum.field
-    found = None if field is None else _expansion(problem, field, s, rtol)
+    found = None if field is None else expansion(field, s, rtol)
     fits = found is not None and (method == "chebyshev" or found.a.shape[1] <= most)
-    frames = expanded_frames(problem, found) if found is not None and fits else None
+    frames, used = (expanded_frames(problem, found) if found is not None and fits else None), "chebyshev"
     if frames is None and most * problem.U.shape[1] ** 2 >= WORTH_ARNOLDI:
-        frames = arnoldi_frames(problem, s, rtol, most)
+        frames, used = arnoldi_frames(problem, s, rtol, most), "arnoldi"
     if frames is None:
-        return exact_frames(problem, s)
-    return frames[0], np.full(len(problem.U), len(s)), np.full(len(problem.U), frames[1])
-
-
-def _expansion(problem: Problem, field: Enclosure, s: Floats, rtol: float) -> Expansion | None:
-    """Expand once for all pieces of an input with the same times."""
-    known: dict[Any, Any] = problem.known
-    key = ("expansion", s.tobytes())
-    if key not in known:
-        known[key] = expand(field, s, rtol)
-    return cast("Expansion | None", known[key])
+        return *exact_frames(problem, s), "exponential"
+    return frames[0], np.full(len(problem.U), len(s)), np.full(len(problem.U), frames[1]), used
 
 
 def _driven(
@@ -283,9 +280,9 @@ def _driven(
     method: str,
     step: float | None,
     tolerances: tuple[float, float],
-) -> tuple[Floats, Ints, Ints]:
+) -> Found:
     """Return the states under an input that is any function of time."""
-    circuit, method = problem.circuit, "rk45" if method == "auto" else method
+    circuit = problem.circuit
     if method not in TABLEAUX:
         raise ConfigError(
             f"x must be constant, or a PiecewiseConstant, for method {method!r}; got a function of time. "
@@ -296,9 +293,9 @@ def _driven(
         return drive(circuit, drives_at(x, s * circuit.tau, circuit.size, len(problem.U))[0], problem.dtype)
 
     if method == "rk45" and step is None:
-        return adaptive_driven_frames(problem, t / circuit.tau, u, tolerances)
+        return *adaptive_driven_frames(problem, t / circuit.tau, u, tolerances), method
     size = _default_step(problem, method, float(t[-1]) / circuit.tau) if step is None else step
-    return driven_frames(problem, t / circuit.tau, u, TABLEAUX[method], size)
+    return *driven_frames(problem, t / circuit.tau, u, TABLEAUX[method], size), method
 
 
 def _pieces(
@@ -308,24 +305,24 @@ def _pieces(
     method: str,
     step: float | None,
     tolerances: tuple[float, float],
-) -> tuple[Floats, Ints, Ints]:
+) -> Found:
     """Return the states under an input that is constant from switch to switch."""
     circuit = problem.circuit
     begun = max(1, int(np.searchsorted(x.times, t[-1])))
     switches, s = x.times[:begun] / circuit.tau, t / circuit.tau
     U = drives_of(x.values[:begun], circuit, problem.dtype)
     if method == "exponential" or (method == "auto" and _exact_pays(problem, switches, s)):
-        return switched_frames(problem, switches, U, s)
+        return *switched_frames(problem, switches, U, s), "exponential"
     Z, frames = problem.Z, np.empty((len(t), *problem.Z.shape), problem.dtype)
-    total = np.zeros((2, len(Z)), np.int64)
+    total, used = np.zeros((2, len(Z)), np.int64), method
     bounds = np.searchsorted(s, switches)
     for k, (begin, first) in enumerate(zip(switches, bounds, strict=True)):
         last, final = (len(s), True) if k + 1 == begun else (int(bounds[k + 1]), False)
         stops = (s[first:last] if final else np.append(s[first:last], switches[k + 1])) - begin
-        found, *spent = _frames(replace(problem, U=U[k], Z=Z), stops, method, step, tolerances)
+        found, *spent, used = _frames(replace(problem, U=U[k], Z=Z), stops, method, step, tolerances)
         frames[first:last], Z = found[: last - first], np.ascontiguousarray(found[-1])
         total += spent
-    return frames, total[0], total[1]
+    return frames, total[0], total[1], used
 
 
 def _exact_pays(problem: Problem, switches: Floats, s: Floats) -> bool:

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
-import scipy.linalg
+import scipy.linalg.blas
 
 from neurodecorr._numerics.norms import EPS, norms
+from neurodecorr._numerics.simd import read_only
 from neurodecorr._typing import Floats
 from neurodecorr.circuit.bounds import Enclosure
 from neurodecorr.circuit.problem import Problem
@@ -213,19 +215,25 @@ CROUZEIX = 1 + math.sqrt(2)
 SURPRISE = 10.0
 # Bytes of the bases of all samples that are dealt with together.
 EXPANSION_MEMORY = 2**23
+# Roundings of a cosine transform of some hundred values.
+TRANSFORM_ROUNDING = 4.0
 # From this many rows on, a scaled copy of the matrix costs less than scaling the products.
 WORTH_SCALING = 8
 
 Operator = Callable[[Floats, Floats], Floats]
+SYMV = {np.dtype(np.float32): scipy.linalg.blas.ssymv, np.dtype(np.float64): scipy.linalg.blas.dsymv}
+# Expansions of so many frames and fewer are kept for the next call with the same times.
+MOST_KEPT_FRAMES = 2000
 
 
 class Expansion(NamedTuple):
-    """Coefficients a_k(s) of all frames, (times, K), the interval d ± c, and the growth of T_k per k."""
+    """Coefficients a_k(s) of all frames, (times, K), the interval d ± c, the growth of T_k per k, and the tolerance."""
 
     a: Floats
     centre: float
     focus: float
     growth: float
+    tol: float
 
 
 def expand(field: Enclosure, s: Floats, tol: float) -> Expansion | None:
@@ -258,11 +266,23 @@ def expand(field: Enclosure, s: Floats, tol: float) -> Expansion | None:
         a = _coefficients(centre, focus, s, nodes)
         count = _count(a, growth, allowed)
         if count <= nodes // 2:
-            rounding = 8 * EPS * growth**count * float(np.abs(a).max())
+            # T_k is rounded at every step before it; what is lost grows as U_{k−j}, to ε k²|T_k|.
+            k = np.arange(count)
+            rounding = 8 * EPS * float((np.abs(a[:, :count]) @ ((k + 1) ** 2 * growth**k)).max())
             exact_enough = beta == 0 or rounding <= allowed
-            return Expansion(a[:, :count], centre, focus, growth) if exact_enough else None
+            return Expansion(read_only(a[:, :count]), centre, focus, growth, tol) if exact_enough else None
         nodes *= 2
     return None
+
+
+def expansion(field: Enclosure, s: Floats, tol: float) -> Expansion | None:
+    """Do as `expand` does; expansions of few frames are kept for circuits that are integrated again and again."""
+    return _kept_expansion(field, s.tobytes(), tol) if len(s) <= MOST_KEPT_FRAMES else expand(field, s, tol)
+
+
+@lru_cache(maxsize=16)
+def _kept_expansion(field: Enclosure, s: bytes, tol: float) -> Expansion | None:
+    return expand(field, np.frombuffer(s), tol)
 
 
 def expanded_frames(problem: Problem, found: Expansion) -> tuple[Floats, int] | None:
@@ -277,8 +297,20 @@ def expanded_frames(problem: Problem, found: Expansion) -> tuple[Floats, int] | 
         if V is None:
             return None
         a = np.append(found.a, np.ones((len(found.a), len(V) - found.a.shape[1])), axis=1).astype(problem.dtype)
-        np.matmul(a, V.reshape(len(V), -1), out=frames[:, begin * size : (begin + together) * size])
+        part = np.matmul(a, V.reshape(len(V), -1), out=frames[:, begin * size : (begin + together) * size])
+        if found.growth > 1 and not _resolved(found, V, part[-1].reshape(-1, size) - problem.Z[rows]):
+            return None
     return frames.reshape(len(frames), samples, size), found.a.shape[1] - 1 + problem.first_product
+
+
+def _resolved(found: Expansion, V: Floats, moved: Floats) -> bool:
+    """Tell whether the rounding of the coefficients, ε max |a| each, leaves the frames their digits.
+
+    Beside long vectors T_k r₀ that cancel, which a skew F makes, it does not.
+    """
+    lengths = np.sqrt(np.einsum("krn,krn->r", V[: found.a.shape[1]], V[: found.a.shape[1]]))
+    lost = TRANSFORM_ROUNDING * EPS * float(np.abs(found.a).max()) * lengths
+    return bool((lost <= found.tol * norms(moved)).all())
 
 
 def _operator(problem: Problem, found: Expansion, together: int) -> Operator:
@@ -294,7 +326,7 @@ def _operator(problem: Problem, found: Expansion, together: int) -> Operator:
         F *= scale
         return lambda v, out: np.matmul(v, F.T, out=out)
     halves = len(problem.U) == 1 and problem.circuit.spectrum.symmetric and bool((rates == 1).all())
-    symv = scipy.linalg.blas.get_blas_funcs("symv", dtype=dtype)
+    symv = SYMV[dtype]
 
     def apply(v: Floats, out: Floats) -> Floats:
         if halves:

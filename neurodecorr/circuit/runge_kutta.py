@@ -93,4 +93,4 @@ def _is_large(problem: Problem) -> bool:
 
 
 def _scheme(tableau: Tableau) -> Scheme:
-    return Scheme(tableau.a, tableau.b, tableau.error)
+    return Scheme(tableau.a, tableau.b, tableau.error, tableau.dense)

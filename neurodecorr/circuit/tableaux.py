@@ -29,12 +29,15 @@ class Tableau:
         Order of convergence.
     error : (s + 1,) array, optional
         Weights of the error estimate, where there is one; the last belongs to the slope at the new point.
+    dense : (s + 1, 4) array, optional
+        Coefficients of the interpolant, z(t + θh) = z + h ∑_i k_i ∑_j dense_ij θ^(j+1).
     """
 
     a: Floats
     b: Floats
     order: int
     error: Floats = field(default_factory=lambda: np.empty(0))
+    dense: Floats = field(default_factory=lambda: np.empty((0, 0)))
 
     @property
     def stages(self) -> int:
@@ -78,6 +81,18 @@ DORMAND_PRINCE = Tableau(
     b=np.array([35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84]),
     order=5,
     error=np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40]),
+    # Shampine 1986, Math. Comp. 46, 135: the interpolant of order 4 whose midpoint is the most exact.
+    dense=np.array(
+        [
+            [1, -8048581381 / 2820520608, 8663915743 / 2820520608, -12715105075 / 11282082432],
+            [0, 0, 0, 0],
+            [0, 131558114200 / 32700410799, -68118460800 / 10900136933, 87487479700 / 32700410799],
+            [0, -1754552775 / 470086768, 14199869525 / 1410260304, -10690763975 / 1880347072],
+            [0, 127303824393 / 49829197408, -318862633887 / 49829197408, 701980252875 / 199316789632],
+            [0, -282668133 / 205662961, 2019193451 / 616988883, -1453857185 / 822651844],
+            [0, 40617522 / 29380423, -110615467 / 29380423, 69997945 / 29380423],
+        ]
+    ),
 )
 
 TABLEAUX = {"euler": EULER, "rk4": RK4, "rk45": DORMAND_PRINCE}

@@ -24,8 +24,9 @@ def ours(circuit: Circuit, X: np.ndarray, t: np.ndarray) -> dict[str, Solver]:
     """Return our ways; bounds of the spectrum are known unless the name says so."""
     integrate(circuit, X[:1], END, "chebyshev", t)
     return {
-        "integrate, auto": lambda: integrate(circuit, X, END, "auto", t).xbar,
-        "Circuit and integrate": lambda: integrate(Circuit(circuit.R), X, END, "auto", t).xbar,
+        "integrate, kept": lambda: integrate(circuit, X, END, times=t).xbar,
+        "integrate, one-shot": lambda: integrate(Circuit(circuit.R), X, END, times=t).xbar,
+        "integrate, rk45": lambda: integrate(circuit, X, END, "rk45", t, rtol=TOL, atol=TOL / 100).xbar,
         "integrate, exponential": lambda: integrate(circuit, X, END, "exponential", t).xbar,
     }
 

@@ -65,16 +65,48 @@ def test_adaptive_error_follows_its_tolerance(circuit, x):
     exact = closed_form(circuit, x, TIMES)
     errors, steps = [], []
     for rtol in (1e-4, 1e-6, 1e-8, 1e-10):
-        found = integrate(circuit, x, 4.0, times=TIMES, rtol=rtol, atol=rtol)
+        found = integrate(circuit, x, 4.0, "rk45", times=TIMES, rtol=rtol, atol=rtol)
         errors.append(np.abs(found.xbar - exact).max() / rtol)
         steps.append(found.steps)
     assert max(errors) <= 3
     assert steps == sorted(steps) and steps[-1] > steps[0]
 
 
+def test_times_within_a_step_are_read_off_an_interpolant_of_order_four(circuit, x):
+    # Frames cost no product, and the last time alone ends a step.
+    times = np.linspace(0, 4, 501)
+    few, many = (integrate(circuit, x, 4.0, "rk45", at, rtol=1e-5, atol=1e-8) for at in ([4.0], times))
+    assert many.products == few.products and np.array_equal(many.xbar[-1], few.xbar[-1])
+    assert np.abs(many.xbar - closed_form(circuit, x, times)).max() <= 1e-4 * np.abs(many.xbar).max()
+    # Through one step of h the interpolant errs by O(h⁵): by 2⁵ less where h is halved.
+    dense, a, b = (getattr(TABLEAUX["rk45"], name) for name in ("dense", "a", "b"))
+    errors = []
+    for h in (0.2, 0.1, 0.05):
+        K = np.zeros((7, 5))
+        for i in range(6):
+            K[i] = x - circuit.R @ (h * a[i] @ K[:6])
+        K[6] = x - circuit.R @ (h * b @ K[:6])
+        theta = np.linspace(0, 1, 9)
+        powers = theta[:, None] ** np.arange(1, 5)
+        path = h * powers @ dense.T @ K
+        assert np.abs(path[-1] - h * b @ K[:6]).max() <= 1e-14  # it ends where the step does
+        errors.append(np.abs(path - closed_form(circuit, x, theta * h * circuit.tau)).max())
+    order = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert (np.abs(order - 5) <= 0.3).all()
+
+
+def test_auto_takes_the_cheapest_way_and_says_which(rng, symmetric, x, circuit):
+    small, large = (
+        integrate(circuit, x, 4.0),
+        integrate(Circuit(symmetric(rng, 200, 4.0)), rng.standard_normal(200), 4.0),
+    )
+    assert small.method == "exponential" and large.method == "chebyshev" and large.products < 30
+    assert integrate(circuit, lambda t: x, 4.0).method == integrate(circuit, x, 4.0, dt=0.1).method == "rk45"
+
+
 def test_adaptive_steps_are_each_samples_own(circuit, x):
     # The error of a linear circuit scales with its drive, the tolerance only in part.
-    found = integrate(circuit, np.array([x, 1e4 * x, 0 * x]), 4.0, times=[4.0], rtol=1e-10, atol=1e-6)
+    found = integrate(circuit, np.array([x, 1e4 * x, 0 * x]), 4.0, "rk45", times=[4.0], rtol=1e-10, atol=1e-6)
     assert found.steps[1] > found.steps[0] > found.steps[2]
 
 
