@@ -145,7 +145,7 @@ def symmetric(n: int, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray,
 def show(title: str, rivals: dict[str, Solver], exact: np.ndarray, repeats: int, most: str | None) -> None:
     """Print times and errors."""
     errors = {name: error(call(), exact) for name, call in rivals.items() if name != most}
-    table(title, interleaved(rivals, repeats), "integrate, auto", most)
+    table(title, interleaved(rivals, repeats), "integrate, kept", most)
     print("\nrelative error: " + ", ".join(f"{name} {found:.0e}" for name, found in errors.items()))
 
 
