@@ -16,11 +16,12 @@ from neurodecorr._validation import choice, count, finite, positive, shown, unma
 from neurodecorr.circuit import Circuit, settle
 from neurodecorr.errors import ConfigError, DegenerateInputWarning, InputError, StabilityError
 from neurodecorr.measures import SampleMoments, centred_chunks, finite_moments, full_rank, null_directions
-from neurodecorr.plasticity import LearningRule, State, initial_state
+from neurodecorr.plasticity import LearningRule, State
 from neurodecorr.plasticity.closed_form import state_from_estimator, state_from_moments
 from neurodecorr.plasticity.learn import FEW, advance, go_on, samples_left
 from neurodecorr.plasticity.samplewise import SampleStream
 from neurodecorr.plasticity.spec import Schedule
+from neurodecorr.plasticity.state import first_state
 
 # Features whose powers differ more than this learn at rates that differ as much.
 POWER_RANGE = 1e8
@@ -158,7 +159,7 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 self._moments = finite_moments(X, None if fresh else self._moments)
                 self._state, self._last = None, X[-1:].copy()
                 return self
-            self._keep(advance(initial_state(X, plan) if fresh else self._learnt(), X, plan))
+            self._keep(advance(first_state(X, plan) if fresh else self._learnt(), X, plan))
             if len(X) < FEW and plan.batch == 1 and plan.rule != "congruent" and plan.engine == "auto":
                 state = self._learnt()
                 self._stream = SampleStream(state, plan, samples_left(plan, state.power, state.samples))
@@ -286,12 +287,13 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 def _learnt_in_passes(X: Floats, plan: LearningRule, passes: int) -> State:
-    state = initial_state(X, plan)
+    state = first_state(X, plan)
     together = min(passes, -(-BLOCK // len(X)))  # passes over few samples are joined: every call has its price
     block = np.tile(X, (together, 1)) if together > 1 else X
     for _ in range(passes // together):
         state = go_on(state, block, plan)
-    return go_on(state, block[: passes % together * len(X)], plan)
+    rest = passes % together * len(X)
+    return go_on(state, block[:rest], plan) if rest else state
 
 
 def _report_dependent_units(sigma: Floats, samples: int) -> None:

@@ -94,13 +94,14 @@ def _size(A: AnyArray) -> float:
 
 def inspect(state: State, plan: LearningRule) -> State:
     """Look at the state between chunks: finite, stable, in step with its twin, and not amplifying silence."""
+    seen = int(state.counters[steps.SAMPLES])
     if not (np.isfinite(state.M).all() and np.isfinite(state.R).all()):
-        raise DivergenceError(f"weights left the finite numbers before sample {state.samples}; lower the rate.")
+        raise DivergenceError(f"weights left the finite numbers before sample {seen}; lower the rate.")
     state = _hold_back(state, plan)
     if plan.recurrent:
         state = _resynchronise(state, plan)
         if plan.rule != "congruent":
-            require_stable(state.R, f" after sample {state.samples}", ADVICE)
+            require_stable(state.R, f" after sample {seen}", ADVICE)
     return state
 
 

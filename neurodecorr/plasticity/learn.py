@@ -12,19 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._numerics.blas import one_pool
-from neurodecorr._typing import Floats
+from neurodecorr._numerics.jit import jit
+from neurodecorr._typing import Array, Floats
 from neurodecorr._validation import checked_names, count, instance, mapping, samples
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import ConfigError, DivergenceError, InputError
 from neurodecorr.io import Variable, provenance
 from neurodecorr.io.observer import Observable, Observer
 from neurodecorr.measures import covariance, rms_correlation
-from neurodecorr.plasticity import steps
 from neurodecorr.plasticity.batch import learn_batches
 from neurodecorr.plasticity.guards import inspect
-from neurodecorr.plasticity.samplewise import averages_of, learn_samples, step_parameters, survey
+from neurodecorr.plasticity.samplewise import engine_for, learn_samples, step_parameters
 from neurodecorr.plasticity.spec import LearningRule
 from neurodecorr.plasticity.state import State, initial_state
+from neurodecorr.plasticity.steps import StepParameters
 
 # Between two inspections weak directions may grow by e^5 at most, and no more updates pass than this.
 LONGEST_CHUNK, CHUNK_GROWTH = 1024, 5.0
@@ -72,30 +73,48 @@ def advance(state: State, X: Floats, plan: LearningRule) -> State:
 
 def go_on(state: State, X: Floats, plan: LearningRule) -> State:
     """Learn from checked samples in the memory of the given state, which is lost if this fails."""
-    begin, n = 0, X.shape[1]
-    step = _learn_samples if plan.batch == 1 else learn_batches
-    if 0 < len(X) < FEW and plan.batch == 1 and plan.engine == "auto" and n <= LARGEST_PLAIN:
-        chunk = _surveyed(X, state.scale)[0]
-        return _looked_at(_learn_plainly(state, chunk, plan), len(X), plan)
+    n, parameters = X.shape[1], step_parameters(plan, state.scale)
+    few = len(X) < FEW and plan.batch == 1
+    if few and plan.engine == "auto" and n <= LARGEST_PLAIN:  # less ado
+        state = _learn_samples(state, _surveyed(X, state.scale)[0], plan, parameters, "plain")
+        return state if len(X) < samples_left(plan, state.power, state.samples - len(X)) else inspect(state, plan)
     with one_pool(n):
+        begin, engine = 0, engine_for(plan, n)
         while begin < len(X):
             chunk, power = _surveyed(X[begin : begin + max(LONGEST_CHUNK, plan.batch)], state.scale)
             chunk = chunk[: _length(plan, power)]
-            state = _looked_at(step(state, chunk, plan), len(chunk), plan)
+            if plan.batch == 1:
+                state = _learn_samples(state, chunk, plan, parameters, engine)
+            else:
+                state = learn_batches(state, chunk, plan)
             begin += len(chunk)
+            if not few or len(X) >= samples_left(plan, state.power, state.samples - len(X)):
+                state = inspect(state, plan)
     return state
-
-
-def _looked_at(state: State, rows: int, plan: LearningRule) -> State:
-    """Inspect after a chunk; after a few rows only where they end a stretch of samples."""
-    few = rows < FEW and plan.batch == 1
-    return state if few and rows < samples_left(plan, state.power, state.samples - rows) else inspect(state, plan)
 
 
 def samples_left(plan: LearningRule, power: Floats, samples: int) -> int:
     """Return how many samples after `samples` the weights should be looked at."""
     stretch = _length(plan, power)
     return stretch - samples % stretch
+
+
+@jit()
+def survey(X: Array, scale: float, limit: float, scaled: Array, power: Array) -> bool:
+    """Write X in units of `scale` and each column's variance; tell whether all of it is smaller than `limit`."""
+    mean, outside = np.zeros_like(power), 0
+    power[:] = 0
+    for t in range(X.shape[0]):
+        for j in range(power.size):
+            value = X[t, j] / scale
+            scaled[t, j] = value
+            mean[j] += value
+            power[j] += value * value
+            outside += not abs(value) < limit
+    for j in range(power.size):
+        mean[j] /= X.shape[0]
+        power[j] = max(power[j] / X.shape[0] - mean[j] * mean[j], 0.0)
+    return outside == 0
 
 
 def _surveyed(X: Floats, scale: float) -> tuple[Floats, Floats]:
@@ -115,15 +134,8 @@ def _length(plan: LearningRule, power: Floats) -> int:
     return max(1, rows // plan.batch) * plan.batch
 
 
-def _learn_samples(state: State, X: Floats, plan: LearningRule) -> State:
-    if not learn_samples(state, X, plan):
-        raise _broken(state, plan)
-    return state
-
-
-def _learn_plainly(state: State, X: Floats, plan: LearningRule) -> State:
-    averages = averages_of(state)
-    if steps.learn_stream(step_parameters(plan, state.scale), plan.recurrent, state.M, state.R, averages, X) >= 0:
+def _learn_samples(state: State, X: Floats, plan: LearningRule, parameters: StepParameters, engine: str) -> State:
+    if not learn_samples(state, X, plan, parameters, engine):
         raise _broken(state, plan)
     return state
 

@@ -55,24 +55,6 @@ STEPS = 16
 REGISTER, TILE = 64, 64
 
 
-@jit()
-def survey(X: Array, scale: float, limit: float, scaled: Array, power: Array) -> bool:
-    """Write X in units of `scale` and each column's variance; tell whether all of it is smaller than `limit`."""
-    mean, outside = np.zeros_like(power), 0
-    power[:] = 0
-    for t in range(X.shape[0]):
-        for j in range(power.size):
-            value = X[t, j] / scale
-            scaled[t, j] = value
-            mean[j] += value
-            power[j] += value * value
-            outside += not abs(value) < limit
-    for j in range(power.size):
-        mean[j] /= X.shape[0]
-        power[j] = max(power[j] / X.shape[0] - mean[j] * mean[j], 0.0)
-    return outside == 0
-
-
 @jit(inline=True)
 def woven_pass(
     outer: int, S: Array, pair: tuple[Array, Array], z: Array, weight: Array, out: Array, push: Array, back: Array
@@ -295,7 +277,7 @@ def averages_of(state: State) -> Averages:
     return Averages(state.mean, state.power, state.gain, state.counters)
 
 
-def learn_samples(state: State, X: Floats, plan: LearningRule) -> bool:
+def learn_samples(state: State, X: Floats, plan: LearningRule, parameters: StepParameters, engine: str) -> bool:
     """Learn from the rows of X one by one, in place; return whether every step was possible.
 
     Parameters
@@ -305,10 +287,13 @@ def learn_samples(state: State, X: Floats, plan: LearningRule) -> bool:
     X : (samples, n) array
         Inputs, in units of the state's scale.
     plan : LearningRule
-        Form, rule, rate, gain and engine.
+        Form, rule, rate, gain.
+    parameters : StepParameters
+        The numbers of the plan, in units of the state's scale.
+    engine : str
+        How M is kept up to date: see `engine_for`.
     """
-    parameters, averages = step_parameters(plan, state.scale), averages_of(state)
-    engine = _engine(plan, X.shape[1])
+    averages = averages_of(state)
     if engine == "plain":
         return steps.learn_stream(parameters, plan.recurrent, state.M, state.R, averages, X) < 0
     if plan.recurrent:
@@ -317,8 +302,8 @@ def learn_samples(state: State, X: Floats, plan: LearningRule) -> bool:
     return learn(state, X, parameters, averages, plan.recurrent)
 
 
-def _engine(plan: LearningRule, n: int) -> str:
-    """Return how M is kept up to date."""
+def engine_for(plan: LearningRule, n: int) -> str:
+    """Return how M is kept up to date: "plain", "fused" or "delayed"."""
     if plan.rule == "congruent":
         return "plain" if plan.engine == "plain" else "fused"
     if plan.engine != "auto":

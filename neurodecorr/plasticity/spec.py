@@ -196,7 +196,7 @@ class LearningRule:
         """Whether R is learnt (and M follows as its twin)."""
         return self.form == "recurrent"
 
-    @property
+    @cached_property
     def relative(self) -> bool:
         """Whether the rate is relative to the mean input power."""
         return self.rate_is == "relative"

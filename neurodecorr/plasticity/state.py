@@ -87,7 +87,11 @@ class State:
 
 def initial_state(X: Floats, plan: LearningRule) -> State:
     """Return the state before learning, M = R = I, with the scale read off the first inputs X (samples, n)."""
-    X, plan = samples(X, "X"), instance(plan, LearningRule, "plan")
+    return first_state(samples(X, "X"), instance(plan, LearningRule, "plan"))
+
+
+def first_state(X: Floats, plan: LearningRule) -> State:
+    """Do what `initial_state` says, with arguments that are checked."""
     n, dtype = X.shape[1], X.dtype
     size = float(max(X.max(), -X.min()))
     scale = 2.0 ** round(math.log2(size)) if size > 0 else 1.0
