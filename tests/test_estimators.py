@@ -589,3 +589,16 @@ def test_the_memory_of_a_stream_does_not_grow(X):
         peaks.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0] + 20_000
+
+
+def test_a_stream_responds_as_its_weights_do_without_folding_them(X):
+    model = nd.FeedforwardDecorrelator(mean="running")
+    for k in range(75):
+        model.partial_fit(X[k : k + 1])
+        if k % 7 == 0:
+            streamed = model.transform(X[:5])
+            folded = (X[:5] - model.mean_) @ model.M_.T
+            np.testing.assert_allclose(streamed, folded, rtol=0, atol=1e-12 * np.abs(folded).max())
+    with pytest.raises(InputError, match="found nan at row 0, column 3"):
+        model.transform(np.where(np.arange(12) == 3, np.nan, X[:1]))
+    assert model.transform(X[:2].astype(np.float32)).dtype == np.float32

@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.linalg
 
 from neurodecorr._numerics.blas import add_product, blas, threads
 from neurodecorr._numerics.jit import jit
@@ -504,6 +505,23 @@ class SampleStream:
                 return False
         self._rows, self.left, self._unread = begin + len(rows), self.left - len(rows), True
         return True
+
+    def respond(self, X: Floats) -> Floats:
+        """Return x̄ = M (x − μ) for each row, with the open block where it is.
+
+        ::
+
+            x̄ = diag(w) (y − Aᵀ (I + L)⁻¹ C y),    y = M₀ (x − μ)
+        """
+        state, panel, rows = self._state, self._block.panel, self._rows
+        Y = (X - self._averages.mean * X.dtype.type(state.scale)) @ state.M.T
+        if rows:
+            H = panel.C[:rows] @ Y.T
+            H = scipy.linalg.solve_triangular(
+                panel.L[:rows, :rows], H, lower=True, unit_diagonal=True, check_finite=False
+            )
+            Y -= H.T @ panel.A[:rows]
+        return np.asarray(Y * self._block.scale)
 
     def state(self) -> State:
         """Return what was learnt so far; it stays as it is when learning goes on."""
