@@ -194,7 +194,7 @@ def export(
     quiet: bool,
     **formats: Any,
 ) -> None:
-    """Write a circuit of DIR, the folder of a comparison, a training run or a living circuit, for other tools."""
+    """Write a circuit of DIR, the folder of a comparison, a training run or a run of nd.run_online, for other tools."""
     from neurodecorr.export.bundle import Formats
     from neurodecorr.export.run import Export, export_run
 

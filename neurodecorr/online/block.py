@@ -1,25 +1,20 @@
-"""Where a block of samples settles under one R: by integrating the circuit, or by a twin M that is kept beside it."""
+"""Settle a block of samples under one R, by integrating the circuit or by M, and carry each to the R that it meets."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
-from neurodecorr._numerics.blas import add_product, blas, one_thread, rows_product
+from neurodecorr._numerics.blas import add_product, blas, rows_product
 from neurodecorr._numerics.jit import jit
 from neurodecorr._numerics.norms import EPS, root
 from neurodecorr._typing import Array, Floats
 from neurodecorr.circuit import Circuit, settle
-from neurodecorr.circuit.bounds import Ellipse, recurrence
 from neurodecorr.circuit.chebyshev_kernels import coefficients, next_step
-from neurodecorr.circuit.spectrum import Spectrum
-from neurodecorr.circuit.stability import require_stable
-from neurodecorr.errors import StabilityError
+from neurodecorr.online.bounds import Bounds
 from neurodecorr.plasticity.steps import (
     SAMPLES,
     Averages,
@@ -32,120 +27,9 @@ from neurodecorr.plasticity.steps import (
     weight_of,
 )
 
-ADVICE = "Use a lower rate or limit, or learn by the congruent rule or the feedforward form (plasticity.learn)."
-# A bound that fell to this share of its first value is computed anew; till then it costs ln(1/share)/ln(1/ϱ) products.
-STALE = 0.5
-# Shares of the last computed σ_min that are tried in its place.
-SHARES = (1.3, 1.0, 0.8, 0.6, 0.4)
-# A schedule is made anew once it needs this many times, or this many, more products than when it was made.
-SLOWER, MORE = 1.25, 3
-LONGEST = 100_000
-ROOM = 1.03
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Bounds of a circuit: σ_min(R), ‖R‖, and the ellipse of its spectrum.
-
-    Parameters
-    ----------
-    ellipse : Ellipse
-        Around its spectrum, when last looked at.
-    schedule : (steps, 2) array
-        Coefficients of the Chebyshev recurrence on that ellipse.
-    size : float
-        About σ_max.
-    low : float
-        Proven lower bound of σ_min, now.
-    fresh : float
-        The same when last computed.
-    products : int
-        Products that the schedule needed at first; 0 before it was used.
-    """
-
-    ellipse: Ellipse
-    schedule: Floats
-    size: float
-    low: float
-    fresh: float
-    products: int = 0
-
-    @property
-    def stale(self) -> bool:
-        """Whether the bound has become loose."""
-        return self.low < STALE * self.fresh
-
-    def after(self, low: float, products: int) -> Bounds:
-        """Return what is known after a stretch that left this bound and took this many products."""
-        return replace(self, low=low, products=self.products or products)
-
-    def outgrown(self, products: int) -> bool:
-        """Whether the spectrum has left the ellipse, to judge by the number of products."""
-        return self.products > 0 and products > max(SLOWER * self.products, self.products + MORE)
-
-    def renewed(self, R: Floats, seen: int) -> Bounds:
-        """Return the same with a fresh bound: one factorisation where it lies near the last, a new look elsewhere."""
-        for share in SHARES:
-            low = _proven(R, share * self.fresh)
-            if low > STALE * share * self.fresh:
-                return replace(self, low=low, fresh=low)
-        return compute_bounds(R, seen)
-
-
-def compute_bounds(R: Floats, seen: int) -> Bounds:
-    """Compute the bounds of a circuit.
-
-    Parameters
-    ----------
-    R : (n, n) array
-        Lateral weights.
-    seen : int
-        Samples learnt from, for the message.
-
-    Raises
-    ------
-    StabilityError
-        If the circuit does not settle.
-    """
-    with one_thread(len(R)):
-        spectrum = Spectrum(R.astype(np.float64))
-        require_stable(spectrum, f" after sample {seen}", ADVICE)
-        if not spectrum.sigma_low > 0:
-            raise StabilityError(
-                f"the circuit must have a least singular value that rounding leaves > 0; after sample {seen} its "
-                f"condition is {spectrum.condition:.2g}. {ADVICE}"
-            )
-        ellipse = _wider(spectrum.ellipse)
-        schedule = recurrence(ellipse, LONGEST)
-    return Bounds(ellipse, schedule, spectrum.size_bound, spectrum.sigma_low, spectrum.sigma_low)
-
-
-def _wider(ellipse: Ellipse) -> Ellipse:
-    """Move both foci outwards by `ROOM`, so that a spectrum that moves a little stays inside."""
-    low, high = (ellipse.centre - ellipse.focus) / ROOM, (ellipse.centre + ellipse.focus) * ROOM
-    d, c = (high + low) / 2, (high - low) / 2
-    return Ellipse(d, c, max(ellipse.factor, c / (d + math.sqrt(low * high))))
-
-
-def _proven(R: Floats, candidate: float) -> float:
-    """Return a proven lower bound of σ_min near the candidate s, or 0: RᵀR − s²I has a Cholesky factor.
-
-    One that runs to its end in floating point proves λ_min > −γ_{n+1} tr/(1 − γ_{n+1}) (Rump 2006, BIT 46, 433), and
-    RᵀR is off by at most γ_n ‖R‖²; four times the first and twice the second leave room for the order of the sums.
-    """
-    A = np.asfortranarray(R, dtype=np.float64)
-    size, trace = len(A), float(np.vdot(A, A))
-    gram = scipy.linalg.blas.dsyrk(1.0, A, trans=1, lower=1)
-    gram[np.diag_indices(size)] -= candidate**2
-    if scipy.linalg.lapack.dpotrf(gram, lower=1, overwrite_a=1, clean=0)[1] != 0:
-        return 0.0
-    square = candidate**2 - EPS * (6 * size + 60) * trace
-    return math.sqrt(square) * (1 - 4 * EPS) if square > 0 else 0.0
-
-
 # Rows of R that are turned into double precision at a time, so that they stay in the cache.
 PANEL = 256
-# Rows of a stretch that move each other one by one; those after them are moved by products.
+# Rows of a block that move each other one by one; those after them are moved by products.
 FEW = 32
 
 
@@ -292,7 +176,7 @@ def certify_rows(
 ) -> tuple[float, float, float]:
     """Turn residuals into certified bounds of ‖x̄ − x̄*‖, proven if they are at most `share` ‖x̄‖.
 
-    Returns the bound of σ_min that the stretch leaves, a bound of ‖T‖ (Frobenius), and the largest bound over ‖x̄‖.
+    Returns the bound of σ_min that the block leaves, a bound of ‖T‖ (Frobenius), and the largest bound over ‖x̄‖.
 
     ::
 
@@ -363,7 +247,7 @@ FREE, PATIENCE = 20, 3
 BLIND, HANDOVER = 6.0, 30.0
 
 
-def integrated(R: Floats, X: Floats, outlook: Bounds, share: float) -> tuple[Floats, int]:
+def integrated(R: Floats, X: Floats, bounds: Bounds, share: float) -> tuple[Floats, int]:
     """Settle all rows together by Chebyshev-scheduled Euler steps; return R⁻¹X and the products that took.
 
     ::
@@ -379,32 +263,32 @@ def integrated(R: Floats, X: Floats, outlook: Bounds, share: float) -> tuple[Flo
         Lateral weights.
     X : (k, n) array
         Inputs.
-    outlook : Bounds
+    bounds : Bounds
         Schedule and bounds.
     share : float
         Largest certified distance to rest, relative to ‖z‖.
     """
-    rounding = float(np.finfo(R.dtype).eps) * outlook.size
-    goal, nothing = share * outlook.low, np.zeros(len(X))
+    rounding = float(np.finfo(R.dtype).eps) * bounds.size
+    goal, nothing = share * bounds.low, np.zeros(len(X))
     if goal > BLIND * rounding or R.dtype == np.float64:
-        return _marched(R, X, outlook, max(goal, rounding), nothing)
-    Z, products = _marched(R, X, outlook, HANDOVER * rounding, nothing)
+        return _marched(R, X, bounds, max(goal, rounding), nothing)
+    Z, products = _marched(R, X, bounds, HANDOVER * rounding, nothing)
     gaps, _ = block_residuals(R, X, Z, Z[:0], np.empty((0, 3)))
     squares = np.einsum("ij,ij->i", Z, Z, dtype=np.float64)  # float32 squares do not underflow in float64
-    change, more = _marched(R, gaps.astype(R.dtype), outlook, goal, squares)
+    change, more = _marched(R, gaps.astype(R.dtype), bounds, goal, squares)
     return Z + change, products + more + 1
 
 
-def most_products(outlook: Bounds, goal: float, dtype: npt.DTypeLike) -> int:
-    """Return the products after which a circuit that should come to rest at `goal` counts as restless."""
-    goal = max(goal, float(np.finfo(dtype).eps) * outlook.size)
-    return FREE + PATIENCE * outlook.ellipse.steps(outlook.size / goal)
+def most_products(bounds: Bounds, goal: float, dtype: npt.DTypeLike) -> int:
+    """Return the products after which a circuit that should come to rest at `goal` counts as not settled."""
+    goal = max(goal, float(np.finfo(dtype).eps) * bounds.size)
+    return FREE + PATIENCE * bounds.ellipse.steps(bounds.size / goal)
 
 
-def _marched(R: Floats, X: Floats, outlook: Bounds, goal: float, squares: Floats) -> tuple[Floats, int]:
+def _marched(R: Floats, X: Floats, bounds: Bounds, goal: float, squares: Floats) -> tuple[Floats, int]:
     """March until ‖x − R z‖ ≤ goal ‖z‖ for each row, or goal times the root of `squares` if that is larger."""
-    schedule, last = outlook.schedule, 0.0
-    most = most_products(outlook, goal, R.dtype)
+    schedule, last = bounds.schedule, 0.0
+    most = most_products(bounds, goal, R.dtype)
     Z = X * R.dtype.type(schedule[0, 0])
     step, P = Z.copy(), np.empty_like(Z)
     for k in range(1, most):
@@ -415,20 +299,20 @@ def _marched(R: Floats, X: Floats, outlook: Bounds, goal: float, squares: Floats
         if not gap < math.inf:
             break
         last = gap
-    tol = max(goal / outlook.low, 10 * float(np.finfo(R.dtype).eps))
+    tol = max(goal / bounds.low, 10 * float(np.finfo(R.dtype).eps))
     return np.asarray(settle(Circuit(R), X, tol, relative=True).xbar, R.dtype), most
 
 
-def recalled(R: Floats, M: Floats, X: Floats, outlook: Bounds, share: float) -> tuple[Floats, int]:
+def recalled(R: Floats, M: Floats, X: Floats, bounds: Bounds, share: float) -> tuple[Floats, int]:
     """Return X Mᵀ; refined once where its own rounding, in single precision, exceeds the tolerance."""
     Y = rows_product(X, M)
-    if share * outlook.low > BLIND * float(np.finfo(R.dtype).eps) * outlook.size or R.dtype == np.float64:
+    if share * bounds.low > BLIND * float(np.finfo(R.dtype).eps) * bounds.size or R.dtype == np.float64:
         return Y, 1
     gaps, _ = block_residuals(R, X, Y, Y[:0], np.empty((0, 3)))
     return Y + rows_product(gaps.astype(R.dtype), M), 3
 
 
-def refined(R: Floats, M: Floats, gaps: Floats, Y: Floats, outlook: Bounds, share: float) -> tuple[Floats, int]:
+def refined(R: Floats, M: Floats, gaps: Floats, Y: Floats, bounds: Bounds, share: float) -> tuple[Floats, int]:
     """Return Y + R⁻¹ gaps, the gaps being X − Y Rᵀ in double precision: one step of iterative refinement.
 
     Reference: Higham (2002), Accuracy and Stability of Numerical Algorithms, 2nd edition, §12.
@@ -436,5 +320,5 @@ def refined(R: Floats, M: Floats, gaps: Floats, Y: Floats, outlook: Bounds, shar
     rows = gaps.astype(R.dtype)
     if M.size:
         return Y + rows_product(rows, M), 1
-    change, products = integrated(R, rows, outlook, share)
+    change, products = integrated(R, rows, bounds, share)
     return Y + change, products

@@ -29,7 +29,7 @@ class OnlineRecorder:
         Units.
     dtype : dtype
         Type of R and x̄.
-    every, look_every : int
+    every, weights_every : int
         Samples between two recordings of x̄, and of R.
     begin : int
         Samples seen before.
@@ -43,7 +43,7 @@ class OnlineRecorder:
         n: int,
         dtype: np.dtype[Any],
         every: int,
-        look_every: int,
+        weights_every: int,
         begin: int,
         provenance: dict[str, Any],
     ) -> None:
@@ -54,39 +54,39 @@ class OnlineRecorder:
         ]
         learnt = [
             Variable("margin", unit="1/τ", description="min Re λ(R)"),
-            Variable("correlation", description="rms correlation coefficient of x̄ since the last look"),
+            Variable("correlation", description="rms correlation coefficient of x̄ since the last row"),
             Variable("R", (n, n), dtype, description="lateral weights"),
         ]
         facts: dict[str, str | int | float] = {
             "step_description": "samples learnt from before the row was recorded",
             "every_samples": every,
-            "look_every_samples": look_every,
+            "weights_every_samples": weights_every,
             **{name: value for name, value in provenance["config"].items() if isinstance(value, str | float)},
         }
         observed = [
             Observable(settled, lambda _: self._block, every, begin, per_step=True),
-            Observable(learnt, self._learnt, look_every, begin),
+            Observable(learnt, self._learnt, weights_every, begin),
         ]
         self._observer = Observer(path, observed, EQUATION, "samples", facts=facts, provenance=provenance)
         self._moment, self._sum, self._count = np.zeros((n, n), dtype), np.zeros(n), 0
         self._block: dict[str, Any] = {"bound": ()}
 
-    def room(self, seen: int, wanted: int) -> int:
+    def steps_left(self, seen: int, wanted: int) -> int:
         """Return how many of `wanted` samples to take before the next row of R."""
         return self._observer.steps_left(seen, wanted)
 
-    def settled(self, xbar: Floats, residual: Floats, bound: Floats) -> None:
-        """Gather the covariance of a block of settled samples, which `look` records."""
+    def add(self, xbar: Floats, residual: Floats, bound: Floats) -> None:
+        """Gather the covariance of a block of settled samples, which `observe` records."""
         add_product(self._moment, xbar, xbar, 1.0)
         self._sum += xbar.sum(axis=0, dtype=np.float64)
         self._count += len(xbar)
         self._block = {"xbar": xbar, "residual": residual, "bound": bound}
 
-    def look(self, learnt: State) -> None:
+    def observe(self, learnt: State) -> None:
         """Record what is due of the block that was settled, and of what was learnt from it."""
         self._observer.observe(learnt.samples, learnt, len(self._block["bound"]))
 
-    def last_look(self, learnt: State) -> None:
+    def finish(self, learnt: State) -> None:
         """Record weights, margin and correlation at the end, unless that has just been done."""
         self._observer.finish(learnt.samples, learnt)
 

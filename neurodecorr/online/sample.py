@@ -1,15 +1,16 @@
-"""A living circuit sample by sample: for small ones, whose matrices stay in the cache, in one compiled loop.
+"""Settle and learn sample by sample: for small circuits, whose matrices stay in the cache, in one compiled loop.
 
-Weights and gains are kept apart as in `stretch`, R = T diag(1/w), M = diag(w) S, but T and S are those of the very
+Weights and gains are kept apart as in `block`, R = T diag(1/w), M = diag(w) S, but T and S are those of the very
 sample: each outer product is added while the next sample passes over the matrix anyway. Both are kept transposed and
 padded with zeros to whole registers, P = Tᵀ and Q = Sᵀ, so that products are sums of rows.
 
 ::
 
-    twin:         z = S x,                                r = x − T z,    z ← z + S r if that is not enough
+    by M:         z = S x,                                r = x − T z,    z ← z + S r if that is not enough
     integrate:    z ← z + p/w,    p ← α r + ω p,          r = x − T z,    until it is enough
 
-Each ends with the residual of the circuit that the sample met, which is what its certificate needs.
+Each ends with the residual of the circuit that the sample met, which is what its certificate needs. The congruent rule
+puts its gains, which act on both sides, into the weights at once: w = 1, and R is its own transpose.
 """
 
 from __future__ import annotations
@@ -25,13 +26,18 @@ from neurodecorr._numerics.simd import COLUMNS, ROWS, dot_rows, grow_columns, su
 from neurodecorr._typing import Array, Floats
 from neurodecorr.circuit.chebyshev_kernels import coefficients, next_step
 from neurodecorr.plasticity.steps import (
+    CONGRUENT,
     LIMITED,
     SAMPLES,
     TRACE,
     Averages,
     StepParameters,
     centre,
+    feedforward_sym,
+    homeostatic,
     lengths,
+    multiply_transposed,
+    recurrent_sym,
     rescale,
     step_size,
     tick,
@@ -39,7 +45,7 @@ from neurodecorr.plasticity.steps import (
     weight_of,
 )
 
-# Why a loop ended before its last sample: a bound to renew, no rest, a twin that has drifted, a broken condition.
+# Why a loop ended before its last sample: a bound to renew, no rest, an M that has drifted, a broken condition.
 DONE, BOUND_EXPIRED, NOT_SETTLED, INVERSE_DRIFTED, DIVERGED = range(5)
 # What underflow may take from a residual of that many units: (n + 4) √n · 5e-324, and room.
 LOST = 1e-318
@@ -47,7 +53,7 @@ LOST = 1e-318
 LARGEST = 160
 # Gains are folded into the weights this often, or once one has grown so much.
 FOLD, GROWN = 128, 1e3
-# Refinements by a twin in a row after which it counts as drifted.
+# Refinements by M in a row after which it counts as drifted.
 REFINEMENTS = 3
 
 
@@ -65,7 +71,7 @@ class Known(NamedTuple):
     rounding : float
         Bound on the rounding of a product, relative to ‖T‖ ‖z‖.
     most : int
-        Steps after which a circuit is restless.
+        Steps after which a circuit counts as not settled.
     """
 
     low: float
@@ -151,7 +157,7 @@ def add_outer_product(S: Array, left: Array, right: Array, z: Array, out: Array)
 def settle_by_steps(
     known: Known, schedule: Array, P: Array, frame: Array, low: float, size: float, x: float
 ) -> tuple[int, float, float, float]:
-    """Settle by Chebyshev-scheduled Euler steps; return the products (0: restless), ‖r‖, ‖x̄‖ and ‖z‖."""
+    """Settle by Chebyshev-scheduled Euler steps; return the products (0: not settled), ‖r‖, ‖x̄‖ and ‖z‖."""
     drive, z, out, r, p, scale, inverse = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5], frame[6]
     for j in range(z.size):
         p[j] = schedule[0, 0] * drive[j]
@@ -159,7 +165,7 @@ def settle_by_steps(
     add_outer_product(P, frame[7], frame[8], z, out)
     for k in range(1, known.most):
         gap, a, length = residual_sizes(drive, out, z, scale, r)
-        if not gap < math.inf:
+        if not (gap < math.inf and a < math.inf):
             return 0, gap, a, length
         if enough(known, low, size, gap, x, length, a):
             return k, gap, a, length
@@ -256,6 +262,67 @@ def pending(Q: Array, frame: Array, c: float, shrink: float) -> float:
     return math.sqrt(square)
 
 
+@jit()
+def step_congruently(
+    parameters: StepParameters,
+    averages: Averages,
+    R: Array,
+    M: Array,
+    x: Array,
+    xbar: Array,
+    eta: float,
+    mean_power: float,
+) -> float:
+    """Take one step of the congruent rule; return the largest gain g.
+
+    ::
+
+        R ← D (A R A) D,    M ← D⁻¹ (A⁻¹ M A⁻¹) D⁻¹,    A = I + β x̄x̄ᵀ,    D = diag(g^-½)
+
+    M of size 0 is left alone. Vectors and matrices may be padded with zeros.
+    """
+    gain, square = averages.gain, 0.0
+    homeostatic(gain, averages.power, mean_power, eta, parameters.gain, False)
+    for j in range(xbar.size):
+        square += np.float64(xbar[j]) * xbar[j]
+    beta = eta / (1.0 + math.sqrt(1.0 + eta * square))
+    recurrent_sym(R, x, xbar, beta, np.sum(xbar * x), gain)
+    if M.shape[0] > 0:
+        back = np.empty_like(xbar)
+        multiply_transposed(M, xbar, back)  # M is its own transpose
+        feedforward_sym(M, back, xbar, beta / (1.0 + beta * square), np.sum(xbar * back), gain)
+    return float(gain.max())
+
+
+@jit()
+def learn_congruently(
+    parameters: StepParameters, averages: Averages, R: Array, M: Array, x: Array, xbar: Array
+) -> tuple[float, float]:
+    """Learn from one settled sample by the congruent rule; return η and the largest gain, 0 if no step exists.
+
+    Parameters
+    ----------
+    parameters : StepParameters
+        Rate, limit, gain.
+    averages : Averages
+        As in a state; the mean has moved already.
+    R, M : (n, n) arrays
+        Symmetric; M may be empty.
+    x, xbar : (n,) arrays
+        Drive and settled activity.
+    """
+    power, counters, square = averages.power, averages.counters, 0.0
+    for j in range(xbar.size):
+        square += np.float64(xbar[j]) * xbar[j]
+    mean_power = update_power(weight_of(parameters, counters[SAMPLES]), x, power, x.size)
+    eta, unit, exists = step_size(parameters, counters, power, square, mean_power)
+    if not exists:
+        return 0.0, 0.0
+    growth = step_congruently(parameters, averages, R, M, x, xbar, eta, mean_power)
+    tick(counters, eta, unit)
+    return eta, growth
+
+
 class Certified(NamedTuple):
     """Settled activity (k, n), and residual, bound and verdict (k,) of each sample."""
 
@@ -333,7 +400,6 @@ def learn_step_by_step(
             done, code = t, DIVERGED
             break
         c, shrink = lengths(parameters.rule, eta, square)
-        v = pending(Q, frame, c, shrink)
         for j in range(n):
             found.xbar[t, j] = scale[j] * z[j]
         whole = whole_gap(gap, x, length, size, known.rounding)
@@ -341,14 +407,20 @@ def learn_step_by_step(
         found.residual[t], found.bound[t] = gap, bound
         found.proven[t] = bound <= known.share * a * (1.0 - known.rounding)
         worst = max(worst, bound / a if a > 0 else bound)
-        # The growth of w is that of its rounded product, up to an ε.
-        growth = rescale(parameters, gain, power, scale, eta, mean_power) * (1.0 + EPS)
-        for j in range(scale.size):
-            inverse[j] = 1.0 / scale[j]
-        # The outer product is rounded into T, and both into the next; 2ε of the norm covers that.
+        if parameters.rule == CONGRUENT:
+            # Every weight is summed of four numbers, multiplied and divided; 8ε of the norm covers that.
+            v, noise = a, 8.0 * EPS
+            growth = step_congruently(parameters, averages, P, Q, frame[0], z, eta, mean_power) * (1.0 + EPS)
+        else:
+            # The outer product is rounded into T, and both into the next; 2ε of the norm covers that.
+            v, noise = pending(Q, frame, c, shrink), 2.0 * EPS
+            # The growth of w is that of its rounded product, up to an ε.
+            growth = rescale(parameters, gain, power, scale, eta, mean_power) * (1.0 + EPS)
+            for j in range(scale.size):
+                inverse[j] = 1.0 / scale[j]
         size += c * x * v * (1.0 + known.rounding)
         weights += c * x * a * (1.0 + known.rounding)
-        lost = c * (1.0 + known.rounding) * (whole + 3.0 * EPS * weights * a) * a + 2.0 * EPS * weights
+        lost = c * (1.0 + known.rounding) * (whole + 3.0 * EPS * weights * a) * a + noise * weights
         low = (low - lost) / growth * (1.0 - 8.0 * EPS)
         tick(counters, eta, unit)
         products += count

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -33,45 +34,102 @@ GROWTH, MOST_CLOCK = 5.0, 50.0
 
 
 def learn_batches(state: State, X: Floats, plan: LearningRule) -> State:
-    """Learn from the rows of X in batches of `plan.batch`, in place; see `credit.learn`."""
+    """Learn from the rows of X in batches of `plan.batch`, in place; see `plasticity.learn`."""
+    circuit = InverseCircuit(plan)
     for begin in range(0, len(X), plan.batch):
-        state = _learn_batch(state, X[begin : begin + plan.batch], plan)
+        state = learn_batch(state, X[begin : begin + plan.batch], plan, circuit)
     return state
 
 
-def _learn_batch(state: State, X: Floats, plan: LearningRule) -> State:
-    """Go on by the time of the rows of X, η each, in as many steps as keep each small."""
+class BatchCircuit(Protocol):
+    """What `learn_batch` asks of the circuit that learns."""
+
+    def settle(self, state: State, drive: Floats) -> Floats:
+        """Return the activity x̄ of each row of drives under the present weights."""
+        ...
+
+    def stepped(self, state: State, Xbar: Floats, eta: float) -> None:
+        """Note that the weights have made a step of η by the activity that `settle` returned last."""
+        ...
+
+    def inspect(self, state: State) -> State:
+        """Return the state after a check: it was scaled, or a long batch has taken many steps."""
+        ...
+
+
+@dataclass(frozen=True)
+class InverseCircuit:
+    """Circuit that settles by M, x̄ = M x, refined once where R is learnt."""
+
+    plan: LearningRule
+
+    def settle(self, state: State, drive: Floats) -> Floats:
+        """Return the activity x̄ of each row of drives."""
+        return settle_by_inverse(state, drive) if self.plan.recurrent else np.asarray(drive @ state.M.T)
+
+    def stepped(self, state: State, Xbar: Floats, eta: float) -> None:
+        """Do nothing: M has followed."""
+
+    def inspect(self, state: State) -> State:
+        """Return the state after `guards.inspect`."""
+        return inspect(state, self.plan)
+
+
+def learn_batch(state: State, X: Floats, plan: LearningRule, circuit: BatchCircuit) -> State:
+    """Go on by the time of the rows of X, η each, in as many steps as keep each small.
+
+    Parameters
+    ----------
+    state : State
+        Changed in place; of R and M those that are not empty learn.
+    X : (rows, n) array
+        One batch, in units of the state's scale.
+    plan : LearningRule
+        Form, rule, rate, gain.
+    circuit : BatchCircuit
+        How rows settle. The first time these are the rows of X; later there may be fewer, with the same second moment.
+
+    Raises
+    ------
+    DivergenceError
+        If activity leaves the finite numbers, or the explicit rule has no step; the batch is named.
+    """
     drive = _centred(state, X, plan)
     rows = left = float(len(X))
     share = max(rows / (state.counters[steps.SAMPLES] + rows), 1 - (1 - TRACE_MEMORY) ** rows)
     grown, shortened, begun = 0.0, False, state.counters[steps.CLOCK]
-    if state.counters[steps.SAMPLES] == 0:
-        _scale(state, drive, plan)
-    while left > 0:
-        Xbar = settle_by_inverse(state, drive) if plan.recurrent else drive @ state.M.T
+    Xbar = circuit.settle(state, drive)
+    if state.counters[steps.SAMPLES] == 0 and _scale(state, drive, Xbar, plan):
+        state = circuit.inspect(state)
+        Xbar = circuit.settle(state, drive)
+    while True:
         pace = _paced(state, Xbar, plan, left, share)
         _step(state, drive, Xbar, pace.eta, plan)
+        circuit.stepped(state, Xbar, pace.eta)
         state.counters[steps.CLOCK] += pace.clock
         left, shortened, grown = left - pace.rows, shortened or pace.limited, grown + pace.growth
-        if state.counters[steps.CLOCK] - begun > MOST_CLOCK:
+        if left <= 0 or state.counters[steps.CLOCK] - begun > MOST_CLOCK:
             break
-        if left > 0 and len(drive) > drive.shape[1]:
+        if len(drive) > drive.shape[1]:
             drive = _condensed(drive)
-        if left > 0 and grown > GROWTH:
-            state, grown = inspect(state, plan), 0.0
+        if grown > GROWTH:
+            state, grown = circuit.inspect(state), 0.0
+        Xbar = circuit.settle(state, drive)
     state.counters[steps.LIMITED] += shortened
     state.counters[steps.SAMPLES] += rows
     return state
 
 
-def _scale(state: State, drive: Floats, plan: LearningRule) -> None:
-    """Give a state that begins at another scale than M = I the power of its input: a gain of 1 + ηp takes its time."""
-    gain = rules.power_gain(drive, drive @ state.M.T, plan.gain, bound=np.inf)
-    if (gain != 1).any():
-        columns, rows = _gain_factors(gain, plan.rule)
-        state.M[...] *= rows
-        if plan.recurrent:
-            state.R[...] *= columns
+def _scale(state: State, drive: Floats, Xbar: Floats, plan: LearningRule) -> bool:
+    """Give a state that begins at another scale than M = I the power of its input, and return whether that was needed.
+
+    A gain of 1 + ηp would take its time.
+    """
+    gain = rules.power_gain(drive, Xbar, plan.gain, bound=np.inf)
+    columns, rows = _gain_factors(gain, plan.rule)
+    state.M[...] *= rows if state.M.size else 1
+    state.R[...] *= columns if state.R.size else 1
+    return bool((gain != 1).any())
 
 
 def _step(state: State, drive: Floats, Xbar: Floats, eta: float, plan: LearningRule) -> None:
@@ -80,7 +138,8 @@ def _step(state: State, drive: Floats, Xbar: Floats, eta: float, plan: LearningR
     columns, rows = _gain_factors(gain, plan.rule)
     if recurrent_step is not None:
         state.R[...] = recurrent_step(state.R, drive, Xbar, eta) * columns
-    state.M[...] = feedforward_step(state.M, drive, Xbar, eta) * rows
+    if state.M.size:
+        state.M[...] = feedforward_step(state.M, drive, Xbar, eta) * rows
     state.gain[...] = gain
 
 
@@ -149,16 +208,19 @@ def _paced(state: State, Xbar: Floats, plan: LearningRule, left: float, share: f
     due = min(clock_after(timing, plan.rate, clock, left) - clock, limit * left)
     rows, longest = left, LONGEST_STEP * unit / strongest if strongest > 0 else math.inf
     if due > longest and plan.rule == "congruent":
-        longest /= _stiffness(state.M)
+        longest /= _stiffness(state.R if plan.recurrent else state.M)
     if due > longest:
         due = longest
         rows = min(left, max(rows_until(timing, plan.rate, clock, clock + due), due / limit))
     return Pace(due / unit, rows, due, due / unit * strongest, rate > limit)
 
 
-def _stiffness(M: Floats) -> float:
-    """Return how much faster than as exp(−2s) the congruent rule moves some entry of C: (1 + cosh ln κ(M))/2."""
-    values = np.linalg.eigvalsh(M)
+def _stiffness(weights: Floats) -> float:
+    """Return how much faster than as exp(−2s) the congruent rule moves some entry of C: (1 + cosh ln κ)/2.
+
+    κ(R) = κ(M): either will do.
+    """
+    values = np.linalg.eigvalsh(weights)
     condition = float(values[-1] / values[0]) if values[0] > 0 else math.inf
     return min((2 + condition + 1 / condition) / 4, 1 / LEAST_STEP)
 

@@ -17,6 +17,7 @@ from neurodecorr._validation import count, finite, number, positive, real_array,
 from neurodecorr.circuit.spectrum import Spectrum
 from neurodecorr.errors import ConfigError, DivergenceError, InputError, StabilityError
 from neurodecorr.measures import rms_correlation
+from neurodecorr.plasticity.guards import symmetrised
 
 # Of the time constant of the fastest part: where the classical method errs by 3e-4 of what passes in a step.
 SHARE = 0.5
@@ -387,7 +388,7 @@ def learn_continuously(
     strengths = _powers(power, inputs, setting)
     activity = np.zeros(n) if xbar is None else _vector(xbar, "xbar", n).copy()
     if rule == "congruent":
-        weights = _symmetric(weights)
+        weights = symmetrised(weights)
     drive = np.zeros((3, n))
     looks = np.unique(np.linspace(0, len(inputs), count(records, "records", most=10**7) + 1).round().astype(int))
     rows = [_look(weights, activity, drive[0], 0.0, setting)]
@@ -443,16 +444,6 @@ def _vector(value: Any, name: str, n: int) -> Floats:
     if vector.shape != (n,):
         raise InputError(f"{name} must have shape ({n},), one entry per unit; got {vector.shape}.")
     return vector
-
-
-def _symmetric(R: Floats) -> Floats:
-    if not np.allclose(R, R.T, rtol=1e-9, atol=1e-12 * np.abs(R).max()):
-        i, j = np.unravel_index(np.abs(R - R.T).argmax(), R.shape)
-        raise InputError(
-            f"R must be symmetric for the congruent rule; got {R[i, j]:g} at row {i}, column {j}, and {R[j, i]:g} "
-            "across. Use (R + R.T)/2, or the local rule."
-        )
-    return np.asarray((R + R.T) / 2)
 
 
 def _flow(

@@ -18,7 +18,7 @@ from array_api_compat import array_namespace
 
 from neurodecorr._typing import AnyArray, Floats
 from neurodecorr.circuit.stability import require_stable
-from neurodecorr.errors import DegenerateInputWarning, DivergenceError
+from neurodecorr.errors import DegenerateInputWarning, DivergenceError, InputError
 from neurodecorr.plasticity import steps
 from neurodecorr.plasticity.spec import LearningRule
 from neurodecorr.plasticity.state import State
@@ -76,6 +76,24 @@ def inverse(R: Floats, symmetric: bool = False) -> Floats:
     """Return M = R⁻¹, computed in float64, in the type of R; a symmetric one where the rule keeps M so."""
     M = np.linalg.inv(R.astype(np.float64, copy=False))
     return ((M + M.T) / 2 if symmetric else M).astype(R.dtype, copy=False)
+
+
+def symmetrised(R: Floats) -> Floats:
+    """Return (R + Rᵀ)/2 of weights that rounding alone keeps from being symmetric, as the congruent rule needs them.
+
+    Raises
+    ------
+    InputError
+        If R differs from its transpose by more; the pair of entries is named.
+    """
+    near = max(1e-9, 64 * float(np.finfo(R.dtype).eps))
+    if not np.allclose(R, R.T, rtol=near, atol=1e-3 * near * np.abs(R).max()):
+        i, j = np.unravel_index(np.abs(R - R.T).argmax(), R.shape)
+        raise InputError(
+            f"R must be symmetric for the congruent rule; got {R[i, j]:g} at row {i}, column {j}, and {R[j, i]:g} "
+            "across. Use (R + R.T)/2, or rule='implicit'."
+        )
+    return np.asarray((R + R.T) / 2)
 
 
 def settle_by_inverse(state: State, drive: Floats) -> Floats:

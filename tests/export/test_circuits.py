@@ -111,7 +111,7 @@ def test_a_network_without_its_data_gets_inputs_that_settle_at_white_activity(tr
 
 def test_a_living_circuit_gives_its_last_weights(tmp_path):
     X = nd.data.correlated_gaussian(features=5, samples=2000, condition=10.0).inputs
-    life = nd.run_online(X, record=tmp_path / "traces.h5", every=10, look_every=500)
+    life = nd.run_online(X, record=tmp_path / "traces.h5", every=10, weights_every=500)
     (one,) = find_circuits(tmp_path).values()
     assert one.R.tobytes() == life.lateral.tobytes() and one.meta["samples_learnt"] == 2000
     np.testing.assert_allclose(np.linalg.solve(one.R, one.drive.T).T[-1], life.xbar[-1], rtol=0, atol=1e-9)

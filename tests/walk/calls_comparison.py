@@ -65,7 +65,7 @@ CALLS = [
             "engine": Choice("integrate"),
             "record": Place(None, none=True),
             "every": Whole(100, low=1),
-            "look_every": Whole(100, low=1),
+            "weights_every": Whole(100, low=1),
             "progress": PROGRESS,
         },
     ),

@@ -1,6 +1,6 @@
 """Settle every sample under the current R, then learn: time per sample beside per-sample code, solve_ivp, and numpy.
 
-Run: python tests/benchmarks/living.py [--quick | --full] [--threads 2] [--units 64 1000]
+Run: python tests/benchmarks/settle_then_learn.py [--quick | --full] [--threads 2] [--units 64 1000]
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits
 from neurodecorr._numerics.jit import jit
 from neurodecorr.circuit.bounds import Ellipse, recurrence
 from neurodecorr.online import run_online
-from neurodecorr.online.block import compute_bounds
-from neurodecorr.online.run import longest_block
+from neurodecorr.online.bounds import compute_bounds
+from neurodecorr.online.circuit import longest_block
 from neurodecorr.plasticity import LearningRule, initial_state
 
 LOW, HIGH, TOL = 0.5, 2.0, 1e-6
@@ -112,8 +112,8 @@ def circuit_with_known_spectrum(n, dtype, rng):
     return ((Q * np.linspace(LOW, HIGH, n)) @ Q.T).astype(dtype)
 
 
-def seconds_after_a_look(X, plan, state, engine="integrate"):
-    """Return seconds per sample once the circuit has been looked at: the peers are given their spectrum for nothing."""
+def seconds_after_the_start(X, plan, state, engine="integrate"):
+    """Return seconds per sample once the spectrum is known: the peers are given theirs for nothing."""
     begun, first = [], longest_block(X.shape[1])
 
     def blocks():
@@ -139,18 +139,18 @@ def against_samples(n, samples, repeats, dtype=np.float32):
     numba_rule(own, few[:1], power, rate, plan.memory, schedule, goal)
     run_online(X[:8], plan, TOL, state=state)
     rivals = {
-        "neurodecorr, integrate": lambda: seconds_after_a_look(X, plan, state),
-        "neurodecorr, twin": lambda: seconds_after_a_look(X, plan, state, "twin"),
+        "neurodecorr, integrate": lambda: seconds_after_the_start(X, plan, state),
+        "neurodecorr, twin": lambda: seconds_after_the_start(X, plan, state, "twin"),
         "per sample, numba + BLAS": lambda: seconds(
             lambda: numba_rule(own, few, power, rate, plan.memory, schedule, goal), len(few)
         ),
         "solve_ivp + outer": lambda: seconds(lambda: ivp_rule(wide, fewer, np.ones(n), rate, plan.memory), len(fewer)),
     }
     report(f"n = {n}, {np.dtype(dtype).name}, settle each sample to 1e-6 and learn", rivals, repeats)
-    print(f"\nthe look at the spectrum at the start: {seconds(lambda: compute_bounds(R, 0), 1):.2f} s")
-    life = run_online(X, plan, TOL, state=state)
+    print(f"\nthe spectrum at the start: {seconds(lambda: compute_bounds(R, 0), 1):.2f} s")
+    result = run_online(X, plan, TOL, state=state)
     found = numba_rule(R.copy(), few, power, rate, plan.memory, schedule, goal) / len(few)
-    print(f"\nproducts a sample: {life.products:.1f} ours, {found:.1f} per sample; unproven {life.unproven}")
+    print(f"\nproducts a sample: {result.products:.1f} ours, {found:.1f} per sample; unproven {result.unproven}")
 
 
 def seconds(call, count):
@@ -191,11 +191,11 @@ def long_run(n, samples, numpy_samples):
         for engine in ("twin", "integrate"):
             run_online(stream(n, 1000), plan, TOL, engine=engine)
             begin = time.perf_counter()
-            life = run_online(stream(n, samples), plan, TOL, engine=engine, record=Path(folder) / f"{engine}.h5")
+            result = run_online(stream(n, samples), plan, TOL, engine=engine, record=Path(folder) / f"{engine}.h5")
             seconds = time.perf_counter() - begin
             print(
-                f"\n{engine}: {samples} samples in {seconds:.2f} s, {life.products:.1f} products a sample, "
-                f"worst bound {life.worst:.1e}, unproven {life.unproven}"
+                f"\n{engine}: {samples} samples in {seconds:.2f} s, {result.products:.1f} products a sample, "
+                f"worst bound {result.worst:.1e}, unproven {result.unproven}"
             )
             found[f"neurodecorr, {engine}"] = Timing(*[seconds / samples] * 3)
         begin = time.perf_counter()
