@@ -347,6 +347,8 @@ def _extremes(product: Callable[[Floats], Floats], size: int, few: int) -> _Extr
 # Probes miss the least eigenvector with this probability each; two independent ones with its square.
 MISS, PROBES = 1e-6, 2
 LANCZOS_STEPS = 80
+# Steps from one look to the next at whether a proven bound suffices; after so many the largest Ritz value is good, too.
+ENOUGH_STEPS = 24
 # The bound is good enough at this share of the estimate; no more products than this are spent on it.
 SHARE, MOST_PRODUCTS = 0.8, 4000
 
@@ -414,28 +416,39 @@ def least_gap(A: Any, axis: int, signed: bool = False) -> float:
     return float(((diagonal if signed else size) - (total - size) - rounding).min())
 
 
-def extreme_ritz_values(H: Any, seed: int = 0, steps: int = LANCZOS_STEPS) -> tuple[float, float]:
+class RitzValues(NamedTuple):
+    """Estimates of λ_min from above and of λ_max from below, and how many products they took."""
+
+    low: float
+    high: float
+    products: int
+
+
+def extreme_ritz_values(H: Any, seed: int = 0, steps: int = LANCZOS_STEPS, proven: float = 0.0) -> RitzValues:
     """Estimate λ_min and λ_max of a symmetric matrix by Lanczos steps that keep three vectors.
 
-    The first is an estimate from above, the second one from below. Without reorthogonalisation Ritz values come twice;
-    the extreme ones are not harmed (Paige 1976).
+    Without reorthogonalisation Ritz values come twice; the extreme ones are not harmed (Paige 1976). They end early
+    once a `proven` lower bound of λ_min is good enough, which the least Ritz value shows: it only falls.
 
     Reference: Lanczos (1950), Journal of Research of the National Bureau of Standards 45, 255–282.
     """
     n, rows, cuts = H.shape[0], rows_of(H), row_cuts(H.indptr)
     v, before, w = _unit(n, np.random.default_rng(seed)), np.zeros(n), np.empty(n)
     alpha, beta = [], [0.0]
-    for _ in range(min(steps, n)):
+    last = min(steps, n)
+    for step in range(1, last + 1):
         sparse_product(rows, v, w, cuts)
         alpha.append(float(v @ w))
         w -= alpha[-1] * v + beta[-1] * before
         size = float(np.linalg.norm(w))
-        if not size > 1e-10 * abs(alpha[0]):
-            break
+        ended = step == last or not size > 1e-10 * abs(alpha[0])
+        if ended or (proven > 0 and step % ENOUGH_STEPS == 0):
+            values = scipy.linalg.eigvalsh_tridiagonal(np.array(alpha), np.array(beta[1:]))
+            if ended or proven >= SHARE * values[0]:
+                break
         beta.append(size)
         before, v = v, w / size
-    values = scipy.linalg.eigvalsh_tridiagonal(np.array(alpha), np.array(beta[1 : len(alpha)]))
-    return float(values[0]), float(values[-1])
+    return RitzValues(float(values[0]), float(values[-1]), len(alpha))
 
 
 def probe_bound(H: Any, low: float, high: float, seed: int = 0) -> tuple[float, float, int]:

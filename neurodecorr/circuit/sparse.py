@@ -16,7 +16,9 @@ from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats, Ints
 from neurodecorr._validation import count, finite, flag, fraction, generator, instance, positive, sequence, whole_seed
 from neurodecorr.circuit.bounds import (
+    SHARE,
     Ellipse,
+    RitzValues,
     SigmaBound,
     dominance_bound,
     enclosing_ellipse,
@@ -112,14 +114,15 @@ class SparseCircuit:
     @cached_property
     def ellipse(self) -> Ellipse:
         """Ellipse around the numerical range of R, for Chebyshev schedules; from Lanczos estimates, with room."""
-        low, high = self._ritz
+        low, high, _ = self._ritz
+        low = max(low * (1 - SLACK), self._discs)
         if low <= 0:
             raise StabilityError(
                 f"a Chebyshev schedule needs a positive definite symmetric part; its least eigenvalue is about "
                 f"{low:.3g}, at or below 0. Use method='bicgstab', or check the circuit with stability()."
             )
         room = SLACK * (high - low)
-        low, high, turn = low * (1 - SLACK), high + room, self._turn
+        high, turn = high + room, self._turn
         return enclosing_ellipse(np.array([low, high, low + 1j * turn, high + 1j * turn]) if turn else _two(low, high))
 
     @cached_property
@@ -128,9 +131,24 @@ class SparseCircuit:
         return recurrence(self.ellipse, LONGEST_SCHEDULE)
 
     @cached_property
-    def _ritz(self) -> tuple[float, float]:
-        """Estimates of the extreme eigenvalues of the symmetric part, computed once."""
-        return extreme_ritz_values(symmetric_part(self.R))
+    def _dominance(self) -> tuple[float, str]:
+        """Lower bound of σ_min by diagonal dominance, and its kind."""
+        return dominance_bound(self.R, self._symmetric_part)
+
+    @property
+    def _discs(self) -> float:
+        """Proven lower bound of λ_min((R + Rᵀ)/2) by Gershgorin's discs; 0 where the other bound is the better one."""
+        low, kind = self._dominance
+        return low if kind == "gershgorin" else 0.0
+
+    @cached_property
+    def _symmetric_part(self) -> Any:
+        return symmetric_part(self.R)
+
+    @cached_property
+    def _ritz(self) -> RitzValues:
+        """Estimates of the extreme eigenvalues of the symmetric part, as good as the bound by dominance asks."""
+        return extreme_ritz_values(self._symmetric_part, proven=self._discs)
 
     @cached_property
     def _turn(self) -> float:
@@ -197,11 +215,9 @@ def sigma_bound(circuit: SparseCircuit, seed: int = 0, failure: float = 1e-12) -
 
 
 def _bound(circuit: SparseCircuit, seed: int, failure: float) -> SigmaBound:
-    H = symmetric_part(circuit.R)
-    low, kind = dominance_bound(circuit.R, H)
-    estimate, top = circuit._ritz
-    products = min(circuit.size, 80)
-    if low >= 0.8 * estimate or estimate <= 0 or failure < 1e-12:
+    H, (low, kind) = circuit._symmetric_part, circuit._dominance
+    estimate, top, products = circuit._ritz
+    if low >= SHARE * estimate or estimate <= 0 or failure < 1e-12:
         return SigmaBound(low, kind, 0.0, estimate, products)
     probed, risk, used = probe_bound(H, 0.95 * estimate, top + 0.01 * (top - estimate), seed)
     if probed > low:

@@ -369,8 +369,9 @@ def stability(circuit: LinearCircuit | SparseCircuit, method: str = "auto") -> S
         ``"dense"``: all eigenvalues. ``"arnoldi"``: the extreme ones by Krylov iteration, for large n; all of them
         where it does not converge, as `kind` then says.
         ``"numerical_range"``: margin ≥ λ_min((F + Fᵀ)/2); positive, it also proves that ‖z − z*‖ never grows.
-        ``"gershgorin"``: margin ≥ min_i (F_ii − ∑_{j≠i} |F_ij|), rows or columns. ``"auto"``: dense up to 2000 units,
-        Arnoldi beyond; for sparse circuits dense up to 400, and the numerical range where Arnoldi does not converge.
+        ``"gershgorin"``: margin ≥ min_i (F_ii − ∑_{j≠i} |F_ij|), rows or columns. ``"auto"``: dense up to 2000 units
+        and for symmetric R, Arnoldi beyond; for sparse circuits dense up to 400, and the numerical range where Arnoldi
+        does not converge.
 
     Returns
     -------
@@ -396,7 +397,8 @@ def stability(circuit: LinearCircuit | SparseCircuit, method: str = "auto") -> S
     circuit = require_circuit(circuit)
     facts = circuit.spectrum.condition, circuit.tau
     if method == "auto":
-        method = "dense" if circuit.size <= LARGEST_DENSE else "arnoldi"
+        # The condition of a symmetric R takes all its eigenvalues, whatever else is asked for.
+        method = "dense" if circuit.size <= LARGEST_DENSE or circuit.spectrum.symmetric else "arnoldi"
     if method == "arnoldi" and circuit.state_size >= SMALLEST_ARNOLDI:
         with suppress(scipy.sparse.linalg.ArpackNoConvergence):
             return from_eigenvalues(_extreme_eigenvalues(circuit.flow), "estimate", *facts)

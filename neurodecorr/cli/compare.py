@@ -137,11 +137,12 @@ class Limit(click.ParamType):  # type: ignore[type-arg]
     help="Folder to write to; made if missing.  [default: results/compare-<data>]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace another run that is in the folder, and what was made from it.")
+@click.option("--png", is_flag=True, help="Write each figure as PNG, too; `neurodecorr report DIR --png` does later.")
 @click.option("--jobs", type=int, default=1, help="Processes to use; the numbers do not depend on it.")
 @click.option("--quiet", is_flag=True, help="Print the path of the report only.")
 @click.pass_context
 def compare_command(
-    ctx: click.Context, /, out: Path | None, overwrite: bool, jobs: int, quiet: bool, **options: Any
+    ctx: click.Context, /, out: Path | None, overwrite: bool, png: bool, jobs: int, quiet: bool, **options: Any
 ) -> None:
     """Decorrelate one stream by matrices M and by circuits R, and report how they differ.
 
@@ -175,15 +176,16 @@ def compare_command(
         )
     command = _command({name: options[name] for name in DECIDING})
     found = dataclasses.replace(found, config={**found.config, "size": options["size"], "command": command})
-    _publish(ctx, found, folder, quiet, mine)
+    _publish(ctx, found, folder, quiet, png, mine)
 
 
 @click.command(short_help="Draw the figures and the report again.")
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace files that were changed since they were written.")
+@click.option("--png", is_flag=True, help="Write each figure as PNG, too.")
 @click.option("--quiet", is_flag=True, help="Print the path of the report only.")
 @click.pass_context
-def report(ctx: click.Context, /, folder: Path, overwrite: bool, quiet: bool) -> None:
+def report(ctx: click.Context, /, folder: Path, overwrite: bool, png: bool, quiet: bool) -> None:
     """Draw the figures and the report of DIR again, from its result.npz, and print the table.
 
     Nothing is simulated.
@@ -191,18 +193,18 @@ def report(ctx: click.Context, /, folder: Path, overwrite: bool, quiet: bool) ->
     from neurodecorr.report.folder import draw_again
 
     ctx.meta[WRITTEN] = _half(folder)
-    comparison, path = draw_again(folder, overwrite=overwrite)
+    comparison, path = draw_again(folder, overwrite=overwrite, png=png)
     _print(comparison, path, quiet)
 
 
-def _publish(ctx: click.Context, comparison: Comparison, folder: Path, quiet: bool, mine: Claim) -> None:
+def _publish(ctx: click.Context, comparison: Comparison, folder: Path, quiet: bool, png: bool, mine: Claim) -> None:
     """Write the folder, then print the table and, last, the path of the report."""
     from neurodecorr.report.folder import publish
 
     ctx.meta[WRITTEN] = _half(folder)
     if not quiet:
         click.echo(f"writing {folder}", err=True)
-    _print(comparison, publish(comparison, folder, mine=mine), quiet)
+    _print(comparison, publish(comparison, folder, png=png, mine=mine), quiet)
 
 
 def _half(folder: Path) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import scipy.signal
 
 from neurodecorr import _validation
 from neurodecorr._texts import short_repr
@@ -214,6 +213,8 @@ class _Slow:
             before = rng.standard_normal(shape[1])
         # √(1 − a²) keeps the variance at 1, so that σ means the same for every memory.
         fresh = math.sqrt(1 - a * a) * rng.standard_normal(shape)
+        import scipy.signal  # half a second, and nothing else needs it
+
         drawn, _ = scipy.signal.lfilter([1.0], [1.0, -a], fresh, axis=0, zi=a * before[None])
         self.arrays[name] = drawn[-1].copy()
         return np.asarray(drawn, dtype)

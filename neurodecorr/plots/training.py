@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +11,9 @@ from matplotlib.figure import Figure
 from neurodecorr._validation import checked_text, choice, instance, mapping, shaped
 from neurodecorr.errors import ConfigError
 from neurodecorr.plots.style import canvas, legend_above, styled
-from neurodecorr.training.history import History
+
+if TYPE_CHECKING:
+    from neurodecorr.training.history import History
 
 # Okabe–Ito: one colour per rule of credit assignment; decorrelated curves are solid, others dashed.
 COLOURS = {"bp": "#222222", "fa": "#0072B2", "dfa": "#009E73", "np": "#D55E00"}
@@ -34,6 +37,8 @@ def training(history: History, title: str = "") -> Figure:
     Figure
         Loss on the left, accuracy on the right where there are labels.
     """
+    from neurodecorr.training.history import History  # most figures need none of what trains
+
     instance(history, History, "history", advice="Use what Trainer.fit returned.")
     choice("training accuracy", "an epoch's number", history.epochs)
     checked_text(title, "title")

@@ -23,11 +23,16 @@ CURVES = (
 
 
 def publish(
-    comparison: Comparison, folder: str | os.PathLike[str], *, overwrite: bool = False, mine: Claim | None = None
+    comparison: Comparison,
+    folder: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    png: bool = False,
+    mine: Claim | None = None,
 ) -> Path:
     """Write the files of a comparison into one folder, and return the path of its report.
 
-    Files: report.html, result.npz, traces.h5, manifest.json, and each figure as SVG and PNG. All figures are drawn
+    Files: report.html, result.npz, traces.h5, manifest.json, and each figure as SVG. All figures are drawn
     before the first file is written, each file appears whole or not at all, and the manifest is completed last.
 
     Parameters
@@ -38,6 +43,8 @@ def publish(
         Where to; made if missing.
     overwrite : bool, default False
         Whether another run that is there may be replaced; its files, and what was made from it, are removed.
+    png : bool, default False
+        Whether to write each figure as PNG as well.
     mine : Claim, optional
         The claim to the folder, from `claim_folder`; by default it is made here, from the configuration.
 
@@ -54,6 +61,7 @@ def publish(
     """
     require_comparison(comparison)
     place, overwrite = checked_path(folder, "folder"), flag(overwrite, "overwrite")
+    kinds = ("svg", "png") if flag(png, "png") else ("svg",)
     if mine is not None:
         instance(mine, Claim, "mine")
     mine = mine or claim_folder(place, comparison.config, overwrite=overwrite)
@@ -61,7 +69,7 @@ def publish(
     drawn = {
         f"{name}.{kind}": content
         for name, figure in figures.items()
-        for kind, content in plots.files.rendered(figure).items()
+        for kind, content in plots.files.rendered(figure, kinds).items()
     }
     text = page(comparison, {name: drawn[f"{name}.svg"] for name in figures})
     mine.begin()
@@ -72,7 +80,9 @@ def publish(
     return place / REPORT
 
 
-def draw_again(folder: str | os.PathLike[str], *, overwrite: bool = False) -> tuple[Comparison, Path]:
+def draw_again(
+    folder: str | os.PathLike[str], *, overwrite: bool = False, png: bool = False
+) -> tuple[Comparison, Path]:
     """Draw figures and report of a folder again, from its result, and return the comparison and the report's path.
 
     Parameters
@@ -81,6 +91,8 @@ def draw_again(folder: str | os.PathLike[str], *, overwrite: bool = False) -> tu
         The folder of a comparison, or its result.npz.
     overwrite : bool, default False
         Whether files that were changed since they were written may be replaced.
+    png : bool, default False
+        Whether to write each figure as PNG as well, as is done where the folder has them.
 
     Returns
     -------
@@ -97,7 +109,8 @@ def draw_again(folder: str | os.PathLike[str], *, overwrite: bool = False) -> tu
     comparison = Comparison.load(given)
     makes = [name for name in FILES if name != RESULT or not (given.is_dir() or given.name == RESULT)]
     mine = reclaim(place, KIND, comparison.config, makes=makes, overwrite=overwrite)
-    return comparison, publish(comparison, place, mine=mine)
+    kept = any((place / f"{name}.png").exists() for name in plots.FIGURES)
+    return comparison, publish(comparison, place, png=flag(png, "png") or kept, mine=mine)
 
 
 def _write_traces(comparison: Comparison, path: Path) -> Path:

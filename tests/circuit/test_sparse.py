@@ -123,7 +123,7 @@ def test_no_bound_exceeds_the_least_singular_value(pattern, symmetric, scale, rn
 def test_the_probe_finds_out_a_wrong_interval(rng):
     H = symmetric_part(weighted(GRID, 0.15, rng, True))
     values = np.linalg.eigvalsh(H.toarray())
-    np.testing.assert_allclose(extreme_ritz_values(H), values[[0, -1]], rtol=0.02)
+    np.testing.assert_allclose(extreme_ritz_values(H)[:2], values[[0, -1]], rtol=0.02)
     for low, high in [(3 * values[0], values[-1]), (values[0], values[-1] / 2), (0.5 * values[0], 2 * values[-1])]:
         bound, failure, _ = probe_bound(H, low, high)
         assert bound <= values[0] and failure == pytest.approx(1e-12)

@@ -23,9 +23,12 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_everything_lies_in_the_folder(tmp_path, specimen):
-    path = report.folder.publish(specimen, tmp_path / "deep" / "folder")
-    figures = {f"{name}.{kind}" for name in plots.FIGURES for kind in ("svg", "png")}
+@pytest.mark.parametrize("png", [False, True])
+def test_everything_lies_in_the_folder(png, tmp_path, specimen, request):
+    if png:
+        request.getfixturevalue("quick")
+    path = report.folder.publish(specimen, tmp_path / "deep" / "folder", png=png)
+    figures = {f"{name}.{kind}" for name in plots.FIGURES for kind in (("svg", "png") if png else ("svg",))}
     assert path == tmp_path / "deep" / "folder" / "report.html"
     assert set(contents(path.parent)) == figures | {"report.html", "result.npz", "traces.h5", "manifest.json"}
 
@@ -58,6 +61,16 @@ def test_a_report_drawn_again_from_the_result_is_the_same(tmp_path, troubled, qu
     after = contents(tmp_path)
     changed = {name for name in before if before[name] != after[name]}
     assert changed <= {"traces.h5", "manifest.json"}  # HDF5 may lay equal content out differently
+
+
+def test_drawing_again_keeps_png_where_there_is_some_and_makes_it_when_asked(tmp_path, specimen, quick):
+    report.folder.publish(specimen, tmp_path)
+    assert not list(tmp_path.glob("*.png"))
+    report.folder.draw_again(tmp_path, png=True)
+    assert [path.name for path in tmp_path.glob("*.png")] == ["cost.png"]
+    report.folder.draw_again(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert "cost.png" in {entry["name"] for entry in manifest["runs"][0]["files"]}
 
 
 @pytest.mark.parametrize("place", ["file", "file/deeper"])
