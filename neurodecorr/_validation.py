@@ -152,6 +152,9 @@ def whole_numbers(value: Any, name: str) -> npt.NDArray[np.integer[Any]]:
 def finite(array: Floats, name: str) -> Floats:
     """Return `array` if all its entries are finite; otherwise name the first one that is not, and its place."""
     array = unmasked(array, name)
+    # A sum of squares is finite only where every term is; one product takes a third of the time of a look at each.
+    if array.flags.c_contiguous and np.isfinite(np.vdot(array, array)):
+        return array
     rows = np.atleast_1d(array)
     step = max(1, BLOCK * len(rows) // max(1, array.size))
     if all(np.isfinite(rows[at : at + step]).all() for at in range(0, len(rows), step)):

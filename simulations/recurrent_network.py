@@ -100,7 +100,8 @@ def signals_at(rest, network, X):
     """Return what each synapse of the settled system has at its two ends."""
     inputs, found = [X, *rest.activity[:-1]], []
     for layer, x, xbar in zip(network.layers, inputs, rest.xbar, strict=True):
-        found.append(Signals(x, x - layer.decorrelator.arrays["mean"], xbar, layer.excite(xbar), (), True))
+        drive, h = x - layer.decorrelator.arrays["mean"], xbar @ layer.W.T + layer.b
+        found.append(Signals(x, drive, xbar, h, (), True))
     return ForwardResult(tuple(found), rest.output)
 
 

@@ -248,7 +248,7 @@ def coercivity(F: Floats, symmetric: bool) -> Coercivity:
 
 def symmetric_half(F: Floats, symmetric: bool) -> Floats:
     """Return H = (F + Fᵀ)/2, F itself if it is symmetric."""
-    return F if symmetric else (F + F.T) / 2
+    return F if symmetric else (F + F.T) * 0.5
 
 
 def enclosure(F: Floats, symmetric: bool, known: Coercivity | None = None) -> Enclosure | None:
@@ -260,12 +260,8 @@ def enclosure(F: Floats, symmetric: bool, known: Coercivity | None = None) -> En
     if math.isnan(high):
         high = _extremes(lambda v: (F @ v + v @ F) / 2, len(F), 0).largest
     if not symmetric:
-
-        def turned(v: Floats) -> Floats:
-            """Return K v, K = (F − Fᵀ)/2: two products take less than to form K."""
-            return np.asarray((F @ v - v @ F) / 2)
-
-        skew = math.sqrt(max(_extremes(lambda v: -turned(turned(v)), len(F), 0).largest, 0.0))
+        K = (F - F.T) * 0.5
+        skew = math.sqrt(max(_extremes(lambda v: -(K @ (K @ v)), len(F), 0).largest, 0.0))
     return Enclosure(found.low, max(high * ENCLOSURE_MARGIN, found.low), skew * ENCLOSURE_MARGIN)
 
 
@@ -298,8 +294,8 @@ def _proven(H: Floats, smallest: float) -> float:
     """
     if not smallest > 0:
         return 0.0
-    size, diagonal = len(H), H.diagonal()
-    slack = 4 * EPS * ((size + 10) * float(np.abs(diagonal).sum()) + math.sqrt(np.vdot(H, H)))
+    size = len(H)
+    slack = 4 * EPS * ((size + 10) * float(np.add.reduce(H.diagonal())) + math.sqrt(np.vdot(H, H)))
     for share in SHARES:
         shifted = H.T.copy(order="F")
         shifted.ravel(order="K")[:: size + 1] -= share * smallest

@@ -30,6 +30,7 @@ from neurodecorr.circuit.sparse import SparseCircuit
 from neurodecorr.errors import InputError
 
 TINY = float(np.finfo(np.float64).tiny)
+LEAST = least_unit(np.float64)
 # The test while running leaves the final certificate room for its own rounding, which is ≪ 1e-9 of the residual.
 CERTIFICATE_MARGIN = 1 - 1e-9
 # Largest power of two, up and down, at which samples are taken as they are: products with any circuit, and all but the
@@ -112,7 +113,7 @@ def bound_of(proven: Any, sigma_low: float, size: int) -> Any:
     """Return the distance to rest that a proven residual allows, with the rounding of its norm over `size` entries."""
     if not sigma_low > 0:
         return np.full(np.shape(proven), math.inf)
-    return proven / sigma_low * (1 + (size + 10) * EPS) + least_unit(np.float64) * (proven > 0)
+    return proven / sigma_low * (1 + (size + 10) * EPS) + LEAST * (proven > 0)
 
 
 def exponents(dtype: npt.DTypeLike, *rows: Floats) -> npt.NDArray[np.int64]:
@@ -138,7 +139,7 @@ def scaled(values: Any, shift: Any) -> Any:
 
 def scaled_up(values: Any, shift: Any) -> Any:
     """Return upper bounds · 2^shift, rounded up where they underflow."""
-    return scaled(values, shift) + least_unit(np.float64) * ((values > 0) & (shift < 0))
+    return scaled(values, shift) + LEAST * ((values > 0) & (shift < 0))
 
 
 def residual(A: Floats, U: Floats, Z: Floats) -> tuple[Floats, Floats]:
@@ -231,7 +232,7 @@ def plain_rounding(circuit: LinearCircuit, dtype: npt.DTypeLike = np.float64) ->
 
     Reference: Higham (2002), Accuracy and Stability of Numerical Algorithms, 2nd edition, §3.1.
     """
-    gamma = (circuit.state_size + 2) * float(np.finfo(dtype).eps)
+    gamma = (circuit.state_size + 2) * (EPS if dtype is np.float64 else float(np.finfo(dtype).eps))
     return gamma * circuit.frobenius, gamma
 
 

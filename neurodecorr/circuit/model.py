@@ -340,7 +340,10 @@ def require_size(weights: Floats, dtype: npt.DTypeLike) -> None:
     InputError
         If it is not between 2⁻²⁵⁶ and 2²⁵⁶, 2⁻⁶⁴ and 2⁶⁴ in float32; a matrix of zeros is singular, not small.
     """
-    room = 64 if np.dtype(dtype) == np.float32 else 256
+    room = 64 if dtype == np.float32 else 256
+    # ‖R‖_F lies between the largest weight and √(number of weights) times that.
+    if 2.0**-room * math.sqrt(weights.size) <= math.sqrt(np.vdot(weights, weights)) <= 2.0**room:
+        return
     largest = max(float(weights.max(initial=0.0)), -float(weights.min(initial=0.0)))
     if largest > 0 and not 2.0**-room <= largest <= 2.0**room:
         raise InputError(

@@ -30,6 +30,7 @@ LARGEST_INVERTED = 4096
 # Matrices and batches up to this many multiplications are no work for several threads of a BLAS.
 SERIAL = 2**18
 INFINITY = math.inf
+FREE = nullcontext()
 _LOCK = threading.Lock()
 
 March = Callable[..., tuple[Any, Any]]
@@ -89,7 +90,7 @@ class Prepared:
                 self._invert(circuit)
         if x.shape != (self._size,) or x.dtype != np.float64 or self._dtype != np.float64:
             return None
-        with self._one_thread(1), np.errstate(all="ignore"):
+        with self._one_thread(1):
             z = circuit.factors.solve(x[None])[0]
             gap = x - self._R @ z
             state, drive = math.sqrt(z @ z), math.sqrt(x @ x)
@@ -120,7 +121,7 @@ class Prepared:
 
     def _one_thread(self, samples: int) -> AbstractContextManager[None]:
         """Keep BLAS to one thread where it would use more, and the work is small."""
-        return one_thread(self._size) if samples * self._size**2 > SERIAL else nullcontext()
+        return one_thread(self._size) if samples * self._size**2 > SERIAL else FREE
 
     def _found(
         self, circuit: LinearCircuit, X: Floats, tol: float, relative: bool, xbar: Floats, bound: Any

@@ -186,7 +186,7 @@ class Spectrum:
     def symmetric(self) -> bool:
         """Whether F equals its transpose, to the bit."""
         F = self.flow  # most that are not symmetric show it in their first row
-        return bool(np.array_equal(F[0], F[:, 0]) and np.array_equal(F, F.T))
+        return bool((F[0] == F[:, 0]).all() and (F == F.T).all())
 
     @cached_property
     def numerical_margin(self) -> float:
