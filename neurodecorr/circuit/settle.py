@@ -242,7 +242,8 @@ def settle(
         math.inf if t_max is None else positive(t_max, "t_max", "unit of tau") / circuit.tau,
         steps,
     )
-    wanted, single = _request(circuit, X, tol, relative, initial, limits, sharp=not (auto and free))
+    timed = method != "direct" and not (auto and free)
+    wanted, single = _request(circuit, X, tol, relative, initial, limits, sharp=timed)
     with one_thread(circuit.state_size), np.errstate(over="ignore", invalid="ignore"):
         require_stable(circuit)
         found = _cheapest(wanted, prepared, dynamics=not free) if auto else _settled_by(wanted, method)

@@ -1,10 +1,11 @@
 """Settle circuits to a certified 1e-6 of the rest state through `nd.settle`, against integrators and LAPACK.
 
-Run: python tests/benchmarks/settle.py [--quick | --full] [--size N] [--threads N]
+Run: python tests/benchmarks/settle.py [--quick | --full | --choice] [--size N] [--threads N]
 
 By default the cases of docs/performance.md: symmetric and skew R, one learnt from natural patches, one sample and 256,
 one-shot (a new Circuit each time) and kept. With --full every n in 32, 256, 1000, batch in 1, 256, κ in 4, 100, 1000,
-float64 and float32; with --size those of one n. General integrators run at κ = 4.
+float64 and float32; with --size those of one n. General integrators run at κ = 4. With --choice 200 random circuits:
+how often "auto" takes at most twice the time of the best method.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,10 +25,13 @@ from threadpoolctl import threadpool_limits
 
 from neurodecorr import Circuit, RecurrentDecorrelator, settle
 from neurodecorr.data import natural_patches
+from neurodecorr.errors import StabilityError
 
 TOL = 1e-6
 # Calls after which a circuit keeps its inverse, whatever its size here.
 KEPT = 40
+# Of what "auto" chooses from, and how far simulations go to compete.
+METHODS, MOST_STEPS, TURNS = ("direct", "chebyshev", "exponential"), 5000, 3
 Solver = Callable[[], np.ndarray]
 
 
@@ -228,6 +233,37 @@ def show(case: Case, peers: bool, repeats: int) -> None:
     print("relative error: " + ", ".join(f"{name} {error:.0e}" for name, error in worst.items()))
 
 
+def choices(samples: int, circuits: int = 200) -> None:
+    """Print how "auto" compares with the best method on random circuits, one-shot, and which method that is."""
+    ratios, best, rng = [], [], np.random.default_rng(0)
+    while len(ratios) < circuits:
+        n, condition, skew = int(rng.integers(4, 257)), 10 ** rng.uniform(0, 12), rng.choice([0.0, 0.1, 1.0, 3.0])
+        R = weights(n, condition, skew, rng)
+        X = rng.standard_normal((samples, n)) @ R.T
+
+        def seconds(method: str, R: np.ndarray = R, X: np.ndarray = X) -> float:
+            limit = {} if method in ("auto", "direct") else {"max_steps": MOST_STEPS}
+            begin = time.process_time()
+            try:
+                met = settle(Circuit(R), X, TOL, relative=True, method=method, **limit).settled.all()
+            except StabilityError:  # rounding may take the least eigenvalue across zero
+                met = False
+            return time.process_time() - begin if met else math.inf
+
+        turns = [{method: seconds(method) for method in ("auto", *METHODS)} for _ in range(TURNS)]
+        found = {method: min(turn[method] for turn in turns) for method in turns[0]}
+        if math.isfinite(found["auto"]):
+            rivals = {method: found[method] for method in METHODS}
+            best.append(min(rivals, key=rivals.__getitem__))
+            ratios.append(found["auto"] / rivals[best[-1]])
+    median, high, worst = np.percentile(ratios, [50, 95, 100])
+    print(
+        f"batch {samples}: auto over the best method, {circuits} circuits: median {median:.2f}, 95 % below {high:.2f}, "
+        f"worst {worst:.2f}; at most 2 in {np.mean(np.array(ratios) <= 2):.0%}; best: "
+        + ", ".join(f"{method} {best.count(method)}" for method in METHODS)
+    )
+
+
 def cases(quick: bool, full: bool) -> list[Case]:
     """Return what to settle."""
     if quick:
@@ -249,6 +285,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--choice", action="store_true")
     parser.add_argument("--size", type=int)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
@@ -257,6 +294,10 @@ def main() -> None:
         torch.set_num_threads(given.threads)
     with threadpool_limits(given.threads, "blas"):
         machine()
+        if given.choice:
+            choices(1)
+            choices(256)
+            return
         for case in cases(given.quick, given.full):
             if given.size in (None, case.n):
                 peers = case.condition == 4 and case.dtype == "float64" and not math.isnan(case.skew)
