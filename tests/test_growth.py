@@ -83,8 +83,8 @@ def test_masked_learning_takes_no_more_memory_for_more_samples():
     )
     X = inputs(8000, 64)
     short, long = (peak(lambda k=k: nd.plasticity.learn_sparse(state, X[:k], plan)) for k in (2000, 8000))
-    # Without a copy, or a mark for each number: the input is looked at some thousand rows at a time.
-    assert long <= 1.05 * short < X.size / 4
+    # Without a copy, or a mark for each number.
+    assert max(short, long) < X.size / 4 and long - short < X.size / 32
 
 
 def test_a_stream_in_chunks_is_learnt_in_the_memory_of_one_chunk():
