@@ -147,8 +147,11 @@ def _others() -> tuple[_Held, ...]:
 
 
 def one_thread(size: int = 0) -> AbstractContextManager[None]:
-    """Run BLAS on one thread inside the block, unless matrices of this size are large."""
-    return _NOTHING if size > SMALL else _Limit(_libraries())
+    """Run BLAS on one thread inside the block, scipy's on all of its threads where matrices of this size are large.
+
+    Two pools of threads spin against each other: what one has just finished keeps a core from the other.
+    """
+    return _Limit(_others() if size > SMALL else _libraries())
 
 
 def one_pool(size: int) -> AbstractContextManager[None]:

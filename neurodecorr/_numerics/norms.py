@@ -94,6 +94,20 @@ def norms(rows: npt.ArrayLike) -> Floats:
         return np.asarray(np.where(safe, np.sqrt(squares), slow))
 
 
+# Entries of a matrix that are no work for several threads of a BLAS.
+SERIAL = 8192
+
+
+def frobenius(A: Floats) -> float:
+    """Return ‖A‖_F, of a large matrix without BLAS: a pool of threads that it wakes would spin beside that of LAPACK.
+
+    ::
+
+        ‖A‖_F = √(∑ A_ij²)
+    """
+    return math.sqrt(np.vdot(A, A) if A.size <= SERIAL else np.einsum("ij,ij->", A, A))
+
+
 def least_unit(dtype: npt.DTypeLike) -> float:
     """Return the least number > 0 of a floating-point type: what rounding may move a result that underflows."""
     return float(np.finfo(dtype).smallest_subnormal)

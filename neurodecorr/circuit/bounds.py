@@ -223,8 +223,8 @@ class Enclosure:
 NOT_COERCIVE = Coercivity(0.0, math.nan, None)
 
 
-def coercivity(F: Floats, symmetric: bool) -> Coercivity:
-    """Bound the eigenvalues of the symmetric part of F, from below by a proof.
+def coercivity(F: Floats, symmetric: bool, size: float) -> Coercivity:
+    """Bound the eigenvalues of the symmetric part of F, of Frobenius norm `size`, from below by a proof.
 
     ::
 
@@ -238,12 +238,12 @@ def coercivity(F: Floats, symmetric: bool) -> Coercivity:
     if len(H) > BY_FACTOR:
         found = _extremes(lambda v: H @ v, len(H), FEW_STEPS)
         if found.sharp or not found.smallest > 0:
-            return Coercivity(_proven(H, found.smallest), found.largest, None)
+            return Coercivity(_proven(H, found.smallest, size), found.largest, None)
         high = found.largest
     else:
         high = math.nan
     factor, failed = scipy.linalg.lapack.dpotrf(H.T, lower=1, clean=0)
-    return NOT_COERCIVE if failed else Coercivity(_proven(H, _smallest(factor)), high, factor)
+    return NOT_COERCIVE if failed else Coercivity(_proven(H, _smallest(factor), size), high, factor)
 
 
 def symmetric_half(F: Floats, symmetric: bool) -> Floats:
@@ -251,9 +251,8 @@ def symmetric_half(F: Floats, symmetric: bool) -> Floats:
     return F if symmetric else (F + F.T) * 0.5
 
 
-def enclosure(F: Floats, symmetric: bool, known: Coercivity | None = None) -> Enclosure | None:
+def enclosure(F: Floats, symmetric: bool, found: Coercivity) -> Enclosure | None:
     """Enclose the field of values of F; None where its symmetric part is not safely positive definite."""
-    found = coercivity(F, symmetric) if known is None else known
     if not found.low > 0:
         return None
     high, skew = found.high, 0.0
@@ -286,16 +285,17 @@ def _smallest(factor: Floats) -> float:
     return 1 / size
 
 
-def _proven(H: Floats, smallest: float) -> float:
+def _proven(H: Floats, smallest: float, norm: float) -> float:
     """Return a proven lower bound of λ_min(H), near its estimate, or 0: H − sI has a Cholesky factor.
 
     One that runs to its end in floating point proves λ_min > −γ_{n+1} tr/(1 − γ_{n+1}) (Rump 2006, BIT 46, 433). The
-    room is four times that, for the order of LAPACK's sums and its reciprocals, and for the rounding of H and of s.
+    room is four times that, for the order of LAPACK's sums and its reciprocals, and for the rounding of H and of s;
+    `norm` ≥ ‖H‖_F.
     """
     if not smallest > 0:
         return 0.0
     size = len(H)
-    slack = 4 * EPS * ((size + 10) * float(np.add.reduce(H.diagonal())) + math.sqrt(np.vdot(H, H)))
+    slack = 4 * EPS * ((size + 10) * float(np.add.reduce(H.diagonal())) + norm)
     for share in SHARES:
         shifted = H.T.copy(order="F")
         shifted.ravel(order="K")[:: size + 1] -= share * smallest

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from neurodecorr._numerics.blas import rows_product
 from neurodecorr._numerics.norms import norms
 from neurodecorr._numerics.simd import read_only
 from neurodecorr._typing import Floats
@@ -168,13 +169,14 @@ def settle_implicitly(problem: Problem, method: str) -> SolverResult:
 
 def _iterate(problem: Problem, goal: Tolerance, stepper: Stepper, limit: int, products_per_step: int) -> SolverResult:
     """March all rows together, each until its own goal; rows that are done leave the batch."""
-    A, u, z = problem.A.T, problem.U, problem.Z.copy()
+    A, u, z = problem.A, problem.U, problem.Z.copy()
     watch, step, gap = ConvergenceMonitor(problem, goal), np.zeros_like(z), np.empty_like(z)
     Z, codes = np.empty_like(z), np.full(len(z), RUNNING)
     steps, rows = np.zeros(len(z), np.int64), np.arange(len(z))
     for k in range(limit + 1):
         found = np.empty((3, len(rows)))
-        residuals(u, np.matmul(z, A, out=gap), z, goal.readout, found)
+        product = rows_product(z, A, out=gap) if len(z) > 1 else np.matmul(z, A.T, out=gap)
+        residuals(u, product, z, goal.readout, found)
         code = watch.judge(rows, *found)
         going = code == RUNNING if k < limit else np.zeros(len(rows), bool)
         if not going.all():

@@ -196,8 +196,8 @@ def integrate(
             found = _pieces(problem, t, x, method, step, tolerances)
         else:
             found = _frames(problem, t / circuit.tau, method, step, tolerances)
+        _require_finite(found[0], t)
     frames, steps, products, method = found
-    _require_finite(frames, t)
     if single:
         frames, steps, products = frames[:, 0], steps[0], products[0]
     return Trajectory(t, circuit.readout(frames), frames, steps, products, method)

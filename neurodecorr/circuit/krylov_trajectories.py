@@ -18,6 +18,7 @@ import numpy as np
 import scipy.fft
 import scipy.linalg.blas
 
+from neurodecorr._numerics.blas import rows_product
 from neurodecorr._numerics.norms import EPS, norms
 from neurodecorr._numerics.simd import read_only
 from neurodecorr._typing import Floats
@@ -324,7 +325,7 @@ def _operator(problem: Problem, found: Expansion, together: int) -> Operator:
         F = rates[:, None] * A
         F.ravel()[:: len(F) + 1] -= centre
         F *= scale
-        return lambda v, out: np.matmul(v, F.T, out=out)
+        return lambda v, out: rows_product(v, F, out)
     halves = len(problem.U) == 1 and problem.circuit.spectrum.symmetric and bool((rates == 1).all())
     symv = SYMV[dtype]
 

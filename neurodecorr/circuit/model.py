@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg.lapack
 
+from neurodecorr._numerics.norms import SERIAL, frobenius
 from neurodecorr._numerics.simd import in_panels, read_only
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
@@ -124,7 +125,7 @@ class LinearCircuit(ABC):
     @cached_property
     def frobenius(self) -> float:
         """Frobenius norm of A, computed once."""
-        return math.sqrt(np.vdot(self.wide, self.wide))
+        return frobenius(self.wide)
 
     @cached_property
     def wide(self) -> Floats:
@@ -225,6 +226,11 @@ class Circuit(LinearCircuit):
     def rates(self) -> Floats:
         """Relative rates κ = 1."""
         return read_only(np.ones(self.size, self.R.dtype))
+
+    @property
+    def frobenius(self) -> float:
+        """Frobenius norm of R, which the spectrum keeps already."""
+        return self.weights_spectrum.size_bound
 
     @property
     def spectrum(self) -> Spectrum:
@@ -342,7 +348,9 @@ def require_size(weights: Floats, dtype: npt.DTypeLike) -> None:
     """
     room = 64 if dtype == np.float32 else 256
     # ‖R‖_F lies between the largest weight and √(number of weights) times that.
-    if 2.0**-room * math.sqrt(weights.size) <= math.sqrt(np.vdot(weights, weights)) <= 2.0**room:
+    if weights.size <= SERIAL and (
+        2.0**-room * math.sqrt(weights.size) <= math.sqrt(np.vdot(weights, weights)) <= 2.0**room
+    ):
         return
     largest = max(float(weights.max(initial=0.0)), -float(weights.min(initial=0.0)))
     if largest > 0 and not 2.0**-room <= largest <= 2.0**room:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy import empty, ndarray
 
-from neurodecorr._numerics.blas import one_thread
+from neurodecorr._numerics.blas import one_thread, rows_product
 from neurodecorr._numerics.jit import only
 from neurodecorr._numerics.norms import EPS
 from neurodecorr._numerics.simd import aligned, in_panels, padded, read_only
@@ -109,7 +109,7 @@ class Prepared:
         self.seen += len(X)
         with self._one_thread(len(X)), np.errstate(all="ignore"):
             Z = circuit.factors.solve(X)
-            gap = X - Z @ self._R.T
+            gap = X - rows_product(Z, self._R)
             residual, state, drive = (np.sqrt(np.einsum("ij,ij->i", rows, rows)) for rows in (gap, Z, X))
             residual += self._noise * state + self._noise_drive * drive
             bound = self._distance * residual

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse.linalg
 
+from neurodecorr._numerics.blas import rows_product
 from neurodecorr._numerics.jit import jit
 from neurodecorr._numerics.norms import norm, norms
 from neurodecorr._numerics.sparse import row_cuts, sparse_product
@@ -129,7 +130,7 @@ def settle_directly(problem: Problem) -> SolverResult:
     circuit, spectrum = problem.circuit, problem.circuit.spectrum
     Z = circuit.factors.solve(problem.U)
     goal = problem.goal(0.5)
-    proven = norms(problem.U - Z @ circuit.wide.T) + rounding_level(norms(Z), norms(problem.U), goal)
+    proven = norms(problem.U - rows_product(Z, circuit.wide)) + rounding_level(norms(Z), norms(problem.U), goal)
     rounded = problem.rounded(Z)[1]
     rows = np.flatnonzero(~problem.certifies(Z, bound_of(proven, spectrum.sigma_low, circuit.state_size) + rounded))
     if 2 * rows.size > circuit.state_size:

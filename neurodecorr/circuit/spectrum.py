@@ -12,7 +12,7 @@ import numpy as np
 import scipy.linalg
 
 from neurodecorr._numerics.blas import one_thread
-from neurodecorr._numerics.norms import EPS
+from neurodecorr._numerics.norms import EPS, frobenius
 from neurodecorr._numerics.simd import read_only
 from neurodecorr._typing import Complexes, Floats
 from neurodecorr.circuit.bounds import (
@@ -86,7 +86,7 @@ class Spectrum:
         if self.closed is not None:
             return NOT_COERCIVE
         with one_thread(len(self.flow)) if len(self.flow) > SERIAL else nullcontext():
-            return coercivity(self.flow, self.symmetric)
+            return coercivity(self.flow, self.symmetric, self.size_bound)
 
     @cached_property
     def enclosure(self) -> Enclosure | None:
@@ -133,7 +133,7 @@ class Spectrum:
     @cached_property
     def size_bound(self) -> float:
         """Upper bound of σ_max, ‖A‖_F; σ_max itself where it is known in closed form."""
-        return self.sigma_max if self.closed is not None else math.sqrt(np.vdot(self.flow, self.flow))
+        return self.sigma_max if self.closed is not None else frobenius(self.flow)
 
     @property
     def condition(self) -> float:

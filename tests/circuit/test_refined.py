@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from neurodecorr.circuit import Circuit, settle
-from neurodecorr.circuit.bounds import enclosure
+from neurodecorr.circuit.bounds import coercivity, enclosure
 
 
 @pytest.mark.parametrize("scale", [1e-100, 1e100])
@@ -65,6 +65,6 @@ def test_single_precision_proves_one_in_a_million_at_every_condition(rng, symmet
 def test_steep_spectra_are_enclosed_too(rng, symmetric):
     # Lanczos steps on S alone miss λ_min of 400 units at κ = 1000 by far more; solves with its factor do not.
     F = symmetric(rng, 400, 1000.0)
-    values, found = np.linalg.eigvalsh(F), enclosure(F, True)
+    values, found = np.linalg.eigvalsh(F), enclosure(F, True, coercivity(F, True, np.linalg.norm(F)))
     assert 0.5 * values[0] <= found.low <= values[0]
     assert 0.9 * values[-1] <= found.high <= 1.03 * values[-1]

@@ -59,6 +59,14 @@ def test_limits_that_cross_between_threads_leave_what_they_found(together):
 
 
 @alone
+@pytest.mark.parametrize("limit", [lambda: one_thread(1000), lambda: one_pool(300)])
+def test_large_matrices_run_on_the_threads_of_one_library(limit):
+    with limit():
+        assert sorted(counts()) == [1] * (len(BLAS) - 1) + [2]
+        assert threads() == 2
+
+
+@alone
 def test_an_error_inside_leaves_what_was_there():
     before = counts()
     for limit in (one_thread, lambda: one_pool(300)):
