@@ -266,7 +266,7 @@ EIGENVALUES = {
     "export/bundle/agreement.py": "condition of the modes",
     "export/nir/dialects.py": "growth factor per step",
     "hardware/analogue/perturbation.py": "spectral radius of a matrix of variances",
-    "hardware/analogue/settling_time.py": "condition of the modes",
+    "hardware/analogue/results.py": "condition of the modes",
 }
 
 

@@ -26,8 +26,8 @@ from neurodecorr.hardware.analogue import (
     settling_time,
     simulate_chips,
 )
-from neurodecorr.hardware.analogue.settling_time import SettlingTime
-from neurodecorr.hardware.analogue.wire_resistance import FORMS, Form
+from neurodecorr.hardware.analogue.equations import FORMS, Form
+from neurodecorr.hardware.analogue.results import SettlingTime
 from neurodecorr.hardware.devices import Devices
 
 OUTPUT_V = 0.1  # rms of the outputs, in volts, unless told

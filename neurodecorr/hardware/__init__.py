@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         mismatch_allowed,
         offset_allowed,
     )
-    from neurodecorr.hardware.analogue.settling_time import settling_time
+    from neurodecorr.hardware.analogue.results import settling_time
     from neurodecorr.hardware.devices.chip import Chip, Devices
     from neurodecorr.hardware.devices.converters import Converter
     from neurodecorr.hardware.devices.drift import Drift

@@ -22,8 +22,7 @@ from neurodecorr._texts import printable
 from neurodecorr._validation import choice, instance, mapping
 from neurodecorr.comparison import Comparison
 from neurodecorr.comparison.comparison import require_comparison
-from neurodecorr.comparison.findings import findings
-from neurodecorr.comparison.summary import TableBlock, blocks, failures, format_number, headline
+from neurodecorr.comparison.summary import TableBlock, blocks, failures, findings, format_number, headline
 from neurodecorr.export.budget import HardwareBudget
 from neurodecorr.io.atomic import write_bytes, write_json, write_text
 from neurodecorr.io.claims import Claim, claim

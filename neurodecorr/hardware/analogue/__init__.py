@@ -12,7 +12,7 @@ from neurodecorr.hardware.analogue.requirements import (
     mismatch_allowed,
     offset_allowed,
 )
-from neurodecorr.hardware.analogue.settling_time import settling_time
+from neurodecorr.hardware.analogue.results import settling_time
 
 __all__ = [
     "Amplifier",

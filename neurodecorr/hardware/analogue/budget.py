@@ -14,7 +14,14 @@ from neurodecorr._validation import not_negative, samples, square
 from neurodecorr.errors import InputError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
-from neurodecorr.hardware.analogue.equations import ResistorNetwork, margin_required
+from neurodecorr.hardware.analogue.equations import (
+    Form,
+    ResistorNetwork,
+    checked_form,
+    margin_required,
+    unit_volts,
+    wire_parts,
+)
 from neurodecorr.hardware.analogue.perturbation import (
     SOURCES,
     first_order,
@@ -26,7 +33,6 @@ from neurodecorr.hardware.analogue.perturbation import (
     strain,
     weight_moments,
 )
-from neurodecorr.hardware.analogue.wire_resistance import Form, checked_form, unit_volts, wire_parts
 from neurodecorr.hardware.devices import Devices
 
 # Within a tenth of the rms of chips: strain up to which the second order is (the first up to 0.04), and how far Δ²/12

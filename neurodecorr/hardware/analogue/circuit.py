@@ -15,20 +15,23 @@ from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
 from neurodecorr.circuit import Circuit, PiecewiseConstant, Stability, integrate, stability
 from neurodecorr.errors import ConfigError
-from neurodecorr.hardware.analogue import wire_resistance
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.equations import (
+    Form,
     Loop,
     ResistorNetwork,
+    array_conductances,
+    checked_form,
     closed_loop,
     open_loop,
     require_settling,
     rest_system,
+    unit_volts,
+    wire_parts,
+    wired,
 )
-from neurodecorr.hardware.analogue.results import Energy, RestingState, Waveforms, array_power, bias_power
+from neurodecorr.hardware.analogue.results import Energy, RestingState, Waveforms, array_power, bias_power, share
 from neurodecorr.hardware.analogue.saturation import inverters, outputs, outputs_at_rails, rest_at_rails, summing_nodes
-from neurodecorr.hardware.analogue.settling_time import share
-from neurodecorr.hardware.analogue.wire_resistance import Form
 from neurodecorr.hardware.devices import Converter, Devices
 from neurodecorr.hardware.devices.converters import converter
 from neurodecorr.hardware.devices.pairs import SIDES, Sides
@@ -109,13 +112,11 @@ class AnalogueCircuit:
     sides: Sides = "two"
 
     def __post_init__(self) -> None:
-        plus, minus = wire_resistance.array_conductances(
-            self.plus, self.minus, _validation.choice(self.sides, "sides", SIDES)
-        )
+        plus, minus = array_conductances(self.plus, self.minus, _validation.choice(self.sides, "sides", SIDES))
         made: dict[str, Any] = {
             "plus": plus,
             "minus": minus,
-            "volts_per_unit": wire_resistance.unit_volts(self.volts_per_unit),
+            "volts_per_unit": unit_volts(self.volts_per_unit),
         }
         units = {"unit_siemens": "siemens", "capacitance_f": "farads"}
         made |= {k: _validation.positive(getattr(self, k), k, unit) for k, unit in units.items()}
@@ -126,7 +127,7 @@ class AnalogueCircuit:
         self.__dict__.update(made)
         _validation.instance(self.amplifier, Amplifier, "amplifier")
         converter(self.dac, "dac"), converter(self.adc, "adc")
-        wire_resistance.checked_form(self.form)
+        checked_form(self.form)
 
     def __repr__(self) -> str:
         return f"AnalogueCircuit(n={len(self.plus)}, form={self.form!r}, tau_s={self.tau_s:g})"
@@ -172,10 +173,10 @@ class AnalogueCircuit:
         W = _validation.square(weights.R if isinstance(weights, Circuit) else weights, "weights").astype(np.float64)
         if tau_s is None:
             tau_s = weights.tau if isinstance(weights, Circuit) else 1.0
-        made, amplifier = wire_resistance.wire_parts(devices, amplifier)
+        made, amplifier = wire_parts(devices, amplifier)
         for_devices, for_offsets, for_reading = _validation.generator(rng, "rng").spawn(3)
         pair = made.program(W, for_devices).pair(time_s, for_reading)
-        plus, minus = wire_resistance.wired(pair.plus, pair.minus, made.wire_resistance_ohm)
+        plus, minus = wired(pair.plus, pair.minus, made.wire_resistance_ohm)
         normals = for_offsets.standard_normal((2, len(W)))
         return cls(
             plus,

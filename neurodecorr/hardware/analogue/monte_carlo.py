@@ -25,9 +25,18 @@ from neurodecorr._validation import (
 )
 from neurodecorr.circuit.stability import margin
 from neurodecorr.errors import InputError
-from neurodecorr.hardware.analogue import wire_resistance
 from neurodecorr.hardware.analogue.amplifier import Amplifier
-from neurodecorr.hardware.analogue.equations import ResistorNetwork, closed_loop, margin_required, rest_system
+from neurodecorr.hardware.analogue.equations import (
+    Form,
+    ResistorNetwork,
+    checked_form,
+    closed_loop,
+    margin_required,
+    rest_system,
+    unit_volts,
+    wire_parts,
+    wired,
+)
 from neurodecorr.hardware.devices import Devices
 
 # Chips that one task makes at once. Fixed, so that chip k is the same chip whoever makes it.
@@ -56,7 +65,7 @@ class ChipSimulation:
     error: Floats
     margin: Floats
     saturated: Floats
-    form: wire_resistance.Form
+    form: Form
 
     @property
     def stable(self) -> Bools:
@@ -96,7 +105,7 @@ def simulate_chips(
     chips: int = 100,
     seed: int = 0,
     *,
-    form: wire_resistance.Form = "closed",
+    form: Form = "closed",
     tau_s: float = 1.0,
     volts_per_unit: float = 0.1,
     time_s: float = 0.0,
@@ -161,12 +170,12 @@ def simulate_chips(
     (0, True)
     """
     W = square(weights, "weights").astype(np.float64)
-    x = wire_resistance.unit_volts(volts_per_unit) * samples(X, "X", len(W)).astype(np.float64)
+    x = unit_volts(volts_per_unit) * samples(X, "X", len(W)).astype(np.float64)
     total, root = count(chips, "chips"), count(seed, "seed", least=0)
     tell = progress_function(progress)
     require_memory(8 * (3 * total), "the figures of all chips")
     plan = _Plan(
-        W, x, _ideal(W, x, wire_resistance.checked_form(form)), *wire_resistance.wire_parts(devices, amplifier), form,
+        W, x, _ideal(W, x, checked_form(form)), *wire_parts(devices, amplifier), form,
         positive(tau_s, "tau_s", "seconds"), not_negative(time_s, "time_s", "seconds"),
     )  # fmt: skip
     tasks = (joblib.delayed(_block)(plan, root, k, min(BLOCK, total - k)) for k in range(0, total, BLOCK))
@@ -183,7 +192,7 @@ def simulate_chips(
     return ChipSimulation(error, margin, saturated, plan.form)
 
 
-def _ideal(W: Floats, x: Floats, form: wire_resistance.Form) -> Floats:
+def _ideal(W: Floats, x: Floats, form: Form) -> Floats:
     """Return the outputs of the ideal circuit, (n, samples); errors are relative to them."""
     if form == "closed":
         margin_required(W)
@@ -202,7 +211,7 @@ class _Plan:
     ideal: Floats
     devices: Devices
     amplifier: Amplifier
-    form: wire_resistance.Form
+    form: Form
     tau_s: float
     time_s: float
 
@@ -228,7 +237,7 @@ def _block(plan: _Plan, seed: int, first: int, number: int) -> tuple[Floats, Flo
 def _network(plan: _Plan, seed: np.random.SeedSequence) -> ResistorNetwork:
     for_devices, for_offsets, for_reading = np.random.default_rng(seed).spawn(3)
     pair = plan.devices.program(plan.W, for_devices).pair(plan.time_s, for_reading)
-    plus, minus = wire_resistance.wired(pair.plus, pair.minus, plan.devices.wire_resistance_ohm)
+    plus, minus = wired(pair.plus, pair.minus, plan.devices.wire_resistance_ohm)
     offsets = plan.amplifier.offset_v * for_offsets.standard_normal((2, len(plan.W)))
     speed = plan.amplifier.rate * plan.tau_s
     P, N, rates = plus / pair.scale, minus / pair.scale, np.ones(len(plus))

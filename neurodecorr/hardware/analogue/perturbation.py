@@ -14,8 +14,7 @@ from neurodecorr._typing import Floats
 from neurodecorr._validation import square
 from neurodecorr.circuit.stability import is_stable
 from neurodecorr.hardware.analogue.amplifier import Amplifier
-from neurodecorr.hardware.analogue.equations import ResistorNetwork, rest_system
-from neurodecorr.hardware.analogue.wire_resistance import Form, wired
+from neurodecorr.hardware.analogue.equations import Form, ResistorNetwork, rest_system, wired
 from neurodecorr.hardware.devices import Converter, Devices, map_to_conductances
 from neurodecorr.hardware.devices.drift import power_law
 from neurodecorr.hardware.devices.pairs import Pair

@@ -15,8 +15,7 @@ from neurodecorr.errors import ConfigError
 from neurodecorr.hardware.analogue.amplifier import Amplifier
 from neurodecorr.hardware.analogue.budget import Budget, error_budget
 from neurodecorr.hardware.analogue.circuit import AnalogueCircuit
-from neurodecorr.hardware.analogue.equations import margin_required
-from neurodecorr.hardware.analogue.wire_resistance import Form, checked_form, wire_parts
+from neurodecorr.hardware.analogue.equations import Form, checked_form, margin_required, wire_parts
 from neurodecorr.hardware.devices import Devices
 
 # More bits than a memory cell holds; the search for the fewest bits ends here with None.
