@@ -14,6 +14,7 @@ from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.credit.base import Credit, output_error, weight_gradients
 from neurodecorr.network import Network
+from neurodecorr.network.activations import multiply_by_slope
 from neurodecorr.network.network import ForwardResult
 from neurodecorr.network.weights import LayerSignals
 
@@ -48,7 +49,7 @@ def errors_below(
         below, h = network.layers[index - 1], found.signals[index - 1].h
         E = back(index, deltas[0], found.signals[index])
         delta = array_namespace(E).reshape(E, h.shape)
-        delta *= below.slope(h)  # nobody else holds E: another array of its size costs more than the product
+        multiply_by_slope(delta, below.activation, h)  # nobody else holds E
         deltas.insert(0, delta)
     return deltas
 

@@ -14,6 +14,7 @@ from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr.credit import kernels
 from neurodecorr.errors import ConfigError
+from neurodecorr.network import torch
 
 
 class OptimiserState(Protocol):
@@ -160,6 +161,10 @@ class Adam:
         if isinstance(w, np.ndarray):
             made = kernels.AdamStep(rate, float(self.first), float(self.second), unbias, float(self.epsilon))
             kernels.adam(w.ravel(), np.ravel(g), m.ravel(), v.ravel(), made)
+            return
+        if torch.is_tensor(w):
+            betas = (float(self.first), float(self.second))
+            torch.adam(w, g, memory, step, {"lr": self.rate, "betas": betas, "eps": self.epsilon})
             return
         m *= self.first
         m += (1 - self.first) * g

@@ -11,7 +11,7 @@ from array_api_compat import array_namespace
 from neurodecorr import _validation
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
-from neurodecorr.network import kernels
+from neurodecorr.network import kernels, torch
 
 LEAK = 0.01  # slope of LeakyReLU below zero, as in P0's public code
 
@@ -64,7 +64,7 @@ def _step(h: AnyArray) -> AnyArray:
 def _leaky_relu(h: AnyArray) -> AnyArray:
     if _is_run(h):
         return _compiled(kernels.leaky_relu, h)
-    return array_namespace(h).maximum(h, LEAK * h)
+    return torch.leaky_relu(h, LEAK) if torch.is_tensor(h) else array_namespace(h).maximum(h, LEAK * h)
 
 
 def _leaky_step(h: AnyArray) -> AnyArray:
@@ -74,6 +74,18 @@ def _leaky_step(h: AnyArray) -> AnyArray:
     slope *= 1 - LEAK
     slope += LEAK
     return slope
+
+
+def multiply_by_slope(E: AnyArray, activation: Activation, h: AnyArray) -> None:
+    """E ← E ∘ φ'(h), in place: fresh memory for the slopes of pictures costs more than the product."""
+    if activation.slope is not _leaky_step:
+        E *= activation.slope(h)
+    elif torch.is_tensor(h):
+        torch.leaky_back(h, LEAK, E)
+    elif _is_run(h) and _is_run(E) and h.dtype == E.dtype:
+        kernels.leaky_back(h.ravel(), LEAK, E.ravel())
+    else:
+        E *= activation.slope(h)
 
 
 def _is_run(h: AnyArray) -> bool:

@@ -16,6 +16,7 @@ from array_api_compat import array_namespace, device, to_device
 from neurodecorr._typing import AnyArray
 from neurodecorr.errors import DivergenceError
 from neurodecorr.network import kernels
+from neurodecorr.network.torch import is_tensor
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _GEMM = dict(zip(_FLOATS, (scipy.linalg.blas.sgemm, scipy.linalg.blas.dgemm), strict=True))
@@ -44,6 +45,9 @@ def add_matrix_product(C: AnyArray, A: AnyArray, B: AnyArray, weight: float = 1.
     if _for_blas(A, B) and C.flags.c_contiguous and C.dtype == A.dtype:
         _gemm(C, A, B, weight, keep)
         return
+    if is_tensor(C):
+        C.addmm_(A, B, beta=keep, alpha=weight)
+        return
     if keep != 1.0:
         C *= keep
     C += weight * (A @ B)
@@ -68,6 +72,13 @@ def solve_positive(A: AnyArray, B: AnyArray) -> AnyArray:
 def empty_like(like: AnyArray, shape: tuple[int, ...]) -> AnyArray:
     """Return an unset array of another shape in the type of an array, where that lies."""
     return array_namespace(like).empty(shape, dtype=like.dtype, device=device(like))
+
+
+def in_order(X: AnyArray) -> AnyArray:
+    """Return X, or where it can be told that it lies in another order than its axes, a copy."""
+    if isinstance(X, np.ndarray):
+        return np.ascontiguousarray(X)
+    return X.contiguous() if is_tensor(X) else X
 
 
 def add_row(X: AnyArray, row: AnyArray) -> None:

@@ -143,6 +143,19 @@ def leaky_slope(h: Array, leak: float, slope: Array) -> None:
 
 
 @jit()
+def leaky_back(h: Array, leak: float, E: Array) -> None:
+    """Multiply a gradient in place by 1 above zero, by leak below.
+
+    ::
+
+        E ← E ∘ ∂x/∂h
+    """
+    one, factor = h.dtype.type(1), h.dtype.type(leak)
+    for i in range(h.size):
+        E[i] *= one if h[i] > 0 else factor
+
+
+@jit()
 def add_row_compiled(X: Array, row: Array) -> None:
     """Add the same numbers to every row of X.
 

@@ -16,8 +16,8 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from neurodecorr._typing import AnyArray
-from neurodecorr.network import kernels
-from neurodecorr.network.algebra import add_matrix_product, empty_like, product, product_into, sum_rows
+from neurodecorr.network import kernels, torch
+from neurodecorr.network.algebra import add_matrix_product, empty_like, in_order, product, product_into, sum_rows
 
 BLOCK = 1 << 20  # bytes of patches that are made at once: they stay in the cache until their product is done
 
@@ -100,8 +100,9 @@ class ChannelsLast(Route):
         return (*self.shape[1:], self.shape[0])
 
     def forth(self, activity: AnyArray) -> tuple[AnyArray, Any]:
-        """Return pictures with their channels last."""
-        return array_namespace(activity).permute_dims(activity, (0, 2, 3, 1)), None
+        """Return pictures with their channels last, in memory, too: every pass over them reads runs of channels."""
+        turned = array_namespace(activity).permute_dims(activity, (0, 2, 3, 1))
+        return in_order(turned), None
 
     def back(self, E: AnyArray, memo: Any) -> AnyArray:
         """Return gradients with channels first."""
@@ -196,6 +197,8 @@ class Patches(Windows):
 
     def multiply(self, activity: AnyArray, K: AnyArray) -> AnyArray:
         """Return X Kᵀ, (rows, units): a convolution with the rows of K."""
+        if torch.is_tensor(activity):
+            return torch.convolved(activity, K, self)
         if not isinstance(activity, np.ndarray):
             return super().multiply(activity, K)
         activity = np.ascontiguousarray(activity)
@@ -207,6 +210,8 @@ class Patches(Windows):
 
     def correlate(self, delta: AnyArray, activity: AnyArray) -> AnyArray:
         """Return δᵀX, (units, n)."""
+        if torch.is_tensor(activity):
+            return torch.correlated(delta, activity, self)
         if not isinstance(activity, np.ndarray):
             return super().correlate(delta, activity)
         activity = np.ascontiguousarray(activity)
@@ -218,6 +223,8 @@ class Patches(Windows):
 
     def spread(self, delta: AnyArray, K: AnyArray) -> AnyArray:
         """Return at each place the sum over the patches that saw it of their rows of δ K."""
+        if torch.is_tensor(delta):
+            return torch.spread(delta, K, self)
         if not isinstance(delta, np.ndarray):
             return super().spread(delta, K)
         found = empty_like(delta, (len(delta) // math.prod(self.steps), *self.shape))
@@ -260,6 +267,8 @@ class MaxWindows(Windows):
             winner = np.empty(best.shape, np.int16)
             kernels.maxima(np.ascontiguousarray(activity), best, winner, self.size, self.stride)
             return best, winner
+        if torch.is_tensor(activity):
+            return torch.maxima(activity, self)
         xp = array_namespace(activity)
         places = self.places()
         best = xp.asarray(activity[next(places)[2]], copy=True)
@@ -273,7 +282,9 @@ class MaxWindows(Windows):
 
     def back(self, E: AnyArray, memo: Any) -> AnyArray:
         """Return each gradient at the place of its maximum."""
-        E = array_namespace(E).reshape(E, memo.shape)
+        E = array_namespace(E).reshape(E, (-1, *self.shape_behind))
+        if torch.is_tensor(E):
+            return torch.unpooled(E, memo, self)
         if isinstance(E, np.ndarray):
             found = empty_like(E, (E.shape[0], *self.shape))
             kernels.unpool(np.ascontiguousarray(E), memo, found, self.size, self.stride)
