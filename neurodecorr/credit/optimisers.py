@@ -164,7 +164,7 @@ class Adam:
             return
         if torch.is_tensor(w):
             betas = (float(self.first), float(self.second))
-            torch.adam(w, g, memory, step, {"lr": self.rate, "betas": betas, "eps": self.epsilon})
+            torch.adam_pass(w, g, memory, step, {"lr": self.rate, "betas": betas, "eps": self.epsilon})
             return
         m *= self.first
         m += (1 - self.first) * g

@@ -64,7 +64,7 @@ def _step(h: AnyArray) -> AnyArray:
 def _leaky_relu(h: AnyArray) -> AnyArray:
     if _is_run(h):
         return _compiled(kernels.leaky_relu, h)
-    return torch.leaky_relu(h, LEAK) if torch.is_tensor(h) else array_namespace(h).maximum(h, LEAK * h)
+    return torch.leaky_relu_pass(h, LEAK) if torch.is_tensor(h) else array_namespace(h).maximum(h, LEAK * h)
 
 
 def _leaky_step(h: AnyArray) -> AnyArray:
@@ -81,7 +81,7 @@ def multiply_by_slope(E: AnyArray, activation: Activation, h: AnyArray) -> None:
     if activation.slope is not _leaky_step:
         E *= activation.slope(h)
     elif torch.is_tensor(h):
-        torch.leaky_back(h, LEAK, E)
+        torch.leaky_back_pass(h, LEAK, E)
     elif _is_run(h) and _is_run(E) and h.dtype == E.dtype:
         kernels.leaky_back(h.ravel(), LEAK, E.ravel())
     else:

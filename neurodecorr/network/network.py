@@ -23,6 +23,7 @@ from neurodecorr.network.algebra import alike, as_numpy
 from neurodecorr.network.decorrelators import Decorrelation, decorrelator
 from neurodecorr.network.losses import Loss, loss_named
 from neurodecorr.network.ode import NetworkCircuit, network_circuit
+from neurodecorr.network.torch import torch_device
 from neurodecorr.network.weights import FoldedSignals, LayerSignals, Signals, WeightedLayer
 
 # Matrices of the size of M that a form of decorrelation keeps.
@@ -396,3 +397,23 @@ def _moved(array: AnyArray, namespace: Any, device: Any) -> AnyArray:
     values = as_numpy(array).copy()  # libraries may share memory with what they are made from
     xp = array_namespace(namespace.asarray(0.0))
     return xp.asarray(values, device=device) if device is not None else xp.asarray(values)
+
+
+def on_device(network: Network, device: str) -> Network:
+    """Return a network whose arrays are PyTorch tensors on one of its devices.
+
+    The code that runs is the same; see `Network.to` for other array libraries.
+
+    Parameters
+    ----------
+    network : Network
+        Left as it is.
+    device : str
+        As PyTorch names it: "cpu", "cuda", "cuda:1", "mps".
+
+    Raises
+    ------
+    ConfigError
+        If PyTorch is not installed, knows no such device, or cannot reach it.
+    """
+    return network.to(*torch_device(device))

@@ -268,7 +268,7 @@ class MaxWindows(Windows):
             kernels.maxima(np.ascontiguousarray(activity), best, winner, self.size, self.stride)
             return best, winner
         if torch.is_tensor(activity):
-            return torch.maxima(activity, self)
+            return torch.maxima_pass(activity, self)
         xp = array_namespace(activity)
         places = self.places()
         best = xp.asarray(activity[next(places)[2]], copy=True)

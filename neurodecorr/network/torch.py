@@ -7,16 +7,36 @@ convolutions, pooling and Adam. Pictures lie channels last, as `torch.channels_l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from array_api_compat import is_torch_array
 
 from neurodecorr._typing import AnyArray
 from neurodecorr.errors import ConfigError
 
-if TYPE_CHECKING:
-    from neurodecorr.network.network import Network
-    from neurodecorr.network.routes import Windows
+
+class Sliding(Protocol):
+    """What is read of `routes.Windows`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W, C)."""
+
+    @property
+    def size(self) -> int:
+        """Side of a window."""
+
+    @property
+    def stride(self) -> int:
+        """Step from one window to the next."""
+
+    @property
+    def padding(self) -> int:
+        """Zeros added at each border."""
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Number of windows down and across."""
 
 
 def is_tensor(A: Any) -> bool:
@@ -24,7 +44,7 @@ def is_tensor(A: Any) -> bool:
     return bool(is_torch_array(A))
 
 
-def convolved(pictures: AnyArray, K: AnyArray, windows: Windows) -> AnyArray:
+def convolved(pictures: AnyArray, K: AnyArray, windows: Sliding) -> AnyArray:
     """Return X Kᵀ, (rows, units), for the patches X of pictures (b, H, W, C), which are not made."""
     import torch
 
@@ -33,7 +53,7 @@ def convolved(pictures: AnyArray, K: AnyArray, windows: Windows) -> AnyArray:
     return _rows(found)
 
 
-def correlated(delta: AnyArray, pictures: AnyArray, windows: Windows) -> AnyArray:
+def correlated(delta: AnyArray, pictures: AnyArray, windows: Sliding) -> AnyArray:
     """Return δᵀX, (units, n), for rows δ and the patches X of pictures."""
     import torch
 
@@ -43,7 +63,7 @@ def correlated(delta: AnyArray, pictures: AnyArray, windows: Windows) -> AnyArra
     return found.permute(0, 2, 3, 1).reshape(shape[0], -1)
 
 
-def spread(delta: AnyArray, K: AnyArray, windows: Windows) -> AnyArray:
+def spread(delta: AnyArray, K: AnyArray, windows: Sliding) -> AnyArray:
     """Return at each place of the pictures the sum over the patches that saw it of their rows of δ K."""
     import torch
 
@@ -55,7 +75,7 @@ def spread(delta: AnyArray, K: AnyArray, windows: Windows) -> AnyArray:
     return found.permute(0, 2, 3, 1)
 
 
-def maxima(pictures: AnyArray, windows: Windows) -> tuple[AnyArray, AnyArray]:
+def maxima_pass(pictures: AnyArray, windows: Sliding) -> tuple[AnyArray, AnyArray]:
     """Return the largest number of each window and channel, (b, H', W', C), and where each was found."""
     import torch
 
@@ -64,7 +84,7 @@ def maxima(pictures: AnyArray, windows: Windows) -> tuple[AnyArray, AnyArray]:
     return best.permute(0, 2, 3, 1), places
 
 
-def unpooled(E: AnyArray, places: AnyArray, windows: Windows) -> AnyArray:
+def unpooled(E: AnyArray, places: AnyArray, windows: Sliding) -> AnyArray:
     """Return each gradient at the place of its maximum, (b, H, W, C)."""
     import torch
 
@@ -73,14 +93,14 @@ def unpooled(E: AnyArray, places: AnyArray, windows: Windows) -> AnyArray:
     return back(_first(E), _blank(E, windows), *sides, False, places).permute(0, 2, 3, 1)
 
 
-def leaky_relu(h: AnyArray, leak: float) -> AnyArray:
+def leaky_relu_pass(h: AnyArray, leak: float) -> AnyArray:
     """Return h above zero, leak · h below."""
     import torch
 
     return torch.nn.functional.leaky_relu(h, leak)
 
 
-def leaky_back(h: AnyArray, leak: float, E: AnyArray) -> None:
+def leaky_back_pass(h: AnyArray, leak: float, E: AnyArray) -> None:
     """Multiply a gradient in place by 1 above zero, by leak below."""
     import torch
 
@@ -88,7 +108,7 @@ def leaky_back(h: AnyArray, leak: float, E: AnyArray) -> None:
     torch.ops.aten.leaky_relu_backward(E, h, leak, False, grad_input=E)
 
 
-def adam(w: AnyArray, g: AnyArray, memory: Sequence[AnyArray], step: int, rates: dict[str, Any]) -> None:
+def adam_pass(w: AnyArray, g: AnyArray, memory: Sequence[AnyArray], step: int, rates: dict[str, Any]) -> None:
     """Change w, m and v by one step of Adam in PyTorch's single pass; see `credit.Adam`."""
     import torch
 
@@ -102,7 +122,7 @@ def adam(w: AnyArray, g: AnyArray, memory: Sequence[AnyArray], step: int, rates:
     w.grad = None
 
 
-def _blank(like: AnyArray, windows: Windows) -> AnyArray:
+def _blank(like: AnyArray, windows: Sliding) -> AnyArray:
     """Return unset pictures, channels first by name and last in memory."""
     return _first(like.new_empty((like.shape[0], *windows.shape)))
 
@@ -111,11 +131,11 @@ def _first(pictures: AnyArray) -> AnyArray:
     return pictures.permute(0, 3, 1, 2)
 
 
-def _kernel(K: AnyArray, windows: Windows) -> AnyArray:
+def _kernel(K: AnyArray, windows: Sliding) -> AnyArray:
     return K.reshape(K.shape[0], windows.size, windows.size, -1).permute(0, 3, 1, 2)
 
 
-def _places(rows: AnyArray, windows: Windows) -> AnyArray:
+def _places(rows: AnyArray, windows: Sliding) -> AnyArray:
     return _first(rows.reshape(-1, *windows.steps, rows.shape[1]))
 
 
@@ -123,23 +143,8 @@ def _rows(found: AnyArray) -> AnyArray:
     return found.permute(0, 2, 3, 1).reshape(-1, found.shape[1])
 
 
-def on_device(network: Network, device: str) -> Network:
-    """Return a network whose arrays are PyTorch tensors on one of its devices.
-
-    The code that runs is the same; see `Network.to` for other array libraries.
-
-    Parameters
-    ----------
-    network : Network
-        Left as it is.
-    device : str
-        As PyTorch names it: "cpu", "cuda", "cuda:1", "mps".
-
-    Raises
-    ------
-    ConfigError
-        If PyTorch is not installed, knows no such device, or cannot reach it.
-    """
+def torch_device(device: str) -> tuple[Any, Any]:
+    """Return PyTorch and one of its devices, "cpu", "cuda", "cuda:1", "mps"; see `network.on_device`."""
     torch = _torch(device)
     try:
         place = torch.device(device)
@@ -149,7 +154,7 @@ def on_device(network: Network, device: str) -> Network:
         raise ConfigError(
             f"device must be one that PyTorch {torch.__version__} reaches here, such as 'cpu'; got {device!r}: {reason}"
         ) from error
-    return network.to(torch, place)
+    return torch, place
 
 
 def _torch(device: str) -> Any:

@@ -30,7 +30,7 @@ from neurodecorr.io.provenance import run_id
 from neurodecorr.models import Document, Model
 from neurodecorr.network import Network
 from neurodecorr.network.decorrelators import FORMS
-from neurodecorr.network.torch import on_device
+from neurodecorr.network.network import on_device
 from neurodecorr.training.checkpoint import described_library, training_fingerprint
 from neurodecorr.training.history import History
 from neurodecorr.training.traces import RecordingOptions

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from neurodecorr.credit import Adam, Backprop, FeedbackAlignment, NodePerturbation
 from neurodecorr.data import Dataset, Epochs
 from neurodecorr.network import Conv2d, Decorrelation, Dense, MaxPool2d, Network
-from neurodecorr.network.torch import on_device
+from neurodecorr.network.network import on_device
 from neurodecorr.training import Trainer
 from neurodecorr.training.trainer import evaluate
 

@@ -7,7 +7,7 @@ from neurodecorr.credit import Adam, Backprop, FeedbackAlignment
 from neurodecorr.data import Dataset, Epochs
 from neurodecorr.network import AvgPool2d, Conv2d, Decorrelation, Dense, MaxPool2d, Network, activations, routes
 from neurodecorr.network.algebra import as_numpy
-from neurodecorr.network.torch import on_device
+from neurodecorr.network.network import on_device
 from neurodecorr.training import Trainer
 
 torch = pytest.importorskip("torch")
