@@ -28,6 +28,8 @@ from neurodecorr.plasticity.learn import advance
 
 # Points at which learning is looked at; held-out samples that are settled, perturbed, and drawn as paths.
 LOOKS, SETTLED, PATHS, PATH_POINTS = 40, 256, 5, 200
+# Error of paths over the largest activity: far below the distances that are drawn.
+PATH_TOLERANCE = 1e-12
 # Units beyond which learning is looked at less often, as a look takes the eigenvalues of R.
 MANY_UNITS, FEW_LOOKS = 256, 12
 # Samples whose products are counted for so many units, and products at which counting ends: a learner that amplified
@@ -232,10 +234,10 @@ def _settling(R: Floats, mean: Floats, bench: TrialInputs) -> dict[str, Any]:
 
 def _paths(circuit: Circuit, drive: Floats, end: float) -> dict[str, Floats]:
     """Follow a few samples to their fixed point: true relative distance beside its certified bound."""
-    # Dense at the start, where the fast modes settle; even for many units, as every other step takes an exponential.
-    t = end * np.linspace(0, 1, PATH_POINTS) ** (2 if drive.shape[1] <= MANY_UNITS else 1)
+    # Dense at the start, where the fast modes settle.
+    t = end * np.linspace(0, 1, PATH_POINTS) ** 2
     rest = settle(circuit, drive, method="direct").xbar
-    path = np.swapaxes(integrate(circuit, drive, end, method="exponential", times=t).xbar, 0, 1)
+    path = np.swapaxes(integrate(circuit, drive, end, times=t, rtol=PATH_TOLERANCE).xbar, 0, 1)
     size = np.linalg.norm(rest, axis=1)[:, None]
     bound = [
         certificate(circuit, np.broadcast_to(x, xbar.shape), xbar).bound for x, xbar in zip(drive, path, strict=True)
