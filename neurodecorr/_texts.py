@@ -137,6 +137,11 @@ def printable(text: str, keep: str = "\n\t") -> str:
     )
 
 
+def printable_unless_markup(value: Any) -> Any:
+    """Return a value as a template shows it: markup as it is, all else as a printable text."""
+    return value if hasattr(value, "__html__") else printable(str(value))
+
+
 def one_line(text: str) -> str:
     """Return a text in one line, blanks made one, with nothing in it that acts; for titles and names.
 

@@ -9,16 +9,16 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._numerics.blas import rows_product
+from neurodecorr._numerics.blas import SMALL, rows_product
 from neurodecorr._numerics.norms import norms
 from neurodecorr._numerics.simd import read_only
 from neurodecorr._typing import Floats
 from neurodecorr._validation import ROUNDING, count, positive
 from neurodecorr.circuit.bounds import Ellipse, recurrence
 from neurodecorr.circuit.certificate import Tolerance
-from neurodecorr.circuit.chebyshev_kernels import descend, march_rows, residuals
+from neurodecorr.circuit.chebyshev_kernels import descend, fresh_memory, judge_rows, march_rows
 from neurodecorr.circuit.kernels import DIVERGED, RUNNING
-from neurodecorr.circuit.problem import ConvergenceMonitor, Problem, SolverResult
+from neurodecorr.circuit.problem import Problem, SolverResult
 from neurodecorr.circuit.propagators import implicit_propagator, settle_exactly
 from neurodecorr.errors import ConfigError
 
@@ -170,14 +170,14 @@ def settle_implicitly(problem: Problem, method: str) -> SolverResult:
 def _iterate(problem: Problem, goal: Tolerance, stepper: Stepper, limit: int, products_per_step: int) -> SolverResult:
     """March all rows together, each until its own goal; rows that are done leave the batch."""
     A, u, z = problem.A, problem.U, problem.Z.copy()
-    watch, step, gap = ConvergenceMonitor(problem, goal), np.zeros_like(z), np.empty_like(z)
+    wide = len(A) > SMALL and len(z) > 1  # a product for several threads, which are those of scipy's BLAS
+    memory, step, gap = fresh_memory(u), np.zeros_like(z), np.empty_like(z)
     Z, codes = np.empty_like(z), np.full(len(z), RUNNING)
     steps, rows = np.zeros(len(z), np.int64), np.arange(len(z))
     for k in range(limit + 1):
-        found = np.empty((3, len(rows)))
-        product = rows_product(z, A, out=gap) if len(z) > 1 else np.matmul(z, A.T, out=gap)
-        residuals(u, product, z, goal.readout, found)
-        code = watch.judge(rows, *found)
+        code = np.empty(len(rows), np.int64)
+        product = rows_product(z, A, out=gap) if wide else np.matmul(z, A.T, out=gap)
+        judge_rows(u, product, z, goal, rows, memory, code)
         going = code == RUNNING if k < limit else np.zeros(len(rows), bool)
         if not going.all():
             done = rows[~going]
@@ -186,9 +186,8 @@ def _iterate(problem: Problem, goal: Tolerance, stepper: Stepper, limit: int, pr
         if not rows.size:
             break
         stepper(k, gap, step, z)
-    return SolverResult(
-        Z, steps, steps * products_per_step + problem.first_product, np.zeros(len(Z)), codes, watch.proven
-    )
+    products = steps * products_per_step + problem.first_product
+    return SolverResult(Z, steps, products, np.zeros(len(Z)), codes, memory[:, 2])
 
 
 def _reduction(problem: Problem, goal: Tolerance) -> float:

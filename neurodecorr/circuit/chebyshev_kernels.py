@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neurodecorr._numerics.jit import LANES, jit, panel_residual, prange
-from neurodecorr._numerics.norms import norm, root
+from neurodecorr._numerics.norms import norm, norms, root
 from neurodecorr._numerics.sparse import Rows
 from neurodecorr._typing import Array
 from neurodecorr.circuit.certificate import CERTIFICATE_MARGIN, Tolerance
@@ -207,17 +207,39 @@ def solve_one(plan: Array, u: Array, z: Array, tol: float) -> float:
 
 
 @jit()
-def residuals(U: Array, gap: Array, Z: Array, readout: int, found: Array) -> None:
-    """Turn A z into u − A z, row by row, and write the norms of it, of the state and of the read-out.
+def judge_rows(U: Array, gap: Array, Z: Array, goal: Tolerance, rows: Array, memory: Array, code: Array) -> None:
+    """Turn A z into u − A z, row by row, and write the code of each state.
 
     ::
 
         P ← u − P,    P = A z
+
+    Row k is sample `rows[k]`, of which `memory`, (samples, 4), holds the least residual so far, the steps since it last
+    halved, the residual with its rounding, and ‖u‖.
     """
-    for row in range(U.shape[0]):
+    for k in range(rows.size):
+        own = memory[rows[k]]
         for i in range(U.shape[1]):
-            gap[row, i] = U[row, i] - gap[row, i]
-        found[0, row], found[1, row], found[2, row] = sizes(gap[row], Z[row], readout)
+            gap[k, i] = U[k, i] - gap[k, i]
+        size, state, readout = sizes(gap[k], Z[k], goal.readout)
+        noise = residual_rounding(state, own[3], goal)
+        own[2] = size + noise
+        own[1] += 1.0
+        if size <= 0.5 * own[0]:
+            own[0], own[1] = size, 0.0
+        if not np.isfinite(size):
+            code[k] = DIVERGED
+        elif settled_enough(size, noise, readout, goal):
+            code[k] = MET
+        else:
+            code[k] = STALLED if size <= noise and own[1] > goal.patience else RUNNING
+
+
+def fresh_memory(drives: Array) -> Array:
+    """Return the memory of `judge_rows` at the start, (samples, 4)."""
+    memory = np.zeros((len(drives), 4))
+    memory[:, :3], memory[:, 1], memory[:, 3] = np.inf, 0.0, norms(drives)
+    return memory
 
 
 class Goals(NamedTuple):

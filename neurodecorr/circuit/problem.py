@@ -17,8 +17,7 @@ from neurodecorr._numerics.simd import read_only
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats, Ints
 from neurodecorr._validation import count, sample_or_samples, steps_within
-from neurodecorr.circuit.certificate import Tolerance, reached, rounding_level, scaled, target, wide_target
-from neurodecorr.circuit.kernels import DIVERGED, MET, RUNNING, STALLED
+from neurodecorr.circuit.certificate import Tolerance, scaled, target, wide_target
 from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.errors import InputError
 
@@ -251,37 +250,6 @@ class Settled:
 def _of_one(found: Settled, index: int) -> tuple[Any, Any]:
     """Return steps and time of one of several samples."""
     return found.steps[index], found.time[index]
-
-
-class ConvergenceMonitor:
-    """Judge batches of states as `kernels.judge` does single ones: the same goal, the same memory."""
-
-    def __init__(self, problem: Problem, goal: Tolerance) -> None:
-        self.goal = goal
-        self.drive = norms(problem.U)
-        self.best = np.full(len(self.drive), np.inf)
-        self.since = np.zeros(len(self.drive))
-        self.proven = np.full(len(self.drive), np.inf)
-
-    def __call__(self, rows: npt.NDArray[Any], gap: Floats, z: Floats) -> Ints:
-        """Return the code of each of `rows`, given its residual and its state."""
-        return self.judge(rows, norms(gap), norms(z), norms(z[:, : self.goal.readout]))
-
-    def judge(self, rows: npt.NDArray[Any], size: Floats, state: Floats, readout: Floats, steps: Any = 1) -> Ints:
-        """Return the code of each of `rows`, given the norms of its residual, its state and its read-out.
-
-        `steps` is how many it has taken since it was judged last.
-        """
-        noise = rounding_level(state, self.drive[rows], self.goal)
-        self.proven[rows] = size + noise
-        halved = size <= 0.5 * self.best[rows]
-        self.best[rows] = np.where(halved, size, self.best[rows])
-        self.since[rows] = np.where(halved, 0, self.since[rows] + steps)
-        code = np.full(len(rows), RUNNING)
-        code[(size <= noise) & (self.since[rows] > self.goal.patience)] = STALLED
-        code[reached(size, noise, readout, self.goal)] = MET
-        code[~np.isfinite(size)] = DIVERGED
-        return code
 
 
 def drive(circuit: LinearCircuit, X: Floats, dtype: npt.DTypeLike) -> Floats:

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._numerics.norms import EPS
+from neurodecorr._numerics.simd import read_only
 from neurodecorr._typing import Floats, Ints
 from neurodecorr._validation import ROUNDING
+from neurodecorr.circuit.chebyshev_kernels import fresh_memory, judge_rows
 from neurodecorr.circuit.kernels import MET, RUNNING, STALLED
-from neurodecorr.circuit.problem import ConvergenceMonitor, Problem, SolverResult
+from neurodecorr.circuit.problem import Problem, SolverResult
 from neurodecorr.errors import ConfigError
 
 # With ‖hF‖ ≤ 1/2 the series below ends within rounding: 2⁻¹⁶/17! < 1e-19.
@@ -276,7 +278,7 @@ class _Search:
 
     def __init__(self, problem: Problem, ladder: Ladder, limit: int) -> None:
         self.problem, self.ladder, self.limit = problem, ladder, limit
-        self.watch = ConvergenceMonitor(problem, problem.goal(0.5))
+        self.goal, self.memory = problem.goal(0.5), fresh_memory(problem.U)
         samples = len(problem.U)
         self.base, self.found = problem.Z.copy(), problem.Z.copy()
         self.base_steps, self.found_steps = np.zeros(samples, np.int64), np.zeros(samples, np.int64)
@@ -284,7 +286,7 @@ class _Search:
         self.products = np.full(samples, problem.first_product)
         self.top = np.full(samples, -1)
         everyone = np.arange(samples)
-        self.code = self._keep(everyone, problem.Z, self.base_steps)
+        self.code = self._keep(everyone, problem.Z.copy(), self.base_steps)
 
     def climb(self) -> None:
         """Try 1, 2, 4, … steps from the start, until settled, at the limit, or at rest to rounding."""
@@ -324,8 +326,8 @@ class _Search:
 
     def _keep(self, rows: Ints, z: Floats, steps: Ints) -> Ints:
         """Keep states as found if they are settled, else as base."""
-        gap = self.problem.U[rows] - z @ self.problem.A.T
-        code = self.watch(rows, gap, z)
+        gap, code = z @ self.problem.A.T, np.empty(len(rows), np.int64)
+        judge_rows(read_only(self.problem.U[rows]), gap, z, self.goal, rows, self.memory, code)
         code[code == STALLED] = RUNNING
         met, rest = code == MET, code != MET
         self.found[rows[met]], self.found_steps[rows[met]] = z[met], steps[met]

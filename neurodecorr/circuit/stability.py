@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ import scipy.linalg
 import scipy.sparse.linalg
 
 from neurodecorr._numerics.blas import one_thread
-from neurodecorr._numerics.norms import norms
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Complexes, Floats
 from neurodecorr._validation import choice, complex_array, positive, sample_or_samples
@@ -22,7 +21,7 @@ from neurodecorr.circuit.bounds import least_gap, symmetric_part
 from neurodecorr.circuit.certificate import exponents, scaled
 from neurodecorr.circuit.model import LinearCircuit, require_circuit
 from neurodecorr.circuit.sparse import LARGEST_EXACT, SparseCircuit
-from neurodecorr.circuit.spectrum import Spectrum
+from neurodecorr.circuit.spectrum import SERIAL, Spectrum
 from neurodecorr.circuit.tableaux import EULER, TABLEAUX, Tableau
 from neurodecorr.errors import InputError, StabilityError
 
@@ -160,11 +159,12 @@ def margin(F: Any, inverse: bool = False) -> Any:
         return _sparse_margin(F)
     if F.ndim > 2:
         return np.linalg.eigvals(F).real.min(axis=-1)
-    found = Spectrum(F.astype(np.float64, copy=False))
+    A = F.astype(np.float64, copy=False)
+    with one_thread(len(A)) if len(A) > SERIAL else nullcontext():
+        values = scipy.linalg.eigvalsh(A) if (A == A.T).all() else scipy.linalg.eigvals(A)
     if inverse:
-        values = found.eigenvalues
-        return float((1 / np.where(values == 0, np.finfo(float).tiny, values)).real.min())
-    return found.margin
+        values = 1 / np.where(values == 0, np.finfo(float).tiny, values)
+    return float(values.real.min())
 
 
 def _sparse_margin(R: Any) -> float:
@@ -482,7 +482,7 @@ def _modes(circuit: LinearCircuit) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
 
 
 def _sizes(columns: npt.NDArray[Any]) -> Floats:
-    return np.asarray(np.hypot(norms(columns.real.T), norms(columns.imag.T)))
+    return np.asarray(np.linalg.norm(columns, axis=0))
 
 
 def _crossing(residual: Any, allowed: Floats) -> Floats:

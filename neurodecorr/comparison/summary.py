@@ -173,7 +173,8 @@ def format_number(value: float, digits: int = 3) -> str:
     >>> format_number(0.01899), format_number(138.28), format_number(8.2e-14, 2), format_number(math.inf)
     ('0.0190', '138', '8.2e-14', 'unstable')
     """
-    digits = count(digits, "digits", most=17)
+    if type(digits) is not int or not 1 <= digits <= 17:
+        digits = count(digits, "digits", most=17)
     if not isinstance(value, float | np.floating):  # those may be no finite numbers
         value = number(value, "value")
     if math.isnan(value):

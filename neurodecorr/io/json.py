@@ -154,7 +154,8 @@ def _plain(value: Any, place: str) -> Any:
         return value.item()
     if isinstance(value, PurePath):
         return value.as_posix()
-    value = unmasked(value, place)
+    if isinstance(value, np.ma.MaskedArray):
+        value = unmasked(value, place)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
         return value.tolist()
     if isinstance(value, Mapping):

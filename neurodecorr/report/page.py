@@ -18,7 +18,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from neurodecorr import plots
-from neurodecorr._texts import printable
+from neurodecorr._texts import printable_unless_markup
 from neurodecorr._validation import choice, instance, mapping
 from neurodecorr.comparison import Comparison
 from neurodecorr.comparison.comparison import require_comparison
@@ -296,16 +296,12 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("neurodecorr.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=_printable,
+        finalize=printable_unless_markup,
         trim_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters["equation"] = _equation
     return environment
-
-
-def _printable(value: Any) -> Any:
-    return value if isinstance(value, Markup) else printable(str(value))
 
 
 def _equation(text: str) -> Markup:
