@@ -16,7 +16,7 @@ Sources: P0 §3.2 and Appendix D for the explicit rule; the other two are derive
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from neurodecorr._typing import AnyArray
 
@@ -33,9 +33,17 @@ def explicit_recurrent(R: AnyArray, X: AnyArray, Xbar: AnyArray, rate: float) ->
 
 
 def implicit_feedforward(M: AnyArray, X: AnyArray, Xbar: AnyArray, rate: float) -> AnyArray:
-    """Return (I + ηC)⁻¹ M by the Woodbury identity; shrinks every mode, for every η > 0."""
-    B, moments = second_moment_modes(Xbar)
-    return M - (B.T * (rate / (1 + rate * moments))) @ (B @ M)
+    """Return (I + ηC)⁻¹ M, by the Woodbury identity where rows are few; shrinks every mode, for every η > 0.
+
+    ::
+
+        (I + ηC)⁻¹ M = M − (η/b) X̄ᵀ (I + (η/b) X̄X̄ᵀ)⁻¹ X̄ M
+    """
+    xp, (b, n), share = array_namespace(Xbar), Xbar.shape, rate / Xbar.shape[0]
+    one = xp.eye(min(b, n), dtype=Xbar.dtype, device=device(Xbar))
+    if b < n:
+        return M - share * (Xbar.T @ xp.linalg.solve(one + share * (Xbar @ Xbar.T), Xbar @ M))
+    return xp.linalg.solve(one + share * (Xbar.T @ Xbar), M)
 
 
 def local_recurrent(R: AnyArray, X: AnyArray, Xbar: AnyArray, rate: float) -> AnyArray:
