@@ -76,7 +76,9 @@ class BaseDecorrelator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Return the checked learning plan."""
         choice(self.solver, "solver", SOLVERS)
         if self.covariance is not None and self.solver != "offline":
-            raise ConfigError("covariance needs solver='offline': learning sample by sample estimates none.")
+            raise ConfigError(
+                f"covariance needs solver='offline': learning sample by sample estimates none; got {self.solver!r}."
+            )
         if self.solver == "offline" and self.gain == "none":
             raise ConfigError("gain must be 'node' or 'layer' with solver='offline', which keeps a power; got 'none'.")
         if self.covariance is not None and not hasattr(self.covariance, "fit"):

@@ -214,7 +214,7 @@ def finite_moments(X: Floats, before: SampleMoments | None = None) -> SampleMome
     if np.isfinite(moments.mean).all() and np.isfinite(moments.scatter.diagonal()).all():
         return moments
     finite(X, "X")
-    raise InputError("X must have squares within the range of float64; the largest number overflows. Scale it.")
+    raise InputError(f"X must have squares within the range of float64; got {np.abs(X).max():.3g}. Scale it.")
 
 
 def rms_correlation(
@@ -352,7 +352,7 @@ def power_kept(X: Any, Xbar: Any) -> float:
     """
     before, after = np.trace(covariance(X)), np.trace(covariance(Xbar))
     if before <= 0:
-        raise InputError("X must vary over samples for its power to be kept; its variance is zero in every unit.")
+        raise InputError(f"X must vary over samples for its power to be kept; got a total variance of {before:.3g}.")
     return float(after / before)
 
 

@@ -512,7 +512,7 @@ def test_a_bad_sample_of_a_stream_leaves_everything_as_it_was(X, bad):
     model, twin = streaming(X), streaming(X)
     wrong = X[300:303].copy()
     wrong[1, 4] = bad
-    with pytest.raises(InputError, match=r"found|range of its type"):
+    with pytest.raises(InputError, match=r"found|within float64"):
         model.partial_fit(wrong)
     for found, kept in zip(everything(model), everything(twin), strict=True):
         np.testing.assert_array_equal(found, kept)

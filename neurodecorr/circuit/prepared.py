@@ -43,7 +43,8 @@ class Prepared:
 
         x̄ = M u,    ‖x̄ − x̄*‖ ≤ (‖u − R x̄‖ + rounding)/σ_min(R)
 
-    M is a factorisation first; samples that come one by one get the inverse in a compiled call. Whatever is not plain
+    M is a factorisation first. Samples that come one by one get the inverse in a compiled call; batches, once as many
+    samples as units have come, in one product: two triangular solutions take twice its time. Whatever is not plain
     (other types, scales near the ends of the range of floats, tolerances near rounding) is not answered.
 
     Parameters
@@ -64,25 +65,29 @@ class Prepared:
         # Samples so far; whether algebra is known to be cheapest: the factor of the proof serves a symmetric R.
         self.seen = 0
         self.ready = circuit.size <= SMALL or "factors" in vars(circuit) or spectrum.coercivity.factor is not None
+        self._inverse: Floats | None = None
         self._one: Any = None
         self._plan = np.empty(0)
 
-    def __call__(self, circuit: LinearCircuit, X: Any, tol: Any, relative: Any) -> Settled | None:
-        """Return what became of X, (n,) or (samples, n), or None if that is a question for `settle`."""
+    def __call__(self, circuit: LinearCircuit, X: Any, tol: Any, relative: Any, timed: bool = True) -> Settled | None:
+        """Return what became of X, (n,) or (samples, n), or None if that is a question for `settle`.
+
+        Unless it is `timed`, it has no steps, and no time.
+        """
         if type(X) is not ndarray or type(tol) is not float or type(relative) is not bool or not 0 < tol < INFINITY:
             return None
         if X.ndim == 2:
-            return self._together(circuit, X, tol, relative)
+            return self._together(circuit, X, tol, relative, timed)
         if self._one is None:
-            return self._first(circuit, X, tol, relative)
+            return self._first(circuit, X, tol, relative, timed)
         xbar = empty(self._size, self._dtype)
         try:
             bound = self._one(self._plan, X, xbar, -tol if relative else tol)
         except TypeError:  # of another type, shape or layout
             return None
-        return self._found(circuit, X, tol, relative, xbar, bound) if bound < INFINITY else None
+        return self._found(circuit, X, tol, relative, timed, xbar, bound) if bound < INFINITY else None
 
-    def _first(self, circuit: LinearCircuit, x: Floats, tol: float, relative: bool) -> Settled | None:
+    def _first(self, circuit: LinearCircuit, x: Floats, tol: float, relative: bool, timed: bool) -> Settled | None:
         """Settle one sample of the type of R by the factors, and count it."""
         self.seen += 1
         if self.seen > max(1.0, WORTH_INVERTING * self._size) and self._size <= LARGEST_INVERTED:
@@ -100,36 +105,41 @@ class Prepared:
         plain = LEAST_DRIVE <= drive <= 1 / LEAST_DRIVE or not x.any()
         if not (plain and bound <= allowed * CERTIFICATE_MARGIN):
             return None
-        return self._found(circuit, x, tol, relative, z, bound)
+        return self._found(circuit, x, tol, relative, timed, z, bound)
 
-    def _together(self, circuit: LinearCircuit, X: Floats, tol: float, relative: bool) -> Settled | None:
-        """Settle a batch of the type of R by the factors."""
+    def _together(self, circuit: LinearCircuit, X: Floats, tol: float, relative: bool, timed: bool) -> Settled | None:
+        """Settle a batch of the type of R by the factors, or by the inverse where many samples come."""
         if X.dtype != np.float64 or self._dtype != np.float64 or X.shape[1] != self._size or not len(X):
             return None
         self.seen += len(X)
         with self._one_thread(len(X)), np.errstate(all="ignore"):
-            Z = circuit.factors.solve(X)
-            gap = X - rows_product(Z, self._R)
+            many = self._size < self.seen and self._size <= LARGEST_INVERTED
+            Z = rows_product(X, self._inverted(circuit)) if many else circuit.factors.solve(X)
+            gap = rows_product(Z, self._R)
+            np.subtract(X, gap, out=gap)
             residual, state, drive = (np.sqrt(np.einsum("ij,ij->i", rows, rows)) for rows in (gap, Z, X))
             residual += self._noise * state + self._noise_drive * drive
             bound = self._distance * residual
             allowed = tol * (state - bound) if relative else tol
-            plain = (drive >= LEAST_DRIVE) & (drive <= 1 / LEAST_DRIVE) | ~X.any(axis=1)
+            plain = (drive >= LEAST_DRIVE) & (drive <= 1 / LEAST_DRIVE)
+            if not plain.all():
+                plain |= ~X.any(axis=1)
             if not (plain & (bound <= allowed * CERTIFICATE_MARGIN)).all():
                 return None
-        return self._found(circuit, X, tol, relative, Z, bound)
+        return self._found(circuit, X, tol, relative, timed, Z, bound)
 
     def _one_thread(self, samples: int) -> AbstractContextManager[None]:
         """Keep BLAS to one thread where it would use more, and the work is small."""
         return one_thread(self._size) if samples * self._size**2 > SERIAL else FREE
 
     def _found(
-        self, circuit: LinearCircuit, X: Floats, tol: float, relative: bool, xbar: Floats, bound: Any
+        self, circuit: LinearCircuit, X: Floats, tol: float, relative: bool, timed: bool, xbar: Floats, bound: Any
     ) -> Settled:
         """Return the result; its samples are copied, for what the user does with them before its steps are read."""
         single = X.ndim == 1
+        march = partial(self._march, circuit, X.copy(), tol, relative) if timed else partial(_motionless, X.shape[:-1])
         return Settled.by_algebra(
-            partial(self._march, circuit, X.copy(), tol, relative),
+            march,
             xbar=xbar,
             residual=bound * self._sigma,
             bound=bound,
@@ -139,13 +149,19 @@ class Prepared:
             predicted={},
         )
 
+    def _inverted(self, circuit: LinearCircuit) -> Floats:
+        """Return M = R⁻¹, made once; two threads that ask at once make the same."""
+        if self._inverse is None:
+            self._inverse = read_only(np.ascontiguousarray(circuit.factors.solve(np.eye(self._size)).T))
+        return self._inverse
+
     def _invert(self, circuit: LinearCircuit) -> None:
         """Make the plan of the compiled call: M and R in panels, and what its proof needs."""
         if self._one is not None:
             return
         n = self._size
         with one_thread(n):
-            M = circuit.factors.solve(np.eye(n)).T
+            M = self._inverted(circuit)
         rounding = (n + 16) * EPS
         facts = [n, self._distance, rounding, self._noise, self._noise_drive, *np.zeros(3)]
         parts = [np.array(facts), np.zeros(padded(n)), in_panels(-M).ravel(), in_panels(self._R).ravel()]
@@ -153,3 +169,8 @@ class Prepared:
         np.concatenate(parts, out=plan)
         self._plan = read_only(plan)
         self._one = only(solve_one, self._plan, *np.zeros((2, n), self._dtype), 1.0)
+
+
+def _motionless(shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Return no steps and no time, of one sample or of each: nothing was simulated."""
+    return (np.zeros(shape, np.int64), np.full(shape, math.nan)) if shape else (0, math.nan)

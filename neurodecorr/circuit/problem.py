@@ -235,7 +235,7 @@ class Settled:
     def sample(self, index: int) -> Settled:
         """Return what became of one sample."""
         if not isinstance(self.bound, np.ndarray):
-            raise InputError("sample chooses among several samples; this is one.")
+            raise InputError(f"sample chooses among several samples; this is one, of {np.size(self.xbar)} units.")
         index = count(index, "index", -len(self.bound), len(self.bound) - 1)
         facts: dict[str, Any] = {name: value[index] for name, value in vars(self).items() if name in PER_SAMPLE}
         facts |= {"method": self.method, "predicted": self.predicted}

@@ -221,9 +221,9 @@ def settle(
     """
     auto = method == "auto"
     free = initial is None and t_max is None and max_steps is None and dt is None
-    prepared = _prepared(circuit) if auto and free else None
-    if prepared is not None and prepared.ready and isinstance(circuit, Circuit):
-        at_once = prepared(circuit, X, tol, relative)
+    prepared = _prepared(circuit) if free and method in ("auto", "direct") else None
+    if prepared is not None and (prepared.ready or not auto) and isinstance(circuit, Circuit):
+        at_once = prepared(circuit, X, tol, relative, timed=auto)
         if at_once is not None:
             return at_once
     if isinstance(circuit, SparseCircuit):

@@ -110,7 +110,10 @@ def _settle(
     """Settle each row of Z in place, and certify it."""
     sigma = circuit.sigma.low or max(circuit.sigma.estimate, 0.0) or float(np.abs(circuit.R.diagonal()).max())
     if not sigma > 0:
-        raise InputError("R must have a diagonal that is not zero, or a least singular value that can be bounded.")
+        raise InputError(
+            f"R must have a diagonal that is not zero, or a least singular value that can be bounded; got {sigma:.3g} "
+            f"as its bound, for {circuit.size} units."
+        )
     # Each row is settled in a unit of its own, where no square of it underflows or overflows.
     shift = exponents(np.float64, U, Z)
     own = np.full(len(U), tol) if relative else scaled(tol, -shift)

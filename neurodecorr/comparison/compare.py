@@ -27,6 +27,7 @@ from neurodecorr._validation import (
     progress_function,
     rule_name,
     sequence,
+    shown,
 )
 from neurodecorr.comparison.comparison import Comparison, Entry, over_seeds
 from neurodecorr.comparison.trial import SETTLED, TrialInputs, run_trial
@@ -338,16 +339,19 @@ def _splits(dataset: Any, held_out: Any, seed: int) -> Callable[[int], Split]:
     """Return the function that splits by a seed: the one given, or one that orders or splits a stream."""
     if callable(dataset):
         if held_out is not None:
-            raise ConfigError("held_out must be None where dataset is a function: its splits hold their own.")
+            raise ConfigError(
+                "held_out must be None where dataset is a function, whose splits hold their own; got "
+                f"{shown(held_out)}."
+            )
         return lambda chosen: instance(dataset(chosen), Split, "what dataset returns")
     stream = _dataset(dataset, "dataset")
-    shown = None if held_out is None else _dataset(held_out, "held_out")
+    kept_back = None if held_out is None else _dataset(held_out, "held_out")
 
     def split(chosen: int) -> Split:
-        if shown is None:
+        if kept_back is None:
             return rows_split(stream, chosen)
         order = slice(None) if chosen == seed else np.random.default_rng(chosen).permutation(len(stream))
-        return Split(stream.take(order), shown, "as given")
+        return Split(stream.take(order), kept_back, "as given")
 
     return split
 

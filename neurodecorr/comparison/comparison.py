@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurodecorr._texts import short_repr
+from neurodecorr._texts import printable, short_repr
 from neurodecorr._typing import Floats
 from neurodecorr._validation import instance
 from neurodecorr.errors import CheckpointError, InputError
@@ -268,7 +268,8 @@ class Comparison:
             If it is no comparison, or a field is missing or not what it must be; the field is named.
         """
         if result.meta.get("kind") != KIND:
-            raise CheckpointError("this result is not a comparison; it was written by another command.")
+            kind = printable(repr(result.meta.get("kind")))
+            raise CheckpointError(f"this result is not a comparison: its kind must be {KIND!r}; got {kind}.")
         meta, arrays = FieldReader(result.meta, "this comparison"), FieldReader(result.arrays, "this comparison")
         covariance = arrays.array("covariance", (None, None))
         n = len(covariance)
@@ -279,7 +280,8 @@ class Comparison:
         config.number("tol")
         listed = result.meta.get("entries")
         if not isinstance(listed, list) or not listed or not all(isinstance(values, dict) for values in listed):
-            raise CheckpointError("this comparison: entries must be a list of entries; run it again.")
+            kind = type(listed).__name__
+            raise CheckpointError(f"this comparison: entries must be a list of entries; got {kind}. Run it again.")
         return cls(
             dataset=meta.text("dataset"),
             shape=meta.shape("shape", n),

@@ -76,7 +76,8 @@ class NodePerturbation:
         if self.joint_batch and (self.variant != "node" or self.samples > 1 or self.antithetic or not self.clean_pass):
             raise ConfigError(
                 "joint_batch=True is one clean and one noisy pass; it needs variant='node', samples=1, "
-                "antithetic=False and clean_pass=True."
+                f"antithetic=False and clean_pass=True; got {self.variant!r}, {self.samples}, {self.antithetic} and "
+                f"{self.clean_pass}."
             )
 
     def start(self, network: Network, seed: Any = 0) -> PerturbationAssigner:

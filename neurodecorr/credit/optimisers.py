@@ -193,7 +193,7 @@ class _State:
 def _parameters(value: Any) -> list[AnyArray]:
     """Return parameters: arrays of floating-point numbers of any library, changed in place."""
     if isinstance(value, np.ndarray):
-        raise ConfigError("parameters must be a list of arrays; got one array.")
+        raise ConfigError(f"parameters must be a list of arrays; got one array, of shape {value.shape}.")
     found = _validation.sequence(value, "parameters", "a list of arrays")
     for k, one in enumerate(found):
         _validation.instance(getattr(one, "shape", None), tuple, f"parameters[{k}].shape", "the shape of an array")

@@ -218,11 +218,11 @@ def _text(value: Any) -> str:
 def _array(raw: bytes | bytearray, kind: Any, shape: Any, order: Any) -> Array:
     """Return an array over the bytes that are there; no other memory is taken."""
     if not isinstance(kind, _Type) or len(kind.code) > 2 or kind.code[:1] not in "biuf":
-        raise ValueError("an array must hold plain numbers")
+        raise ValueError(f"an array must hold plain numbers; got {kind!r:.80}")
     if not isinstance(shape, tuple) or len(shape) > _MOST_DIMENSIONS:
-        raise ValueError("the shape of an array must be a short tuple")
+        raise ValueError(f"the shape of an array must be a short tuple; got {shape!r:.80}")
     if not all(type(length) is int and 0 <= length <= len(raw) for length in shape):
-        raise ValueError("the lengths of an array must be whole numbers that its bytes can fill")
+        raise ValueError(f"the lengths of an array must be whole numbers that {len(raw)} bytes can fill; got {shape}")
     if kind.order not in ("|", "<", ">", "="):
         raise ValueError(f"a byte order must be one of | < > =; got {kind.order!r}")
     dtype = np.dtype(kind.code).newbyteorder(kind.order)

@@ -103,7 +103,10 @@ class Epochs:
             return
         _validation.instance(self.preparation, Preparation, "preparation", advice="Use preparation(images, recipe).")
         if not isinstance(self.dataset, ImageDataset):
-            raise ConfigError("preparation must be None for a table; it is for images. Use an ImageDataset.")
+            raise ConfigError(
+                f"preparation must be None for a table; it is for images, and this is {type(self.dataset).__name__}. "
+                "Use an ImageDataset."
+            )
         # The first image stands for all: it goes through now, so that what does not fit does not wait for a batch.
         prepare(self.dataset.images[:1], self.preparation)
 

@@ -141,7 +141,7 @@ def train_curves(
     """
     _validation.count(seeds, "seeds")
     if not credits or not forms:
-        raise ConfigError("curves must have a rule and a form at least; got none.")
+        raise ConfigError(f"curves must have a rule and a form at least; got {len(credits)} and {len(forms)}.")
     common: dict[str, Any] = {"epochs": epochs, "rate": rate, "decorrelation_rate": decorrelation_rate}
     common |= {"recipe": recipe, "lateral_feedback": lateral_feedback}
     common["data"] = None if data is None else str(data)

@@ -288,7 +288,10 @@ def distinct(variables: Iterable[Variable]) -> tuple[Variable, ...]:
         raise ConfigError(f"variables must be a sequence of Variable; got {type(variables).__name__}.")
     declared = tuple(variables)
     if not declared or not all(isinstance(variable, Variable) for variable in declared):
-        raise ConfigError("variables must be at least one Variable, each with a name, a shape and a type.")
+        raise ConfigError(
+            "variables must be at least one Variable, each with a name, a shape and a type; got "
+            f"{', '.join(type(variable).__name__ for variable in declared) or 'none'}."
+        )
     taken: dict[str, str] = {}
     for variable in declared:
         for part in parts(variable):

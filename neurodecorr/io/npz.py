@@ -338,7 +338,10 @@ class Result:
 
     def __post_init__(self) -> None:
         if not isinstance(self.arrays, Mapping) or not isinstance(self.meta, Mapping):
-            raise InputError("arrays and meta must be mappings from names to values.")
+            raise InputError(
+                "arrays and meta must be mappings from names to values; got "
+                f"{type(self.arrays).__name__} and {type(self.meta).__name__}."
+            )
         arrays = {array_name(name): plain_array(value, name) for name, value in self.arrays.items()}
         if DOCUMENT in arrays:
             raise InputError(f"the name {DOCUMENT!r} is taken by meta; give the array another one.")

@@ -65,7 +65,10 @@ def solve_positive(A: AnyArray, B: AnyArray) -> AnyArray:
         return array_namespace(A).linalg.solve(A, B)
     _, found, failed = _POSV[A.dtype](A, B)
     if failed:
-        raise DivergenceError("a step of decorrelation met a matrix that is not positive definite. Lower its rate.")
+        raise DivergenceError(
+            f"a step of decorrelation met a matrix of {len(A)} units whose leading {failed} are not positive definite. "
+            "Lower its rate."
+        )
     return np.ascontiguousarray(found)
 
 

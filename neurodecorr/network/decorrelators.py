@@ -268,7 +268,7 @@ def settle_rows(R: AnyArray, U: AnyArray, plan: Decorrelation) -> AnyArray:
     """
     drives = as_numpy(U).astype(float)
     if not np.isfinite(drives).all():
-        raise DivergenceError("a recurrent layer was driven by NaN or infinity. Lower the rates.")
+        raise DivergenceError(f"a recurrent layer was driven by {np.abs(drives).max()}. Lower the rates.")
     found = settle(Circuit(as_numpy(R).astype(float)), drives, plan.tol, relative=True, method=plan.settling)
     failed = np.flatnonzero(~found.settled)
     if failed.size:

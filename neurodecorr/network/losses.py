@@ -62,7 +62,10 @@ def cross_entropy(x: AnyArray, y: AnyArray) -> tuple[AnyArray, AnyArray]:
     """
     _require_numbers(x, y)
     if isinstance(y, np.ndarray) and not (np.abs(y.sum(axis=1) - 1) <= 1e-3).all():
-        raise InputError("the rows of y must sum to 1, as probabilities of the classes do.")
+        raise InputError(
+            "the rows of y must sum to 1, as probabilities of the classes do; got "
+            f"{y.sum(axis=1)[int(np.abs(y.sum(axis=1) - 1).argmax())]:.6g}."
+        )
     return _cross_entropy(x, y)
 
 

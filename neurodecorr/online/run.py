@@ -412,7 +412,7 @@ def _scaled(X: Floats, scale: float) -> Floats:
     with np.errstate(over="ignore"):
         scaled = np.ascontiguousarray(X / X.dtype.type(scale))
     if not np.abs(scaled).max() < np.finfo(X.dtype).max ** 0.5 / X.shape[1]:  # so that xᵀx is finite, too
-        raise InputError("X must stay within the range of its type at the scale of the first inputs seen; use float64.")
+        raise InputError(f"X must stay within {X.dtype} at the scale {scale:.3g} of the first inputs. Use float64.")
     return scaled
 
 

@@ -175,7 +175,7 @@ def _advance(rule: Rule, weights: Any, X: Floats) -> tuple[Any, Floats]:
         weights = rule.step(weights, X)
         M = rule.matrix(weights)
     if not np.isfinite(M).all() or np.abs(M).max() > 1e100:
-        raise DivergenceError("the weights left the finite numbers; lower the rate or the initial scale")
+        raise DivergenceError(f"the weights of {len(M)} units left the finite numbers. Lower rate or initial scale.")
     return weights, M
 
 

@@ -324,9 +324,9 @@ def _singular(G: Floats) -> tuple[Floats, Floats]:
 def _covariance(value: Any) -> Floats:
     sigma = square(value, "covariance")
     if not np.allclose(sigma, sigma.T, rtol=1e-6, atol=1e-9 * np.abs(sigma).max()):
-        raise InputError("covariance must be symmetric; got a matrix that differs from its transpose.")
+        raise InputError(f"covariance must be symmetric; got one that is off by {np.abs(sigma - sigma.T).max():.3g}.")
     if np.trace(sigma) <= 0:
-        raise InputError("covariance must have positive trace; got an input without power.")
+        raise InputError(f"covariance must have positive trace, the power of the input; got {np.trace(sigma):.3g}.")
     return np.asarray((sigma + sigma.T) / 2)
 
 

@@ -122,7 +122,7 @@ def _surveyed(X: Floats, scale: float) -> tuple[Floats, Floats]:
     limit = np.finfo(X.dtype).max ** 0.5 / X.shape[1]  # so that xᵀx is finite, too
     scaled, power, units = np.empty_like(X, order="C"), np.empty_like(X[0]), np.array([scale, limit], X.dtype)
     if not survey(np.ascontiguousarray(X), units[0], units[1], scaled, power):
-        raise InputError("X must stay within the range of its type at the scale of the first inputs seen; use float64.")
+        raise InputError(f"X must stay within {X.dtype} at the scale {scale:.3g} of the first inputs. Use float64.")
     return scaled, power
 
 

@@ -290,10 +290,11 @@ class SparseLearningRule:
         if not never(self.half):
             positive(self.half, "half", "samples")
         if self.dominance is not None and fraction(self.dominance, "dominance") == 1:
-            raise ConfigError("dominance must be < 1; at 1 the proof of stability is lost.")
+            raise ConfigError(f"dominance must be < 1, where stability is proven; got {self.dominance}.")
         if self.dominance is not None and not self.recurrent:
             raise ConfigError(
-                "dominance is about the stability of a circuit; form 'feedforward' learns M. Leave it out."
+                f"dominance={self.dominance} is about the stability of a circuit; form 'feedforward' learns M. "
+                "Leave it out."
             )
 
     @property
@@ -473,6 +474,8 @@ def _require_symmetric(R: Any) -> None:
     pattern.data[:] = 1.0
     if (pattern != pattern.T).nnz or (apart.nnz and apart.max() > 1e-9 * abs(R).max()):
         raise InputError(
-            "rule 'congruent' needs reciprocal synapses of equal weight, R_ij = R_ji; the given ones are not. "
+            "rule 'congruent' needs reciprocal synapses of equal weight, R_ij = R_ji; of the given ones "
+            f"{(pattern != pattern.T).nnz} have no partner, and weights differ by up to "
+            f"{apart.max() if apart.nnz else 0.0:.3g}. "
             "Use grid_neighbours, or rule 'implicit'."
         )

@@ -109,7 +109,10 @@ def _require_sound(arrays: Mapping[str, Any], batches: Any) -> None:
         shapes = ", ".join(f"{name!r} {a.shape}" for name, a in epochs.items())
         raise CheckpointError(f"a history must hold one number per epoch, of all epochs; got {shapes}.")
     if batches.dtype.kind not in "iu" or (batches < 0).any() or (np.diff(batches) < 0).any():
-        raise CheckpointError("a history must hold increasing whole numbers ≥ 0 in 'watched_batches'.")
+        raise CheckpointError(
+            "a history must hold increasing whole numbers ≥ 0 in 'watched_batches'; got "
+            f"{_validation.shown(batches)} of type {batches.dtype}."
+        )
     for name, a in rows.items():
         if name not in epochs and len(a) != len(batches):
             raise CheckpointError(f"a history must hold a row of {name!r} for each of {len(batches)} measurements.")

@@ -18,6 +18,7 @@ import numpy as np
 import pydantic
 
 from neurodecorr import _validation, data
+from neurodecorr._texts import printable
 from neurodecorr._typing import Floats
 from neurodecorr._validation import Progress
 from neurodecorr.data import Epochs
@@ -462,7 +463,10 @@ def layer_inputs(result: Result) -> dict[str, Floats]:
 def _model(result: Result) -> tuple[Model, Mapping[str, Any]]:
     config = result.meta.get("provenance", {}).get("config", {})
     if result.meta.get("kind") != "training" or "document" not in config:
-        raise CheckpointError("this result must be that of `neurodecorr train`, which keeps its model; it is another.")
+        raise CheckpointError(
+            "this result must be that of `neurodecorr train`, which keeps its model; got kind "
+            f"{printable(repr(result.meta.get('kind')))}."
+        )
     try:
         return Model(str(config.get("model", "model")), Document.model_validate(config["document"])), config
     except pydantic.ValidationError as error:

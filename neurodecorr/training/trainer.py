@@ -202,7 +202,7 @@ class Trainer:
         if _validation.flag(resume, "resume") and place is None:
             raise ConfigError("resume=True needs the folder that holds the checkpoint; got folder=None.")
         if training.dataset.targets is None:
-            raise InputError("training needs targets; the dataset has none.")
+            raise InputError(f"training needs targets; the dataset {training.dataset.name!r} has none.")
         outputs = self.network.layers[-1].W.shape[0]
         for one in (training, validation, test):
             if one is not None and one.dataset.targets is not None:
@@ -407,7 +407,7 @@ def evaluate(network: Network, batches: Epochs) -> tuple[float, float]:
     _network(network)
     _epochs(batches, "batches")
     if batches.dataset.targets is None:
-        raise InputError("batches need targets; the dataset has none.")
+        raise InputError(f"batches need targets; the dataset {batches.dataset.name!r} has none.")
     network = network.prepared(len(batches.dataset.inputs))
     # Sums, not means of means: the last batch may be shorter.
     sums = np.zeros(3)

@@ -63,6 +63,32 @@ def test_steps_and_time_of_algebra_are_those_of_the_dynamics(rng, symmetric):
         _ = found.speed
 
 
+@pytest.mark.parametrize("method", ["auto", "direct"])
+@pytest.mark.parametrize("relative", [False, True])
+def test_batches_beyond_the_number_of_units_are_certified_by_the_inverse(rng, rotating, method, relative, exact_error):
+    circuit, X = Circuit(rotating(rng, 12, 0.8)), rng.standard_normal((40, 12)) * np.geomspace(1e-3, 1e3, 40)[:, None]
+    found = settle(circuit, X, relative=relative, method=method)
+    assert vars(circuit)["_prepared"]._inverse is not None and found.method == "direct" and found.settled.all()
+    for x, xbar, bound in zip(X, found.xbar, found.bound, strict=True):
+        assert exact_error(circuit.R, x, xbar) <= bound <= 1e-6 * (np.linalg.norm(xbar) if relative else 1.0)
+    np.testing.assert_allclose(found.xbar, np.linalg.solve(circuit.R, X.T).T, rtol=1e-10, atol=1e-12)
+
+
+def test_what_the_inverse_cannot_prove_is_refined(rng, symmetric):
+    circuit = Circuit(symmetric(rng, 12, 1e9))
+    X = rng.standard_normal((40, 12)) @ circuit.R
+    found = settle(circuit, X, 1e-6, relative=True, method="direct")
+    assert found.settled.all() and (found.bound <= 1e-6 * np.linalg.norm(found.xbar, axis=1)).all()
+
+
+def test_direct_takes_no_steps_and_no_time(rng, symmetric):
+    circuit, X = Circuit(symmetric(rng, 8, 30.0)), rng.standard_normal((5, 8))
+    found = settle(circuit, X, method="direct")
+    assert np.array_equal(found.steps, np.zeros(5)) and np.isnan(found.time).all()
+    one = settle(circuit, X[0], method="direct")
+    assert one.steps == 0 and np.isnan(one.time)
+
+
 def test_the_inverse_is_made_once_it_pays_and_whatever_the_order_of_threads(rng, symmetric):
     circuit, X = Circuit(symmetric(rng, 64, 10.0)), rng.standard_normal((8, 64))
     rest = np.linalg.solve(circuit.R, X.T).T

@@ -63,7 +63,7 @@ def test_single_samples_and_batches_share_the_harness():
 def test_a_diverging_rule_ends_its_course_and_says_where():
     course = run_rule(OffDiagonal(rate=0.5), stream(), SIGMA, scale=10.0)
     assert course.stopped.startswith("batch ")
-    assert "the weights left the finite numbers; lower the rate or the initial scale" in course.stopped
+    assert "left the finite numbers" in course.stopped
     assert np.isfinite(course.matrix).all()
     assert np.isfinite(course.correlation).all()
     assert course.samples[-1] < 800

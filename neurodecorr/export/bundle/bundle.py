@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
-from neurodecorr._validation import checked_path, finite, instance, mapping, positive, real_array
+from neurodecorr._validation import checked_path, finite, instance, mapping, positive, real_array, shown
 from neurodecorr.circuit import Circuit
 from neurodecorr.errors import CheckpointError, ConfigError, InputError
 from neurodecorr.export.bundle.agreement import FACTS, require_close, require_part, verified_contents
@@ -282,7 +282,7 @@ def _parts(
     """Return each circuit in float64 and seconds, with its stimuli and its mean."""
     if isinstance(circuit, Network):
         if mean is not None:
-            raise ConfigError("mean must not be given for a network, whose layers have their own.")
+            raise ConfigError(f"mean must be None for a network, whose layers have their own; got {shown(mean)}.")
         stack = stack_of(circuit, x, 1.0 if tau_s is None else positive(tau_s, "tau_s", "seconds"))
         own = zip(circuits_of(stack).items(), stack.layers, strict=True)
         return stack, {key: (one, drive, layer.mean) for (key, (one, drive)), layer in own}

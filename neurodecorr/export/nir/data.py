@@ -55,7 +55,10 @@ def time_gridded(trajectory: Trajectory, second: float = 1.0) -> nir.TimeGridded
     t = np.asarray(trajectory.t, np.float64)
     step = (t[-1] - t[0]) / max(len(t) - 1, 1)
     if t.ndim != 1 or len(t) < 2 or step <= 0 or np.abs(t - step * np.arange(len(t))).max() > GRID * step:
-        raise InputError("the times of the trajectory must be 0, h, 2h, …; pass times=np.linspace(0, t_end, frames).")
+        raise InputError(
+            f"the times of the trajectory must be 0, h, 2h, …; got {t.size} from {t.flat[0] if t.size else None!s} to "
+            f"{t.flat[-1] if t.size else None!s}. Pass times=np.linspace(0, t_end, frames)."
+        )
     xbar = np.asarray(trajectory.xbar)
     data = xbar[None] if xbar.ndim == 2 else np.moveaxis(xbar, 1, 0)
     return nir.TimeGriddedData(np.ascontiguousarray(data), float(step) * _validation.positive(second, "second"))
@@ -126,7 +129,10 @@ def read_nir_data(path: str | os.PathLike[str], *, max_bytes: int = 2**30) -> di
 def data_branch(observed: Observed, graph: nir.NIRGraph | None = None) -> Branch:
     """Return activity as the tree that NIRData files hold, held against the graph if there is one."""
     if not isinstance(observed, Mapping) or not observed:
-        raise InputError("activity must be a mapping from nodes to mappings from names to nir.TimeGriddedData.")
+        raise InputError(
+            "activity must be a mapping from nodes to mappings from names to nir.TimeGriddedData; got "
+            f"{type(observed).__name__}."
+        )
     nodes = {name: _node(name, found, graph) for name, found in observed.items()}
     return Branch({"nodes": Branch(nodes)}, {"__type__": "NIRGraphData"})
 

@@ -60,7 +60,10 @@ def _rockpool_units(taus: Floats, dt: float) -> nir.NIRNode:
         return _units(whole, taus / dt - 1)
     microseconds = np.rint(taus * 1e6)
     if microseconds.min() < 100 or microseconds.max() >= 2**24:
-        raise ConfigError("rockpool reads time constants from 100 µs to 16 s where they differ between units.")
+        raise ConfigError(
+            "rockpool reads time constants from 100 µs to 16 s where they differ between units; got "
+            f"{microseconds.min():g} to {microseconds.max():g} µs."
+        )
     return _units(microseconds, microseconds / (dt * 1e6) - 1)
 
 

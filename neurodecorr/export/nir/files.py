@@ -400,7 +400,7 @@ def _network(graph: nir.NIRGraph) -> tuple[Readable, dict[str, str]]:
         feed, lateral, weights = nodes.get(f"{name}_feed"), nodes.get(f"{name}_lateral"), nodes[f"{name}_weights"]
         mean = graph.metadata[f"{name}_mean"]
         if mean.shape != nodes[f"{name}_xbar"].tau.shape or not np.isfinite(mean).all():
-            raise InputError("the mean of each layer must stand in the metadata.")
+            raise InputError(f"the mean of each layer must be in the metadata; that of {name} has shape {mean.shape}.")
         B = None if lateral is None else _restored(lateral.weight, graph.metadata.get(f"{name}_lateral_diagonal"))
         A = None if feed is None else feed.weight
         layers.append(LayerCircuit(A, B, mean, weights.weight, weights.bias, ACTIVATIONS["identity"]))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodecorr._typing import Floats
-from neurodecorr._validation import choice, finite, positive, real_array, vector
+from neurodecorr._validation import choice, finite, positive, real_array, shown, vector
 from neurodecorr.circuit import Circuit, SparseCircuit
 from neurodecorr.circuit.model import LinearCircuit
 from neurodecorr.circuit.stability import margin, require_stable
@@ -277,7 +277,10 @@ def circuit_deck(
     elif amplifier is None and offsets_v is None:
         made = _with_transconductors(circuit, pair, unit_siemens)
     else:
-        raise ConfigError("amplifier and offsets_v belong to kind='crossbar'; transconductors here are ideal.")
+        raise ConfigError(
+            "amplifier and offsets_v must be None for transconductors, which are ideal; got "
+            f"{shown(amplifier)} and {shown(offsets_v)}. Use kind='crossbar'."
+        )
     if made.margin <= 0:
         raise StabilityError(
             f"the circuit must have min Re λ > 0 to settle; with these devices and amplifiers it is {made.margin:.4g} "
@@ -437,7 +440,10 @@ def _driven(chip: AnalogueCircuit, wave: SourceWaveforms) -> SourceWaveforms:
     if chip.dac is None:
         return wave
     if not wave.switches:
-        raise ConfigError("x must be constant from switch to switch where the chip has a DAC: use PiecewiseConstant.")
+        raise ConfigError(
+            f"x must be constant from switch to switch where the chip has a DAC; got {len(wave.values)} points joined "
+            "by lines. Use PiecewiseConstant."
+        )
     return replace(wave, values=chip.dac(chip.volts_per_unit * wave.values) / chip.volts_per_unit)
 
 

@@ -204,7 +204,7 @@ class SpiceResult:
         nodes = self.nodes.get("weight", ())
         places = [re.fullmatch(r"r(\d+)_(\d+)", node) for node in nodes]
         if not nodes or None in places:
-            raise InputError("weights are those of a netlist that learns; this one has no nodes r0_0, r0_1, …")
+            raise InputError(f"weights are those of a netlist that learns; this has {len(nodes)} nodes r0_0, r0_1, …")
         at = np.array([[int(place[1]), int(place[2])] for place in places if place])
         n = int(at.max()) + 1
         if len(nodes) not in (n * n, n * (n + 1) // 2):

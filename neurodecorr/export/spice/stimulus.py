@@ -9,7 +9,7 @@ import numpy as np
 
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
-from neurodecorr._validation import ROUNDING, finite, instants, number, real_array
+from neurodecorr._validation import ROUNDING, finite, instants, number, real_array, shown
 from neurodecorr.circuit import PiecewiseConstant
 from neurodecorr.errors import InputError
 from neurodecorr.export.spice.deck import joined
@@ -138,7 +138,8 @@ def waveforms(x: Any, n: int, unit_s: float) -> SourceWaveforms:
         return SourceWaveforms(x.times * unit_s, x.values.astype(np.float64), isinstance(x, PiecewiseConstant))
     if callable(x):
         raise InputError(
-            "x must be known at points for a netlist; wrap it: PiecewiseLinear(times, [x(t) for t in times])."
+            f"x must be known at points for a netlist; got {shown(x)}. Wrap it: "
+            "PiecewiseLinear(times, [x(t) for t in times])."
         )
     values = finite(real_array(x, "x"), "x").astype(np.float64)
     if values.shape != (n,):

@@ -189,7 +189,9 @@ def error_budget(
     signal = outputs if form == "closed" else rows
     size = math.sqrt((outputs**2).mean())
     if size == 0:
-        raise InputError("X must hold inputs that are not all 0: errors are relative to the outputs.")
+        raise InputError(
+            f"X must hold inputs that are not all 0: errors are relative to the outputs; got {len(rows)} that are."
+        )
     shares = [_of_devices(name, one, W, M, signal, size, time_s, form) for name, one in sources(devices)]
     stuck = [share for share in shares if share.source == "stuck"]
     chip = AnalogueCircuit.build(W, Devices(devices.g_min, devices.g_max, devices.sides), form=form).network

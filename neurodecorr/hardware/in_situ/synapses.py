@@ -113,8 +113,8 @@ class PulsedSynapse:
                 raise ConfigError(f"bits must be at most 24; got {self.bits!r}.")
             if self.one_way or self.slope or self.asymmetry or any(wrong.values()):
                 raise ConfigError(
-                    "with bits a pulse is exactly one level: noise, spread, asymmetry, slope, bound_spread and one_way "
-                    "must stay at their defaults. Leave out bits, and give a step."
+                    f"with bits={self.bits} a pulse is exactly one level: noise, spread, asymmetry, slope, "
+                    "bound_spread and one_way must stay at their defaults. Leave out bits, and give a step."
                 )
 
     @property

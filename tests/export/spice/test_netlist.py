@@ -274,7 +274,7 @@ class TestBadInput:
             ({"t_end_s": -1.0}, "t_end_s must be ≥ 0"),
             ({"step_s": 0.0}, "step_s must be > 0"),
             ({"step_s": 1e-12}, "at most 10000000 steps"),
-            ({"amplifier": Amplifier()}, "belong to kind='crossbar'"),
+            ({"amplifier": Amplifier()}, "Use kind='crossbar'"),
             ({"kind": "crossbar", "amplifier": 1e3}, "must be an Amplifier; got float"),
             ({"kind": "crossbar", "amplifier": Amplifier(swing_v=1.0)}, "infinite swing_v"),
             ({"kind": "crossbar", "amplifier": Amplifier(offset_v=1e-3)}, "give offsets_v"),
@@ -436,7 +436,7 @@ def test_a_dac_acts_on_the_sources_and_an_adc_is_left_to_the_reader():
     np.testing.assert_allclose(driven, -devices.dac(0.1 * x), rtol=1e-15)
     np.testing.assert_allclose(outputs(text, 4), chip.settle(x).volts, atol=1e-10)
     assert "* converters = DAC in the sources, ADC left out" in text
-    with pytest.raises(ConfigError, match="use PiecewiseConstant"):
+    with pytest.raises(ConfigError, match="Use PiecewiseConstant"):
         netlist(chip, PiecewiseLinear([0.0, 1.0], np.stack([x, x])))
 
 
