@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import threading as _threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import cache
 from itertools import product
 from types import SimpleNamespace, TracebackType
@@ -27,6 +28,7 @@ SMALL = 512
 POOLED = 256
 
 _LOCK = _threading.RLock()
+_OWN: ContextVar[int] = ContextVar("threads for blocks of work", default=0)
 _NOTHING: AbstractContextManager[None] = nullcontext()
 
 
@@ -157,6 +159,22 @@ def one_thread(size: int = 0) -> AbstractContextManager[None]:
 def one_pool(size: int) -> AbstractContextManager[None]:
     """Run scipy's BLAS on its threads and others on one: two pools spin against each other. Small sizes run on one."""
     return one_thread() if size < POOLED else _Limit(_others())
+
+
+@contextmanager
+def own_threads() -> Iterator[None]:
+    """Run BLAS on one thread inside the block, and leave its threads to blocks of work, which ask for `workers`."""
+    token = _OWN.set(threads())
+    try:
+        with one_thread():
+            yield
+    finally:
+        _OWN.reset(token)
+
+
+def workers() -> int:
+    """Return the threads that blocks of work may take: those that `own_threads` left them, or those of scipy's BLAS."""
+    return _OWN.get() or threads()
 
 
 def threads() -> int:

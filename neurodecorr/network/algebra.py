@@ -32,14 +32,6 @@ def product(A: AnyArray, B: AnyArray, weight: float = 1.0) -> AnyArray:
     return out
 
 
-def product_into(out: AnyArray, A: AnyArray, B: AnyArray) -> None:
-    """Write A B into an array of numpy that lies row by row."""
-    if _for_blas(A, B) and out.dtype == A.dtype:
-        _gemm(out, A, B, 1.0, 0.0)
-    else:
-        out[...] = A @ B
-
-
 def add_matrix_product(C: AnyArray, A: AnyArray, B: AnyArray, weight: float = 1.0, keep: float = 1.0) -> None:
     """C ← keep C + weight A B, in place."""
     if _for_blas(A, B) and C.flags.c_contiguous and C.dtype == A.dtype:

@@ -293,6 +293,12 @@ class Network:
         """Largest side of the matrices that one sample meets: what the number of threads depends on."""
         return max(int(max(*layer.W.shape, math.prod(layer.shape[:-1]))) for layer in self.layers)
 
+    @property
+    def convolves(self) -> bool:
+        """Whether patches of pictures are made by passes of our own, which take threads as BLAS does."""
+        ways = (route for layer in self.layers for route in layer.routes)
+        return isinstance(self.layers[0].W, np.ndarray) and any(isinstance(way, routes.Patches) for way in ways)
+
     def __repr__(self) -> str:
         shapes = " → ".join("×".join(map(str, shape)) for shape in [self.inputs, *(x.shape for x in self.layers)])
         forms = ", ".join(sorted({layer.decorrelator.plan.form for layer in self.layers} - {"none"}))

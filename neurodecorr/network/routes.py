@@ -7,17 +7,20 @@ patches makes a few samples' patches at a time: all of a batch are k² times its
 
 from __future__ import annotations
 
+import contextvars
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from neurodecorr._numerics.blas import one_thread, workers
 from neurodecorr._typing import AnyArray
 from neurodecorr.network import kernels, torch
-from neurodecorr.network.algebra import add_matrix_product, empty_like, in_order, product, product_into, sum_rows
+from neurodecorr.network.algebra import empty_like, in_order, product, sum_rows
 
 BLOCK = 1 << 20  # bytes of patches that are made at once: they stay in the cache until their product is done
 
@@ -203,9 +206,12 @@ class Patches(Windows):
             return super().multiply(activity, K)
         activity = np.ascontiguousarray(activity)
         found = empty_like(activity, (len(activity) * math.prod(self.steps), len(K)))
-        for samples, rows, X in self._blocks(activity):
+
+        def block(samples: slice, rows: slice, X: AnyArray, thread: int) -> None:
             kernels.gather(activity[samples], X, self.stride, self.padding)
-            product_into(found[rows], self._flat(X), K.T)
+            np.matmul(self._flat(X), K.T, out=found[rows])
+
+        self._in_blocks(activity, block)
         return found
 
     def correlate(self, delta: AnyArray, activity: AnyArray) -> AnyArray:
@@ -215,11 +221,14 @@ class Patches(Windows):
         if not isinstance(activity, np.ndarray):
             return super().correlate(delta, activity)
         activity = np.ascontiguousarray(activity)
-        found = np.zeros((delta.shape[1], self.shape_behind[-1]), activity.dtype)
-        for samples, rows, X in self._blocks(activity):
+        found = np.zeros((workers(), delta.shape[1], self.shape_behind[-1]), activity.dtype)
+
+        def block(samples: slice, rows: slice, X: AnyArray, thread: int) -> None:
             kernels.gather(activity[samples], X, self.stride, self.padding)
-            add_matrix_product(found, delta[rows].T, self._flat(X))
-        return found
+            found[thread] += delta[rows].T @ self._flat(X)
+
+        self._in_blocks(activity, block)
+        return np.asarray(found.sum(axis=0))
 
     def spread(self, delta: AnyArray, K: AnyArray) -> AnyArray:
         """Return at each place the sum over the patches that saw it of their rows of δ K."""
@@ -228,9 +237,12 @@ class Patches(Windows):
         if not isinstance(delta, np.ndarray):
             return super().spread(delta, K)
         found = empty_like(delta, (len(delta) // math.prod(self.steps), *self.shape))
-        for samples, rows, E in self._blocks(found):
-            product_into(self._flat(E), delta[rows], K)
+
+        def block(samples: slice, rows: slice, E: AnyArray, thread: int) -> None:
+            np.matmul(delta[rows], K, out=self._flat(E))
             kernels.collect(E, found[samples], self.stride, self.padding)
+
+        self._in_blocks(found, block)
         return found
 
     def mean(self, activity: AnyArray) -> AnyArray:
@@ -239,14 +251,31 @@ class Patches(Windows):
         picture = array_namespace(flat).reshape(sum_rows(flat) / flat.shape[0], (1, *self.shape))
         return super().mean(picture)
 
-    def _blocks(self, pictures: AnyArray) -> Iterator[tuple[slice, slice, AnyArray]]:
-        """Yield for a few samples at a time where they and their rows lie, and an array for their patches."""
-        places = math.prod(self.steps)
+    def _in_blocks(self, pictures: AnyArray, work: Callable[[slice, slice, AnyArray, int], None]) -> None:
+        """Work on a few samples at a time, on as many threads as BLAS would use.
+
+        `work` is told where they and their rows lie, given an array for their patches, and the number of its thread.
+        Products of numpy let other threads run; those of scipy's BLAS do not.
+        """
+        places, parts = math.prod(self.steps), workers()
         count = max(1, BLOCK // (places * self.shape_behind[-1] * pictures.dtype.itemsize))
-        patches = empty_like(pictures, (count, *self.steps, self.size, self.size, self.shape[2]))
-        for begin in range(0, len(pictures), count):
-            end = min(begin + count, len(pictures))
-            yield slice(begin, end), slice(begin * places, end * places), patches[: end - begin]
+        begins = range(0, len(pictures), count)
+
+        def share(thread: int) -> None:
+            patches = empty_like(pictures, (count, *self.steps, self.size, self.size, self.shape[2]))
+            for begin in begins[thread::parts]:
+                end = min(begin + count, len(pictures))
+                work(slice(begin, end), slice(begin * places, end * places), patches[: end - begin], thread)
+
+        with one_thread():
+            if parts == 1 or len(begins) < 2 * parts:
+                for thread in range(parts):
+                    share(thread)
+                return
+            # Each thread sees what the caller has said of floating-point errors.
+            settings = [contextvars.copy_context() for _ in range(parts)]
+            with ThreadPoolExecutor(parts) as pool:
+                list(pool.map(lambda context, thread: context.run(share, thread), settings, range(parts)))
 
     def _flat(self, patches: AnyArray) -> AnyArray:
         return patches.reshape(-1, self.shape_behind[-1])

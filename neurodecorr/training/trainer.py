@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from neurodecorr import _validation
-from neurodecorr._numerics.blas import one_pool
+from neurodecorr._numerics.blas import one_pool, own_threads
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import AnyArray
 from neurodecorr._validation import unmasked
@@ -207,7 +208,7 @@ class Trainer:
         for one in (training, validation, test):
             if one is not None and one.dataset.targets is not None:
                 require_targets(one.dataset.targets, outputs)
-        with one_pool(self.network.size), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with self._threads(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             library = checkpoint.described_library(self.network)
             keeper = CheckpointWriter(place, self.described(training), config, self.seed, library)
             about = {} if recording is None else provenance(config, self.seed)
@@ -227,6 +228,10 @@ class Trainer:
                 stretches.close()
             keeper.finish(self._result(), goal)
         return self.history
+
+    def _threads(self) -> AbstractContextManager[None]:
+        """Give the threads to blocks of patches, where there are some, or else to BLAS: both at once would wait."""
+        return own_threads() if self.network.convolves else one_pool(self.network.size)
 
     def learn(self, batch: Batch, index: int, batches: int) -> None:
         """Learn from one batch, the one of that index in the running epoch, after so many batches in all."""

@@ -151,6 +151,26 @@ def test_products_with_patches_in_blocks_are_those_with_all_of_them(size, stride
         np.testing.assert_array_equal(call(), call())
 
 
+def test_blocks_of_patches_are_shared_among_threads(monkeypatch):
+    route, rng = routes.Patches((6, 5, 3), 3), np.random.default_rng(0)
+    pictures, K = rng.standard_normal((16, 6, 5, 3)), rng.standard_normal((4, 27))
+    delta = rng.standard_normal((16 * 12, 4))
+    monkeypatch.setattr(routes, "BLOCK", 2 * 12 * 27 * 8)  # two samples
+
+    def found(parts):
+        monkeypatch.setattr(routes, "workers", lambda: parts)
+        return route.multiply(pictures, K), route.spread(delta, K), route.correlate(delta, pictures)
+
+    alone, shared = found(1), found(3)
+    for one, other in zip(alone[:2], shared[:2], strict=True):
+        np.testing.assert_array_equal(one, other)  # each block is made by itself
+    np.testing.assert_allclose(alone[2], shared[2], rtol=0, atol=1e-12)  # sums of each thread are added
+    seen = []
+    with np.errstate(over="raise"):
+        route._in_blocks(pictures, lambda *_: seen.append(np.geterr()["over"]))
+    assert seen == ["raise"] * 8  # in every thread as where it was called
+
+
 def test_units_decide_whether_w_m_is_made():
     plan = Decorrelation("feedforward", share=0.1)
     network = Network([Dense(30), Dense(4, "identity")], 8, decorrelation=plan)

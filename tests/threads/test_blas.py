@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import neurodecorr as nd
-from neurodecorr._numerics.blas import one_pool, one_thread, threads
+from neurodecorr._numerics.blas import one_pool, one_thread, own_threads, threads, workers
 
 BLAS = [library for library in threadpool_info() if library["user_api"] == "blas"]
 alone = pytest.mark.skipif(not BLAS, reason="no BLAS whose threads can be counted")
@@ -64,6 +64,18 @@ def test_large_matrices_run_on_the_threads_of_one_library(limit):
     with limit():
         assert sorted(counts()) == [1] * (len(BLAS) - 1) + [2]
         assert threads() == 2
+
+
+@alone
+def test_threads_that_blas_leaves_go_to_blocks_of_work():
+    assert workers() == 2
+    with own_threads():
+        assert workers() == 2 and threads() == 1
+        with own_threads():  # nothing is left to leave
+            assert workers() == 1
+    with one_thread(), own_threads():
+        assert workers() == 1
+    assert workers() == 2
 
 
 @alone
