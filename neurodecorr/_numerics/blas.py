@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import threading as _threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import cache
 from itertools import product
 from types import SimpleNamespace, TracebackType
@@ -175,6 +176,16 @@ def own_threads() -> Iterator[None]:
 def workers() -> int:
     """Return the threads that blocks of work may take: those that `own_threads` left them, or those of scipy's BLAS."""
     return _OWN.get() or threads()
+
+
+def in_threads(work: Callable[[int], None], parts: int) -> None:
+    """Call `work` with 0 … `parts` − 1, each in a thread that treats floating-point errors as the caller does."""
+    if parts == 1:
+        work(0)
+        return
+    settings = [copy_context() for _ in range(parts)]
+    with ThreadPoolExecutor(parts) as pool:
+        list(pool.map(lambda context, part: context.run(work, part), settings, range(parts)))
 
 
 def threads() -> int:

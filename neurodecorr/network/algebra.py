@@ -6,6 +6,7 @@ training step go through scipy's.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import scipy.linalg.blas
 import scipy.linalg.lapack
 from array_api_compat import array_namespace, device, to_device
 
+from neurodecorr._numerics.blas import in_threads, threads, workers
 from neurodecorr._typing import AnyArray
 from neurodecorr.errors import DivergenceError
 from neurodecorr.network import kernels
@@ -20,6 +22,8 @@ from neurodecorr.network.torch import is_tensor
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _GEMM = dict(zip(_FLOATS, (scipy.linalg.blas.sgemm, scipy.linalg.blas.dgemm), strict=True))
+# Multiplications that are worth a thread of Python each.
+SHARED = 10**7
 _POSV = dict(zip(_FLOATS, (scipy.linalg.lapack.sposv, scipy.linalg.lapack.dposv), strict=True))
 
 
@@ -116,9 +120,26 @@ def _for_blas(A: AnyArray, B: AnyArray) -> bool:
 
 def _gemm(C: Any, A: Any, B: Any, weight: float, keep: float) -> None:
     """Let BLAS see the transpose, Cᵀ = Bᵀ Aᵀ, which lies in memory column by column, as it wants it."""
+    parts = min(workers(), len(C))
+    if parts > threads() and A.size * B.shape[1] > SHARED:
+        in_threads(partial(_part, C, A, B, weight, keep, parts), parts)
+        return
     b, b_turned = _columns(B.T)
     a, a_turned = _columns(A.T)
     _GEMM[C.dtype](weight, b, a, beta=keep, c=C.T, trans_a=b_turned, trans_b=a_turned, overwrite_c=True)
+
+
+def _part(C: Any, A: Any, B: Any, weight: float, keep: float, parts: int, part: int) -> None:
+    """Make one of so many stretches of rows, by numpy, whose products let other threads run."""
+    begin, end = (len(C) * edge // parts for edge in (part, part + 1))
+    found = np.matmul(A[begin:end], B)
+    if weight != 1.0:
+        found *= weight
+    if keep == 0.0:
+        C[begin:end] = found
+        return
+    C[begin:end] *= keep
+    C[begin:end] += found
 
 
 def _columns(A: Any) -> tuple[Any, bool]:

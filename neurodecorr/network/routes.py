@@ -7,17 +7,15 @@ patches makes a few samples' patches at a time: all of a batch are k² times its
 
 from __future__ import annotations
 
-import contextvars
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from neurodecorr._numerics.blas import one_thread, workers
+from neurodecorr._numerics.blas import in_threads, one_thread, workers
 from neurodecorr._typing import AnyArray
 from neurodecorr.network import kernels, torch
 from neurodecorr.network.algebra import empty_like, in_order, product, sum_rows
@@ -268,14 +266,11 @@ class Patches(Windows):
                 work(slice(begin, end), slice(begin * places, end * places), patches[: end - begin], thread)
 
         with one_thread():
-            if parts == 1 or len(begins) < 2 * parts:
+            if len(begins) < 2 * parts:
                 for thread in range(parts):
                     share(thread)
-                return
-            # Each thread sees what the caller has said of floating-point errors.
-            settings = [contextvars.copy_context() for _ in range(parts)]
-            with ThreadPoolExecutor(parts) as pool:
-                list(pool.map(lambda context, thread: context.run(share, thread), settings, range(parts)))
+            else:
+                in_threads(share, parts)
 
     def _flat(self, patches: AnyArray) -> AnyArray:
         return patches.reshape(-1, self.shape_behind[-1])
