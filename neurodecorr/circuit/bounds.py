@@ -114,6 +114,7 @@ def enclosing_ellipse(eigenvalues: Complexes) -> Ellipse:
 
 
 def _ellipse(eigenvalues: Complexes, centre: float, focus: float) -> Ellipse:
+    """Return the ellipse through the outermost eigenvalue, with its shrinkage per step."""
     # A single real eigenvalue is met in one step, ϱ = 0; one near the imaginary axis hardly ever, ϱ = 1 − rounding.
     limits = np.finfo(np.float64)
     factor = min(max(_factor(eigenvalues, centre, focus), float(limits.tiny)), 1 - float(limits.eps))

@@ -409,6 +409,7 @@ def _checked(block: Any, begin: int, n: int | None) -> Floats:
 
 
 def _scaled(X: Floats, scale: float) -> Floats:
+    """Return X in units of `scale`."""
     with np.errstate(over="ignore"):
         scaled = np.ascontiguousarray(X / X.dtype.type(scale))
     if not np.abs(scaled).max() < np.finfo(X.dtype).max ** 0.5 / X.shape[1]:  # so that xᵀx is finite, too

@@ -271,6 +271,7 @@ class _Parts(NamedTuple):
 
 
 def _parts(given: Floats, gain: str, tol: float | None) -> _Parts:
+    """Factor the covariance of the units that are heard, F Fᵀ = Σ, and what the gain asks of it."""
     n, null = len(given), null_directions(covariance=given, tol=tol)
     sigma = given.astype(float)
     heard = np.setdiff1d(np.arange(n), null.silent)

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from matplotlib.figure import Figure
 
 from neurodecorr.comparison import Comparison
-from neurodecorr.plots.cost import cost, mismatch
-from neurodecorr.plots.dynamics import eigenvalues, learning, settling
+from neurodecorr.plots.comparison import cost, eigenvalues, learning, mismatch, settling
 from neurodecorr.plots.files import save
 from neurodecorr.plots.hardware import chip_errors, reference_readers, reprogramming
 from neurodecorr.plots.matrices import correlations, lateral_fields, receptive_fields, spectra
