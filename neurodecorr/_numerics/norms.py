@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from neurodecorr._numerics.jit import jit
 from neurodecorr._typing import Array, Floats
+from neurodecorr._validation import FEW
 
 # A sum of squares between these has lost nothing: squares that underflow are below 2⁻¹⁰²², and 2⁻¹⁰⁰ of the sum.
 LEAST_SQUARE, LARGEST_SQUARE = 2.0**-900, 2.0**1000
@@ -94,10 +95,6 @@ def norms(rows: npt.ArrayLike) -> Floats:
         return np.asarray(np.where(safe, np.sqrt(squares), slow))
 
 
-# Entries of a matrix that are no work for several threads of a BLAS.
-SERIAL = 8192
-
-
 def frobenius(A: Floats) -> float:
     """Return ‖A‖_F, of a large matrix without BLAS: a pool of threads that it wakes would spin beside that of LAPACK.
 
@@ -105,7 +102,7 @@ def frobenius(A: Floats) -> float:
 
         ‖A‖_F = √(∑ A_ij²)
     """
-    return math.sqrt(np.vdot(A, A) if A.size <= SERIAL else np.einsum("ij,ij->", A, A))
+    return math.sqrt(np.vdot(A, A) if A.size <= FEW else np.einsum("ij,ij->", A, A))
 
 
 def least_unit(dtype: npt.DTypeLike) -> float:

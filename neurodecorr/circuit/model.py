@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg.lapack
 
-from neurodecorr._numerics.norms import SERIAL, frobenius
+from neurodecorr._numerics.norms import frobenius
 from neurodecorr._numerics.simd import in_panels, read_only
 from neurodecorr._texts import short_repr
 from neurodecorr._typing import Floats
-from neurodecorr._validation import generator, numeral, positive, square
+from neurodecorr._validation import FEW, generator, numeral, positive, square
 from neurodecorr.circuit.spectrum import Spectrum, two_population_spectrum
 from neurodecorr.errors import ConfigError, IllConditionedWarning, InputError
 
@@ -348,7 +348,7 @@ def require_size(weights: Floats, dtype: npt.DTypeLike) -> None:
     """
     room = 64 if dtype == np.float32 else 256
     # ‖R‖_F lies between the largest weight and √(number of weights) times that.
-    if weights.size <= SERIAL and (
+    if weights.size <= FEW and (
         2.0**-room * math.sqrt(weights.size) <= math.sqrt(np.vdot(weights, weights)) <= 2.0**room
     ):
         return

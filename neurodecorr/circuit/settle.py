@@ -182,9 +182,9 @@ def settle(
         ``"chebyshev"``: Euler with Chebyshev-scheduled steps, fewest products; samples that a non-normal circuit
         carries away settle by "exponential" instead. ``"direct"``: factorisation. ``"auto"``: of "direct",
         "chebyshev" and "exponential" the one that is predicted to take the fewest products (`Settled.predicted`),
-        given what the circuit keeps from earlier calls: factors, bounds, and after some single samples its inverse, so
-        that x̄ may differ from call to call, within `bound`. With a start or a limit it simulates. What only rounding
-        keeps from the tolerance is refined once by factorisation.
+        given what the circuit keeps from earlier calls: factors, bounds, and after some single samples, or as many as
+        it has units, its inverse, so that x̄ may differ from call to call, within `bound`. With a start or a limit it
+        simulates. What only rounding keeps from the tolerance is refined once by factorisation.
     dt : float, optional
         Step, in the unit of τ. By default the one that settles fastest (Euler, RK4), a quarter (implicit) or 1/64
         (exponential) of the slowest time constant.
