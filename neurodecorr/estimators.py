@@ -15,7 +15,7 @@ from neurodecorr._typing import Floats
 from neurodecorr._validation import choice, count, finite, positive, shown, unmasked
 from neurodecorr.circuit import Circuit, settle
 from neurodecorr.errors import ConfigError, DegenerateInputWarning, InputError, StabilityError
-from neurodecorr.measures import SampleMoments, centred_chunks, finite_moments, full_rank, null_directions
+from neurodecorr.measures import LEAST_ROWS, SampleMoments, centred_chunks, finite_moments, full_rank, null_directions
 from neurodecorr.plasticity import LearningRule, State
 from neurodecorr.plasticity.closed_form import state_from_estimator, state_from_moments
 from neurodecorr.plasticity.learn import FEW, advance, go_on, samples_left
@@ -574,7 +574,8 @@ class RecurrentDecorrelator(BaseDecorrelator):
         X = self._inputs(X, reset=False, look=False)
         circuit, late = self.circuit_, np.zeros(len(X), bool)
         Xbar: Floats = np.empty_like(X)
-        for rows, drive in centred_chunks(X, self.mean_, np.dtype(np.float64)):
+        least = X.shape[1] + 1 if len(X) > X.shape[1] else LEAST_ROWS  # more rows than units go by the inverse
+        for rows, drive in centred_chunks(X, self.mean_, np.dtype(np.float64), least):
             settled = settle(circuit, drive, tol=self.tol, relative=True, method=self.settling)
             Xbar[rows], late[rows] = settled.xbar, np.isin(settled.outcome, ("time", "steps"))
         if late.any():

@@ -126,9 +126,9 @@ CHUNK, LEAST_ROWS = 2**17, 256
 DOUBTFUL = 64
 
 
-def row_chunks(rows: int, features: int) -> Iterator[slice]:
+def row_chunks(rows: int, features: int, least: int = LEAST_ROWS) -> Iterator[slice]:
     """Return slices of rows, few enough numbers each to stay in cache between some passes over them."""
-    length = max(LEAST_ROWS, CHUNK // features)
+    length = max(least, CHUNK // features)
     return (slice(begin, begin + length) for begin in range(0, rows, length))
 
 
@@ -199,9 +199,11 @@ def moments_of(X: Floats, before: SampleMoments | None = None) -> SampleMoments:
     return SampleMoments(count, mean, scatter)
 
 
-def centred_chunks(X: Floats, mean: Floats, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Floats]]:
+def centred_chunks(
+    X: Floats, mean: Floats, dtype: np.dtype[Any], least: int = LEAST_ROWS
+) -> Iterator[tuple[slice, Floats]]:
     """Return x − μ in chunks of rows, while they are in cache; a sum that is not finite asks for the place."""
-    for rows in row_chunks(*X.shape):
+    for rows in row_chunks(len(X), X.shape[1], least):
         drive = np.subtract(X[rows], mean, dtype=dtype)
         if not np.isfinite(drive.sum()):
             finite(X, "X")

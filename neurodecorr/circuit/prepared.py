@@ -72,13 +72,13 @@ class Prepared:
     def __call__(self, circuit: LinearCircuit, X: Any, tol: Any, relative: Any, timed: bool = True) -> Settled | None:
         """Return what became of X, (n,) or (samples, n), or None if that is a question for `settle`.
 
-        Unless it is `timed`, it has no steps, and no time.
+        Unless it is `timed`, it has no steps, no time, and the same digits whatever came before.
         """
         if type(X) is not ndarray or type(tol) is not float or type(relative) is not bool or not 0 < tol < INFINITY:
             return None
         if X.ndim == 2:
             return self._together(circuit, X, tol, relative, timed)
-        if self._one is None:
+        if self._one is None or not timed:
             return self._first(circuit, X, tol, relative, timed)
         xbar = empty(self._size, self._dtype)
         try:
@@ -89,8 +89,8 @@ class Prepared:
 
     def _first(self, circuit: LinearCircuit, x: Floats, tol: float, relative: bool, timed: bool) -> Settled | None:
         """Settle one sample of the type of R by the factors, and count it."""
-        self.seen += 1
-        if self.seen > max(1.0, WORTH_INVERTING * self._size) and self._size <= LARGEST_INVERTED:
+        self.seen += timed
+        if timed and self.seen > max(1.0, WORTH_INVERTING * self._size) and self._size <= LARGEST_INVERTED:
             with _LOCK:
                 self._invert(circuit)
         if x.shape != (self._size,) or x.dtype != np.float64 or self._dtype != np.float64:
@@ -111,9 +111,9 @@ class Prepared:
         """Settle a batch of the type of R by the factors, or by the inverse where many samples come."""
         if X.dtype != np.float64 or self._dtype != np.float64 or X.shape[1] != self._size or not len(X):
             return None
-        self.seen += len(X)
+        self.seen += len(X) if timed else 0
+        many = self._size < (self.seen if timed else len(X)) and self._size <= LARGEST_INVERTED
         with self._one_thread(len(X)), np.errstate(all="ignore"):
-            many = self._size < self.seen and self._size <= LARGEST_INVERTED
             Z = rows_product(X, self._inverted(circuit)) if many else circuit.factors.solve(X)
             gap = rows_product(Z, self._R)
             np.subtract(X, gap, out=gap)

@@ -74,6 +74,18 @@ def test_batches_beyond_the_number_of_units_are_certified_by_the_inverse(rng, ro
     np.testing.assert_allclose(found.xbar, np.linalg.solve(circuit.R, X.T).T, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_direct_gives_the_same_digits_whatever_came_before(rng, rotating, rows):
+    circuit, X = Circuit(rotating(rng, 12, 0.8)), rng.standard_normal((rows, 12))
+    X = X[0] if rows == 1 else X
+    first = settle(circuit, X, method="direct")
+    for other in (*rng.standard_normal((30, 12)), rng.standard_normal((50, 12))):
+        settle(circuit, other)
+    again = settle(circuit, X, method="direct")
+    np.testing.assert_array_equal(first.xbar, again.xbar)
+    np.testing.assert_array_equal(first.bound, again.bound)
+
+
 def test_what_the_inverse_cannot_prove_is_refined(rng, symmetric):
     circuit = Circuit(symmetric(rng, 12, 1e9))
     X = rng.standard_normal((40, 12)) @ circuit.R
